@@ -1,0 +1,1 @@
+"""Adapter directories and the harness models that load them."""

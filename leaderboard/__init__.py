@@ -1,0 +1,1 @@
+"""Collation of results into a leaderboard (imports no torch)."""

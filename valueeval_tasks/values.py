@@ -1,0 +1,57 @@
+"""The 20 value categories of Touché23-ValueEval: names, slugs and the project's own descriptions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value category.
+
+    Attributes:
+        name: Its name in the official files, e.g. ``"Self-direction: thought"``.
+        slug: Its name in keys, e.g. ``"self_direction_thought"``.
+        short: What it is, in a few words that complete "the value of …".
+        long: What it is, in a sentence or two.
+        level1: The finer values of level 1 that it groups, e.g. ``("Be creative", …)``.
+        keywords: Words that describe a person who holds it (what template ``oa`` looks for).
+    """
+
+    name: str
+    slug: str
+    short: str
+    long: str
+    level1: tuple[str, ...]
+    keywords: tuple[str, ...]
+
+
+def slug_of(name: str) -> str:
+    """The key form of a value's name: ``"Power: dominance"`` → ``"power_dominance"``."""
+    return name.lower().replace(": ", "_").replace("-", "_")
+
+
+@cache
+def load_values() -> tuple[Value, ...]:
+    """The 20 values in the order of the official label files (``values.yaml``)."""
+    text = resources.files(__package__).joinpath("values.yaml").read_text(encoding="utf-8")
+    return tuple(
+        Value(
+            name=entry["name"],
+            slug=slug_of(entry["name"]),
+            short=entry["short"],
+            long=entry["long"],
+            level1=tuple(entry["level1"]),
+            keywords=tuple(entry["keywords"]),
+        )
+        for entry in yaml.safe_load(text)
+    )
+
+
+VALUES = load_values()
+VALUE_NAMES = tuple(value.name for value in VALUES)
+VALUE_SLUGS = tuple(value.slug for value in VALUES)
