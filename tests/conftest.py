@@ -1,0 +1,93 @@
+"""Fixtures that several test files share: the real data, and tiny random models made on the spot."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# Words enough for every prompt to be more than unknown tokens; anything else falls back to bytes.
+_TRAINING_TEXT = [
+    "Premise: Conclusion: Stance: for against Question: Answer: yes no",
+    "Does this argument rest on the value of having ideas and interests of one's own?",
+    "We should protect nature because it is beautiful and the people who live there need it.",
+]
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> Path:
+    """The folder of the official files; skips, saying so, where there is none."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "touche23-valueeval"
+    folder = Path(os.environ.get("VALUEEVAL_DATA", beside))
+    if not (folder / "arguments-test.tsv").is_file():
+        pytest.skip(f"no official data: set VALUEEVAL_DATA (looked in {folder})")
+    return folder
+
+
+def _save_byte_level_tokenizer(folder: Path, *, eos: str = "<|endoftext|>") -> int:
+    """A small byte-level BPE tokenizer (every string has tokens); returns its vocabulary size."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(_TRAINING_TEXT, vocab_size=400, special_tokens=["<pad>", eos])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe._tokenizer, eos_token=eos, pad_token="<pad>", model_max_length=4096
+    )
+    tokenizer.save_pretrained(folder)
+    return len(tokenizer)
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a random GPT-2 with 2 layers of width 32."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = tmp_path_factory.mktemp("tiny-gpt2")
+    vocab = _save_byte_level_tokenizer(folder)
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=vocab, n_positions=4096, n_embd=32, n_layer=2, n_head=2,
+        bos_token_id=1, eos_token_id=1, pad_token_id=0,
+    )  # fmt: skip
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a random T5 with 2 layers of width 32."""
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("tiny-t5")
+    vocab = _save_byte_level_tokenizer(folder, eos="</s>")
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=vocab, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2,
+        decoder_start_token_id=0, eos_token_id=1, pad_token_id=0,
+    )  # fmt: skip
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a random BERT encoder with 2 layers of width 32 and a byte-level tokenizer."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    vocab = _save_byte_level_tokenizer(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=vocab, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=512, pad_token_id=0,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return folder
