@@ -1,0 +1,418 @@
+"""Reads Touché23-ValueEval, or any folder in its format, and the sample set of this package.
+
+The format is that of the published files: UTF-8, one line an argument, fields separated by tabs,
+**no quoting** (a ``"`` is a plain character), a header line that names the columns.
+
+Accepted: columns in any order, found by their names; the rows of the labels file in any order,
+joined by argument id; a last line without its newline; arguments with no label at all; spaces at
+the ends of a text, which are kept.
+
+Refused, with file, line and field: a byte order mark, Windows line ends, invalid UTF-8, control
+characters, missing, unknown or doubled columns, lines with too few or too many tabs, empty lines,
+an empty id, conclusion or premise, another stance than the two official spellings, a label other
+than 0 and 1, doubled ids, ids that are in one file only, a file with no argument.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.official import NYT_DOWNLOADER, OFFICIAL_SHA256
+from valueeval.tasks.values import VALUE_NAMES
+
+#: A set's name → what stands in the names of its two files.
+FILE_SUFFIXES: dict[str, str] = {
+    "training": "training",
+    "validation": "validation",
+    "main": "test",
+    "zhihu": "validation-zhihu",
+    "nahjalbalagha": "test-nahjalbalagha",
+    "nyt": "test-nyt",
+    "sample_training": "sample-training",
+    "sample_validation": "sample-validation",
+    "sample": "sample-test",
+}
+SETS = tuple(FILE_SUFFIXES)
+
+STANCE_WORDS: dict[str, str] = {"in favor of": "for", "against": "against"}
+
+ARGUMENT_COLUMNS = ("Argument ID", "Conclusion", "Stance", "Premise")
+LABEL_COLUMNS = ("Argument ID", *VALUE_NAMES)
+
+DATA_VARIABLE = "VALUEEVAL_DATA"
+CACHE_VARIABLE = "VALUEEVAL_CACHE"
+
+_PACKAGE = Path(__file__).resolve().parent
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_BINARY = frozenset({"0", "1"})
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument, its texts exactly as in the file.
+
+    Attributes:
+        id: Identifier, unique in its set, e.g. ``"A01002"``.
+        conclusion: What is argued about.
+        stance: ``"in favor of"`` or ``"against"`` the conclusion.
+        premise: What is said for that stance.
+    """
+
+    id: str
+    conclusion: str
+    stance: str
+    premise: str
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Arguments with their labels.
+
+    Attributes:
+        name: One of `SETS`.
+        arguments: n arguments in the order of their file.
+        labels: (n, 20) bool; row i belongs to ``arguments[i]``, columns in the order of `VALUES`.
+        sha256: Hex digest over the bytes of the arguments file, then of the labels file.
+        directory: The folder that it was read from.
+        official: Whether both files are, byte for byte, those published.
+    """
+
+    name: str
+    arguments: tuple[Argument, ...]
+    labels: npt.NDArray[np.bool_]
+    sha256: str
+    directory: Path
+    official: bool
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The n argument ids."""
+        return tuple(argument.id for argument in self.arguments)
+
+    @property
+    def conclusions(self) -> tuple[str, ...]:
+        """The n conclusions: arguments that share one form a cluster (they are not independent)."""
+        return tuple(argument.conclusion for argument in self.arguments)
+
+
+def file_names(name: str) -> tuple[str, str]:
+    """Names of the arguments file and the labels file of set ``name``.
+
+    Raises:
+        ValueEvalError: No such set; the message names the near ones.
+    """
+    if name not in FILE_SUFFIXES:
+        by_suffix = [known for known, suffix in FILE_SUFFIXES.items() if suffix == name]
+        near = by_suffix or difflib.get_close_matches(name, SETS, n=3)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ValueEvalError(f"No data set is called {name!r}.{hint} Known: {', '.join(SETS)}.")
+    suffix = FILE_SUFFIXES[name]
+    return f"arguments-{suffix}.tsv", f"labels-{suffix}.tsv"
+
+
+def cache_dir(cache: str | Path | None = None) -> Path:
+    """The folder that ``valueeval data fetch`` fills (it need not exist).
+
+    It is ``touche23-valueeval`` in ``cache``, else in ``$VALUEEVAL_CACHE``, else in
+    ``$XDG_CACHE_HOME/valueeval``, else in ``~/.cache/valueeval``.
+    """
+    chosen = cache or os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        root = Path(chosen).expanduser()
+    else:
+        # The XDG specification tells programs to ignore relative paths.
+        xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        root = (xdg if xdg.is_absolute() else Path.home() / ".cache") / "valueeval"
+    return root / "touche23-valueeval"
+
+
+def find_data_dir(data_dir: str | Path | None = None) -> Path:
+    """The folder of the official files (or of others in their format).
+
+    It is ``data_dir``; else ``$VALUEEVAL_DATA``; else the cache of ``valueeval data fetch``. One
+    that is named must be right: there is no silent step to the next.
+
+    Raises:
+        ValueEvalError: The named folder does not exist or holds no arguments file, or none is
+            named and the cache is empty.
+    """
+    if data_dir is not None and str(data_dir):
+        return _checked_folder(Path(data_dir).expanduser(), "data_dir")
+    if variable := os.environ.get(DATA_VARIABLE):
+        return _checked_folder(Path(variable).expanduser(), DATA_VARIABLE)
+    cache = cache_dir()
+    if _holds_arguments(cache):
+        return cache
+    raise ValueEvalError(
+        f"No data found. Name the folder of the official files as data_dir, or set "
+        f"{DATA_VARIABLE} to it, or run `valueeval data fetch` (fills {cache}).\n"
+        "Tasks whose names end in _sample need no data: their small set is in the package."
+    )
+
+
+def load_set(name: str, data_dir: str | Path | None = None) -> DataSet:
+    """Reads one set: its arguments, joined with its labels by id.
+
+    Args:
+        name: One of `SETS`. ``sample``, ``sample_training`` and ``sample_validation`` come from
+            this package, whatever ``data_dir`` says.
+        data_dir: Folder of the files; ``None``: as `find_data_dir` finds it.
+
+    Raises:
+        ValueEvalError: Unknown set, no data, a file that is missing or malformed, ids that are not
+            the same in both files.
+    """
+    names = file_names(name)
+    folder = _PACKAGE if name.startswith("sample") else find_data_dir(data_dir)
+    arguments_path, labels_path = folder / names[0], folder / names[1]
+    for path in (arguments_path, labels_path):
+        if not path.is_file():
+            raise ValueEvalError(_missing_file(path))
+    arguments_bytes, labels_bytes = _read_bytes(arguments_path), _read_bytes(labels_path)
+    arguments = _parse_arguments(arguments_bytes, arguments_path)
+    label_ids, labels = _parse_labels(labels_bytes, labels_path)
+    return DataSet(
+        name=name,
+        arguments=arguments,
+        labels=_join(arguments, arguments_path, label_ids, labels, labels_path),
+        sha256=hashlib.sha256(arguments_bytes + labels_bytes).hexdigest(),
+        directory=folder,
+        official=all(
+            hashlib.sha256(content).hexdigest() == OFFICIAL_SHA256.get(file)
+            for file, content in zip(names, (arguments_bytes, labels_bytes), strict=True)
+        ),
+    )
+
+
+def read_arguments(path: str | Path) -> tuple[Argument, ...]:
+    """Reads an arguments file.
+
+    Raises:
+        ValueEvalError: The file cannot be read or is malformed (see the module's docstring).
+    """
+    path = Path(path)
+    return _parse_arguments(_read_bytes(path), path)
+
+
+def read_labels(path: str | Path) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
+    """Reads a labels file, or a run file of the shared task, which has the same format.
+
+    Returns:
+        The n argument ids, and labels of shape (n, 20), bool, columns in the order of `VALUES`
+        whatever the order of the file's columns.
+
+    Raises:
+        ValueEvalError: The file cannot be read or is malformed (see the module's docstring).
+    """
+    path = Path(path)
+    return _parse_labels(_read_bytes(path), path)
+
+
+def _holds_arguments(folder: Path) -> bool:
+    return any((folder / f"arguments-{suffix}.tsv").is_file() for suffix in FILE_SUFFIXES.values())
+
+
+def _checked_folder(folder: Path, named_by: str) -> Path:
+    if not folder.is_dir():
+        problem = "is no folder" if folder.exists() else "does not exist"
+        raise ValueEvalError(
+            f"{named_by} = {folder}: this path {problem}. Name the folder that holds "
+            "arguments-test.tsv and the other files."
+        )
+    if not _holds_arguments(folder):
+        raise ValueEvalError(
+            f"{named_by} = {folder}: there is no arguments-….tsv in this folder. Name the folder "
+            "that holds arguments-test.tsv and the other files."
+        )
+    return folder
+
+
+def _missing_file(path: Path) -> str:
+    if path.name == "arguments-test-nyt.tsv":
+        remedy = (
+            "The New York Times text is not distributed; rebuild it with the organisers' "
+            f"downloader ({NYT_DOWNLOADER}) and put it there."
+        )
+    elif path.name in OFFICIAL_SHA256:
+        remedy = (
+            "`valueeval data fetch` downloads the published files; `valueeval data verify` "
+            "lists what is missing."
+        )
+    else:
+        remedy = "It belongs to the package: install lm-eval-valueeval again."
+    return f"{path.name} is missing in {path.parent}.\n{remedy}"
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise ValueEvalError(f"{path}: cannot be read ({reason}). Check the path.") from error
+
+
+def _parse_arguments(content: bytes, path: Path) -> tuple[Argument, ...]:
+    arguments = tuple(Argument(*row) for row in _parse_rows(content, path, ARGUMENT_COLUMNS))
+    for line, argument in enumerate(arguments, start=2):
+        if argument.stance not in STANCE_WORDS:
+            raise _malformed(
+                path, line, "Stance", f'{_shown(argument.stance)} is not "in favor of" or "against"'
+            )
+        if not argument.conclusion.strip():
+            raise _malformed(path, line, "Conclusion", "is empty; fill it in or drop the line")
+        if not argument.premise.strip():
+            raise _malformed(path, line, "Premise", "is empty; fill it in or drop the line")
+    return arguments
+
+
+def _parse_labels(content: bytes, path: Path) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
+    rows = _parse_rows(content, path, LABEL_COLUMNS)
+    for line, row in enumerate(rows, start=2):
+        labels = row[1:]
+        if not _BINARY.issuperset(labels):
+            index, label = next((i, x) for i, x in enumerate(labels) if x not in _BINARY)
+            raise _malformed(
+                path, line, VALUE_NAMES[index], f"{_shown(label)} is not a label; write 0 or 1"
+            )
+    ones_and_zeros = "".join("".join(row[1:]) for row in rows).encode("ascii")
+    labels_array = np.frombuffer(ones_and_zeros, dtype=np.uint8) == ord("1")
+    return tuple(row[0] for row in rows), labels_array.reshape(len(rows), len(VALUE_NAMES))
+
+
+def _parse_rows(content: bytes, path: Path, columns: Sequence[str]) -> list[list[str]]:
+    """The table's rows, each a list of fields in the order of ``columns``, with unique ids."""
+    lines = _decode(content, path).removesuffix("\n").split("\n")
+    order = _column_order(lines[0].split("\t"), path, columns)
+    reordered = order != list(range(len(columns)))
+    rows = []
+    line_of_id: dict[str, int] = {}
+    for line, text in enumerate(lines[1:], start=2):
+        row = text.split("\t")
+        if len(row) != len(columns):
+            raise _wrong_field_count(text, path, line, lines[0].split("\t"))
+        if reordered:
+            row = [row[position] for position in order]
+        if not row[0].strip():
+            raise _malformed(path, line, "Argument ID", "is empty; give every argument an id")
+        if row[0] in line_of_id:
+            raise _malformed(
+                path,
+                line,
+                "Argument ID",
+                f"{_shown(row[0])} stands in line {line_of_id[row[0]]} already; ids must be unique",
+            )
+        line_of_id[row[0]] = line
+        rows.append(row)
+    if not rows:
+        raise ValueEvalError(f"{path}: there is only a header, no argument below it.")
+    return rows
+
+
+def _decode(content: bytes, path: Path) -> str:
+    """The file's text, free of byte order marks, carriage returns and control characters."""
+    if not content:
+        raise ValueEvalError(f"{path}: the file is empty (0 bytes). Fetch or write it again.")
+    if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise ValueEvalError(
+            f"{path}, line 1: starts with a byte order mark. Save it as plain UTF-8 without one."
+        )
+    if (position := content.find(b"\r\n")) >= 0:
+        raise _malformed_at(content[:position], path, "ends in CRLF (Windows); save with LF")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        problem = f"byte 0x{content[error.start]:02x} is not valid UTF-8; save the file as UTF-8"
+        raise _malformed_at(content[: error.start], path, problem) from error
+    if control := _CONTROL_CHARACTER.search(text):
+        problem = f"control character U+{ord(control[0]):04X}; remove it"
+        raise _malformed_at(text[: control.start()].encode(), path, problem)
+    return text
+
+
+def _column_order(header: list[str], path: Path, columns: Sequence[str]) -> list[int]:
+    """For each of ``columns``, its position in the header."""
+    problems = []
+    for name in dict.fromkeys(header):
+        if name not in columns:
+            near = difflib.get_close_matches(name, columns, n=1)
+            problems.append(f"unknown column {_shown(name)}" + (f" ({near[0]!r}?)" if near else ""))
+        elif header.count(name) > 1:
+            problems.append(f"column {name!r} twice")
+    problems += [f"column {name!r} is missing" for name in columns if name not in header]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ValueEvalError(
+            f"{path}, line 1 (header): {', '.join(problems[:3])}{more}.\n"
+            f"Expected, separated by tabs: {_column_list(columns)}."
+        )
+    return [header.index(name) for name in columns]
+
+
+def _column_list(columns: Sequence[str]) -> str:
+    if columns == LABEL_COLUMNS:
+        return "Argument ID, then the 20 values from 'Self-direction: thought' on"
+    return ", ".join(columns)
+
+
+def _wrong_field_count(text: str, path: Path, line: int, header: list[str]) -> ValueEvalError:
+    found = text.count("\t") + 1
+    if not text:
+        return ValueEvalError(f"{path}, line {line}: the line is empty; delete it.")
+    if found < len(header):
+        problem = f"is missing: {found} of {len(header)} fields; is a tab missing?"
+        return _malformed(path, line, header[found], problem)
+    problem = f"is followed by more: {found} fields, expected {len(header)}; is there a tab in it?"
+    return _malformed(path, line, header[-1], problem)
+
+
+def _join(
+    arguments: tuple[Argument, ...],
+    arguments_path: Path,
+    label_ids: tuple[str, ...],
+    labels: npt.NDArray[np.bool_],
+    labels_path: Path,
+) -> npt.NDArray[np.bool_]:
+    """The rows of ``labels`` in the order of ``arguments``."""
+    row_of_id = {label_id: row for row, label_id in enumerate(label_ids)}
+    argument_ids = {argument.id for argument in arguments}
+    problems = []
+    if unlabelled := [argument.id for argument in arguments if argument.id not in row_of_id]:
+        problems.append(f"{labels_path.name} has no line for {_few(unlabelled)}")
+    if unknown := [label_id for label_id in label_ids if label_id not in argument_ids]:
+        problems.append(f"{arguments_path.name} has no line for {_few(unknown)}")
+    if problems:
+        raise ValueEvalError(
+            f"{arguments_path.parent}: {'; '.join(problems)}. Both files must hold the same ids."
+        )
+    return labels[[row_of_id[argument.id] for argument in arguments]]
+
+
+def _few(ids: Iterable[str], shown: int = 3) -> str:
+    ids = list(ids)
+    more = f" and {len(ids) - shown} more" if len(ids) > shown else ""
+    return ", ".join(_shown(one) for one in ids[:shown]) + more
+
+
+def _shown(text: str, length: int = 40) -> str:
+    return repr(text if len(text) <= length else text[:length] + "…")
+
+
+def _malformed(path: Path, line: int, field: str, problem: str) -> ValueEvalError:
+    return ValueEvalError(f"{path}, line {line}, field {field!r}: {problem}.")
+
+
+def _malformed_at(before: bytes, path: Path, problem: str) -> ValueEvalError:
+    """The error for what follows ``before``: line and field are counted in it."""
+    line = before.count(b"\n") + 1
+    field = before[before.rfind(b"\n") + 1 :].count(b"\t") + 1
+    return ValueEvalError(f"{path}, line {line}, field {field}: {problem}.")
