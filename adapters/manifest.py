@@ -1,0 +1,413 @@
+"""`valueeval.json`: what an adapter directory holds, where it comes from, and how to read it.
+
+The manifest is the last file written into an adapter directory, so a directory that has one is
+whole; it lists the other files with size and SHA-256, so a reader notices what changed since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from string import Formatter
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from valueeval.adapters.base import weight_hash
+from valueeval.tasks.data import STANCE_WORDS, Argument
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.values import VALUE_NAMES
+
+MANIFEST_FILE = "valueeval.json"
+SCHEMA_VERSION = 1
+POOLINGS = ("mean", "cls")
+INPUT_FIELDS = ("premise", "stance", "stance_word", "conclusion")
+
+
+class ManifestError(ValueEvalError):
+    """An adapter directory that must not be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The classifier head.
+
+    Attributes:
+        kind: ``"linear"``: one linear layer with an output for each value.
+        pooling: What it reads: ``"mean"`` of the last hidden states, or that of the first token.
+    """
+
+    kind: str
+    pooling: str
+
+    def __post_init__(self) -> None:
+        _one_of("head.kind", self.kind, ("linear",))
+        _one_of("head.pooling", self.pooling, POOLINGS)
+
+
+@dataclass(frozen=True)
+class InputFormat:
+    """How an argument becomes the text that the model reads.
+
+    Attributes:
+        segments: One or two texts with fields in braces: ``{premise}``, ``{conclusion}``,
+            ``{stance}`` ("in favor of" or "against"), ``{stance_word}`` ("for" or "against").
+            Two are read as a pair, as the tokenizer joins pairs.
+        max_length: Tokens at most, special tokens included; a longer input loses tokens from the
+            end of its longest segment.
+    """
+
+    segments: tuple[str, ...]
+    max_length: int
+
+    def __post_init__(self) -> None:
+        if len(self.segments) not in (1, 2):
+            raise ManifestError(f"input.segments: {len(self.segments)} texts; allowed: one or two")
+        for text in self.segments:
+            _check_segment(text)
+        if self.max_length < 8:
+            raise ManifestError(f"input.max_length: {self.max_length}; allowed: 8 or more")
+
+    def texts(self, argument: Argument) -> tuple[str, ...]:
+        """The argument in the words of each segment."""
+        words = {
+            "premise": argument.premise,
+            "conclusion": argument.conclusion,
+            "stance": argument.stance,
+            "stance_word": STANCE_WORDS[argument.stance],
+        }
+        return tuple(segment.format_map(words) for segment in self.segments)
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """The pretrained model that training started from (see `valueeval.adapters.base.Base`)."""
+
+    name: str
+    revision: str | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where each value's probability turns into a decision: predicted if strictly greater.
+
+    Attributes:
+        values: A probability in (0, 1) for each value, in label order.
+        split: The data that they were tuned on; never a test set.
+        metric: What they were tuned for.
+    """
+
+    values: tuple[float, ...]
+    split: str
+    metric: str
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(VALUE_NAMES):
+            raise ManifestError(
+                f"thresholds.values: {len(self.values)} numbers; allowed: {len(VALUE_NAMES)}"
+            )
+        for name, value in zip(VALUE_NAMES, self.values, strict=True):
+            if not 0 < value < 1:
+                raise ManifestError(
+                    f"thresholds.values: {value} for {name!r}; allowed: between 0 and 1"
+                )
+        _one_of("thresholds.split", self.split, ("training", "validation", "none"))
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How many parameters the model has, head included, and how many of them were trained."""
+
+    total: int
+    trainable: int
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What the model was trained on.
+
+    Attributes:
+        name: ``"touche23"``, or ``"sample"`` for the set that ships with the package.
+        set: The split, e.g. ``"training"``.
+        size: Arguments used.
+        sha256: Hash of the split's files, as `valueeval.tasks.data.DataSet.sha256`.
+    """
+
+    name: str
+    set: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file of the adapter directory: its size in bytes and SHA-256 (hex)."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of ``valueeval.json``, one attribute a key.
+
+    Attributes:
+        template: The task template whose verbaliser gives the answer; None for a head.
+        head: The classifier head; None for a template.
+        input: How an argument becomes text.
+        labels: The names of the values in the order of the outputs.
+        base_model: What training started from.
+        method: What was trained, e.g. ``"full"``.
+        objective: The loss, e.g. ``"bce"``.
+        thresholds: Decision thresholds.
+        parameters: Counts.
+        data: The training data.
+        seed: Seed of the run.
+        config: The full training configuration.
+        validation: Scores on validation with these thresholds, by metric; None where undefined.
+        versions: Versions of the libraries in use.
+        seconds: Time that training took, in seconds, all resumed parts together.
+        peak_memory_bytes: The largest resident set of the training process.
+        date: When it was finished, ISO 8601 in UTC.
+        files: Every other file of the directory.
+        weights_sha256: One hash for all weights: over the safetensors files in order of name.
+        schema_version: Version of this layout.
+    """
+
+    template: str | None
+    head: Head | None
+    input: InputFormat
+    labels: tuple[str, ...]
+    base_model: BaseModel
+    method: str
+    objective: str
+    thresholds: Thresholds
+    parameters: Parameters
+    data: TrainingData
+    seed: int
+    config: Mapping[str, Any]
+    validation: Mapping[str, float | None]
+    versions: Mapping[str, str]
+    seconds: float
+    peak_memory_bytes: int
+    date: str
+    files: Mapping[str, FileInfo]
+    weights_sha256: str
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        _check_schema(self.schema_version)
+        if self.labels != VALUE_NAMES:
+            raise ManifestError(
+                "labels: not the 20 value categories in the order of the official label files"
+            )
+        if (self.template is None) == (self.head is None):
+            raise ManifestError("template and head: exactly one of them must be given")
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as JSON values (what lm-eval's results hold as ``config.valueeval``)."""
+        first = {"schema_version": self.schema_version}
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
+        return first | plain
+
+
+def describe_files(folder: Path) -> dict[str, FileInfo]:
+    """Size and hash of every file in a folder but the manifest, by name."""
+    return {
+        file.name: FileInfo(file.stat().st_size, weight_hash([file]))
+        for file in sorted(folder.iterdir())
+        if file.is_file() and file.name != MANIFEST_FILE
+    }
+
+
+def combined_hash(files: Mapping[str, FileInfo]) -> str:
+    """One hash that identifies the weights: over the hashes of the safetensors files."""
+    hashes = [info.sha256 for name, info in sorted(files.items()) if name.endswith(".safetensors")]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def write_manifest(folder: str | Path, manifest: Manifest) -> None:
+    """Writes ``valueeval.json``: under a temporary name first, then renamed.
+
+    Raises:
+        ManifestError: A file that the manifest lists is not in the folder as listed.
+    """
+    folder = Path(folder)
+    _check_files(folder, manifest)
+    text = json.dumps(manifest.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    temporary = folder / f".{MANIFEST_FILE}.tmp"
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(folder / MANIFEST_FILE)
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """Reads ``valueeval.json`` and checks the directory against it.
+
+    Raises:
+        ManifestError: There is none, it cannot be read as schema version 1, or a file that it
+            lists is missing, truncated or changed.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ManifestError(_no_manifest(folder)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}") from error
+    try:
+        content = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise ManifestError(f"{path}: not valid JSON: {error}") from error
+    try:
+        manifest = manifest_from_json(content)
+        _check_files(folder, manifest)
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from error
+    return manifest
+
+
+def manifest_from_json(content: object) -> Manifest:
+    """The manifest that `Manifest.to_json` gave, every field's type and range checked.
+
+    Raises:
+        ManifestError: Names the field, what it holds and what is allowed.
+    """
+    if isinstance(content, dict):
+        # Before the fields: another version may well have other ones.
+        _check_schema(content.get("schema_version"))
+    manifest = _parse(Manifest, content, "")
+    assert isinstance(manifest, Manifest)  # noqa: S101 (for the type checker)
+    return manifest
+
+
+def _no_manifest(folder: Path) -> str:
+    if not folder.is_dir():
+        unfinished = folder.with_name(folder.name + ".training")
+        if unfinished.is_dir():
+            return (
+                f"{folder}: no adapter yet, training is unfinished ({unfinished}): "
+                "repeat the training command with --resume"
+            )
+        return f"{folder}: no such adapter directory"
+    return (
+        f"{folder}: no {MANIFEST_FILE} in it, so this is no adapter directory as "
+        "`valueeval train` writes it"
+    )
+
+
+def _check_schema(version: object) -> None:
+    if version != SCHEMA_VERSION:
+        raise ManifestError(
+            f"schema_version: {version!r}; this version of valueeval reads {SCHEMA_VERSION}: "
+            "update lm-eval-valueeval, or train the adapter again"
+        )
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    """Compares the files of the folder with the manifest's list, sizes first (cheap)."""
+    if not any(name.endswith(".safetensors") for name in manifest.files):
+        raise ManifestError("files: no .safetensors weights listed")
+    if manifest.weights_sha256 != combined_hash(manifest.files):
+        raise ManifestError("weights_sha256: does not go with the hashes in files")
+    for name, info in manifest.files.items():
+        if Path(name).name != name:
+            raise ManifestError(f"files: {name!r} is not a plain file name")
+        file = folder / name
+        if not file.is_file():
+            raise ManifestError(f"{name} is missing from the directory; copy it again")
+        size = file.stat().st_size
+        if size != info.bytes:
+            raise ManifestError(
+                f"{name} has {size} bytes instead of {info.bytes}: truncated or changed; "
+                "copy it again"
+            )
+        if weight_hash([file]) != info.sha256:
+            raise ManifestError(f"{name} was changed (its SHA-256 differs); copy it again")
+
+
+def _check_segment(text: str) -> None:
+    try:
+        parts = list(Formatter().parse(text))
+    except ValueError as error:
+        raise ManifestError(f"input.segments: {text!r}: {error}") from None
+    for _, name, spec, conversion in parts:
+        if name is not None and (name not in INPUT_FIELDS or spec or conversion):
+            raise ManifestError(
+                f"input.segments: field {{{name}}} in {text!r}; allowed: "
+                + ", ".join(f"{{{field}}}" for field in INPUT_FIELDS)
+            )
+
+
+def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ManifestError(f"{field}: {value!r}; allowed: {', '.join(allowed)}")
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a number")
+
+
+_NAMES: dict[Any, str] = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    tuple: "a list",
+    Mapping: "an object",
+}
+
+
+def _parse(kind: Any, value: object, where: str) -> Any:
+    """Reads a JSON value as a type: dataclass, optional, tuple, mapping, str, int, float."""
+    origin = get_origin(kind)
+    if kind is Any:
+        return value
+    if is_dataclass(kind):
+        return _parse_dataclass(kind, value, where)
+    if origin in (Union, types.UnionType):
+        inner = next(option for option in get_args(kind) if option is not type(None))
+        return None if value is None else _parse(inner, value, where)
+    if origin is tuple and isinstance(value, list):
+        inner = get_args(kind)[0]
+        return tuple(_parse(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is Mapping and isinstance(value, dict):
+        inner = get_args(kind)[1]
+        return {key: _parse(inner, item, f"{where}.{key}") for key, item in value.items()}
+    if kind is str and isinstance(value, str):
+        return value
+    if kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    # JSON writes 1.0 as 1 in some writers.
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if math.isfinite(value):
+            return float(value)
+    name = {tuple: "a list", Mapping: "an object"}.get(
+        origin or kind, getattr(kind, "__name__", "")
+    )
+    raise ManifestError(f"{where}: {value!r} is not {name or kind}")
+
+
+def _parse_dataclass(kind: Any, value: object, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ManifestError(f"{where or 'the file'}: not an object")
+    hints = get_type_hints(kind)
+    known = {field.name: field for field in fields(kind)}
+    prefix = f"{where}." if where else ""
+    for name in value:
+        if name not in known:
+            raise ManifestError(f"{prefix}{name}: unknown field")
+    arguments = {}
+    for name, field in known.items():
+        if name in value:
+            arguments[name] = _parse(hints[name], value[name], prefix + name)
+        elif field.default is MISSING:
+            raise ManifestError(f"{prefix}{name}: missing")
+    return kind(**arguments)
