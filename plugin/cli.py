@@ -1,0 +1,100 @@
+"""The ``valueeval`` command: finds the sub-command, runs its ``main``, speaks plainly on errors.
+
+Nothing but the chosen sub-command is imported, so that ``valueeval --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+# Sub-command: (module whose ``main(argv) -> int`` it is, one line of help), in the order of use.
+COMMANDS = {
+    "demo": ("valueeval.demo", "train, evaluate and rank on the sample set, in a few minutes"),
+    "data": ("valueeval.tasks.cli_data", "fetch, verify and describe the Touché23-ValueEval data"),
+    "train": ("valueeval.train.cli", "fine-tune a model; writes an adapter directory"),
+    "run": ("valueeval.run", "lm_eval run, with these tasks and models surely registered"),
+    "predict": ("valueeval.adapters.cli_predict", "label arguments of your own with an adapter"),
+    "score": ("valueeval.tasks.cli_score", "score a run file, or samples logged by lm_eval"),
+    "export": ("valueeval.tasks.cli_export", "write logged samples as a run file"),
+    "leaderboard": ("valueeval.leaderboard.cli", "rank the results of lm_eval in a table"),
+    "compare": ("valueeval.leaderboard.cli_compare", "test differences between results"),
+}
+INTERRUPTED = 130  # what shells report for a program ended by SIGINT
+BROKEN_PIPE = 141  # … by SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs ``valueeval ARGV``; returns the exit status: 2 for errors the user can put right."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        try:
+            return _dispatch(arguments)
+        finally:
+            sys.stdout.flush()  # a reader that has gone shows here, not while Python shuts down
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("valueeval: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; give it something that takes the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        from valueeval.tasks.errors import ValueEvalError
+
+        if debug or not isinstance(error, ValueEvalError):
+            raise
+        print(f"valueeval {arguments[0]}: {error}", file=sys.stderr)
+        return 2
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    name, *rest = arguments
+    if name == "--version":
+        from valueeval import __version__
+
+        print(f"valueeval {__version__}")
+        return 0
+    if name not in COMMANDS:
+        print(_unknown(name), file=sys.stderr)
+        return 2
+    status = import_module(COMMANDS[name][0]).main(rest)
+    return int(status or 0)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: valueeval COMMAND [ARGUMENTS]",
+            "",
+            "Human values behind arguments: data, training, evaluation with lm-eval, leaderboard.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "options:",
+            "  -h, --help  this text; `valueeval COMMAND --help` for one command",
+            "  --version   print the version",
+            "  --debug     show the traceback of an error",
+        ]
+    )
+
+
+def _unknown(name: str) -> str:
+    from difflib import get_close_matches
+
+    what = "option" if name.startswith("-") else "command"
+    near = get_close_matches(name, COMMANDS, n=2)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"valueeval: unknown {what} {name!r}: {hint}see valueeval --help"

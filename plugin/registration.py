@@ -1,0 +1,71 @@
+"""What registration with lm-eval means: two harness models and one folder of tasks.
+
+Called by the start-up hook once lm-eval's own modules are loaded, and by ``valueeval run``. Nothing
+is done twice: where lm-eval has found us through the entry points of pyproject.toml (models: merged
+upstream for the release after 0.4.13; tasks: proposed), these functions find it so and leave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+# The same pairs stand in pyproject.toml under the entry-point group lm_eval.models.
+MODELS = {
+    "valueeval": "valueeval.adapters.lm:ValueEvalLM",
+    "valueeval_baseline": "valueeval.adapters.baseline:BaselineLM",
+}
+
+
+def register() -> None:
+    """Makes lm-eval know our models and tasks, whatever was imported before; may be repeated."""
+    register_models()
+    add_task_folder()
+
+
+def register_models() -> None:
+    """Adds ``MODELS`` to lm-eval's model registry as placeholders that are imported on first use.
+
+    lm-eval fills its registry with the built-in models only while it is empty, so those come first.
+    """
+    import lm_eval.models  # noqa: F401  (fills the registry)
+    from lm_eval.api.registry import model_registry
+
+    for name, target in MODELS.items():
+        if name not in model_registry:
+            model_registry.register(name, target=target)
+
+
+def task_folder() -> Path:
+    """The folder of our task YAMLs, found without importing it."""
+    spec = find_spec("valueeval.tasks")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("valueeval.tasks is not installed")
+    return Path(next(iter(spec.submodule_search_locations))).resolve()
+
+
+def add_task_folder() -> None:
+    """Makes every task index that holds lm-eval's own tasks hold ours as well.
+
+    Ours come right after lm-eval's, before the folders of ``include_path``, which may override
+    them; an index without lm-eval's own tasks (``include_defaults=False``) stays without ours.
+    """
+    from lm_eval.tasks import _index
+
+    build = _index.TaskIndex.build
+    if getattr(build, "with_valueeval", False):
+        return
+    defaults = Path(_index.__file__).parent.resolve()
+
+    def build_with_valueeval(paths: Iterable[Path], *args: Any, **options: Any) -> Any:
+        folders = list(paths)
+        places = [Path(folder).resolve() for folder in folders]
+        ours = task_folder()
+        if defaults in places and ours not in places:
+            folders.insert(places.index(defaults) + 1, ours)
+        return build(folders, *args, **options)
+
+    build_with_valueeval.with_valueeval = True  # type: ignore[attr-defined]
+    _index.TaskIndex.build = staticmethod(build_with_valueeval)

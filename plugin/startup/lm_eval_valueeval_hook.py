@@ -1,0 +1,86 @@
+"""Start-up hook of ValueEval: tells lm-eval about our tasks and models when lm-eval is imported.
+
+Released lm-eval (0.4.13) loads no entry points, so the file ``lm_eval_valueeval.pth`` beside this
+one calls ``install`` whenever Python starts. All that happens then is that a finder is put first on
+``sys.meta_path``; it waits for two modules of lm-eval, has ``valueeval.registration`` do the rest
+once they are loaded, and takes itself away. Where lm-eval has discovered us by entry points there
+is then nothing left to do. ``VALUEEVAL_NO_HOOK=1`` switches the hook off.
+
+Every Python of the environment runs this: it imports nothing but ``sys`` and must never raise.
+"""
+
+import sys
+
+WAITING_FOR = {
+    "lm_eval.models": "register_models",
+    "lm_eval.tasks._index": "add_task_folder",
+}
+
+
+class Finder:
+    """Finds what the other finders find, and registers us after the modules waited for."""
+
+    def __init__(self):
+        self.waiting = dict(WAITING_FOR)
+
+    def find_spec(self, name, path=None, target=None):
+        """The spec that the other finders give, its loader prepared; None for any other module."""
+        if name not in self.waiting:
+            return None
+        for finder in list(sys.meta_path):
+            find_spec = None if finder is self else getattr(finder, "find_spec", None)
+            spec = find_spec(name, path, target) if find_spec else None
+            if spec is not None:
+                self.prepare(spec)
+                return spec
+        return None
+
+    def prepare(self, spec):
+        """Makes the loader of ``spec`` call us after the module ran.
+
+        The loader object itself stays (only its ``exec_module`` is replaced, until the module has
+        run), so that whatever asks it for source code or resources later finds what it expects.
+        """
+        loader = spec.loader
+        original = getattr(loader, "exec_module", None)
+        if original is None:
+            return
+
+        def exec_module(module):
+            original(module)
+            if module.__name__ == spec.name:  # some loaders serve many modules
+                loader.exec_module = original
+                self.done(spec.name)
+
+        try:
+            loader.exec_module = exec_module
+        except AttributeError:
+            return  # a loader that cannot be changed: `valueeval run` still registers us
+
+    def done(self, name):
+        """Has the module's action run, once, and leaves ``sys.meta_path`` after the last one."""
+        action = self.waiting.pop(name, None)
+        if not self.waiting and self in sys.meta_path:
+            sys.meta_path.remove(self)
+        if action is not None:
+            call(action)
+
+
+def call(action):
+    """Runs one function of valueeval.registration; a failure is a warning, never an exception."""
+    try:
+        from valueeval import registration
+    except ImportError:
+        return  # the package is gone or going: nothing to register
+    try:
+        getattr(registration, action)()
+    except Exception as error:
+        import logging
+
+        logging.getLogger("valueeval").warning("ValueEval: %s failed: %r", action, error)
+
+
+def install():
+    """Puts the finder first on ``sys.meta_path``, once."""
+    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, Finder())
