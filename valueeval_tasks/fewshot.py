@@ -1,0 +1,128 @@
+"""Few-shot examples: which training arguments to show, balanced over the 20 values.
+
+The choice depends on the pool, the number and the seed alone, so every argument of a run sees the
+same examples (one shared prefix), whatever the rank, limit or order.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from valueeval.tasks.errors import ValueEvalError
+
+
+class Example(NamedTuple):
+    """One example: an argument's index in the pool and, for per-value templates, the value."""
+
+    index: int
+    value: int | None
+
+
+class _Pool:
+    """Arguments not yet picked, in random order; prefers conclusions not yet picked."""
+
+    def __init__(self, conclusions: Sequence[str], n: int, rng: np.random.Generator) -> None:
+        if n > len(conclusions):
+            raise ValueEvalError(
+                f"{n} few-shot examples asked for, but the few-shot set has only "
+                f"{len(conclusions)} arguments: lower --num_fewshot"
+            )
+        _, self._group = np.unique(np.asarray(conclusions), return_inverse=True)
+        self._order = rng.permutation(len(conclusions))
+        self._free = np.ones(len(conclusions), dtype=bool)
+        self._fresh = np.ones(self._group.max(initial=0) + 1, dtype=bool)
+
+    def among(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Indices where ``mask`` holds and nothing was picked, in random order.
+
+        Only those with a fresh conclusion, if there are any.
+        """
+        free = self._order[(self._free & mask)[self._order]]
+        fresh = free[self._fresh[self._group[free]]]
+        return fresh if len(fresh) else free
+
+    def pick(self, index: int) -> int:
+        self._free[index] = False
+        self._fresh[self._group[index]] = False
+        return index
+
+
+def pick_arguments(
+    labels: npt.NDArray[np.bool_], conclusions: Sequence[str], n: int, seed: int
+) -> list[Example]:
+    """Examples for templates that ask about all values at once (mbc, cot).
+
+    Numbers of values per argument are drawn as they occur in the pool, so that examples do not
+    teach a model to name few or many; given its number, each pick is the argument that keeps the
+    values' counts most even (least sum of squares).
+
+    Args:
+        labels: (m, 20) bool, the pool.
+        conclusions: m strings; one is used twice only if there are too few.
+        n: How many.
+        seed: Of every random choice.
+
+    Raises:
+        ValueEvalError: the pool is smaller than ``n``, counting arguments with a value.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = labels.sum(1)
+    held = np.flatnonzero(sizes)
+    pool = _Pool([conclusions[i] for i in held], n, rng)
+    labels, sizes = labels[held], sizes[held]
+    counts = np.zeros(labels.shape[1], dtype=np.int64)
+    examples = []
+    for size in rng.permutation(sizes)[:n]:
+        candidates = pool.among(sizes == size)
+        squares = ((counts + labels[candidates]) ** 2).sum(1)
+        chosen = pool.pick(int(candidates[squares.argmin()]))
+        counts += labels[chosen]
+        examples.append(Example(int(held[chosen]), None))
+    return examples
+
+
+def pick_pairs(
+    labels: npt.NDArray[np.bool_],
+    conclusions: Sequence[str],
+    n: int,
+    seed: int,
+    answers: Sequence[bool] = (True, False),
+) -> list[Example]:
+    """Examples for templates that ask about one value: an argument, the value, by its answer.
+
+    Every value is used before one is used again, and answers alternate; so counts of values and
+    of answers differ by at most one wherever the pool has an argument for each.
+
+    Args:
+        labels: (m, 20) bool, the pool.
+        conclusions: m strings; one is used twice only if there are too few.
+        n: How many.
+        seed: Of every random choice.
+        answers: (True, False) for bca and oa; (True,) where only held values are shown (cls).
+
+    Raises:
+        ValueEvalError: the pool is smaller than ``n``, or has too few arguments with such answers.
+    """
+    rng = np.random.default_rng(seed)
+    pool = _Pool(conclusions, n, rng)
+    values = rng.permutation(labels.shape[1])
+    rounds = n * len(answers)  # among as many rounds as answers one picks, else nothing is left
+    examples: list[Example] = []
+    for turn, (position, value) in itertools.product(range(rounds), enumerate(values)):
+        if len(examples) == n:
+            break
+        answer = answers[(position + turn) % len(answers)]
+        candidates = pool.among(labels[:, value] == answer)
+        if len(candidates):
+            examples.append(Example(pool.pick(int(candidates[0])), int(value)))
+    if len(examples) < n:
+        raise ValueEvalError(
+            f"{n} few-shot examples asked for, but the few-shot set allows only {len(examples)}: "
+            "lower --num_fewshot"
+        )
+    return [examples[i] for i in rng.permutation(n)]  # else yes and no would alternate

@@ -1,0 +1,25 @@
+"""The requests that our tasks send to a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lm_eval.api.instance import Instance
+
+
+@dataclass
+class ValueRequest(Instance):
+    """One request of lm-eval that also says what it asks, so that a model need not parse prompts.
+
+    ``doc`` is {id, conclusion, stance, premise, labels}; a model must not read ``labels``.
+
+    Attributes:
+        template: cls, mbc, bca, oa or cot.
+        value: Index into ``VALUES``; ``None`` if the request is about all of them.
+        role: cls: ``"name"`` (after the argument) or ``"empty"`` (after the empty one);
+            bca: ``"yes"`` or ``"no"``; mbc, oa, cot: ``"answer"``.
+    """
+
+    template: str = ""
+    value: int | None = None
+    role: str = ""
