@@ -6,7 +6,10 @@ Arguments*, 2023; Zenodo record 10564870 (doi 10.5281/zenodo.10564870), CC BY 4.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 ZENODO_RECORD = "10564870"
 ZENODO_FILES = f"https://zenodo.org/records/{ZENODO_RECORD}/files"
@@ -104,3 +107,51 @@ OFFICIAL_FILES: tuple[OfficialFile, ...] = (
 )
 
 OFFICIAL_SHA256: dict[str, str] = {file.name: file.sha256 for file in OFFICIAL_FILES}
+
+
+@dataclass(frozen=True)
+class FileState:
+    """How one file of a folder compares with the published one.
+
+    Attributes:
+        file: The published file.
+        state: ``"ok"``: the same, byte for byte; ``"absent"``: not there, and need not be.
+        detail: What exactly is wrong, in a few words; empty if nothing is.
+    """
+
+    file: OfficialFile
+    state: Literal["ok", "missing", "truncated", "changed", "unreadable", "absent"]
+    detail: str = ""
+
+    @property
+    def fine(self) -> bool:
+        """Whether there is nothing to put right."""
+        return self.state in ("ok", "absent")
+
+
+def verify_folder(folder: Path) -> tuple[FileState, ...]:
+    """Compares every published file with what is in ``folder``, in the order of `OFFICIAL_FILES`.
+
+    Only the arguments of The New York Times, which are not distributed, may be absent.
+    """
+    return tuple(_verify_file(folder / file.name, file) for file in OFFICIAL_FILES)
+
+
+def _verify_file(path: Path, file: OfficialFile) -> FileState:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        if not file.distributed:
+            return FileState(file, "absent", "optional, not distributed")
+        return FileState(file, "missing")
+    except OSError as error:
+        return FileState(file, "unreadable", str(error.strerror or error))
+    found = hashlib.sha256(content).hexdigest()
+    if found == file.sha256:
+        return FileState(file, "ok")
+    if not content or (file.size is not None and len(content) < file.size):
+        whole = f" of {file.size}" if file.size is not None else ""
+        return FileState(file, "truncated", f"{len(content)}{whole} bytes")
+    if hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() == file.sha256:
+        return FileState(file, "changed", "line ends became CRLF (Windows)")
+    return FileState(file, "changed", f"SHA-256 {found[:12]}…, published {file.sha256[:12]}…")
