@@ -19,7 +19,7 @@ from valueeval.tasks.errors import ValueEvalError
 class Example(NamedTuple):
     """One example: an argument's index in the pool and, for per-value templates, the value."""
 
-    index: int
+    argument: int
     value: int | None
 
 
@@ -73,7 +73,7 @@ def pick_arguments(
     rng = np.random.default_rng(seed)
     sizes = labels.sum(1)
     held = np.flatnonzero(sizes)
-    pool = _Pool([conclusions[i] for i in held], n, rng)
+    pool = _Pool([conclusions[int(i)] for i in held], n, rng)
     labels, sizes = labels[held], sizes[held]
     counts = np.zeros(labels.shape[1], dtype=np.int64)
     examples = []

@@ -40,9 +40,11 @@ class Wording:
     """The words of one task, compiled once.
 
     The Jinja variables are ``premise``, ``conclusion``, ``stance_word`` ("for" or "against") and
-    ``values`` (the 20); in ``question`` also ``value`` where the template asks about one at a time.
+    ``values`` (the 20); in ``question`` also ``value`` where the template asks about one at a time;
+    in ``description`` only ``values``.
 
     Args:
+        description: The instruction, which comes first and is the same for every argument.
         argument: The argument's text.
         question: What is asked after it.
         empty_argument: Stands for the argument where a prior is measured (cls only).
@@ -51,7 +53,10 @@ class Wording:
         ValueEvalError: a wording is no valid Jinja template.
     """
 
-    def __init__(self, argument: str, question: str, empty_argument: str | None = None) -> None:
+    def __init__(
+        self, description: str, argument: str, question: str, empty_argument: str | None = None
+    ) -> None:
+        self.description = _compile("description", description).render(values=VALUES).strip()
         self._argument = _compile("doc_to_text", argument)
         self._question = _compile("question", question)
         self._empty_argument = empty_argument

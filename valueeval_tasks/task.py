@@ -58,7 +58,12 @@ class ValueEvalTask(ConfigurableTask):  # type: ignore[misc]
 
         self.template: str = own["template"]
         self._asks = decide.ASKS[self.template]
-        self._wording = Wording(config["doc_to_text"], own["question"], own.get("empty_argument"))
+        self._wording = Wording(
+            config.get("description", ""),
+            config["doc_to_text"],
+            own["question"],
+            own.get("empty_argument"),
+        )
         self._data_dir: str | None = (config.get("metadata") or {}).get("data_dir", data_dir)
         self._fewshot_seed = 0
         self._pool: DataSet | None = None
@@ -82,7 +87,7 @@ class ValueEvalTask(ConfigurableTask):  # type: ignore[misc]
             unknown = ", ".join(sorted(set(better) - set(scoring.METRICS)))
             raise ValueEvalError(f"metric_list of task {self.config.task}: no metric {unknown}")
         self._metric_fn_list = dict.fromkeys(scoring.METRICS)
-        self._metric_fn_kwargs = {name: {} for name in scoring.METRICS}
+        self._metric_fn_kwargs: dict[str, dict[str, Any]] = {name: {} for name in scoring.METRICS}
         self._aggregation_list = dict(scoring.AGGREGATIONS)
         self._higher_is_better = better
         self.config.metric_list = [
@@ -173,9 +178,7 @@ class ValueEvalTask(ConfigurableTask):  # type: ignore[misc]
         key = (num_fewshot, system_instruction)
         if key not in self._openings:
             delimiter = self.config.fewshot_delimiter
-            instruction = maybe_delimit(
-                system_instruction, self.config.description.strip(), delimiter
-            )
+            instruction = maybe_delimit(system_instruction, self._wording.description, delimiter)
             messages = [Message("system", instruction, delimiter)] if instruction else []
             for question, answer in self._examples(num_fewshot):
                 messages.append(Message("user", question, self.config.target_delimiter))
