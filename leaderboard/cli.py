@@ -1,0 +1,105 @@
+"""``valueeval leaderboard RESULTS… -o OUT``: a leaderboard from folders of lm-eval results."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from valueeval.leaderboard import format_markdown
+from valueeval.leaderboard.read import find_results, read_manifests, read_results
+from valueeval.leaderboard.table import RANKED, Table, collate
+from valueeval.tasks.errors import ValueEvalError
+
+_FORMATS: dict[str, Callable[[Table], str]] = {".md": format_markdown.render}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Reads results, writes every output that was asked for, says what it could not use.
+
+    Raises:
+        ValueEvalError: nothing to read, or an output that cannot be written.
+    """
+    arguments = _parser().parse_args(argv)
+    outputs = [Path(output) for output in arguments.output]
+    for output in outputs:
+        _check_format(output)
+    manifests = read_manifests(arguments.adapters)
+    runs, problems = read_results(find_results(arguments.results), manifests)
+    table = collate(runs, problems)
+    for problem in problems:
+        print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
+    for note in table.notes:
+        print(f"note: {note}", file=sys.stderr)
+    # Everything is rendered before anything is written, so that an error leaves all as it was.
+    rendered = [(output, _render(output, table)) for output in outputs]
+    for output, content in rendered:
+        _write(output, content)
+    ranked = sum(len(board.rows) for board in table.boards if board.status == RANKED)
+    apart = sum(len(board.rows) for board in table.boards) - ranked
+    print(
+        f"{ranked} ranked rows, {apart} shown apart, {len(problems)} not used: "
+        + ", ".join(map(str, outputs))
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="valueeval leaderboard",
+        description="Collate folders of lm-eval results into a leaderboard.",
+    )
+    parser.add_argument(
+        "results", nargs="+", metavar="RESULTS", help="folders (any depth) or results_*.json files"
+    )
+    parser.add_argument(
+        "-o", "--output", action="append", required=True, metavar="OUT",
+        help=f"file to write, its format by its ending ({', '.join(_FORMATS)}); may be repeated. "
+        "An existing .md is filled between its markers",
+    )  # fmt: skip
+    parser.add_argument(
+        "--adapters", nargs="+", default=[], metavar="DIR",
+        help="adapter directories, for results that do not hold their adapter's manifest",
+    )  # fmt: skip
+    return parser
+
+
+def _check_format(output: Path) -> None:
+    if output.suffix not in _FORMATS:
+        raise ValueEvalError(
+            f"{output}: no output format ends in '{output.suffix}'; choose {', '.join(_FORMATS)}"
+        )
+    if output.is_dir():
+        raise ValueEvalError(f"{output}: is a folder; give the name of a file")
+
+
+def _render(output: Path, table: Table) -> str:
+    content = _FORMATS[output.suffix](table)
+    if output.suffix == ".md" and output.is_file() and output.stat().st_size:
+        try:
+            return format_markdown.insert(output.read_text(encoding="utf-8"), content)
+        except ValueEvalError as error:
+            raise ValueEvalError(f"{output}: {error}") from error
+        except UnicodeDecodeError as error:
+            raise ValueEvalError(f"{output}: no UTF-8 text; name another file") from error
+    return content
+
+
+def _write(output: Path, content: str) -> None:
+    """All of it or nothing: under a temporary name first."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+        try:
+            with open(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(content)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, output)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise ValueEvalError(f"{output}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,185 @@
+"""The leaderboard as markdown, between markers, so that it can live inside another page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from valueeval.leaderboard import text
+from valueeval.leaderboard.published import Published
+from valueeval.leaderboard.table import GAMING_MARGIN, REASONS, Board, Row, Table
+from valueeval.tasks.errors import ValueEvalError
+
+BEGIN = "<!-- valueeval leaderboard: begin (what stands between these lines is overwritten) -->"
+END = "<!-- valueeval leaderboard: end -->"
+
+_EXPLANATION = f"""\
+Ranked by **macro_f1**, the mean of the F1 of the 20 values, with its 95 % interval over conclusions
+(arguments that share a conclusion are not independent). **official_f1** is the shared task's score,
+the harmonic mean of macro-precision and macro-recall. The two are different measures; papers mix
+them up. ⚠ marks a system whose official_f1 exceeds its macro_f1 by more than {GAMING_MARGIN}:
+predicting some values for nearly every argument and others almost never raises official_f1 without
+recognising values better. *Italics*: published elsewhere, not measured here."""
+
+
+def render(table: Table) -> str:
+    """`table` as markdown, markers included."""
+    parts = [BEGIN, _EXPLANATION]
+    for board in table.boards:
+        parts += _board(board)
+    parts += _notes(table)
+    return "\n\n".join([*parts, END]) + "\n"
+
+
+def insert(existing: str, rendered: str) -> str:
+    """`existing` with what stands between its markers replaced by `rendered`.
+
+    Raises:
+        ValueEvalError: it does not hold both markers, once each and in order.
+    """
+    begin, end = existing.find(BEGIN), existing.find(END)
+    if existing.count(BEGIN) != 1 or existing.count(END) != 1 or end < begin:
+        raise ValueEvalError(
+            "exists and would be overwritten; put these two lines where the leaderboard is to "
+            f"stand, or name another file:\n{BEGIN}\n{END}"
+        )
+    return existing[:begin] + rendered.rstrip("\n") + existing[end + len(END) :]
+
+
+# ------------------------------------------------------------------------------- boards
+
+
+def _board(board: Board) -> list[str]:
+    parts = [f"### {text.markdown(board.title)}"]
+    if REASONS[board.status]:
+        parts.append(REASONS[board.status])
+    if board.rows:
+        parts.append(_data_line(board))
+    listed = [system for system in board.published if system.macro_f1 is not None]
+    if board.rows or listed:
+        parts.append(_main_table(board, listed))
+    rest = [system for system in board.published if system.macro_f1 is None]
+    official = [system for system in rest if system.official_f1 is not None]
+    other = [system for system in rest if system.official_f1 is None]
+    if official:
+        summary = "Published with official_f1 only: not comparable with macro_f1"
+        parts += _folded(summary, _official_table(official))
+    if other:
+        summary = "Published with another score, or where it is unclear which F1 is meant"
+        parts += _folded(summary, _other_table(other))
+    return parts
+
+
+def _folded(summary: str, content: str) -> list[str]:
+    return [f"<details><summary>{summary}</summary>", content, "</details>"]
+
+
+def _data_line(board: Board) -> str:
+    size = "" if board.arguments is None else f"{board.arguments} arguments, "
+    version = f", tasks version {text.markdown(board.version)}" if board.version else ""
+    return f"{size}data `{board.data_sha256[:12]}`{version}."
+
+
+def _main_table(board: Board, listed: Sequence[Published]) -> str:
+    header = ["#", "system", "method", "template", "parameters", "trained", "macro_f1", "95 %",
+              "official_f1", "unparsed", "n", "seeds"]  # fmt: skip
+    lines: list[tuple[float, list[str]]] = [(row.macro_f1, _cells(row)) for row in board.rows]
+    lines += [(system.macro_f1 or 0.0, _published_cells(system)) for system in listed]
+    lines.sort(key=lambda line: -line[0])
+    return _table(
+        header,
+        [cells for _, cells in lines],
+        right="#,parameters,trained,macro_f1,official_f1,unparsed,n,seeds",
+    )
+
+
+def _cells(row: Row) -> list[str]:
+    run = row.run
+    macro, official = row.scores["macro_f1"], row.mean("official_f1")
+    spread = f" ± {macro.sd:.3f}" if macro.sd is not None else ""
+    flag = " ⚠" if row.gamed else ""
+    return [
+        "" if row.rank is None else str(row.rank),
+        text.markdown(row.name) + _warning_mark(row),
+        text.markdown(run.method),
+        text.markdown(row.prompt),
+        text.count(run.parameters),
+        text.count(run.trainable),
+        f"**{text.score(macro.mean)}**{spread}",
+        text.interval(row.macro_interval),
+        text.score(official) + flag,
+        text.share(row.mean("unparsed")),
+        "" if run.arguments is None else str(run.arguments),
+        str(macro.n),
+    ]
+
+
+def _warning_mark(row: Row) -> str:
+    warnings = sorted({warning for run in row.runs for warning in run.warnings})
+    return f" (⚠ {text.markdown('; '.join(warnings))})" if warnings else ""
+
+
+def _published_cells(system: Published) -> list[str]:
+    kind = "upper reference" if system.oracle else system.method
+    return [
+        "",
+        f"*{text.markdown(system.system)}*",
+        text.markdown(kind),
+        "",
+        text.count(system.parameters),
+        text.count(system.trainable),
+        text.score(system.macro_f1),
+        "",
+        "" if system.official_f1 is None else f"{system.official_f1:.2f}",
+        "",
+        "",
+        "",
+    ]
+
+
+def _official_table(systems: Sequence[Published]) -> str:
+    ordered = sorted(systems, key=lambda system: -(system.official_f1 or 0.0))
+    rows = [
+        [
+            f"*{text.markdown(system.system)}*",
+            text.markdown("upper reference" if system.oracle else system.method),
+            text.markdown(system.base),
+            text.count(system.parameters),
+            f"{system.official_f1:.2f}",
+        ]
+        for system in ordered
+    ]
+    header = ["system", "method", "base model", "parameters", "official_f1"]
+    return _table(header, rows, right="parameters,official_f1")
+
+
+def _other_table(systems: Sequence[Published]) -> str:
+    rows = [
+        [f"*{text.markdown(system.system)}*", text.markdown(system.method),
+         text.markdown(system.base), text.markdown(system.other)]
+        for system in systems
+    ]  # fmt: skip
+    return _table(["system", "method", "base model", "score"], rows)
+
+
+def _notes(table: Table) -> list[str]:
+    parts = []
+    if table.notes:
+        parts += ["### Notes", _list(table.notes)]
+    if table.problems:
+        reasons = [f"{problem.source}: {problem.reason}" for problem in table.problems]
+        parts += ["### Not used", _list(reasons)]
+    parts += [
+        "Sources of the published numbers: "
+        "`published.csv` and `published-per-value.csv` in the package's leaderboard folder."
+    ]
+    return parts
+
+
+def _list(items: Sequence[str]) -> str:
+    return "\n".join(f"- {text.markdown(item)}" for item in items)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> str:
+    numbers = set(right.split(","))
+    rule = ["--:" if name in numbers else "---" for name in header]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))

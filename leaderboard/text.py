@@ -1,0 +1,83 @@
+"""Strings and numbers as a person may read them, whatever a results file claims a name to be.
+
+Every name that comes out of a results file passes through :func:`clean` once, on reading, and
+through the escape of its format on writing. So a model called ``<script>…`` or ``=cmd()`` is only
+ever text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MAX_LENGTH = 200
+# First characters that make a spreadsheet read a cell as a formula (OWASP, "CSV Injection").
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+    "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+}  # fmt: skip
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
+
+
+def clean(text: object) -> str:
+    """One line of printable text: control, format and unpaired surrogate characters become U+FFFD.
+
+    Format characters (category Cf) include those that turn the direction of writing around, with
+    which a name could disguise itself. Longer than 200 characters is cut, with an ellipsis.
+    """
+    one_line = " ".join(str(text).split())
+    shown = "".join(
+        "\ufffd" if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") else character
+        for character in one_line
+    )
+    return shown if len(shown) <= MAX_LENGTH else shown[: MAX_LENGTH - 1] + "…"
+
+
+def markdown(text: str) -> str:
+    """`text` as literal text in a markdown table cell (GitHub's and CommonMark's)."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = _MARKDOWN_SPECIAL.sub(r"\\\1", escaped)
+    # A bare address or @name becomes a link on GitHub; a zero-width joiner would change the text,
+    # an entity in place of the sign does not.
+    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
+
+
+def latex(text: str) -> str:
+    """`text` as literal text in LaTeX; characters beyond Latin are left to the font."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def csv(text: str) -> str:
+    """`text` as a CSV field that no spreadsheet takes for a formula: a quote goes before it."""
+    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+
+
+def score(value: float | None) -> str:
+    """A score with three decimals; missing is empty, not 0."""
+    return "" if value is None else f"{value:.3f}"
+
+
+def share(value: float | None) -> str:
+    """A share of arguments in percent: ``12.5 %``; missing is empty."""
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def interval(ends: tuple[float, float] | None) -> str:
+    """``[0.404, 0.461]``, or nothing."""
+    return "" if ends is None else f"[{ends[0]:.3f}, {ends[1]:.3f}]"
+
+
+def count(value: int | None) -> str:
+    """A number of parameters in three figures: ``22.7M``; missing is empty."""
+    if value is None:
+        return ""
+    for size, suffix in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if value >= size:
+            return (
+                f"{value / size:.3g}{suffix}"
+                if value < 999.5 * size
+                else f"{value / size:.0f}{suffix}"
+            )
+    return str(value)
