@@ -81,7 +81,8 @@ class ValueClassifier(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Writes the backbone as a Transformers model directory and ``head.safetensors``."""
-        cast(Any, self.backbone).save_pretrained(folder)
+        with _quiet_transformers():
+            cast(Any, self.backbone).save_pretrained(folder)
         save_file(
             {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()},
             folder / HEAD_FILE,
@@ -311,7 +312,7 @@ def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Without Transformers' bar for reading a file, and its report on the pooler left out."""
+    """Without Transformers' bars for single files, and its report on the pooler left out."""
     logging = cast(Any, transformers_logging)
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -17,6 +17,9 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+import numpy.typing as npt
+
 from valueeval.adapters.base import weight_hash
 from valueeval.tasks.data import STANCE_WORDS, Argument
 from valueeval.tasks.errors import ValueEvalError
@@ -117,6 +120,16 @@ class Thresholds:
                     f"thresholds.values: {value} for {name!r}; allowed: between 0 and 1"
                 )
         _one_of("thresholds.split", self.split, ("training", "validation", "none"))
+
+    @property
+    def logits(self) -> npt.NDArray[np.float64]:
+        """The thresholds as logits τ, shape (20,)."""
+        probabilities = np.array(self.values, dtype=np.float64)
+        return np.log(probabilities) - np.log1p(-probabilities)
+
+    def decide(self, logits: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """Which values are predicted: logits (…, 20) strictly above τ."""
+        return logits.astype(np.float64) - self.logits > 0
 
 
 @dataclass(frozen=True)
@@ -385,14 +398,12 @@ def _parse(kind: Any, value: object, where: str) -> Any:
         return value
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
         return value
-    # JSON writes 1.0 as 1 in some writers.
+    # JSON does not tell 1.0 from 1.
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
-    name = {tuple: "a list", Mapping: "an object"}.get(
-        origin or kind, getattr(kind, "__name__", "")
-    )
-    raise ManifestError(f"{where}: {value!r} is not {name or kind}")
+        number = float(value)
+        if math.isfinite(number):
+            return number
+    raise ManifestError(f"{where}: {value!r}; allowed: {_NAMES[origin or kind]}")
 
 
 def _parse_dataclass(kind: Any, value: object, where: str) -> Any:

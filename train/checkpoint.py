@@ -1,0 +1,196 @@
+"""Checkpoints: everything that a killed run needs to go on to the same result.
+
+A checkpoint is a folder ``checkpoint-<step>`` with ``model.safetensors`` (weights),
+``optimizer.safetensors`` (AdamW's moments as flat tensors) and ``state.json``. It is written under
+a temporary name and renamed when whole, and only then are older ones removed, so at every moment
+there is a whole one. No random state is in it: the randomness of a step is a function of the seed
+and the step's number (see `valueeval.train.loop`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from valueeval.tasks.errors import ValueEvalError
+
+_PREFIX = "checkpoint-"
+_BEST = "best-{epoch}.safetensors"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch so far (from 1), and its macro_f1 on validation."""
+
+    epoch: int
+    macro_f1: float
+
+
+@dataclass
+class State:
+    """Where a run stands.
+
+    Attributes:
+        step: Optimizer steps done.
+        loss_sum: Sum of the losses of this epoch's steps.
+        best: The best epoch so far.
+        seconds: Time spent, all parts of the run together.
+        peak_memory_bytes: The largest resident set of any part so far.
+    """
+
+    step: int = 0
+    loss_sum: float = 0.0
+    best: Best | None = None
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+def save_checkpoint(
+    folder: Path,
+    state: State,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+) -> None:
+    """Writes a checkpoint and then removes those before it.
+
+    Raises:
+        ValueEvalError: It cannot be written (no space, no permission); the one before is kept.
+    """
+    final = folder / f"{_PREFIX}{state.step}"
+    temporary = folder / f"{_PREFIX}{state.step}.tmp"
+    with writing(temporary):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        save_tensors(model_tensors(model), temporary / "model.safetensors")
+        tensors, groups = _flatten(optimizer)
+        save_tensors(tensors, temporary / "optimizer.safetensors")
+        content = {"state": asdict(state), "groups": groups, "scheduler": scheduler.state_dict()}
+        write_json(content, temporary / "state.json")
+        if final.exists():
+            shutil.rmtree(final)
+        temporary.rename(final)
+    for old in folder.glob(f"{_PREFIX}*"):
+        if old != final:
+            shutil.rmtree(old, ignore_errors=True)
+    for old in folder.glob(_BEST.format(epoch="*")):
+        if state.best is None or old != best_file(folder, state.best.epoch):
+            old.unlink(missing_ok=True)
+
+
+def load_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+) -> State:
+    """Brings model, optimizer and scheduler to the newest checkpoint; a fresh state if none is.
+
+    Raises:
+        ValueEvalError: It cannot be read, or belongs to another model.
+    """
+    found = sorted(
+        (path for path in folder.glob(f"{_PREFIX}*") if path.suffix != ".tmp"),
+        key=lambda path: int(path.name.removeprefix(_PREFIX)),
+    )
+    if not found:
+        return State()
+    newest = found[-1]
+    try:
+        content = json.loads((newest / "state.json").read_text(encoding="utf-8"))
+        model.load_state_dict(load_file(newest / "model.safetensors"))
+        _unflatten(optimizer, load_file(newest / "optimizer.safetensors"), content["groups"])
+        scheduler.load_state_dict(content["scheduler"])
+        best = content["state"].pop("best")
+        return State(**content["state"], best=Best(**best) if best else None)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueEvalError(
+            f"{newest}: this checkpoint cannot be read ({error}); remove {folder} to start again"
+        ) from error
+
+
+def best_file(folder: Path, epoch: int) -> Path:
+    """Where the weights of the best epoch are kept."""
+    return folder / _BEST.format(epoch=epoch)
+
+
+def model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A model's weights by name, each contiguous and on the CPU."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Writes tensors under a temporary name, to the disk, then renames."""
+    temporary = path.with_name(path.name + ".tmp")
+    with writing(temporary):
+        save_file(tensors, temporary, metadata={"format": "pt"})
+        _sync(temporary)
+        temporary.replace(path)
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Writes JSON under a temporary name, to the disk, then renames."""
+    temporary = path.with_name(path.name + ".tmp")
+    with writing(temporary):
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8")
+        _sync(temporary)
+        temporary.replace(path)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns a failure to write into an error for people; what was half-written goes away."""
+    try:
+        yield
+    except Exception as error:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        # safetensors has an exception of its own for what the system refuses.
+        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
+            raise ValueEvalError(
+                f"cannot write {path.parent}: {error}; what was there is untouched. Make room or "
+                "choose another --output; an interrupted run goes on with --resume"
+            ) from error
+        raise
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _flatten(
+    optimizer: torch.optim.Optimizer,
+) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """The optimizer's state as tensors named ``<parameter>.<moment>``, and its groups as JSON."""
+    content = optimizer.state_dict()
+    tensors = {
+        f"{number}.{name}": tensor.detach().cpu().contiguous()
+        for number, moments in content["state"].items()
+        for name, tensor in moments.items()
+    }
+    return tensors, content["param_groups"]
+
+
+def _unflatten(
+    optimizer: torch.optim.Optimizer,
+    tensors: dict[str, torch.Tensor],
+    groups: list[dict[str, Any]],
+) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = tensor.clone()
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

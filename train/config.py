@@ -1,0 +1,182 @@
+"""What `valueeval train` can be told: a YAML file, flags, or both (flags win)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import jsonargparse
+
+from valueeval.adapters.manifest import InputFormat, ManifestError
+from valueeval.tasks.errors import ValueEvalError
+
+
+class ConfigError(ValueEvalError):
+    """An option with a value that it cannot have; the message names both, and what is allowed."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Options of a training run.
+
+    Args:
+        output: Adapter directory to write. While training goes on, its checkpoints and
+            metrics.jsonl are in OUTPUT.training beside it.
+        base: Base model: minilm (all-MiniLM-L6-v2 from the package's extra `offline`), a hub id,
+            or a folder. Source: sentence-transformers/all-MiniLM-L6-v2.
+        revision: Branch, tag or commit of a base model on the hub; null is its main branch.
+        data: touche23 (training and validation of Touché23-ValueEval) or sample (the small set
+            that ships with the package).
+        data_dir: Folder of the official files; null looks in $VALUEEVAL_DATA, then in what
+            `valueeval data fetch` has fetched.
+        method: What is trained. full: all weights, with one linear layer of 20 outputs on top.
+        segments: The text of an argument, one or two segments read as a pair; fields {premise},
+            {conclusion}, {stance}, {stance_word}. Source: our choice.
+        max_length: Tokens that are read of an argument; longer ones are cut at the end of the
+            longest segment, and counted. Source: 99.9% of the training arguments are shorter.
+        pooling: What the linear layer reads: the mean of the last hidden states, or the first
+            token's (cls). Source: mean is how all-MiniLM-L6-v2 was trained.
+        dropout: Share of the pooled features dropped in training. Source: BERT (Devlin et al.,
+            2019), A.2.
+        epochs: Passes over the training data; the best one by validation macro_f1 is kept.
+            Source: our choice by validation macro_f1.
+        batch_size: Arguments in a step. Source: our choice by validation macro_f1.
+        learning_rate: Highest learning rate, of the head; AdamW. Source: our choice by
+            validation macro_f1.
+        layer_decay: Each layer's learning rate is that of the layer above times this. Source:
+            ULMFiT (Howard and Ruder, 2018), 3.2; ELECTRA (Clark et al., 2020), B.
+        weight_decay: Of AdamW; biases and layer norms have none. Source: BERT, A.2.
+        warmup: Share of all steps in which the learning rate rises from 0. Source: BERT, A.2.
+        schedule: How the learning rate falls after that. Source: BERT, A.2.
+        max_grad_norm: Gradients are scaled down to this norm. Source: BERT's released code.
+        positive_weight: A value's positives weigh (negatives / positives) to this power in the
+            loss: 0 is plain cross-entropy, 0.5 the square root, 1 balances them. Source: our
+            choice by validation macro_f1.
+        seed: Of everything random: head, dropout, order. The same seed gives the same adapter on
+            the same machine.
+        checkpoint_seconds: Time between checkpoints; each epoch ends with one, too.
+        resume: Go on with an interrupted run of the same configuration; where there is none,
+            start one, so that a job that is queued again can use one command.
+    """
+
+    output: str
+    base: str = "minilm"
+    revision: str | None = None
+    data: Literal["touche23", "sample"] = "touche23"
+    data_dir: str | None = None
+    method: Literal["full"] = "full"
+    segments: tuple[str, ...] = ("{premise}", "{stance_word}: {conclusion}")
+    max_length: int = 128
+    pooling: Literal["mean", "cls"] = "mean"
+    dropout: float = 0.1
+    epochs: int = 8
+    batch_size: int = 32
+    learning_rate: float = 2e-4
+    layer_decay: float = 0.9
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    max_grad_norm: float = 1.0
+    positive_weight: float = 0.5
+    seed: int = 0
+    checkpoint_seconds: float = 60.0
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
+        for name in ("learning_rate", "max_grad_norm"):
+            _check(name, getattr(self, name), 0 < getattr(self, name) < float("inf"), "above 0")
+        for name in ("weight_decay", "checkpoint_seconds"):
+            _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        for name in ("dropout", "warmup"):
+            _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
+        _check("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0, at most 1")
+        _check("positive_weight", self.positive_weight, 0 <= self.positive_weight <= 1, "0 to 1")
+        _check("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295")
+        _check("output", self.output, bool(self.output.strip()), "a directory's name")
+        try:
+            _ = self.input_format
+        except ManifestError as error:
+            raise ConfigError(str(error).removeprefix("input.")) from None
+
+    @property
+    def input_format(self) -> InputFormat:
+        """How arguments become text, as the manifest keeps it."""
+        return InputFormat(segments=tuple(self.segments), max_length=self.max_length)
+
+    def recipe(self) -> dict[str, Any]:
+        """The options that the result depends on, as JSON values."""
+        free = ("output", "data_dir", "resume", "checkpoint_seconds")
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["segments"] = list(self.segments)
+        return {name: value for name, value in values.items() if name not in free}
+
+
+def build_parser() -> jsonargparse.ArgumentParser:
+    """The parser of `valueeval train`: an option for each field of `TrainConfig`."""
+    parser = jsonargparse.ArgumentParser(
+        prog="valueeval train",
+        description="Trains a classifier of the 20 values and writes it as an adapter directory. "
+        "Options of several words can be written with dashes or underscores.",
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
+    parser.add_class_arguments(TrainConfig, as_group=False)
+    return parser
+
+
+def parse_config(argv: Sequence[str]) -> TrainConfig:
+    """The configuration that the command line (and the YAML file that it names) asks for.
+
+    Raises:
+        ConfigError: An unknown option, or a value of the wrong type or out of range.
+    """
+    parser = build_parser()
+    try:
+        options = parser.parse_args(_normalised(argv))
+    except jsonargparse.ArgumentError as error:
+        raise ConfigError(_readable(str(error))) from error
+    values = options.as_dict()
+    values.pop("config", None)
+    return TrainConfig(**{**values, "segments": tuple(values["segments"])})
+
+
+def _normalised(argv: Sequence[str]) -> list[str]:
+    """``--batch-size=8`` as ``--batch_size=8``, and a bare ``--resume`` as ``--resume=true``."""
+    words = []
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word == "--resume" and following.lower() not in ("true", "false"):
+            words.append("--resume=true")
+        elif word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            words.append("--" + name.replace("-", "_") + equals + value)
+        else:
+            words.append(word)
+    return words
+
+
+_TYPES = {"<class 'int'>": "a whole number", "<class 'float'>": "a number"}
+
+
+def _readable(message: str) -> str:
+    """Jsonargparse's message in the form of ours: option, value, what is allowed."""
+    message = re.sub(r"\s+", " ", message).strip()
+    if wrong := re.match(r'Parser key "([\w.]+)": Expected an? (.+?)\. Got value: (.*)', message):
+        name, expected, value = wrong.groups()
+        expected = _TYPES.get(expected, expected).removeprefix("typing.Literal")
+        return f"{name}: {value!r}; allowed: {expected.strip('[]')}"
+    if unknown := re.match(r"unrecognized arguments: --([\w.]+)", message):
+        names = [field.name for field in fields(TrainConfig)]
+        near = difflib.get_close_matches(unknown[1], names, n=2)
+        hint = f"; did you mean --{' or --'.join(near)}?" if near else "; see --help"
+        return f"no option --{unknown[1]}{hint}"
+    return message
+
+
+def _check(name: str, value: object, fine: bool, allowed: str) -> None:
+    if not fine:
+        raise ConfigError(f"{name}: {value!r}; allowed: {allowed}")

@@ -1,0 +1,57 @@
+"""What a person sees while training goes on: one bar, and a line for each epoch, on stderr."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class TrainingProgress:
+    """A context manager with a bar of steps: loss, best validation macro_f1, time left."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[scores]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+        self._task = self._bar.add_task("", total=total, completed=done, scores="")
+        self._best = ""
+
+    def __enter__(self) -> TrainingProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def step(self, loss: float) -> None:
+        """One more step done; loss is the mean of this epoch so far."""
+        self._bar.update(self._task, advance=1, scores=f"loss {loss:.4f}{self._best}")
+
+    def epoch(self, number: int, loss: float, macro_f1: float, official_f1: float) -> None:
+        """One more epoch done (number from 1)."""
+        self.console.print(
+            f"epoch {number}: loss {loss:.4f}, validation macro_f1 {macro_f1:.4f}, "
+            f"official_f1 {official_f1:.4f}"
+        )
+
+    def best(self, macro_f1: float) -> None:
+        """The best validation macro_f1 so far, to stand beside the loss."""
+        self._best = f", validation macro_f1 {macro_f1:.4f}"
+
+
+def note(text: str) -> None:
+    """A line for the person at the terminal, on stderr."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
