@@ -165,12 +165,12 @@ def _verify(folder: Path | None) -> int:
     if not wrong:
         console.print(f"All published files are whole: {folder}", soft_wrap=True, markup=False)
         return 0
-    console.print(
-        f"{len(wrong)} of {len(states)} files are not as published: {folder}\n"
-        "`valueeval data fetch` downloads those into the cache.",
-        soft_wrap=True,
-        markup=False,
-    )
+    lines = [f"{len(wrong)} of {len(states)} files are not as published: {folder}"]
+    if any(state.file.distributed for state in wrong):
+        lines.append("`valueeval data fetch` downloads the published ones into the cache.")
+    if not all(state.file.distributed for state in wrong):
+        lines.append(f"To rebuild the one that is not distributed: {NYT_DOWNLOADER}")
+    console.print("\n".join(lines), soft_wrap=True, markup=False)
     return 1
 
 

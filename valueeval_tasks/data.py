@@ -140,7 +140,7 @@ def find_data_dir(data_dir: str | Path | None = None) -> Path:
     """The folder of the official files (or of others in their format).
 
     It is ``data_dir``; else ``$VALUEEVAL_DATA``; else the cache of ``valueeval data fetch``. One
-    that is named must be right: there is no silent step to the next.
+    that is named must be right: there is no silent step to the next. An empty name counts as none.
 
     Raises:
         ValueEvalError: The named folder does not exist or holds no arguments file, or none is
