@@ -1,0 +1,105 @@
+"""What the readers of generated answers share: one plain form of a text, its parts, value names.
+
+Every pattern here, and in the three readers, is linear in the length of the text: repetitions are
+bounded or cannot overlap with what follows them, so no answer, however odd, takes long to read.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import re
+import unicodedata
+
+from valueeval.tasks.values import VALUE_NAMES
+
+_SPECIAL_TOKEN = re.compile(
+    r"<\|[a-z0-9_]{1,24}\|>|</?s>|<(?:pad|eos|bos|unk)>|<(?:start|end)_of_turn>"
+)
+_THINKING = re.compile(r"[<\[](/?)(?:think|thinking|thought|reasoning)[>\]]", re.IGNORECASE)
+_LINE_TAG = re.compile(r"</?(?:br|p|div|li|ul|ol|tr|h[1-6])\b[^<>\n]{0,200}>", re.IGNORECASE)
+_CELL_TAG = re.compile(r"</?t[dh]\b[^<>\n]{0,200}>", re.IGNORECASE)
+_OTHER_TAG = re.compile(r"</?[a-z][a-z0-9]{0,12}(?:\s[^<>\n]{0,200})?/?>", re.IGNORECASE)
+_NEW_LINE = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_CHARACTERS = str.maketrans(
+    {
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"),
+        **dict.fromkeys("\u2014\u2015", " - "),
+        **dict.fromkeys("\u2018\u2019\u02bc\u00b4", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"'),
+        "\u20e3": "",  # the frame of keycap digits
+        "\u00a0": " ",
+        "\ufe0f": "",  # «show as emoji»
+        "\t": " ",
+    }
+)
+_BOLD = re.compile(r"\*\*+|__+|`+")
+_INVISIBLE = {"Cf", "Cc", "Cs"}
+
+# How the arguments of our prompts begin (a test compares with the YAML files), and what commonly
+# opens another turn.
+_NEXT_EXAMPLE = re.compile(
+    r"^[ #>*-]{0,8}(?:(?:premise|claim|position|this is what i think|question|user|human"
+    r"|(?:argument|example)(?: \d{1,3})?):|somebody argues |i argue (?:for|against) )",
+    re.MULTILINE,
+)
+
+_GAP = r"(?:[^\w\n]|_){0,4}"
+
+
+def _name_pattern(name: str) -> str:
+    return _GAP.join(re.findall(r"\w+", name.lower()))
+
+
+NAME = (
+    r"(?<![^\W_])(?<![^\W\d_]-)(?:" + "|".join(map(_name_pattern, VALUE_NAMES)) + r")(?!-?[^\W_])"
+)
+"""Pattern of a value's name in :func:`clean` text, however it is hyphenated or punctuated.
+
+A name within a longer word is none: "face-saving", "traditional".
+"""
+
+
+def word_set(text: str) -> frozenset[str]:
+    """A set of words, written as one text."""
+    return frozenset(text.split())
+
+
+def letters(text: str) -> str:
+    """The letters of a text without anything between them: ``"Power: dominance"`` → all in one."""
+    return "".join(re.findall(r"[^\W\d_]+", text.lower()))
+
+
+VALUE_OF = {letters(name): index for index, name in enumerate(VALUE_NAMES)}
+"""From :func:`letters` of a value's name to its index in ``VALUES``."""
+
+
+def clean(text: str) -> str | None:
+    """A generated text in one plain form, or ``None`` if it is unfinished thinking.
+
+    Lower case; one kind of digit, hyphen, quote and line end (NFKC); without invisible characters,
+    bold and code marks, HTML tags (rows and list items become lines, cells are parted by ``|``),
+    thinking before ``</think>``, and everything from the first special token on.
+    """
+    parts = [part for part in _SPECIAL_TOKEN.split(text) if part.strip()]
+    text = parts[0] if parts else ""
+    thinking = list(_THINKING.finditer(text))
+    if thinking:
+        if not thinking[-1].group(1):
+            return None
+        text = text[thinking[-1].end() :]
+    text = _NEW_LINE.sub("\n", html.unescape(text))
+    text = _OTHER_TAG.sub(" ", _CELL_TAG.sub("|", _LINE_TAG.sub("\n", text)))
+    text = unicodedata.normalize("NFKC", text).translate(_CHARACTERS)
+    text = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in _INVISIBLE)
+    return _BOLD.sub("", text).lower()
+
+
+def parts(text: str) -> list[str]:
+    """A :func:`clean` text cut where an argument's prompt begins.
+
+    A prompt repeated and then answered ends in the part that answers; a model that runs on into
+    another example answers in the first part. So the first part that answers is the answer.
+    """
+    starts = [0, *(match.start() for match in _NEXT_EXAMPLE.finditer(text)), len(text)]
+    return [text[start:end] for start, end in itertools.pairwise(starts)]
