@@ -132,7 +132,7 @@ def _fetch(cache: Path | None, url: str) -> int:
             cache,
             url,
             progress=show,
-            on_wait=lambda: bars.console.print("Another fetch is running; waiting for its end."),
+            note=lambda text: bars.console.print(text, markup=False, highlight=False),
         )
     out = Console(soft_wrap=True, highlight=False)
     out.print(

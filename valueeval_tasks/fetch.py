@@ -15,7 +15,7 @@ from pathlib import Path
 
 import requests
 from filelock import FileLock, Timeout
-from urllib3 import Retry
+from urllib3 import BaseHTTPResponse, Retry
 from urllib3.exceptions import MaxRetryError, ReadTimeoutError
 
 from valueeval.tasks.data import cache_dir
@@ -25,7 +25,7 @@ from valueeval.tasks.official import OFFICIAL_FILES, ZENODO_FILES, OfficialFile
 #: Called after each piece: the file, its bytes so far, its bytes in all (``None``: not known).
 Progress = Callable[[OfficialFile, int, "int | None"], None]
 
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 4096  # small: what has come of a chunk is lost when the connection is cut
 _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TRANSIENT = (
     requests.ConnectionError,
@@ -53,32 +53,12 @@ class _RefusedError(ValueEvalError):
     """This file cannot be had there, but the others may."""
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where files come from, and how patiently they are asked for.
-
-    Attributes:
-        url: Address of the folder of the files, without a final slash.
-        retries: How often in a row a request may fail before it counts as failed.
-        timeout: Seconds without an answer, or without a byte, after which a request has failed.
-        backoff: Seconds before the second retry; doubled each time, 60 at most.
-    """
-
-    url: str
-    retries: int
-    timeout: float
-    backoff: float
-
-    def patience(self) -> Retry:
-        return Retry(total=self.retries, backoff_factor=self.backoff / 2, backoff_max=60)
-
-
 def fetch(
     cache: str | Path | None = None,
     url: str = ZENODO_FILES,
     *,
     progress: Progress = lambda file, done, total: None,
-    on_wait: Callable[[], None] = lambda: None,
+    note: Callable[[str], None] = lambda text: None,
     retries: int = 5,
     timeout: float = 30.0,
     backoff: float = 1.0,
@@ -92,7 +72,7 @@ def fetch(
         cache: Folder of the cache; ``None``: as `cache_dir` finds it.
         url: Address of the folder of the files: the Zenodo record, or a mirror of it.
         progress: Told about each file's bytes.
-        on_wait: Called once if another fetch holds the cache, before waiting for its end.
+        note: Told, in a sentence, when it waits for another fetch, and when it tries again.
         retries: How often in a row a request may fail before it counts as failed.
         timeout: Seconds without an answer, or without a byte, after which a request has failed.
         backoff: Seconds before the second retry; doubled each time.
@@ -101,9 +81,9 @@ def fetch(
         ValueEvalError: A file could not be had, or not be written; what is whole stays.
     """
     folder = cache_dir(cache)
-    source = _Source(url.rstrip("/"), retries, timeout, backoff)
     downloaded, kept, problems = [], [], []
-    with _writing_to(folder), _locked(folder, on_wait), requests.Session() as session:
+    with _writing_to(folder), _locked(folder, note), requests.Session() as session:
+        source = _Source(session, url.rstrip("/"), progress, note, retries, timeout, backoff)
         for file in OFFICIAL_FILES:
             if not file.distributed:
                 continue
@@ -111,7 +91,7 @@ def fetch(
                 kept.append(file.name)
                 continue
             try:
-                _fetch_file(session, source, file, folder, progress)
+                _fetch_file(source, file, folder)
                 downloaded.append(file.name)
             except _RefusedError as refused:
                 problems.append(str(refused))
@@ -136,12 +116,12 @@ def _writing_to(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+def _locked(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
     lock = FileLock(folder / ".fetch.lock")
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        on_wait()
+        note("Another fetch is running; waiting for its end.")
         lock.acquire()
     try:
         yield
@@ -157,22 +137,113 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _fetch_file(
-    session: requests.Session,
-    source: _Source,
-    file: OfficialFile,
-    folder: Path,
-    progress: Progress,
-) -> None:
+@dataclass(frozen=True)
+class _Source:
+    """Where files come from; its attributes are the arguments of `fetch`."""
+
+    session: requests.Session
+    url: str
+    progress: Progress
+    note: Callable[[str], None]
+    retries: int
+    timeout: float
+    backoff: float
+
+    def download(self, file: OfficialFile, part: Path) -> None:
+        """Appends to ``part`` until the server has sent the last byte, however often it is cut."""
+        retry, reached = self._patience(), _size(part)
+        while (trouble := self._try(file, part)) is not None:
+            if _size(part) > reached:  # it got on: be as patient as at first
+                retry, reached = self._patience(), _size(part)
+            try:
+                retry = retry.increment("GET", self.url)
+            except MaxRetryError as error:
+                raise ValueEvalError(
+                    f"{file.name} could not be fetched from {self.url}: {trouble.cause}.\n"
+                    "Check the network and run the same command again: it goes on where it stopped."
+                ) from error
+            self.note(f"{file.name}: {trouble.cause}; trying again")
+            retry.sleep(trouble.response)
+
+    def _patience(self) -> Retry:
+        return Retry(total=self.retries, backoff_factor=self.backoff / 2, backoff_max=60)
+
+    def _try(self, file: OfficialFile, part: Path) -> _Trouble | None:
+        """Asks once for what ``part`` lacks; ``None``: all has come."""
+        try:
+            with self._request(file, _size(part)) as response:
+                answer = f"{response.status_code} {response.reason}"
+                if response.status_code == 416:
+                    # Nothing follows this part, and it is not the file: start anew.
+                    part.unlink(missing_ok=True)
+                    return _Trouble(answer)
+                if response.status_code in _RETRIED_STATUSES:
+                    return _Trouble(answer, response.raw)
+                if not response.ok:
+                    raise _RefusedError(
+                        f"{file.name}: {self.url} answers {answer}. Check the address, or try "
+                        "again later."
+                    )
+                self._save(response, file, part)
+        except _TRANSIENT as error:
+            return _Trouble(_reason(error))
+        return None
+
+    def _request(self, file: OfficialFile, start: int) -> requests.Response:
+        # Unencoded, so that positions are those of the file.
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        try:
+            return self.session.get(
+                f"{self.url}/{file.name}",
+                params={"download": "1"},
+                headers=headers,
+                stream=True,
+                timeout=self.timeout,
+            )
+        except _TRANSIENT:
+            raise
+        except (requests.RequestException, ValueError) as error:
+            raise ValueEvalError(
+                f"{self.url} cannot be used ({error}). Give an address as https://host/folder."
+            ) from error
+
+    def _save(self, response: requests.Response, file: OfficialFile, part: Path) -> None:
+        """Writes the body behind what is there, or anew if the server starts from the start."""
+        start = _size(part)
+        if response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            mode = "ab"
+        else:
+            start, mode = 0, "wb"
+        length = response.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdecimal() else file.size
+        with part.open(mode) as output:
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                output.write(chunk)
+                self.progress(file, output.tell(), total)
+            output.flush()
+            os.fsync(output.fileno())
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """Why a request did not bring all, and the answer if it may say when to ask again."""
+
+    cause: str
+    response: BaseHTTPResponse | None = None
+
+
+def _fetch_file(source: _Source, file: OfficialFile, folder: Path) -> None:
     part = folder / f"{file.name}.part"
     left_over = found = _sha256(part)
     if found != file.sha256:
-        _download(session, source, file, part, progress)
+        source.download(file, part)
         found = _sha256(part)
     if found != file.sha256 and left_over is not None:
         # What an earlier run left may be what is wrong: once more, from the first byte.
         part.unlink()
-        _download(session, source, file, part, progress)
+        source.download(file, part)
         found = _sha256(part)
     if found != file.sha256:
         part.unlink()
@@ -183,102 +254,22 @@ def _fetch_file(
     os.replace(part, folder / file.name)
 
 
-def _download(
-    session: requests.Session, source: _Source, file: OfficialFile, part: Path, progress: Progress
-) -> None:
-    """Appends to ``part`` until the server has sent the last byte, however often it is cut."""
-    retry, reached = source.patience(), _size(part)
-    while True:
-        response = None
-        try:
-            response = _request(session, source, file, _size(part))
-            if response.status_code == 416:
-                # Nothing follows this part, and it is not the file: start anew.
-                part.unlink(missing_ok=True)
-                cause = "416 Range Not Satisfiable"
-            elif response.status_code in _RETRIED_STATUSES:
-                cause = f"{response.status_code} {response.reason}"
-            elif not response.ok:
-                raise _RefusedError(
-                    f"{file.name}: {source.url} answers {response.status_code} {response.reason}. "
-                    "Check the address, or try again later."
-                )
-            else:
-                _save(response, file, part, progress)
-                return
-        except _TRANSIENT as error:
-            cause = _reason(error)
-        finally:
-            if response is not None:
-                response.close()
-        if _size(part) > reached:  # it got on: be as patient as at first
-            retry, reached = source.patience(), _size(part)
-        try:
-            retry = retry.increment("GET", source.url)
-        except MaxRetryError as error:
-            raise ValueEvalError(
-                f"{file.name} could not be fetched from {source.url}: {cause}.\nCheck the network "
-                f"and run the same command again: it goes on at byte {_size(part)}."
-            ) from error
-        retry.sleep(response.raw if response is not None else None)
-
-
-def _request(
-    session: requests.Session, source: _Source, file: OfficialFile, start: int
-) -> requests.Response:
-    # Unencoded, so that positions are those of the file.
-    headers = {"Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    try:
-        return session.get(
-            f"{source.url}/{file.name}",
-            params={"download": "1"},
-            headers=headers,
-            stream=True,
-            timeout=source.timeout,
-        )
-    except _TRANSIENT:
-        raise
-    except (requests.RequestException, ValueError) as error:
-        raise ValueEvalError(
-            f"{source.url} cannot be used ({error}). Give an address as https://host/folder."
-        ) from error
-
-
-def _save(response: requests.Response, file: OfficialFile, part: Path, progress: Progress) -> None:
-    """Writes the body behind what is there, or anew if the server sends the file from its start."""
-    start = _size(part)
-    if response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-        mode = "ab"
-    else:
-        start, mode = 0, "wb"
-    length = response.headers.get("Content-Length", "")
-    total = start + int(length) if length.isdecimal() else file.size
-    with part.open(mode) as output:
-        for chunk in response.iter_content(_CHUNK_BYTES):
-            output.write(chunk)
-            progress(file, output.tell(), total)
-        output.flush()
-        os.fsync(output.fileno())
-
-
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
 def _reason(error: requests.RequestException) -> str:
     """What went wrong on the line, without the library's nested class names."""
-    if isinstance(error, requests.ConnectTimeout):
-        return "no connection in time"
-    # A stall within the body comes as a ConnectionError around urllib3's own.
-    stalled = any(isinstance(cause, ReadTimeoutError) for cause in error.args)
-    if stalled or isinstance(error, requests.Timeout):
-        return "no data in time"
+    # requests wraps urllib3's errors; a stall within the body comes as a ConnectionError.
+    stalled = any(isinstance(inner, ReadTimeoutError) for inner in error.args)
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate was not accepted"
     if isinstance(error, requests.exceptions.ProxyError):
         return "the proxy was not reached"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection was cut"
-    return "the server was not reached, or cut the connection"
+    if isinstance(error, requests.ConnectTimeout):
+        return "the server was not reached in time"
+    if stalled or isinstance(error, requests.Timeout):
+        return "no data in time"
+    if any(isinstance(inner, MaxRetryError) for inner in error.args):
+        return "the server was not reached"
+    return "the connection was cut"
