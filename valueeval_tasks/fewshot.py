@@ -111,18 +111,23 @@ def pick_pairs(
     rng = np.random.default_rng(seed)
     pool = _Pool(conclusions, n, rng)
     values = rng.permutation(labels.shape[1])
-    rounds = n * len(answers)  # among as many rounds as answers one picks, else nothing is left
+    cells = [
+        (int(value), answers[(position + turn) % len(answers)])
+        for turn in range(n * len(answers))
+        for position, value in enumerate(values)
+    ]
+    # The scarcest first, before its arguments serve as examples of something else.
+    wanted = sorted(cells[:n], key=lambda cell: int((labels[:, cell[0]] == cell[1]).sum()))
     examples: list[Example] = []
-    for turn, (position, value) in itertools.product(range(rounds), enumerate(values)):
+    for value, answer in itertools.chain(wanted, cells[n:]):
         if len(examples) == n:
             break
-        answer = answers[(position + turn) % len(answers)]
         candidates = pool.among(labels[:, value] == answer)
         if len(candidates):
-            examples.append(Example(pool.pick(int(candidates[0])), int(value)))
+            examples.append(Example(pool.pick(int(candidates[0])), value))
     if len(examples) < n:
         raise ValueEvalError(
             f"{n} few-shot examples asked for, but the few-shot set allows only {len(examples)}: "
             "lower --num_fewshot"
         )
-    return [examples[i] for i in rng.permutation(n)]  # else yes and no would alternate
+    return [examples[i] for i in rng.permutation(n)]  # else all yes would come first
