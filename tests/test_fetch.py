@@ -266,11 +266,14 @@ def test_a_refused_file_is_not_asked_for_again(site: Site, folder: Path, status:
     assert names(folder) == set(CONTENT) - {NAME}
 
 
-def test_every_refused_file_is_named(site: Site) -> None:
-    site.moves = {name: [Move(status=404)] for name in CONTENT}
+def test_every_refused_file_is_named(site: Site, folder: Path) -> None:
+    refused = (NAME, "value-categories.json")
+    site.moves = {name: [Move(status=404)] for name in refused}
     with pytest.raises(ValueEvalError) as caught:
         run(site)
-    assert [line.partition(":")[0] for line in str(caught.value).split("\n")] == list(CONTENT)
+    *lines, last = str(caught.value).split("\n")
+    assert [line.partition(":")[0] for line in lines] == list(refused)
+    assert last == f"The other 1 files are there: {folder}"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

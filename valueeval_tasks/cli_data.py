@@ -36,7 +36,7 @@ from valueeval.tasks.values import VALUE_NAMES
 
 _OFFICIAL_SETS = tuple(name for name in SETS if not name.startswith("sample"))
 _SETS_IN_80_COLUMNS = 6
-_BAR_WIDTH = 60  # of a value that every argument has; half of them is what the table has room for
+_BAR_WIDTH = 24  # of the most frequent value
 _HEADINGS = {
     "nahjalbalagha": "nahjal-\nbalagha",
     "sample_training": "sample_\ntraining",
@@ -236,10 +236,15 @@ def _table(described: Sequence[Description]) -> Table:
         shares = [one.share(one.value_counts[index]) for one in described]
         cells = [Text(f"{share:.1%}", "dim" if share < 0.05 else "") for share in shares]
         if len(described) == 1:
-            count = described[0].value_counts[index]
-            cells.append(Text(f"{count:>5} {'█' * round(shares[0] * _BAR_WIDTH)}", "cyan"))
+            cells.append(_bar(described[0].value_counts, index))
         table.add_row(value, *cells)
     return table
+
+
+def _bar(counts: Sequence[int], index: int) -> Text:
+    """One of the counts, with a bar as long as its share of the largest."""
+    count = counts[index]
+    return Text(f"{count:>5} {'█' * round(_BAR_WIDTH * count / max(*counts, 1))}", "cyan")
 
 
 def _origin(one: Description) -> str:

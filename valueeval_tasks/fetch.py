@@ -96,7 +96,8 @@ def fetch(
             except _RefusedError as refused:
                 problems.append(str(refused))
     if problems:
-        raise ValueEvalError("\n".join(problems))
+        there = len(downloaded) + len(kept)
+        raise ValueEvalError("\n".join([*problems, f"The other {there} files are there: {folder}"]))
     return Fetched(folder, tuple(downloaded), tuple(kept))
 
 
