@@ -5,18 +5,18 @@ Used by the tasks while lm-eval runs and by re-scoring of sample files; imports 
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from valueeval.tasks import bca, cls, scoring
+from valueeval.tasks import bca, cls, cot, mbc, oa, scoring
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.prompts import Ask
 from valueeval.tasks.values import VALUES
 
 TEMPLATES = ("cls", "mbc", "bca", "oa", "cot")
-LOGLIKELIHOOD = {"cls": cls, "bca": bca}
+_SCORES = {"cls": cls.scores, "bca": bca.scores}
+_PARSERS = {"mbc": mbc.parse, "cot": cot.parse}
 _NOTHING = (False,) * len(VALUES)
 
 ASKS: dict[str, tuple[Ask, ...]] = {
@@ -27,6 +27,19 @@ ASKS: dict[str, tuple[Ask, ...]] = {
     "cot": (Ask(0, None, "answer"),),
 }
 """The requests of each template about one argument, in the order in which they are sent."""
+
+
+def gold(template: str, labels: Sequence[int], value: int | None) -> str:
+    """The right answer in the template's own format, as few-shot examples show it.
+
+    Args:
+        template: One of :data:`TEMPLATES`.
+        labels: 20, each 0 or 1.
+        value: Index of the value asked about (cls: shown); ``None`` for mbc and cot.
+    """
+    if value is None:
+        return {"mbc": mbc.gold, "cot": cot.gold}[template](labels)
+    return {"cls": cls.gold, "bca": bca.gold, "oa": oa.gold}[template](labels, value)
 
 
 class Decision(NamedTuple):
@@ -59,7 +72,7 @@ def decide(template: str, responses: Sequence[Any]) -> Decision:
         raise ValueEvalError(
             f"template {template}: {len(ASKS[template])} responses expected, got {len(responses)}"
         )
-    if template in LOGLIKELIHOOD:
+    if template in _SCORES:
         return _by_loglikelihood(template, [float(response[0]) for response in responses])
     if template == "oa":
         return _by_value([str(response) for response in responses])
@@ -103,23 +116,19 @@ def entries(doc: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
 
 
 def _by_loglikelihood(template: str, loglikelihoods: list[float]) -> Decision:
-    scores = LOGLIKELIHOOD[template].scores(loglikelihoods)
+    scores = _SCORES[template](loglikelihoods)
     finite = all(math.isfinite(score) for score in scores)
     return Decision(tuple(score > 0 for score in scores), scores if finite else None, 0.0)
 
 
 def _by_value(answers: list[str]) -> Decision:
-    read = [_parser("oa").parse(answer, value) for value, answer in enumerate(answers)]
+    read = [oa.parse(answer, value) for value, answer in enumerate(answers)]
     unparsed = sum(answer is None for answer in read) / len(read)
     return Decision(tuple(answer is True for answer in read), None, unparsed)
 
 
 def _whole(template: str, answer: str) -> Decision:
-    prediction = _parser(template).parse(answer)
+    prediction = _PARSERS[template](answer)
     if prediction is None:
         return Decision(_NOTHING, None, 1.0)
     return Decision(tuple(prediction), None, 0.0)
-
-
-def _parser(template: str) -> Any:
-    return importlib.import_module(f"valueeval.tasks.{template}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -198,11 +197,9 @@ class ValueEvalTask(ConfigurableTask):  # type: ignore[misc]
             chosen = fewshot.pick_arguments(pool.labels, pool.conclusions, n, seed)
         else:
             chosen = fewshot.pick_pairs(pool.labels, pool.conclusions, n, seed, answers)
-        module = importlib.import_module(f"valueeval.tasks.{self.template}")
         examples = []
         for index, value in chosen:
-            labels = pool.labels[index].astype(int).tolist()
-            answer = module.gold(labels) if value is None else module.gold(labels, value)
+            answer = decide.gold(self.template, pool.labels[index].astype(int).tolist(), value)
             # cls asks about all values, though each example shows one of them
             about = None if self.template == "cls" else value
             examples.append((self._wording.turn(_as_doc(pool, index), about), answer))
