@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -227,6 +230,17 @@ def test_bad_use_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[
         cli_data.main(arguments)
     assert caught.value.code == 2
     assert "usage: valueeval data" in capsys.readouterr().err
+
+
+def test_terminals_without_unicode(folder: Path) -> None:
+    for arguments in (["verify"], ["info"], ["info", "--set", "main"]):
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "valueeval", "data", *arguments],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        )
+        assert done.stderr == b""
+        assert done.stdout.isascii()
 
 
 # The real data

@@ -351,6 +351,8 @@ def test_home_is_understood(monkeypatch: pytest.MonkeyPatch, folder: Path) -> No
     monkeypatch.setenv("HOME", str(folder.parent))
     monkeypatch.setenv("USERPROFILE", str(folder.parent))
     assert find_data_dir(f"~/{folder.name}") == folder
+    with pytest.raises(ValueEvalError, match="does not exist"):
+        find_data_dir("~no-such-user/data")
 
 
 def test_unfinished_downloads_are_no_data(no_data: Path) -> None:

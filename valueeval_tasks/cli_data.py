@@ -42,7 +42,9 @@ _HEADINGS = {
     "sample_training": "sample_\ntraining",
     "sample_validation": "sample_\nvalidation",
 }
-_MARKS = {"ok": ("✓", "green"), "absent": ("○", "dim")}
+_STYLES = {"ok": "green", "absent": "dim"}
+_MARKS = {"ok": "✓", "absent": "○"}
+_ASCII_MARKS = {"ok": "+", "absent": "o"}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -157,8 +159,10 @@ def _verify(folder: Path | None) -> int:
     states = verify_folder(folder)
     console = Console(highlight=False)
     table = Table(box=None, show_header=False, pad_edge=False)
+    marks, wrong_mark = (_ASCII_MARKS, "x") if console.options.ascii_only else (_MARKS, "✗")
     for state in states:
-        mark, style = _MARKS.get(state.state, ("✗", "bold red"))
+        mark = marks.get(state.state, wrong_mark)
+        style = _STYLES.get(state.state, "bold red")
         table.add_row(Text(mark, style), state.file.name, Text(state.state, style), state.detail)
     console.print(table)
     wrong = [state for state in states if not state.fine]
@@ -182,7 +186,8 @@ def _info(folder: Path | None, sets: list[str] | None, as_json: bool) -> int:
         return 0
     console = Console(highlight=False)
     for start in range(0, len(described), _SETS_IN_80_COLUMNS):
-        console.print(_table(described[start : start + _SETS_IN_80_COLUMNS]))
+        shown = described[start : start + _SETS_IN_80_COLUMNS]
+        console.print(_table(shown, "#" if console.options.ascii_only else "█"))
         console.print()
     if absent := [name for name in _OFFICIAL_SETS if not sets and name not in names]:
         console.print(f"Not in this folder: {', '.join(absent)}.", style="dim")
@@ -204,8 +209,8 @@ def _sets_in(folder: Path) -> list[str]:
     return names
 
 
-def _table(described: Sequence[Description]) -> Table:
-    """One column a set; a set that is alone gets bars."""
+def _table(described: Sequence[Description], block: str) -> Table:
+    """One column a set; a set that is alone gets bars, made of the character ``block``."""
     gap = 2 if len(described) < 5 else 1
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     table.add_column("", no_wrap=True)
@@ -236,15 +241,15 @@ def _table(described: Sequence[Description]) -> Table:
         shares = [one.share(one.value_counts[index]) for one in described]
         cells = [Text(f"{share:.1%}", "dim" if share < 0.05 else "") for share in shares]
         if len(described) == 1:
-            cells.append(_bar(described[0].value_counts, index))
+            cells.append(_bar(described[0].value_counts, index, block))
         table.add_row(value, *cells)
     return table
 
 
-def _bar(counts: Sequence[int], index: int) -> Text:
+def _bar(counts: Sequence[int], index: int, block: str) -> Text:
     """One of the counts, with a bar as long as its share of the largest."""
     count = counts[index]
-    return Text(f"{count:>5} {'█' * round(_BAR_WIDTH * count / max(*counts, 1))}", "cyan")
+    return Text(f"{count:>5} {block * round(_BAR_WIDTH * count / max(*counts, 1))}", "cyan")
 
 
 def _origin(one: Description) -> str:

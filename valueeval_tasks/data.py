@@ -128,11 +128,11 @@ def cache_dir(cache: str | Path | None = None) -> Path:
     """
     chosen = cache or os.environ.get(CACHE_VARIABLE)
     if chosen:
-        root = Path(chosen).expanduser()
+        root = _expanded(chosen)
     else:
         # The XDG specification tells programs to ignore relative paths.
         xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        root = (xdg if xdg.is_absolute() else Path.home() / ".cache") / "valueeval"
+        root = (xdg if xdg.is_absolute() else _expanded("~/.cache")) / "valueeval"
     return root / "touche23-valueeval"
 
 
@@ -147,9 +147,9 @@ def find_data_dir(data_dir: str | Path | None = None) -> Path:
             named and the cache is empty.
     """
     if data_dir is not None and str(data_dir):
-        return _checked_folder(Path(data_dir).expanduser(), "data_dir")
+        return _checked_folder(_expanded(data_dir), "data_dir")
     if variable := os.environ.get(DATA_VARIABLE):
-        return _checked_folder(Path(variable).expanduser(), DATA_VARIABLE)
+        return _checked_folder(_expanded(variable), DATA_VARIABLE)
     cache = cache_dir()
     if _holds_arguments(cache):
         return cache
@@ -176,7 +176,7 @@ def load_set(name: str, data_dir: str | Path | None = None) -> DataSet:
     folder = _PACKAGE if name.startswith("sample") else find_data_dir(data_dir)
     arguments_path, labels_path = folder / names[0], folder / names[1]
     for path in (arguments_path, labels_path):
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ValueEvalError(_missing_file(path))
     arguments_bytes, labels_bytes = _read_bytes(arguments_path), _read_bytes(labels_path)
     arguments = _parse_arguments(arguments_bytes, arguments_path)
@@ -218,13 +218,23 @@ def read_labels(path: str | Path) -> tuple[tuple[str, ...], npt.NDArray[np.bool_
     return _parse_labels(_read_bytes(path), path)
 
 
+# os.path where pathlib would raise: for an unknown user, or a folder that may not be entered.
+
+
+def _expanded(path: str | Path) -> Path:
+    return Path(os.path.expanduser(path))
+
+
 def _holds_arguments(folder: Path) -> bool:
-    return any((folder / f"arguments-{suffix}.tsv").is_file() for suffix in FILE_SUFFIXES.values())
+    return any(
+        os.path.isfile(folder / f"arguments-{suffix}.tsv") for suffix in FILE_SUFFIXES.values()
+    )
 
 
 def _checked_folder(folder: Path, named_by: str) -> Path:
-    if not folder.is_dir():
-        problem = "is no folder" if folder.exists() else "does not exist"
+    if not os.path.isdir(folder):
+        exists = os.path.exists(folder)
+        problem = "is no folder" if exists else "does not exist or may not be entered"
         raise ValueEvalError(
             f"{named_by} = {folder}: this path {problem}. Name the folder that holds "
             "arguments-test.tsv and the other files."
