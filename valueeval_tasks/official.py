@@ -154,4 +154,4 @@ def _verify_file(path: Path, file: OfficialFile) -> FileState:
         return FileState(file, "truncated", f"{len(content)}{whole} bytes")
     if hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() == file.sha256:
         return FileState(file, "changed", "line ends became CRLF (Windows)")
-    return FileState(file, "changed", f"SHA-256 begins {found[:8]}, not {file.sha256[:8]}")
+    return FileState(file, "changed", f"SHA-256 {found[:8]}, not {file.sha256[:8]}")
