@@ -520,8 +520,7 @@ def _config(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"template": "bc"}, "valueeval_bca_sample: no template 'bc'; did you mean bca?"),
-        ({"template": "zzz"}, "no template 'zzz'; there are cls, mbc, bca, oa, cot"),
+        ({"template": "bc"}, "bca_sample: no template 'bc'; there are cls, mbc, bca, oa, cot"),
         ({"question": None}, "valueeval_bca_sample: the YAML file lacks question"),
         ({"question": "{{ value"}, "`question` is no valid Jinja template"),
         ({"doc_to_text": "{% if %}"}, "`doc_to_text` is no valid Jinja template"),
@@ -529,7 +528,7 @@ def _config(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_a_wrong_yaml_file(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueEvalError, match=message.replace("?", r"\?")):
+    with pytest.raises(ValueEvalError, match=message):
         ValueEvalTask(config=_config(**changes))
 
 
