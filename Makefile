@@ -1,7 +1,7 @@
 # make help lists the targets.
 
 PYTHON ?= python3
-# Extra arguments for pip, e.g. PIP_ARGS="--index-url …" for a CPU-only build of torch.
+# Extra arguments for pip, e.g. PIP_ARGS="--extra-index-url …" for a CPU-only build of torch.
 PIP_ARGS ?=
 
 BIN := .venv/bin

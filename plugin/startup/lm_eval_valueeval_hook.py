@@ -69,10 +69,10 @@ class Finder:
 def call(action):
     """Runs one function of valueeval.registration; a failure is a warning, never an exception."""
     try:
-        from valueeval import registration
-    except ImportError:
-        return  # the package is gone or going: nothing to register
-    try:
+        try:
+            from valueeval import registration
+        except ImportError:
+            return  # the package is gone or going: nothing to register
         getattr(registration, action)()
     except Exception as error:
         import logging

@@ -1,0 +1,118 @@
+"""Which package may import which, and what the light ones may not drag in."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = {
+    "valueeval.tasks": "valueeval_tasks",
+    "valueeval.adapters": "adapters",
+    "valueeval.train": "train",
+    "valueeval.leaderboard": "leaderboard",
+    "valueeval": "plugin",
+}
+# Package → what it must not import, anywhere, not even inside a function.
+FORBIDDEN = {
+    "valueeval.tasks": ("valueeval.adapters", "valueeval.train", "valueeval.leaderboard", "torch"),
+    "valueeval.adapters": ("valueeval.train", "valueeval.leaderboard"),
+    "valueeval.train": ("valueeval.leaderboard",),
+    "valueeval.leaderboard": ("valueeval.adapters", "valueeval.train", "torch"),
+}
+# The front door imports the other packages, and what is heavy, inside functions only.
+HEAVY = ("torch", "transformers", "peft", "datasets", "evaluate", "lm_eval", "matplotlib")
+LIGHT_MODULES = [
+    "valueeval",
+    "valueeval.cli",
+    "valueeval.registration",
+    "valueeval.tasks",
+    "valueeval.tasks.errors",
+    "valueeval.tasks.values",
+    "valueeval.tasks.data",
+    "valueeval.tasks.scoring",
+]
+USES_LM_EVAL = {"task.py", "requests.py"}  # in valueeval.tasks; the rest works without it
+
+
+def modules(package: str) -> list[tuple[str, Path]]:
+    """Import name and file of every module of a package."""
+    files = sorted((ROOT / FOLDERS[package]).glob("*.py"))
+    return [(package if f.stem == "__init__" else f"{package}.{f.stem}", f) for f in files]
+
+
+ALL_MODULES = [(package, *module) for package in FOLDERS for module in modules(package)]
+
+
+def imported(tree: ast.AST, package: str) -> Iterator[str]:
+    """Full names of what ``tree`` imports: modules, and names from modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(filter(None, [package if node.level else "", node.module]))
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+@pytest.mark.parametrize(("package", "name", "file"), ALL_MODULES, ids=lambda value: str(value))
+def test_arrows(package: str, name: str, file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    names = set(imported(tree, package))
+    wrong = {n for n in names if within(n, FORBIDDEN.get(package, ()))}
+    if package == "valueeval.tasks" and file.name not in USES_LM_EVAL:
+        wrong |= {n for n in names if within(n, ("lm_eval",))}
+    if package == "valueeval":
+        at_import = {n for node in tree.body for n in imported(node, package)} - _typing(tree)
+        wrong |= {n for n in at_import if within(n, (*HEAVY, *FORBIDDEN))}
+    assert not wrong, f"{name} must not import {', '.join(sorted(wrong))}"
+
+
+def _typing(tree: ast.Module) -> set[str]:
+    """What is imported under ``if TYPE_CHECKING`` and by functions, hence not at import."""
+    later = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, later) or (
+            isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        ):
+            found |= set(imported(node, "valueeval"))
+    return found
+
+
+def loaded_by(code: str) -> set[str]:
+    """Names in ``sys.modules`` of a fresh Python after ``code``."""
+    command = [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_light_modules_import_nothing_heavy() -> None:
+    before = loaded_by("")
+    names = loaded_by("import " + ", ".join(LIGHT_MODULES)) - before
+    assert not {name for name in names if within(name, HEAVY)}
+
+
+def test_leaderboard_imports_no_torch() -> None:
+    names = loaded_by("import " + ", ".join(name for name, _ in modules("valueeval.leaderboard")))
+    assert not {name for name in names if within(name, ("torch", "transformers", "lm_eval"))}
+
+
+def test_interpreter_start_imports_nothing_but_the_hook() -> None:
+    started = loaded_by("")
+    assert "lm_eval_valueeval_hook" in started
+    assert not {name for name in started if within(name, ("valueeval", "lm_eval", "numpy"))}
+
+
+def test_every_module_can_be_imported() -> None:
+    names = [name for _, name, _ in ALL_MODULES if not name.endswith("__main__")]
+    assert set(names) <= loaded_by("\n".join(f"import {name}" for name in names))
