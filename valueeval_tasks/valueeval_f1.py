@@ -41,7 +41,7 @@ _CITATION = """\
 """
 
 
-class ValueEvalF1(evaluate.Metric):  # type: ignore[misc]
+class ValueEvalF1(evaluate.Metric):
     """``compute(predictions=…, references=…)`` → scores."""
 
     def _info(self) -> evaluate.MetricInfo:

@@ -1,0 +1,46 @@
+"""Where a model runs, and how many arguments it reads at once."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from valueeval.tasks.errors import ValueEvalError
+
+logger = logging.getLogger(__name__)
+
+AUTO_BATCH_SIZE = 32
+"""Of ``batch_size=auto``: the gain beyond it is small for arguments (a few sentences each)."""
+
+
+def parse_batch_size(given: int | str) -> int:
+    """A batch size from ``8``, ``"8"``, ``"auto"`` or lm-eval's ``"auto:N"``."""
+    text = str(given)
+    if text == "auto" or text.startswith("auto:"):
+        return AUTO_BATCH_SIZE
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueEvalError(f"batch_size: {given!r}; allowed: 1 or more, or auto")
+    return int(text)
+
+
+def choose_device(given: str | None) -> torch.device:
+    """The device asked for; the CPU in place of a GPU that is not there; None: the best there is.
+
+    Raises:
+        ValueEvalError: It is no device's name.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if given is None:
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(given)
+    except RuntimeError as error:
+        raise ValueEvalError(f"device: {given!r}; allowed: cpu, cuda, cuda:0, mps …") from error
+    if device.type == "cpu":
+        return device
+    there = accelerator is not None and accelerator.type == device.type
+    if not there or (device.index or 0) >= torch.accelerator.device_count():
+        logger.info("device %s is not there: running on the CPU", given)
+        return torch.device("cpu")
+    return device

@@ -1,0 +1,141 @@
+"""``--model valueeval``: an adapter directory as a model of lm-eval."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lm_eval.api.instance import Instance
+from tqdm import tqdm
+
+from valueeval.adapters.classifier import Classifier, load_classifier
+from valueeval.adapters.devices import choose_device, parse_batch_size
+from valueeval.adapters.harness import ArgumentLM
+from valueeval.tasks.data import Argument
+from valueeval.tasks.errors import ValueEvalError
+
+logger = logging.getLogger(__name__)
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class ValueEvalLM(ArgumentLM):
+    """A trained classifier with a head, for tasks ``valueeval_cls`` and ``valueeval_bca``.
+
+    It reads each argument once, whatever the task's prompt says, and answers so that the tasks'
+    difference of log-likelihoods is z - τ: its logit less the threshold in the manifest (as a
+    logit). Batch size changes no answer beyond float noise.
+
+    Args:
+        adapter: The adapter directory.
+        batch_size: Arguments read at once: a number, or ``"auto"``.
+        device: Where to run; a GPU that is not there falls back to the CPU, as with ``hf`` (lm-eval
+            says ``cuda:0`` by default).
+        dtype: ``float32``, ``bfloat16`` or ``float16``; ``auto`` is float32, as trained.
+
+    Raises:
+        ValueEvalError: The adapter or an argument cannot be used; the message says why.
+    """
+
+    def __init__(
+        self,
+        adapter: str | None = None,
+        batch_size: int | str = 1,
+        device: str | None = None,
+        dtype: str = "auto",
+    ) -> None:
+        if not adapter:
+            raise ValueEvalError("--model valueeval needs --model_args adapter=DIR.")
+        self.name = os.path.normpath(adapter)
+        self.batch_size = parse_batch_size(batch_size)
+        chosen = choose_device(device)
+        super().__init__(cpu=chosen.type == "cpu")
+        if self._accelerator is None:
+            self._device = chosen
+        self._classifier = _load(adapter, self._device, dtype)
+        if self.rank == 0:
+            logger.info("adapter %s runs on %s", self.name, self._device)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The adapter's tokenizer (lm-eval notes it in the results)."""
+        return self._classifier.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of an argument that are read at most."""
+        return self._classifier.manifest.input.max_length
+
+    def loglikelihood(
+        self, requests: Sequence[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """As the base class; says so if the scores will be those of data used in training."""
+        self._warn_of_seen_data({str(request.task_name) for request in requests})
+        return super().loglikelihood(requests, disable_tqdm)
+
+    def differences(self, arguments: Sequence[Argument]) -> npt.NDArray[np.float64]:
+        """Logits less thresholds, z - τ: float64, shape (arguments, 20)."""
+        logits = np.empty((len(arguments), 20), dtype=np.float32)
+        # Longest first, several batches at a time: little padding, and a bar that moves.
+        order = sorted(range(len(arguments)), key=lambda i: -len(arguments[i].premise))
+        step = 8 * self.batch_size
+        with tqdm(total=len(order), desc="Reading arguments", disable=self.rank != 0) as bar:
+            for start in range(0, len(order), step):
+                rows = order[start : start + step]
+                logits[rows] = self._classifier.logits(
+                    [arguments[row] for row in rows], self.batch_size
+                )
+                bar.update(len(rows))
+        if not np.isfinite(logits).all():
+            raise ValueEvalError(
+                f"{self.name}: it answers with numbers that are not finite. "
+                "Its weights are broken, or try dtype=float32."
+            )
+        if self._classifier.truncated:
+            logger.warning(
+                "%s: %d arguments are longer than %d tokens and were cut",
+                self.name,
+                self._classifier.truncated,
+                self.max_length,
+            )
+            self._classifier.truncated = 0
+        thresholds: npt.NDArray[np.float64] = self._classifier.manifest.thresholds.logits
+        return logits.astype(np.float64) - thresholds
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval writes under ``config`` of the results; ``valueeval`` is the manifest."""
+        manifest = self._classifier.manifest
+        parameters = list(self._classifier.model.parameters())
+        return {
+            "model_num_parameters": sum(parameter.numel() for parameter in parameters),
+            "model_dtype": str(parameters[0].dtype),
+            "model_revision": manifest.base_model.revision or "",
+            "model_sha": manifest.weights_sha256,
+            "valueeval": manifest.to_json(),
+        }
+
+    def _warn_of_seen_data(self, tasks: set[str]) -> None:
+        manifest = self._classifier.manifest
+        seen = sorted(task for task in tasks if task.endswith("_validation"))
+        if seen and manifest.data.name == "touche23" and self.rank == 0:
+            logger.warning(
+                "%s: epoch and thresholds were chosen on validation, so the scores of %s are too "
+                "good; report those of a test set",
+                self.name,
+                ", ".join(seen),
+            )
+
+
+def _load(adapter: str, device: torch.device, dtype: str) -> Classifier:
+    if dtype != "auto" and dtype not in _DTYPES:
+        raise ValueEvalError(f"dtype: {dtype!r}; allowed: auto, {', '.join(_DTYPES)}")
+    classifier = load_classifier(Path(adapter).expanduser(), device)
+    if dtype != "auto":
+        classifier.model.to(_DTYPES[dtype])
+    return classifier
