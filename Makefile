@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 PACKAGE_FILES := pyproject.toml setup.py constraints.txt $(wildcard plugin/startup/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-slow lint format benchmarks clean
+.PHONY: help venv install demo test test-slow lint typecheck format benchmarks clean
 
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,10 @@ test-slow: .venv/.installed-dev ## The slow tests: fresh environments, real data
 lint: .venv/.installed-dev ## ruff and mypy.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) --no-print-directory typecheck
+
+# On a copy installed for the purpose: in an editable install mypy finds one file and is content.
+typecheck: .venv/.installed-dev ## mypy alone.
 	rm -rf build/typed
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --target build/typed .
 	MYPYPATH=build/typed $(BIN)/mypy -p valueeval
