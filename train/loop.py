@@ -47,6 +47,7 @@ from valueeval.train.thresholds import tune_thresholds
 METRICS_FILE = "metrics.jsonl"
 # Arguments read at once in evaluation, where nothing is kept for a backward pass.
 _EVALUATION_BATCH = 64
+_MIXED = {"float32": "no", "bfloat16": "bf16"}
 
 
 @dataclass(frozen=True)
@@ -121,19 +122,21 @@ class Training:
         self.folder = folder
         self.steps_per_epoch = math.ceil(len(training.labels) / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
-        self.accelerator = Accelerator()
+        self.accelerator = Accelerator(mixed_precision=_MIXED[config.precision])
         if self.accelerator.num_processes > 1:
             raise ValueEvalError("training on several processes is not supported: start one")
-        optimizer = torch.optim.AdamW(groups)
+        optimizer = torch.optim.AdamW(groups, fused=True)
         scheduler = get_scheduler(
             config.schedule,
             optimizer,
             num_warmup_steps=round(config.warmup * self.total_steps),
             num_training_steps=self.total_steps,
         )
-        self.model, self.optimizer, self.scheduler = self.accelerator.prepare(
+        prepared, self.optimizer, self.scheduler = self.accelerator.prepare(
             model, optimizer, scheduler
         )
+        # Without accelerate's wrapper, which would evaluate in the precision of training, too.
+        self.model = self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
         self.loss = loss.to(self.accelerator.device)
         self.labels = torch.from_numpy(training.labels).float()
         self.state = load_checkpoint(folder, self.model, self.optimizer, self.scheduler)
@@ -188,7 +191,9 @@ class Training:
         self.model.train()
         device = self.accelerator.device
         batch = collate(self.training.encoded, rows, self.padding, device)
-        loss = self.loss(self.model(**batch), self.labels[rows].to(device))
+        with self.accelerator.autocast():
+            logits = self.model(**batch)
+        loss = self.loss(logits.float(), self.labels[rows].to(device))
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         value = loss.item()

@@ -1,0 +1,100 @@
+"""The options of `valueeval train`: a file, flags, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from valueeval.train.config import ConfigError, TrainConfig, build_parser, parse_config
+
+
+def test_flags_win_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text("output: from-file\nepochs: 3\nbatch_size: 4\n", "utf-8")
+    config = parse_config(["--config", str(file), "--epochs", "5"])
+    assert (config.output, config.epochs, config.batch_size) == ("from-file", 5, 4)
+
+
+def test_dashes_and_underscores_are_one() -> None:
+    dashes = parse_config(["--output=x", "--batch-size", "4", "--learning-rate=1e-3"])
+    underscores = parse_config(["--output=x", "--batch_size", "4", "--learning_rate=1e-3"])
+    assert dashes == underscores
+    assert (dashes.batch_size, dashes.learning_rate) == (4, 0.001)
+    assert parse_config(["--output", "a-b", "--data-dir", "c-d"]).data_dir == "c-d"
+
+
+@pytest.mark.parametrize(
+    ("words", "resume"),
+    [([], False), (["--resume"], True), (["--resume", "true"], True), (["--resume=false"], False)],
+)
+def test_resume_is_a_switch(words: list[str], resume: bool) -> None:
+    assert parse_config([*words, "--output=x"]).resume is resume
+
+
+def test_printed_configuration_reads_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_config(["--output=x", "--epochs=2", "--print-config"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert yaml.safe_load(text)["epochs"] == 2
+    (tmp_path / "config.yaml").write_text(text, "utf-8")
+    assert parse_config(["--config", str(tmp_path / "config.yaml")]) == TrainConfig("x", epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--epochs", "many"], "epochs: 'many'; allowed: a whole number"),
+        (["--epochs", "0"], "epochs: 0; allowed: 1 or more"),
+        (["--learning-rate", "fast"], "learning_rate: 'fast'; allowed: a number"),
+        (["--learning-rate", ".nan"], "learning_rate: nan; allowed: above 0"),
+        (["--learning-rate", ".inf"], "learning_rate: inf; allowed: above 0"),
+        (["--pooling", "max"], "pooling: 'max'; allowed: 'mean', 'cls'"),
+        (["--dropout", "1"], "dropout: 1.0; allowed: from 0 to below 1"),
+        (["--layer-decay", "0"], "layer_decay: 0.0; allowed: above 0, at most 1"),
+        (["--seed", "-1"], "seed: -1; allowed: 0 to 4294967295"),
+        (["--max-length", "4"], "max_length: 4; allowed: 8 or more"),
+        (["--segments", "[a, b, c]"], "segments: 3 texts; allowed: one or two"),
+        (["--segments", "['{text}']"], "segments: field {text} in '{text}'; allowed: {premise},"),
+        (["--batch-sise", "4"], "no option --batch_sise; did you mean --batch_size"),
+        (["--colour", "4"], "no option --colour; see --help"),
+        (["--config", "no-such-file.yaml"], "no-such-file.yaml"),
+        (["--output", " "], "output: ' '; allowed: the name of a directory"),
+        (["--output", "."], "output: '.'; allowed: the name of a directory"),
+    ],
+)
+def test_wrong_options_are_named_with_what_is_allowed(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(["--output=x", *words])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_output_must_be_named() -> None:
+    with pytest.raises(ConfigError, match="required: output"):
+        parse_config([])
+
+
+def test_a_wrong_option_in_the_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text("output: x\nepoch: 3\n", "utf-8")
+    with pytest.raises(ConfigError, match="epoch"):
+        parse_config(["--config", str(file)])
+
+
+def test_every_option_has_help() -> None:
+    text = build_parser().format_help()
+    actions = [action for action in build_parser()._actions if action.dest != "help"]
+    assert actions
+    assert not [action.dest for action in actions if not action.help]
+    assert "default: 32" in text
+
+
+def test_recipe_is_what_the_result_depends_on() -> None:
+    one = TrainConfig("a", data_dir="b", resume=True, checkpoint_seconds=1)
+    assert one.recipe() == TrainConfig("c").recipe()
+    assert one.recipe() != TrainConfig("a", seed=1).recipe()
