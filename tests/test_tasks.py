@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,13 @@ def official_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def load(official_layout: Path) -> Callable[..., ValueEvalTask]:
     """Load a task by name, with extra metadata as --metadata and --model_args give it."""
 
-    def load_task(name: str, **metadata: Any) -> ValueEvalTask:
+    @cache
+    def manager(**metadata: Any) -> TaskManager:
         metadata = {"data_dir": str(official_layout), **metadata}
-        manager = TaskManager(include_path=str(FOLDER), include_defaults=False, metadata=metadata)
-        task = manager.load([name])["tasks"][name]
+        return TaskManager(include_path=str(FOLDER), include_defaults=False, metadata=metadata)
+
+    def load_task(name: str, **metadata: Any) -> ValueEvalTask:
+        task = manager(**metadata).load([name])["tasks"][name]
         task.set_config(key="num_fewshot", value=0)
         task.set_fewshot_seed(1234)
         return task
@@ -172,6 +176,8 @@ def test_every_metric_has_an_aggregation_and_a_direction(
 
 # ---------------------------------------------------------------------------------- prompts
 
+HEDONISM = VALUES[3]
+
 ARGUMENT_AND_QUESTION = {
     "cls": (
         'Argument for the claim that "Bees should be protected": without bees no fruit grows\n'
@@ -182,7 +188,7 @@ ARGUMENT_AND_QUESTION = {
         "Premise: without bees no fruit grows\n"
         "Conclusion: Bees should be protected\n"
         "Stance: for the conclusion\n"
-        "Question: Does this argument rest on the value of pleasure and enjoyment?\n"
+        f"Question: Does this argument rest on the value of {HEDONISM.short}?\n"
         "Answer:"
     ),
     "mbc": (
@@ -193,7 +199,7 @@ ARGUMENT_AND_QUESTION = {
     ),
     "oa": (
         'I argue for the claim "Bees should be protected", because: without bees no fruit grows\n'
-        "In respect of pleasure and enjoyment, these words describe a person who says this:"
+        f"In respect of {HEDONISM.short}, these words describe a person who says this:"
     ),
     "cot": (
         "Premise: without bees no fruit grows\n"
@@ -202,7 +208,6 @@ ARGUMENT_AND_QUESTION = {
         "Reasoning:"
     ),
 }
-HEDONISM = VALUE_NAMES.index("Hedonism")
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -210,7 +215,7 @@ def test_golden_prompt(load: Callable[..., ValueEvalTask], template: str) -> Non
     task = load(f"valueeval_{template}_sample")
     prompts = task.fewshot_context(DOC, 0)
     assert len(prompts) == {"cls": 2, "mbc": 1, "bca": 20, "oa": 20, "cot": 1}[template]
-    prompt = prompts[HEDONISM if template in ("bca", "oa") else 0]
+    prompt = prompts[3 if template in ("bca", "oa") else 0]
     instruction, blank, turn = prompt.rpartition("\n\n")
     assert blank
     assert turn == ARGUMENT_AND_QUESTION[template]
@@ -563,5 +568,5 @@ def test_light_modules_stay_light() -> None:
         "print(sorted({'lm_eval', 'torch', 'datasets', 'transformers'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
