@@ -30,7 +30,7 @@ _BULLET = re.compile(r" {0,12}(?:[-*+•·▪◦‣➢→✓✔✅]|\(?\d{1,2}[.
 _ASIDE = re.compile(r"\([^()\n]*\)")
 _MARKUP = re.compile(r"\\[a-z]{1,12}|[{}$]")
 _WRAPPED = re.compile(r"(?<=[,;])\n(?! {0,12}(?:[-*+•]|\(?\d))")
-_SENTENCE_END = re.compile(r"\.(?= |$)|\n", re.MULTILINE)
+_SENTENCE_END = re.compile(r"(?<!\d)\.(?=\s|$)|\n")
 _SEPARATOR = re.compile(r"[,;|/•·&]|\band\b")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _NAME = re.compile(NAME)
@@ -44,7 +44,7 @@ _NOTHING = word_set(
     "none no nothing of the value values these them above listed list 20 apply applies here"
 )
 _DENIALS = word_set("no not none absent false never without isn't doesn't irrelevant")
-_SHORT = 3  # words; what follows a list and is longer is a sentence, not a broken item
+_BROKEN_NAME = 2  # words at most; what follows a list and is longer is a sentence
 
 
 def _by_words() -> dict[frozenset[str], int]:
@@ -111,28 +111,29 @@ def _read(rest: str) -> set[int] | None:
     """The values listed in what follows a marker; ``None`` if that is no readable list."""
     json = _JSON.match(rest)
     if json:
-        return _read_items(json["items"].rstrip(" ,\n")) if json["end"] else None
+        items = json["items"].strip().removesuffix(",")
+        return (_read_items(items) if items else set()) if json["end"] else None
     rest = _WRAPPED.sub(" ", _MARKUP.sub(" ", rest))
     line, _, below = rest.partition("\n")
-    if _WORD.search(line):
-        return _read_sentences(line)
     block = below.lstrip("\n ")
-    if _BULLET.match(block):
+    if _BULLET.match(block) and not _WORD.search(line):
         return _read_bullets(block.split("\n"))
-    return _read_sentences(block.partition("\n\n")[0])
+    return _read_sentences(rest)
 
 
 def _read_sentences(text: str) -> set[int] | None:
     """A list, which may go on in further sentences or lines; what is no list after it is prose."""
-    first, *others = (part for part in _SENTENCE_END.split(_without_asides(text)) if part.strip())
-    named = _read_items(_without_lead_in(first))
-    for other in others:
-        more = _read_items(other)
-        if named is None or (more is None and len(_WORD.findall(other)) <= _SHORT):
+    named: set[int] | None = None
+    for sentence in _SENTENCE_END.split(_without_asides(text)):
+        length = len(_WORD.findall(sentence))
+        if not length:
+            continue
+        found = _read_items(_without_lead_in(sentence) if named is None else sentence)
+        if found is None:
+            return named if length > _BROKEN_NAME else None
+        if named is not None and bool(named) != bool(found):  # "none", but also a value
             return None
-        if more is None:
-            break
-        named |= more
+        named = found | (named or set())
     return named
 
 
@@ -140,13 +141,14 @@ def _read_items(text: str) -> set[int] | None:
     """The values in a list of names, none left over; empty if it says that there is none."""
     if _says_none(text):
         return set()
-    values = [_value(item) for item in re.split(_SEPARATOR, text)]
+    *items, last = [item.strip() for item in _SEPARATOR.split(text.replace("\n", " "))]
+    values = [_value(item) for item in items if item] + [_value(last)]
     return None if None in values else {value for value in values if value is not None}
 
 
 def _read_bullets(lines: list[str]) -> set[int] | None:
     """Bulleted or numbered lines, one value each with what is said about it, or several values."""
-    named: set[int] = set()
+    found: list[set[int] | None] = []
     ended = False
     for line in lines:
         bullet = _BULLET.match(line)
@@ -154,14 +156,14 @@ def _read_bullets(lines: list[str]) -> set[int] | None:
             ended = ended or (line[:1] not in ("", " "))
             continue
         item = line[bullet.end() :]
-        found = _read_item(item)
-        if ended or found is None:
-            # A bullet after other text is no part of the list, unless it names values too.
-            if ended and not _NAME.search(item):
-                continue
+        if not ended:
+            found.append(_read_item(item))
+        elif _NAME.search(item):  # is the list going on after all?
             return None
-        named |= found
-    return named
+    named = [values for values in found if values is not None]
+    if len(named) < len(found) or (len(named) > 1 and set() in named):
+        return None
+    return set().union(*named)
 
 
 def _read_item(item: str) -> set[int] | None:

@@ -16,7 +16,7 @@ from valueeval.tasks.values import VALUES
 _TOKEN = re.compile(
     rf"(?P<name>{NAME})"
     r"|(?P<number>(?<!\d)\d{1,2}(?!\d))"
-    r"|(?P<other>\d+|n/a|no (?:one|doubt|matter|longer|less|more)\b)"
+    r"|(?P<other>\d+|n[./] ?a\b|no (?:one|doubt|matter|longer|less|more)\b)"
     r"|(?P<yes>(?<![^\W_])(?:yes|yeah|yep|y|true)(?![^\W_]|'\w)|\[[xy✓✔]\]|[✓✔✅☑👍])"
     r"|(?P<no>(?<![^\W_])(?:no|nope|nah|n|false)(?![^\W_]|'\w)|\[ {0,3}\]|[✗✘❌✖☐☒👎])"
     r"|(?P<word>[^\W\d_]+(?:'[^\W\d_]+)*)"
@@ -30,6 +30,7 @@ _LABELS = word_set(
     "applies present is id name"
 )
 _LISTING = _LABELS | {"and"}
+_DENIALS = word_set("not never neither hardly can't cannot don't doesn't isn't wouldn't won't")
 _DESCRIPTIONS = re.compile(
     "|".join(sorted((re.escape(v.short.lower()) for v in VALUES), key=len, reverse=True))
 )
@@ -96,12 +97,19 @@ def gold(labels: Sequence[int]) -> str:
 
 
 def _decide(forms: list[_Votes]) -> tuple[bool, ...] | None:
-    """The one answer of all forms that answer in full; ``None`` if there is none, or several."""
-    full = [votes for votes in forms if len({value for value, _ in votes}) == len(VALUES)]
-    said = {vote for votes in full for vote in votes}
+    """The answer of the first form that answers in full; ``None`` if it, or the next, objects."""
+    keyed, listed, _ = forms
+    if _is_full(keyed):
+        said = {*keyed, *listed}
+    else:
+        said = next(({*votes} for votes in forms if _is_full(votes)), set())
     if len(said) != len(VALUES):
         return None
     return tuple((value, True) in said for value in _VALUES)
+
+
+def _is_full(votes: _Votes) -> bool:
+    return len({value for value, _ in votes}) == len(VALUES)
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -133,9 +141,9 @@ def _skip(tokens: list[_Token], index: int) -> int:
 def _by_key(tokens: list[_Token]) -> _Votes:
     """Verdicts that follow the number or name of their value."""
     entries = list(_entries(tokens))
-    ends = [entry.key for entry in entries[1:]] + [len(tokens)]
+    ends = [entry.key for entry in entries] + [len(tokens)]
     votes = []
-    for entry, end in zip(entries, ends, strict=True):
+    for entry, end in zip(entries, ends[1:], strict=True):
         verdict = _verdict(tokens[entry.begin : end])
         if verdict is not None and entry.value in _VALUES:
             votes.append((entry.value, verdict))
@@ -207,6 +215,8 @@ def _verdict(entry: list[_Token]) -> bool | None:
     if len(verdicts) != 1:
         return None
     (only,) = verdicts
+    if paragraph[only].number and any(token.text in _DENIALS for token in paragraph[:only]):
+        return None  # "I would not say yes"
     alone = only > 0 and paragraph[only - 1].kind == _at(paragraph, only + 1).kind == "mark"
     last = all(token.kind == "mark" for token in _line(paragraph, only + 1))
     return bool(paragraph[only].number) if alone or last else None

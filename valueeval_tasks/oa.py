@@ -20,36 +20,37 @@ _CUE = re.compile(
     r"these words describe a person who says this:|\banswer:|\bthe kind of person who is\b:?"
 )
 _INSTRUCTION = re.compile(
-    r"\b(?:what people say shows|where nothing shows|describe the person|read what somebody"
+    r"\b(?:what people say shows|where nothing|describe the person|read what somebody"
     r"|answer (?:the question|with)|i tell you|you tell me|you say that|if what is said"
     r"|when you cannot see)\b[^.\n]*"
 )
 _REFUSAL = re.compile(
-    r"\b(?:sorry|i can't|i cannot|i can not|cannot (?:be )?determine|can't (?:say|tell|determine)"
-    r"|cannot (?:say|tell)|unable to|as an ai|language model|i don't know|i do not know"
-    r"|i'm not sure|i am not sure|not enough (?:information|context))\b"
+    r"\b(?:i(?:'m| am) (?:sorry|unable|not sure)|i can(?:'t|not| not)|as an ai|language model"
+    r"|i (?:don't|do not) know|(?:cannot|can't) (?:be )?determine|not enough (?:information|context))"
+    r"|^\W*sorry\b"
 )
 # Words between which a statement ends; a comma ends one too, unless it parts a list with "or".
 _CLAUSE = re.compile(r"[\n.;:!?()\[\]{}|\"]| - |\b(?:but|yet|however|though|although)\b")
 _DENIAL = (
-    r"\b(?:not(?! (?:only|just|merely|simply)\b)|non|no|never|neither|nor|hardly|barely|without"
+    r"\b(?:not(?! (?:only|just|merely|simply) \w)|non|no|never|neither|nor|hardly|barely|without"
     r"|lacks?|lacking|nothing|less|least|cannot|rather than|far from|instead of|opposite of)\b"
     r"|n't\b"
 )
-# Keywords that are also small words: "just a person", "the kind of person".
-_NOT_BEFORE = {
-    "just": r"(?= *(?:$|[,&/]|(?:and|or|person|people|man|woman|individual|society|world)\b))",
-    "kind": r"(?! of\b)",
+# Keywords that are also small words, as which they do not count: "just a person", "the kind of".
+_AS_ADJECTIVE = {
+    "just": r"just(?= *(?:$|[,&/]|(?:and|or|person|people|man|woman|individual|society|world)\b))",
+    "kind": r"(?<!the )(?<!what )kind(?!s? of\b)",
 }
 _ALTERNATIVES = re.compile(r"\b(?:or|nor)\b")
 _REGARD = re.compile(
     r"\b(?:in respect of|with respect to|in terms of|with regard to|regarding|concerning|as for"
-    r"|as to|when it comes to)\b[^,;:.!?\n]*"
+    r"|as to|when it comes to)\b"
 )
+_TO_CLAUSE_END = re.compile(r"[^,;:.!?\n]*")
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 _EXPECTED = re.compile(r"[a-z'-]+|naïve|blasé|passé")
 _FOREIGN = word_set(
-    "und oder nicht kein keine eine einer ein ist der die das et ou pas une un le la les est y el "
+    "und oder nicht kein keine eine einer ein ist der die das et ou pas une le la les est y el "
     "los las una es não uma è il gli een niet en och inte"
 )
 # Words that say nothing about a person: those of our questions, and small words around them.
@@ -117,8 +118,14 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _without_question(text: str, value: int) -> str:
-    text = text.replace(VALUES[value].short.lower(), " ")
-    return _INSTRUCTION.sub(" ", _REGARD.sub(" ", text))
+    """Without the value's description, "in respect of …", and instructions, repeated or begun."""
+    description = VALUES[value].short.lower()
+    text = text.replace(description, " ")
+    said, *regards = _REGARD.split(text)
+    for regard in regards:
+        if not description.startswith(regard.strip()):
+            said += _TO_CLAUSE_END.sub(" ", regard, count=1)
+    return _INSTRUCTION.sub(" ", said)
 
 
 def _keywords(text: str, value: int) -> tuple[set[str], set[str]]:
@@ -150,7 +157,7 @@ def _keyword_pattern() -> re.Pattern[str]:
     """
     keywords = sorted({keyword for value in VALUES for keyword in value.keywords}, key=len)
     patterns = [
-        re.sub("-", "[ -]?", keyword.lower()) + _NOT_BEFORE.get(keyword, "")
+        _AS_ADJECTIVE.get(keyword, keyword.lower().replace("-", "[ -]?"))
         for keyword in reversed(keywords)
     ]
     return re.compile(

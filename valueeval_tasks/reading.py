@@ -14,10 +14,12 @@ import unicodedata
 from valueeval.tasks.values import VALUE_NAMES
 
 _SPECIAL_TOKEN = re.compile(
-    r"<\|[a-z0-9_]{1,24}\|>|</?s>|<(?:pad|eos|bos|unk)>|<(?:start|end)_of_turn>"
+    r"<\|[a-z0-9_]{1,24}\|>|</?s>|<(?:pad|eos|bos|unk)>|<(?:start|end)_of_turn>",
+    re.IGNORECASE,
 )
 _THINKING = re.compile(r"[<\[](/?)(?:think|thinking|thought|reasoning)[>\]]", re.IGNORECASE)
-_LINE_TAG = re.compile(r"</?(?:br|p|div|li|ul|ol|tr|h[1-6])\b[^<>\n]{0,200}>", re.IGNORECASE)
+_ITEM_TAG = re.compile(r"<li\b[^<>\n]{0,200}>", re.IGNORECASE)
+_LINE_TAG = re.compile(r"</?(?:br|p|div|ul|ol|tr|h[1-6])\b[^<>\n]{0,200}>", re.IGNORECASE)
 _CELL_TAG = re.compile(r"</?t[dh]\b[^<>\n]{0,200}>", re.IGNORECASE)
 _OTHER_TAG = re.compile(r"</?[a-z][a-z0-9]{0,12}(?:\s[^<>\n]{0,200})?/?>", re.IGNORECASE)
 _NEW_LINE = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -89,7 +91,8 @@ def clean(text: str) -> str | None:
             return None
         text = text[thinking[-1].end() :]
     text = _NEW_LINE.sub("\n", html.unescape(text))
-    text = _OTHER_TAG.sub(" ", _CELL_TAG.sub("|", _LINE_TAG.sub("\n", text)))
+    text = _LINE_TAG.sub("\n", _ITEM_TAG.sub("\n- ", text))
+    text = _OTHER_TAG.sub(" ", _CELL_TAG.sub("|", text))
     text = unicodedata.normalize("NFKC", text).translate(_CHARACTERS)
     text = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in _INVISIBLE)
     return _BOLD.sub("", text).lower()
