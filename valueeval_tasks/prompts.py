@@ -50,15 +50,16 @@ class Wording:
         empty_argument: Stands for the argument where a prior is measured (cls only).
 
     Raises:
-        ValueEvalError: a wording is no valid Jinja template.
+        ValueEvalError: a wording is no valid Jinja template, or (when rendered) names a variable
+            that does not exist there.
     """
 
     def __init__(
         self, description: str, argument: str, question: str, empty_argument: str | None = None
     ) -> None:
-        self.description = _compile("description", description).render(values=VALUES).strip()
-        self._argument = _compile("doc_to_text", argument)
-        self._question = _compile("question", question)
+        self.description = _Text("description", description).render({"values": VALUES}).strip()
+        self._argument = _Text("doc_to_text", argument)
+        self._question = _Text("question", question)
         self._empty_argument = empty_argument
 
     def argument(self, doc: Mapping[str, Any]) -> str:
@@ -85,14 +86,26 @@ class Wording:
 
     def _render_question(self, variables: dict[str, Any], value: int | None) -> str:
         about: dict[str, Value] = {} if value is None else {"value": VALUES[value]}
-        return self._question.render(variables, **about).rstrip()
+        return self._question.render({**variables, **about}).rstrip()
 
 
-def _compile(key: str, text: str) -> jinja2.Template:
-    try:
-        return _JINJA.from_string(text)
-    except jinja2.TemplateSyntaxError as error:
-        raise ValueEvalError(f"`{key}` is no valid Jinja template: {error}") from error
+class _Text:
+    """One key of the YAML file, compiled; its errors name the key."""
+
+    def __init__(self, key: str, text: str) -> None:
+        self._key = key
+        try:
+            self._template = _JINJA.from_string(text)
+        except jinja2.TemplateSyntaxError as error:
+            raise ValueEvalError(f"`{key}` is no valid Jinja template: {error}") from error
+
+    def render(self, variables: Mapping[str, Any]) -> str:
+        try:
+            return self._template.render(variables)
+        except jinja2.UndefinedError as error:
+            raise ValueEvalError(
+                f"`{self._key}`: {error} here; known are {', '.join(variables)}"
+            ) from error
 
 
 def _variables(doc: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from functools import cached_property
 from typing import Any
 
 import datasets
@@ -21,6 +21,12 @@ from valueeval.tasks.values import VALUE_NAMES, VALUES
 
 _OWN_KEYS = ("version", "template", "paraphrase", "question", "empty_argument", "provenance")
 _REQUIRED_KEYS = ("version", "template", "paraphrase", "question", "doc_to_text", "test_split")
+
+# What else a request depends on.
+_PROMPT_KEYS = (
+    *("description", "doc_to_text", "target_delimiter", "fewshot_delimiter"),
+    *("generation_kwargs", "repeats"),
+)
 
 # Which values a template's few-shot examples are about: all of an argument's, or one.
 _FEWSHOT_ANSWERS = {"cls": (True,), "bca": (True, False), "oa": (True, False)}
@@ -64,14 +70,15 @@ class ValueEvalTask(ConfigurableTask):
         )
         self._data_dir: str | None = (config.get("metadata") or {}).get("data_dir", data_dir)
         self._fewshot_seed = 0
-        self._pool: DataSet | None = None
         self._openings: dict[tuple[int, str | None], list[Message]] = {}
 
         super().__init__(config={**config, "metric_list": []})
 
         self.VERSION = own["version"]
         self._set_metrics(metric_list)
-        self.config.metadata = {**(self.config.metadata or {}), **self._provenance(own)}
+        self._identity = self._provenance(own)
+        self.config.metadata = {**(self.config.metadata or {}), **self._identity}
+        self._turns(self.task_docs[0])  # a wrong wording shall not wait for the model to load
 
     def _set_metrics(self, metric_list: Sequence[Mapping[str, Any]]) -> None:
         """Every metric of ``scoring.METRICS``; the YAML file lists the main ones.
@@ -100,14 +107,18 @@ class ValueEvalTask(ConfigurableTask):
     def _provenance(self, own: dict[str, Any]) -> dict[str, Any]:
         """What identifies the task in results files; ``own`` are our keys of the YAML file."""
         own = dict(own)
+        provenance = own.pop("provenance", {})
+        sample = self._data.name.startswith("sample")
+        if not (sample or self._data.official):
+            # A folder of one's own: what the YAML file says of the published files is not true.
+            provenance = {**provenance, "data": None, "licence": None, "citation": None}
         return {
-            **own.pop("provenance", {}),
+            **provenance,
             **own,
             "set": self._data.name,
-            "sample": self._data.name.startswith("sample"),
+            "sample": sample,
             "data_sha256": self._data.sha256,
             "data_official": self._data.official,
-            "config_source": (self.config.metadata or {}).get("config_source"),
         }
 
     # --------------------------------------------------------------------------------- data
@@ -116,6 +127,11 @@ class ValueEvalTask(ConfigurableTask):
         """Read the set from disk (nothing is downloaded here: ``valueeval data fetch`` does)."""
         self._data = load_set(self.config.test_split, self._data_dir)
         self.dataset = {self.config.test_split: _as_dataset(self._data)}
+
+    @cached_property
+    def _pool(self) -> DataSet:
+        """The set that few-shot examples come from."""
+        return load_set(self.config.fewshot_split, self._data_dir)
 
     def fewshot_docs(self) -> None:
         """Nothing for lm-eval's own samplers: examples are loaded when one is needed."""
@@ -188,8 +204,6 @@ class ValueEvalTask(ConfigurableTask):
         """Few-shot examples: the user's turn and the right answer in the template's own format."""
         if n == 0:
             return []
-        if self._pool is None:
-            self._pool = load_set(self.config.fewshot_split, self._data_dir)
         pool, seed = self._pool, self._fewshot_seed
         answers = _FEWSHOT_ANSWERS.get(self.template)
         if answers is None:
@@ -244,14 +258,14 @@ class ValueEvalTask(ConfigurableTask):
 
     def _fingerprint(self, samples: Sequence[int] | None) -> str:
         """Hash of what a request depends on beyond the parts of lm-eval's own cache key."""
-        parts = {
-            "config": self.dump_config(),
-            "values": [repr(value) for value in VALUES],
-            "fewshot_seed": self._fewshot_seed,
-            "samples": samples,
-        }
-        content = json.dumps(parts, sort_keys=True, default=str)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        parts = [
+            self._identity,
+            *(getattr(self.config, key) for key in _PROMPT_KEYS),
+            VALUES,
+            samples,
+            (self._pool.sha256, self._fewshot_seed) if self.config.num_fewshot else None,
+        ]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     # ------------------------------------------------------------------------------ results
 
