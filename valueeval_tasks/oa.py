@@ -26,7 +26,7 @@ _INSTRUCTION = re.compile(
 )
 _REFUSAL = re.compile(
     r"\b(?:i(?:'m| am) (?:sorry|unable|not sure)|i can(?:'t|not| not)|as an ai|language model"
-    r"|i (?:don't|do not) know|(?:cannot|can't) (?:be )?determine|not enough (?:information|context))"
+    r"|i (?:don't|do not) know|(?:cannot|can't) (?:be )?determine|not enough information)"
     r"|^\W*sorry\b"
 )
 # Words between which a statement ends; a comma ends one too, unless it parts a list with "or".
