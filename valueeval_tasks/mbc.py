@@ -15,13 +15,15 @@ from valueeval.tasks.values import VALUES
 
 _TOKEN = re.compile(
     rf"(?P<name>{NAME})"
+    r"|(?P<mark_of_number>^[^\w\n]{0,8}(?:(?:value|question|item) )?no\. {0,2}(?=\d))"
     r"|(?P<number>(?<!\d)\d{1,2}(?!\d))"
     r"|(?P<other>\d+|n[./] ?a\b|no (?:one|doubt|matter|longer|less|more)\b)"
     r"|(?P<yes>(?<![^\W_])(?:yes|yeah|yep|y|true)(?![^\W_]|'\w)|\[[xy✓✔]\]|[✓✔✅☑👍])"
     r"|(?P<no>(?<![^\W_])(?:no|nope|nah|n|false)(?![^\W_]|'\w)|\[ {0,3}\]|[✗✘❌✖☐☒👎])"
     r"|(?P<word>[^\W\d_]+(?:'[^\W\d_]+)*)"
     r"|(?P<line>\n)"
-    r"|(?P<mark>[^\s\w]|_)"
+    r"|(?P<mark>[^\s\w]|_)",
+    re.MULTILINE,
 )
 # Words that may stand before a number ("Value 3:") or between a value and its verdict
 # ("value: Face, answer: yes").
@@ -34,6 +36,7 @@ _DENIALS = word_set("not never neither hardly can't cannot don't doesn't isn't w
 _DESCRIPTIONS = re.compile(
     "|".join(sorted((re.escape(v.short.lower()) for v in VALUES), key=len, reverse=True))
 )
+_KIND = {"other": "word", "mark_of_number": "mark"}
 _VALUES = range(len(VALUES))
 _REACH = 16  # how many marks and labels may stand between a value and its verdict
 _ASIDE = 60  # how long, in tokens, an aside in parentheses between them may be
@@ -122,7 +125,7 @@ def _tokens(text: str) -> Iterator[_Token]:
         elif kind in ("yes", "no"):
             yield _Token("verdict", found, kind == "yes")
         else:
-            yield _Token("word" if kind == "other" else kind, found)
+            yield _Token(_KIND.get(kind, kind), found)
 
 
 def _at(tokens: list[_Token], index: int) -> _Token:
@@ -256,13 +259,13 @@ def _by_verdict(tokens: list[_Token]) -> _Votes:
     votes: _Votes = []
     for line in _lines(tokens):
         said = [t for t in line if t.kind != "mark" and t.text not in _LISTING]
-        verdict, values = said[:1], said[1:]
-        if (
-            verdict
-            and verdict[0].kind == "verdict"
-            and all(t.kind in ("number", "name") for t in values)
-        ):
-            votes += [(v, bool(verdict[0].number)) for v in _listed(line) if v in _VALUES]
+        kinds = {token.kind for token in said[1:]}
+        if not said or said[0].kind != "verdict":
+            continue
+        if not kinds:  # a verdict on a line of its own: which value is it about?
+            return []
+        if kinds <= {"number", "name"}:
+            votes += [(v, bool(said[0].number)) for v in _listed(line) if v in _VALUES]
     return votes
 
 

@@ -20,7 +20,7 @@ _CUE = re.compile(
     r"these words describe a person who says this:|\banswer:|\bthe kind of person who is\b:?"
 )
 _INSTRUCTION = re.compile(
-    r"\b(?:what people say shows|where nothing|describe the person|read what somebody"
+    r"\b(?:what people say shows|if it does not show|describe the person|read what somebody"
     r"|answer (?:the question|with)|i tell you|you tell me|you say that|if what is said"
     r"|when you cannot see)\b[^.\n]*"
 )
