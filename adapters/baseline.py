@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -15,7 +14,7 @@ from lm_eval.api.instance import Instance
 
 from valueeval.adapters.harness import ArgumentLM
 from valueeval.tasks.data import Argument, load_set
-from valueeval.tasks.decide import TEMPLATES
+from valueeval.tasks.decide import TEMPLATES, gold
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_SLUGS
 
@@ -72,10 +71,8 @@ class BaselineLM(ArgumentLM):
         """The answers to templates mbc, oa and cot, each in its own format."""
         answers = []
         for request, row in self._looked_up(requests, TEMPLATES):
-            template = importlib.import_module(f"valueeval.tasks.{request.template}")
             labels = [int(difference > 0) for difference in row]
-            about = () if request.value is None else (request.value,)
-            answers.append(template.gold(labels, *about))
+            answers.append(gold(request.template, labels, request.value))
         return answers
 
     def get_model_info(self) -> dict[str, Any]:
