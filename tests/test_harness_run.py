@@ -212,6 +212,20 @@ def test_another_data_folder_through_metadata(tmp_path: Path) -> None:
     assert results["n-shot"][task] == 2
 
 
+def test_every_value_for_every_argument_has_the_known_scores(real_data_dir: Path) -> None:
+    """Known answers of the released test labels, through lm-eval."""
+
+    class EveryValue(Oracle):
+        def generate_until(self, requests: list[ValueRequest]) -> list[str]:
+            return [decide.gold(request.template, [1] * 20, None) for request in requests]
+
+    results = evaluate(EveryValue(), ["valueeval_mbc"], metadata={"data_dir": str(real_data_dir)})
+    scores = results["results"]["valueeval_mbc"]
+    assert scores["official_f1,none"] == pytest.approx(0.26293020308, abs=1e-10)
+    assert scores["macro_f1,none"] == pytest.approx(0.24842634517, abs=1e-10)
+    assert results["configs"]["valueeval_mbc"]["metadata"]["data_official"] is True
+
+
 def test_few_shot_and_chat_with_a_system_instruction() -> None:
     oracle = Oracle()
     results = evaluate(
