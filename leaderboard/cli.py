@@ -9,12 +9,21 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from valueeval.leaderboard import format_markdown
+from rich.console import Console
+from rich.progress import Progress
+
+from valueeval.leaderboard import format_csv, format_json, format_latex, format_markdown
+from valueeval.leaderboard.analysis import analyse
 from valueeval.leaderboard.read import find_results, read_manifests, read_results
 from valueeval.leaderboard.table import RANKED, Table, collate
 from valueeval.tasks.errors import ValueEvalError
 
-_FORMATS: dict[str, Callable[[Table], str]] = {".md": format_markdown.render}
+_FORMATS: dict[str, Callable[[Table], str]] = {
+    ".md": format_markdown.render,
+    ".csv": format_csv.render,
+    ".tex": format_latex.render,
+    ".json": format_json.render,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_format(output)
     manifests = read_manifests(arguments.adapters)
     runs, problems = read_results(find_results(arguments.results), manifests)
-    table = collate(runs, problems)
-    for problem in problems:
+    table = _analyse(collate(runs, problems))
+    for problem in table.problems:
         print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
     for note in table.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -41,10 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     ranked = sum(len(board.rows) for board in table.boards if board.status == RANKED)
     apart = sum(len(board.rows) for board in table.boards) - ranked
     print(
-        f"{ranked} ranked rows, {apart} shown apart, {len(problems)} not used: "
+        f"{ranked} ranked rows, {apart} shown apart, {len(table.problems)} not used: "
         + ", ".join(map(str, outputs))
     )
     return 0
+
+
+def _analyse(table: Table) -> Table:
+    """With a progress bar on stderr where samples take long to read."""
+    files = sum(len(row.runs) for board in table.boards for row in board.rows)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("samples", total=files)
+        return analyse(table, advance=lambda: progress.advance(task))
 
 
 def _parser() -> argparse.ArgumentParser:

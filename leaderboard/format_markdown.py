@@ -13,12 +13,20 @@ BEGIN = "<!-- valueeval leaderboard: begin (what stands between these lines is o
 END = "<!-- valueeval leaderboard: end -->"
 
 _EXPLANATION = f"""\
-Ranked by **macro_f1**, the mean of the F1 of the 20 values, with its 95 % interval over conclusions
-(arguments that share a conclusion are not independent). **official_f1** is the shared task's score,
-the harmonic mean of macro-precision and macro-recall. The two are different measures; papers mix
-them up. ⚠ marks a system whose official_f1 exceeds its macro_f1 by more than {GAMING_MARGIN}:
-predicting some values for nearly every argument and others almost never raises official_f1 without
-recognising values better. *Italics*: published elsewhere, not measured here."""
+Ranked by **macro_f1**, the mean of the F1 of the 20 values. **official_f1** is the shared task's
+score, the harmonic mean of macro-precision and macro-recall. They are different measures; papers
+mix them up.
+
+- *95 %*: interval over conclusions, because arguments that share a conclusion are not independent;
+  over seeds too where a row has several. *As if independent*: the same over arguments, too narrow,
+  for comparison with papers that resample arguments. ° the interval that the results came with
+  (they have no usable samples): a percentile interval, which covers less often than it says.
+- *vs best*: difference in macro_f1 from the best row and its p-value (studentised paired bootstrap
+  over conclusions, Holm-corrected over the rows of the table). **≈** cannot be told apart from the
+  best row at 5 %. In *#*, after the rank, its 95 % interval.
+- ⚠ official_f1 exceeds macro_f1 by more than {GAMING_MARGIN}: predicting some values for nearly
+  every argument and others almost never raises official_f1 without recognising values better.
+- *Italics*: published elsewhere, not measured here."""
 
 
 def render(table: Table) -> str:
@@ -81,7 +89,7 @@ def _data_line(board: Board) -> str:
 
 def _main_table(board: Board, listed: Sequence[Published]) -> str:
     header = ["#", "system", "method", "template", "parameters", "trained", "macro_f1", "95 %",
-              "official_f1", "unparsed", "n", "seeds"]  # fmt: skip
+              "as if independent", "vs best", "official_f1", "unparsed", "n", "seeds"]  # fmt: skip
     lines: list[tuple[float, list[str]]] = [(row.macro_f1, _cells(row)) for row in board.rows]
     lines += [(system.macro_f1 or 0.0, _published_cells(system)) for system in listed]
     lines.sort(key=lambda line: -line[0])
@@ -98,19 +106,42 @@ def _cells(row: Row) -> list[str]:
     spread = f" ± {macro.sd:.3f}" if macro.sd is not None else ""
     flag = " ⚠" if row.gamed else ""
     return [
-        "" if row.rank is None else str(row.rank),
+        _rank(row),
         text.markdown(row.name) + _warning_mark(row),
         text.markdown(run.method),
         text.markdown(row.prompt),
         text.count(run.parameters),
         text.count(run.trainable),
         f"**{text.score(macro.mean)}**{spread}",
-        text.interval(row.macro_interval),
+        text.interval(row.macro_interval) + _given_mark(row),
+        text.interval(row.argument_interval),
+        _versus_best(row),
         text.score(official) + flag,
         text.share(row.mean("unparsed")),
         "" if run.arguments is None else str(run.arguments),
         str(macro.n),
     ]
+
+
+def _rank(row: Row) -> str:
+    if row.rank is None:
+        return ""
+    ranks = row.tests.ranks if row.tests is not None else None
+    return str(row.rank) if ranks is None else f"{row.rank} [{ranks[0]}, {ranks[1]}]"
+
+
+def _given_mark(row: Row) -> str:
+    return " °" if row.macro_interval is not None and not row.interval_by_samples else ""
+
+
+def _versus_best(row: Row) -> str:
+    tests = row.tests
+    if tests is None or tests.p_holm is None:
+        return ""
+    if tests.is_best:
+        return "best"
+    mark = "**≈** " if tests.like_best else ""
+    return f"{mark}{tests.difference:+.3f}, p {text.p_value(tests.p_holm)}"
 
 
 def _warning_mark(row: Row) -> str:
@@ -128,6 +159,8 @@ def _published_cells(system: Published) -> list[str]:
         text.count(system.parameters),
         text.count(system.trainable),
         text.score(system.macro_f1),
+        "",
+        "",
         "",
         "" if system.official_f1 is None else f"{system.official_f1:.2f}",
         "",

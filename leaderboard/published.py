@@ -35,7 +35,8 @@ class Published:
         base: Base model.
         parameters: Parameters in all.
         trainable: Parameters that were trained; 0 if nothing was.
-        dataset: Set that it was tested on; ``""`` if the source does not say.
+        dataset: Set that it was tested on; if the source does not say, ``main`` with the score in
+            `other`.
         macro_f1: Mean of the per-value F1.
         official_f1: The shared task's score.
         other: Another or an unclear score, with its name, for display only.
@@ -88,7 +89,8 @@ def _read(row: dict[str, str], all_per_value: dict[str, tuple[float, ...]]) -> P
     # The per-value table is of the main set and of the best run, the row with an official F1.
     listed = row["test_set"] == "main" and metric == "official_f1"
     per_value = all_per_value.get(row["system"], ()) if listed else ()
-    macro = value if metric == "macro_f1" else None
+    stated = bool(row["test_set"])
+    macro = value if metric == "macro_f1" and stated else None
     note = row["note"]
     if per_value:
         macro = round(sum(per_value) / len(per_value), 3)
@@ -100,17 +102,19 @@ def _read(row: dict[str, str], all_per_value: dict[str, tuple[float, ...]]) -> P
         base=row["base_model"],
         parameters=int(row["parameters"]) if row["parameters"] else None,
         trainable=int(row["trainable_parameters"]) if row["trainable_parameters"] else None,
-        dataset=row["test_set"],
+        dataset=row["test_set"] or "main",
         macro_f1=macro,
-        official_f1=value if metric == "official_f1" else None,
-        other=_other(metric, row["value"]),
+        official_f1=value if metric == "official_f1" and stated else None,
+        other=_other(metric, row["value"], stated),
         per_value=per_value,
         source=row["source"],
         note=note,
     )
 
 
-def _other(metric: str, value: str) -> str:
+def _other(metric: str, value: str, stated: bool) -> str:
+    if not stated:
+        return f"{value} ({metric}, test set not stated)"
     if metric == "unclear_f1":
         return f"{value} (macro or official F1: unclear)"
     return "" if metric in ("macro_f1", "official_f1") else f"{value} ({metric})"

@@ -55,6 +55,35 @@ class Score:
 
 
 @dataclass(frozen=True)
+class RowTests:
+    """A ranked row against the best one (the first by macro_f1 that has samples).
+
+    Attributes:
+        is_best: Whether it is that row.
+        like_best: Whether it cannot be told apart from it at 5 %, Holm-corrected; ``None`` if there
+            are too few conclusions for a test.
+        difference: In macro_f1, this row less the best.
+        difference_interval: 95 % interval of it, over conclusions, not corrected.
+        p, p_holm: Studentised paired cluster bootstrap on macro_f1, as it is and corrected.
+        p_randomisation: Approximate randomisation over conclusions; ``None`` for rows of seeds.
+        p_official, p_official_holm, p_official_randomisation: The same on official_f1.
+        ranks: 95 % interval of its rank among the rows with samples.
+    """
+
+    is_best: bool
+    like_best: bool | None
+    difference: float
+    difference_interval: tuple[float, float] | None
+    p: float | None
+    p_holm: float | None
+    p_randomisation: float | None
+    p_official: float | None
+    p_official_holm: float | None
+    p_official_randomisation: float | None
+    ranks: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
 class Row:
     """One configuration on one task: one run, or one a seed.
 
@@ -63,7 +92,12 @@ class Row:
         name: Name to show.
         runs: The runs, by seed; what they share can be read from any of them.
         scores: Score by metric; a metric that a run lacks is not there.
-        macro_interval, official_interval: 95 % interval, or ``None``.
+        macro_interval, official_interval: 95 % interval over conclusions, or ``None``.
+        interval_by_samples: Whether it was computed here; else it is the one in the results.
+        stderr: Standard error of macro_f1 over conclusions and seeds, from samples.
+        argument_interval: 95 % interval of macro_f1 as if arguments were independent.
+        precision, recall: Per value, from samples; empty without.
+        tests: Against the best row; only in rankings, and only with samples.
     """
 
     rank: int | None
@@ -72,6 +106,12 @@ class Row:
     scores: Mapping[str, Score]
     macro_interval: tuple[float, float] | None
     official_interval: tuple[float, float] | None
+    interval_by_samples: bool = False
+    stderr: float | None = None
+    argument_interval: tuple[float, float] | None = None
+    precision: tuple[float | None, ...] = ()
+    recall: tuple[float | None, ...] = ()
+    tests: RowTests | None = None
 
     @property
     def run(self) -> Run:
@@ -111,6 +151,7 @@ class Board:
         dataset, data_sha256, version, arguments: What they have in common.
         rows: Best macro_f1 first.
         published: Published systems on the same set; only beside ranked rows.
+        clusters: How many conclusions its arguments share, if samples tell.
     """
 
     status: str
@@ -120,6 +161,7 @@ class Board:
     arguments: int | None
     rows: tuple[Row, ...]
     published: tuple[Published, ...] = ()
+    clusters: int | None = None
 
     @property
     def title(self) -> str:

@@ -64,6 +64,11 @@ def share(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
 
 
+def p_value(value: float) -> str:
+    """Three decimals, ``<0.001`` below."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def interval(ends: tuple[float, float] | None) -> str:
     """``[0.404, 0.461]``, or nothing."""
     return "" if ends is None else f"[{ends[0]:.3f}, {ends[1]:.3f}]"

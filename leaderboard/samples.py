@@ -1,0 +1,130 @@
+"""Predictions of a run, argument by argument, out of the samples that lm-eval logs beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from valueeval.leaderboard.read import Run
+from valueeval.leaderboard.statistics import macro_f1, official_f1
+from valueeval.leaderboard.text import clean
+from valueeval.tasks.scoring import conclusion_key
+
+_TOLERANCE = 1e-6  # between scores in the results and the same recomputed from samples
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class SamplesError(ValueError):
+    """Why samples cannot be used."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a run predicted.
+
+    Attributes:
+        ids: n argument ids, sorted, so that position means the same in every run on the same set.
+        truth: (n, 20).
+        prediction: (n, 20).
+        clusters: n keys of conclusions.
+        premises: n premises as they stand in the samples, or ``""``.
+    """
+
+    ids: tuple[str, ...]
+    truth: BoolArray
+    prediction: BoolArray
+    clusters: tuple[str, ...]
+    premises: tuple[str, ...]
+
+    def same_arguments(self, other: Predictions) -> bool:
+        """Whether the other run was scored on the very same arguments, labels and conclusions."""
+        return (
+            self.ids == other.ids
+            and self.clusters == other.clusters
+            and np.array_equal(self.truth, other.truth)
+        )
+
+    def totals(self) -> tuple[npt.NDArray[np.float64], ...]:
+        """True positives, predicted and actual positives per value, each (20,)."""
+        parts = (self.truth & self.prediction, self.prediction, self.truth)
+        return tuple(part.sum(0).astype(np.float64) for part in parts)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Reads a file of samples.
+
+    Raises:
+        SamplesError: it cannot be read, is cut off, holds an argument twice or another task's
+            samples.
+    """
+    rows: dict[str, tuple[list[int], list[int], str, str]] = {}
+    for line, sample in _lines(path):
+        try:
+            entry, doc = sample["macro_f1"], sample["doc"]
+            row = (
+                _labels(entry["labels"]), _labels(entry["prediction"]),
+                conclusion_key(doc["conclusion"]), str(doc.get("premise", "")),
+            )  # fmt: skip
+            argument = entry["id"]
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise SamplesError(f"line {line} is no sample of a ValueEval task") from error
+        if argument in rows:
+            raise SamplesError(f"line {line}: argument {clean(argument)} for the second time")
+        rows[str(argument)] = row
+    if not rows:
+        raise SamplesError("empty file")
+    ordered = sorted(rows.items())
+    truth, prediction, clusters, premises = zip(*(row for _, row in ordered), strict=True)
+    return Predictions(
+        tuple(argument for argument, _ in ordered),
+        np.array(truth, dtype=bool), np.array(prediction, dtype=bool), clusters, premises,
+    )  # fmt: skip
+
+
+def read_checked(run: Run) -> Predictions:
+    """The predictions of `run`, after checking that they belong to its results.
+
+    Raises:
+        SamplesError: there are none, or their number or their scores differ from the results.
+    """
+    if run.samples is None:
+        raise SamplesError("no samples beside the results (lm_eval --log_samples)")
+    predictions = read_predictions(run.samples)
+    n = len(predictions.ids)
+    if run.arguments is not None and n != run.arguments:
+        raise SamplesError(f"{n} samples, but the results are of {run.arguments} arguments")
+    totals = predictions.totals()
+    for name, metric in (("macro_f1", macro_f1), ("official_f1", official_f1)):
+        told, found = run.metrics[name], float(metric(*totals)[0])
+        if told is not None and not abs(found - told) <= _TOLERANCE:
+            raise SamplesError(
+                f"{name} is {found:.4f} by the samples but {told:.4f} in the results"
+            )
+    return predictions
+
+
+def _labels(values: Any) -> list[int]:
+    if len(values) != 20 or any(value not in (0, 1) for value in values):
+        raise ValueError("not 20 labels")
+    return list(values)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    line = 0
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line, text in enumerate(file, start=1):
+                yield line, json.loads(text)
+    except OSError as error:
+        raise SamplesError(f"cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, SamplesError):
+            raise
+        raise SamplesError(f"line {line} is no JSON (cut off?)") from error
