@@ -78,7 +78,7 @@ class ValueEvalTask(ConfigurableTask):
         self._set_metrics(metric_list)
         self._identity = self._provenance(own)
         self.config.metadata = {**(self.config.metadata or {}), **self._identity}
-        self._turns(self.task_docs[0])  # a wrong wording shall not wait for the model to load
+        self._turns(self.task_docs[0])  # an unknown variable in a wording is told at once
 
     def _set_metrics(self, metric_list: Sequence[Mapping[str, Any]]) -> None:
         """Every metric of ``scoring.METRICS``; the YAML file lists the main ones.
