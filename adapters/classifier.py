@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
@@ -152,7 +153,7 @@ def load_classifier(
     model = ValueClassifier(backbone, manifest.head.pooling)
     try:
         model.head.load_state_dict(load_file(folder / HEAD_FILE))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise ManifestError(f"{folder / HEAD_FILE}: cannot be read: {error}") from error
     return Classifier(manifest, load_tokenizer(folder), model, pick_device(device))
 
@@ -195,7 +196,7 @@ def load_backbone(folder: Path) -> nn.Module:
                 output_loading_info=True,
                 **options,
             )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueEvalError(
             f"{folder}: its weights cannot be read: {str(error).strip().splitlines()[0]}"
         ) from error

@@ -13,12 +13,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -69,7 +70,7 @@ def save_checkpoint(
     """
     final = folder / f"{_PREFIX}{state.step}"
     temporary = folder / f"{_PREFIX}{state.step}.tmp"
-    with writing(temporary):
+    with writing(folder, partial=temporary):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         save_tensors(model_tensors(model), temporary / "model.safetensors")
@@ -113,7 +114,7 @@ def load_checkpoint(
         scheduler.load_state_dict(content["scheduler"])
         best = content["state"].pop("best")
         return State(**content["state"], best=Best(**best) if best else None)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ValueEvalError(
             f"{newest}: this checkpoint cannot be read ({error}); remove {folder} to start again"
         ) from error
@@ -131,44 +132,53 @@ def model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Writes tensors under a temporary name, to the disk, then renames."""
-    temporary = path.with_name(path.name + ".tmp")
-    with writing(temporary):
+    with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
-        _sync(temporary)
-        temporary.replace(path)
 
 
 def write_json(content: Any, path: Path) -> None:
     """Writes JSON under a temporary name, to the disk, then renames."""
+    write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Writes text under a temporary name, to the disk, then renames."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; the file takes its place when the block ends well."""
     temporary = path.with_name(path.name + ".tmp")
-    with writing(temporary):
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8")
-        _sync(temporary)
+    with writing(path.parent, partial=temporary):
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
         temporary.replace(path)
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns a failure to write into an error for people; what was half-written goes away."""
+def writing(folder: Path, partial: Path | None = None) -> Iterator[None]:
+    """Turns a failure to write into a folder into an error for people.
+
+    Args:
+        folder: What the error names.
+        partial: A file or folder that must not stay behind half-written.
+    """
     try:
         yield
     except Exception as error:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-        # safetensors has an exception of its own for what the system refuses.
-        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+        if isinstance(error, (OSError, SafetensorError)):
             raise ValueEvalError(
-                f"cannot write {path.parent}: {error}; what was there is untouched. Make room or "
+                f"cannot write to {folder}: {error}; what was there is untouched. Make room or "
                 "choose another --output; an interrupted run goes on with --resume"
             ) from error
         raise
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
 
 
 def _flatten(

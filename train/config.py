@@ -57,8 +57,10 @@ class TrainConfig:
         positive_weight: A value's positives weigh (negatives / positives) to this power in the
             loss: 0 is plain cross-entropy, 0.5 the square root, 1 balances them. Source: our
             choice by validation macro_f1.
-        precision: Of the forward pass in training; float32, or bfloat16, which is several times
-            faster where the processor has it (CPUs with AMX, newer GPUs) and slow elsewhere.
+        precision: Of the forward pass in training: float32; bfloat16, which is faster where the
+            processor multiplies it (CPUs with AMX, newer GPUs); auto takes bfloat16 just there.
+            Weights and evaluation are float32. Source: Micikevicius et al., 2018; Kalamkar et
+            al., 2019.
         seed: Of everything random: head, dropout, order. The same seed gives the same adapter on
             the same machine.
         checkpoint_seconds: Time between checkpoints; each epoch ends with one, too.
@@ -85,7 +87,7 @@ class TrainConfig:
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     max_grad_norm: float = 1.0
     positive_weight: float = 0.5
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
     checkpoint_seconds: float = 60.0
     resume: bool = False

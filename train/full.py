@@ -44,6 +44,7 @@ from valueeval.train.loop import METRICS_FILE, Fit, Split, Training
 from valueeval.train.losses import positive_weights, weighted_bce
 from valueeval.train.optimizer import parameter_groups
 from valueeval.train.output import is_finished, new_adapter, run_folder
+from valueeval.train.precision import with_known_precision
 from valueeval.train.progress import note
 
 _LIBRARIES = ("lm-eval-valueeval", "torch", "transformers", "accelerate", "numpy", "safetensors")
@@ -56,6 +57,7 @@ def train_full(config: TrainConfig) -> Manifest:
         ValueEvalError: Data, base model or output directory cannot be used, or training diverged.
     """
     started = time.monotonic()
+    config = with_known_precision(config)
     output = Path(config.output)
     if is_finished(output, config.recipe(), config.resume):
         note(f"{output} is finished already")

@@ -38,6 +38,7 @@ from valueeval.train.checkpoint import (
     model_tensors,
     save_checkpoint,
     save_tensors,
+    write_text,
     writing,
 )
 from valueeval.train.config import TrainConfig
@@ -47,7 +48,6 @@ from valueeval.train.thresholds import tune_thresholds
 METRICS_FILE = "metrics.jsonl"
 # Arguments read at once in evaluation, where nothing is kept for a backward pass.
 _EVALUATION_BATCH = 64
-_MIXED = {"float32": "no", "bfloat16": "bf16"}
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ class Training:
         self.folder = folder
         self.steps_per_epoch = math.ceil(len(training.labels) / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
-        self.accelerator = Accelerator(mixed_precision=_MIXED[config.precision])
+        # Precision is ours, not that of a user's accelerate configuration: see _step.
+        self.accelerator = Accelerator(mixed_precision="no")
         if self.accelerator.num_processes > 1:
             raise ValueEvalError("training on several processes is not supported: start one")
         optimizer = torch.optim.AdamW(groups, fused=True)
@@ -132,11 +133,9 @@ class Training:
             num_warmup_steps=round(config.warmup * self.total_steps),
             num_training_steps=self.total_steps,
         )
-        prepared, self.optimizer, self.scheduler = self.accelerator.prepare(
+        self.model, self.optimizer, self.scheduler = self.accelerator.prepare(
             model, optimizer, scheduler
         )
-        # Without accelerate's wrapper, which would evaluate in the precision of training, too.
-        self.model = self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
         self.loss = loss.to(self.accelerator.device)
         self.labels = torch.from_numpy(training.labels).float()
         self.state = load_checkpoint(folder, self.model, self.optimizer, self.scheduler)
@@ -191,7 +190,8 @@ class Training:
         self.model.train()
         device = self.accelerator.device
         batch = collate(self.training.encoded, rows, self.padding, device)
-        with self.accelerator.autocast():
+        bfloat16 = self.config.precision == "bfloat16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             logits = self.model(**batch)
         loss = self.loss(logits.float(), self.labels[rows].to(device))
         self.accelerator.backward(loss)
@@ -244,7 +244,7 @@ class Training:
             "validation": evaluation.scores,
         }
         path = self.folder / METRICS_FILE
-        with writing(path), path.open("a", encoding="utf-8") as stream:
+        with writing(self.folder), path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line, allow_nan=False) + "\n")
 
     def _forget_metrics_after(self, step: int) -> None:
@@ -260,8 +260,7 @@ class Training:
                 break  # cut off in the middle of writing
             if content["step"] <= step:
                 kept.append(line + "\n")
-        with writing(path):
-            path.write_text("".join(kept), encoding="utf-8")
+        write_text("".join(kept), path)
 
 
 def _step_seed(seed: int, step: int) -> int:

@@ -72,7 +72,7 @@ def run_folder(output: Path, run: Mapping[str, Any], resume: bool) -> Iterator[P
             that a process is working on, or it cannot be written.
     """
     work = work_folder(output)
-    with writing(work / _RUN_FILE):
+    with writing(work.parent):
         work.mkdir(parents=True, exist_ok=True)
         lock = (work / "lock").open("w")
     with lock:
@@ -111,7 +111,7 @@ def new_adapter(work: Path, output: Path) -> Iterator[Path]:
     """A folder to put the adapter together in; renamed to the output when the block ends well."""
     folder = work / _ADAPTER
     shutil.rmtree(folder, ignore_errors=True)
-    with writing(folder):
+    with writing(output.parent, partial=folder):
         folder.mkdir()
         yield folder
         folder.rename(output)

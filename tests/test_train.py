@@ -1,0 +1,406 @@
+"""`valueeval train` as a whole, on the sample set with a tiny random encoder."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+
+from valueeval.adapters.classifier import load_classifier
+from valueeval.adapters.manifest import Manifest, read_manifest
+from valueeval.tasks.data import load_set
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.scoring import score
+from valueeval.train import precision
+from valueeval.train.checkpoint import save_tensors, write_json
+from valueeval.train.cli import main
+from valueeval.train.config import TrainConfig
+from valueeval.train.full import train_full
+from valueeval.train.loop import Training
+from valueeval.train.output import work_folder
+
+TRAINING, VALIDATION, BATCH, EPOCHS = 60, 30, 16, 2
+STEPS = 4  # in an epoch
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The beginning of the sample set, as a folder of one's own in the official format."""
+    folder = tmp_path_factory.mktemp("data")
+    for split, size in (("training", TRAINING), ("validation", VALIDATION)):
+        for kind in ("arguments", "labels"):
+            source = load_set("sample").directory / f"{kind}-sample-{split}.tsv"
+            lines = source.read_text("utf-8").splitlines(keepends=True)[: 1 + size]
+            (folder / f"{kind}-{split}.tsv").write_text("".join(lines), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_bert: Path, data_dir: Path) -> TrainConfig:
+    return TrainConfig(
+        output="set by each test",
+        base=str(tiny_bert),
+        data_dir=str(data_dir),
+        epochs=EPOCHS,
+        batch_size=BATCH,
+        learning_rate=0.01,
+        max_length=48,
+        precision="float32",
+    )
+
+
+@pytest.fixture
+def config(recipe: TrainConfig, tmp_path: Path) -> TrainConfig:
+    return replace(recipe, output=str(tmp_path / "adapter"))
+
+
+@pytest.fixture(scope="module")
+def adapter(recipe: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished adapter, which the tests leave as it is."""
+    output = tmp_path_factory.mktemp("trained") / "adapter"
+    train_full(replace(recipe, output=str(output)))
+    return output
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes() + (folder / "head.safetensors").read_bytes()
+
+
+def test_manifest_tells_the_truth(adapter: Path, tiny_bert: Path, data_dir: Path) -> None:
+    manifest = read_manifest(adapter)
+    training = load_set("training", data_dir)
+    assert (manifest.method, manifest.objective, manifest.template) == ("full", "bce", None)
+    assert manifest.data.name == "touche23"
+    assert manifest.data.set == "training"
+    assert manifest.data.size == TRAINING
+    assert manifest.data.sha256 == training.sha256
+    assert manifest.base_model.name == str(tiny_bert)
+    assert manifest.config["epochs"] == EPOCHS
+    assert manifest.seconds > 0
+    assert manifest.peak_memory_bytes > 2**20
+    assert manifest.versions["torch"] == torch.__version__
+
+    model = load_classifier(adapter, device="cpu").model
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert manifest.parameters.total == manifest.parameters.trainable == parameters
+
+
+def test_loaded_adapter_gives_the_validation_scores_of_the_manifest(
+    adapter: Path, data_dir: Path
+) -> None:
+    classifier = load_classifier(adapter, device="cpu")
+    validation = load_set("validation", data_dir)
+    logits = classifier.logits(validation.arguments, batch_size=64)
+    prediction = classifier.manifest.thresholds.decide(logits)
+    assert score(validation.labels, prediction) == classifier.manifest.validation
+    for batch_size in (1, 8):
+        again = classifier.logits(validation.arguments, batch_size=batch_size)
+        np.testing.assert_allclose(again, logits, atol=1e-5)
+        assert (classifier.manifest.thresholds.decide(again) == prediction).all()
+
+
+def test_best_epoch_is_kept(adapter: Path) -> None:
+    lines = [json.loads(line) for line in (adapter / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    best = max(line["validation"]["macro_f1"] for line in lines)
+    assert read_manifest(adapter).validation["macro_f1"] == pytest.approx(best)
+
+
+def test_nothing_is_left_beside_the_adapter(adapter: Path) -> None:
+    assert [path.name for path in adapter.parent.iterdir()] == ["adapter"]
+    assert not list(adapter.glob("*.tmp"))
+
+
+def test_learns_and_same_seed_gives_the_same_adapter(adapter: Path, config: TrainConfig) -> None:
+    again = train_full(config)
+    assert weights(Path(config.output)) == weights(adapter)
+    assert again.thresholds == read_manifest(adapter).thresholds
+    lines = [json.loads(line) for line in (adapter / "metrics.jsonl").read_text().splitlines()]
+    assert lines[1]["loss"] < lines[0]["loss"]
+
+    other = train_full(replace(config, seed=1, output=config.output + "-1"))
+    assert other.weights_sha256 != again.weights_sha256
+
+
+def test_bfloat16_is_another_recipe_and_is_evaluated_in_float32(
+    config: TrainConfig, data_dir: Path
+) -> None:
+    manifest = train_full(replace(config, precision="bfloat16"))
+    assert manifest.config["precision"] == "bfloat16"
+    classifier = load_classifier(config.output, device="cpu")
+    validation = load_set("validation", data_dir)
+    prediction = manifest.thresholds.decide(classifier.logits(validation.arguments, 64))
+    assert score(validation.labels, prediction) == manifest.validation
+
+
+@pytest.mark.parametrize(("fast", "chosen"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_precision_is_written_down_as_what_it_was(
+    fast: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: fast)
+    config = precision.with_known_precision(TrainConfig("x"))
+    assert config.recipe()["precision"] == chosen
+
+
+def test_command_says_where_the_adapter_is_and_how_to_evaluate_it(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "my adapter"
+    words = ["--base", str(tiny_bert), "--data=sample", "--epochs=1", "--max-length=48"]
+    assert main([*words, "--output", str(output)]) == 0
+    printed = capsys.readouterr()
+    assert f"{output}: macro_f1 0." in printed.out
+    assert "lm_eval --tasks valueeval_cls_sample --model valueeval" in printed.out
+    assert f"--model_args 'adapter={output}'" in printed.out
+    assert "longer than 48 tokens and were cut" in printed.err
+    assert "epoch 1: loss" in printed.err
+
+
+# ------------------------------------------------------------- output directories in the way
+
+
+def test_refuses_to_overwrite_an_adapter(adapter: Path, config: TrainConfig) -> None:
+    before = weights(adapter)
+    there = replace(config, output=str(adapter))
+    with pytest.raises(ValueEvalError, match="already holds a finished adapter"):
+        train_full(there)
+    with pytest.raises(ValueEvalError, match=r"adapter of another run \(seed 0 there, 1 here\)"):
+        train_full(replace(there, resume=True, seed=1))
+    assert weights(adapter) == before
+
+
+def test_resuming_a_finished_run_changes_nothing(adapter: Path, config: TrainConfig) -> None:
+    before = {path: path.stat().st_mtime_ns for path in adapter.iterdir()}
+    work_folder(adapter).mkdir()  # as a run leaves it that is killed in its very last moment
+    manifest = train_full(replace(config, output=str(adapter), resume=True))
+    assert manifest == read_manifest(adapter)
+    assert {path: path.stat().st_mtime_ns for path in adapter.iterdir()} == before
+    assert not work_folder(adapter).exists()
+
+
+def test_refuses_other_peoples_files(config: TrainConfig, tmp_path: Path) -> None:
+    output = Path(config.output)
+    output.mkdir()
+    (output / "thesis.txt").write_text("mine", "utf-8")
+    with pytest.raises(ValueEvalError, match="holds other files"):
+        train_full(config)
+    assert (output / "thesis.txt").read_text("utf-8") == "mine"
+    with pytest.raises(ValueEvalError, match="is a file"):
+        train_full(replace(config, output=str(output / "thesis.txt")))
+
+
+def test_an_empty_directory_is_as_good_as_none(config: TrainConfig) -> None:
+    Path(config.output).mkdir()
+    train_full(replace(config, epochs=1))
+    read_manifest(config.output)
+
+
+@pytest.fixture
+def unfinished(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    """A run that was stopped in its second epoch."""
+    step = Training._step
+
+    def step_or_stop(training: Training) -> float:
+        if training.state.step == STEPS + 1:
+            raise KeyboardInterrupt
+        return step(training)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_step", step_or_stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_full(config)
+    return config
+
+
+def test_refuses_an_unfinished_run_unless_it_is_to_be_resumed(
+    unfinished: TrainConfig, adapter: Path
+) -> None:
+    with pytest.raises(ValueEvalError, match=r"unfinished run .* add --resume"):
+        train_full(unfinished)
+    with pytest.raises(ValueEvalError, match=r"another configuration \(epochs 2 there, 3 here\)"):
+        train_full(replace(unfinished, epochs=3, resume=True))
+    assert train_full(replace(unfinished, resume=True)).seconds > 0
+    assert weights(Path(unfinished.output)) == weights(adapter)
+
+
+def test_refuses_to_resume_on_other_data(unfinished: TrainConfig, tmp_path: Path) -> None:
+    run_file = work_folder(Path(unfinished.output)) / "run.json"
+    run = json.loads(run_file.read_text("utf-8"))
+    run_file.write_text(json.dumps({**run, "training_sha256": "0"}), "utf-8")
+    with pytest.raises(ValueEvalError, match="training_sha256 '0' there"):
+        train_full(replace(unfinished, resume=True))
+
+
+def test_resume_without_a_run_starts_one(adapter: Path, config: TrainConfig) -> None:
+    train_full(replace(config, resume=True))
+    assert weights(Path(config.output)) == weights(adapter)
+
+
+def test_refuses_a_broken_checkpoint(unfinished: TrainConfig) -> None:
+    (checkpoint,) = work_folder(Path(unfinished.output)).glob("checkpoint-*")
+    path = checkpoint / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueEvalError, match="this checkpoint cannot be read"):
+        train_full(replace(unfinished, resume=True))
+
+
+def test_keeps_a_second_process_out(unfinished: TrainConfig) -> None:
+    import fcntl
+
+    with (work_folder(Path(unfinished.output)) / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueEvalError, match="another process is training there"):
+            train_full(replace(unfinished, resume=True))
+
+
+# -------------------------------------------------------------------------- what can go wrong
+
+
+def test_divergence_stops_with_the_step_and_keeps_the_checkpoint(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = torch.nn.BCEWithLogitsLoss.forward
+    calls = []
+
+    def loss(self: torch.nn.BCEWithLogitsLoss, *inputs: torch.Tensor) -> torch.Tensor:
+        calls.append(inputs)
+        return forward(self, *inputs) * (float("nan") if len(calls) == STEPS + 2 else 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.BCEWithLogitsLoss, "forward", loss)
+        with pytest.raises(
+            ValueEvalError, match=rf"step {STEPS + 2} of {2 * STEPS}: the loss is nan"
+        ):
+            train_full(config)
+    work = work_folder(Path(config.output))
+    assert [path.name for path in work.glob("checkpoint-*")] == [f"checkpoint-{STEPS}"]
+    train_full(replace(config, resume=True))  # the checkpoint is a good one
+
+
+def test_disk_full_keeps_the_last_checkpoint(
+    config: TrainConfig, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from valueeval.train import checkpoint
+
+    save_file = checkpoint.save_file
+    calls = []
+
+    def full_disk(tensors: dict[str, torch.Tensor], path: Path, **options: object) -> None:
+        calls.append(path)
+        if len(calls) > 4:
+            Path(path).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        save_file(tensors, path, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full_disk)
+        with pytest.raises(ValueEvalError, match="No space left on device"):
+            train_full(config)
+    work = work_folder(Path(config.output))
+    assert [path.name for path in work.glob("checkpoint-*")] == [f"checkpoint-{STEPS}"]
+    assert not list(work.rglob("*.tmp"))
+    train_full(replace(config, resume=True))
+    assert weights(Path(config.output)) == weights(adapter)
+
+
+def test_an_output_that_cannot_be_written(config: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    with pytest.raises(ValueEvalError, match="cannot write"):
+        train_full(replace(config, output=str(tmp_path / "file" / "adapter")))
+
+
+def test_half_written_files_go_away(tmp_path: Path) -> None:
+    write_json({"a": 1}, tmp_path / "a.json")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json({"a": float("nan")}, tmp_path / "a.json")
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"a": 1}
+    with pytest.raises(ValueEvalError, match="cannot write"):
+        save_tensors({"a": torch.zeros(1)}, tmp_path / "none" / "a.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_needs_an_encoder(config: TrainConfig, tiny_gpt2: Path) -> None:
+    with pytest.raises(ValueEvalError, match="a gpt2 model is not an encoder"):
+        train_full(replace(config, base=str(tiny_gpt2)))
+
+
+def test_without_the_real_data_it_says_so(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueEvalError, match="data_dir"):
+        train_full(replace(config, data_dir=str(tmp_path)))
+    assert not work_folder(Path(config.output)).exists()
+
+
+# --------------------------------------------------------------------- killed at any moment
+
+KILLS = 6
+DEADLINE = 120.0  # seconds; far more than any run needs
+
+
+def run_in_process(config: TrainConfig, seconds: float | None = None) -> int | None:
+    """Trains in a process of its own; kills it (SIGKILL) after so many seconds.
+
+    Returns:
+        Its exit status, negative if it was killed.
+    """
+    # Started once with the libraries imported, so that a run begins in milliseconds.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["valueeval.train.full"])
+    process = context.Process(target=train_full, args=(config,))
+    process.start()
+    process.join(DEADLINE if seconds is None else seconds)
+    process.kill()
+    process.join()
+    return process.exitcode
+
+
+def test_killed_at_random_moments_and_resumed_gives_the_same_adapter(config: TrainConfig) -> None:
+    """Checkpoints after each step, so that many a kill comes while one is written."""
+    config = replace(config, checkpoint_seconds=0.0, resume=True)
+    whole = replace(config, output=config.output + "-whole")
+    assert run_in_process(replace(whole, output=whole.output + "-warm")) == 0
+    started = time.monotonic()
+    assert run_in_process(whole) == 0
+    duration = time.monotonic() - started
+
+    random = Random()  # noqa: S311 (other moments in every run of the test)
+    kills, moments = 0, []
+    while kills < KILLS and len(moments) < 5 * KILLS:
+        moments.append(random.uniform(0.2, 0.9) * duration)
+        status = run_in_process(config, moments[-1])
+        kills += status == -signal.SIGKILL
+        if status == 0:  # it came to its end: another run, another directory
+            assert_same_result(whole, config, moments)
+            config = replace(config, output=f"{config.output}+")
+    assert kills == KILLS
+    assert run_in_process(config) == 0
+    assert_same_result(whole, config, moments)
+
+
+def assert_same_result(one: TrainConfig, other: TrainConfig, moments: list[float]) -> None:
+    first, second = Path(one.output), Path(other.output)
+    assert weights(first) == weights(second), moments
+    a, b = read_manifest(first), read_manifest(second)
+    assert (a.thresholds, a.validation, a.config) == (b.thresholds, b.validation, b.config)
+    assert without_seconds(first) == without_seconds(second), moments
+    assert not work_folder(second).exists()
+
+
+def without_seconds(folder: Path) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: line[key] for key in line if key != "seconds"} for line in lines]
+
+
+def test_copies_are_adapters_too(adapter: Path, tmp_path: Path) -> None:
+    manifest: Manifest = read_manifest(shutil.copytree(adapter, tmp_path / "copy"))
+    assert manifest == read_manifest(adapter)

@@ -1,0 +1,29 @@
+"""Which precision the forward pass of training has on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from valueeval.adapters.classifier import pick_device
+from valueeval.train.config import TrainConfig
+
+
+def with_known_precision(config: TrainConfig) -> TrainConfig:
+    """The configuration with precision ``auto`` replaced by what it means here."""
+    if config.precision != "auto":
+        return config
+    return replace(config, precision="bfloat16" if multiplies_bfloat16() else "float32")
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the device has matrix instructions for bfloat16 (elsewhere it is slow)."""
+    device = pick_device()
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        # Newer than the oldest torch that we support; without it, stay with what is always right.
+        capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(capabilities.get("amx_bf16", False))
+    return False
