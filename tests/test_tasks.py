@@ -20,6 +20,7 @@ import valueeval.tasks
 from valueeval.tasks import _generate_configs, cot, decide, mbc, oa, scoring
 from valueeval.tasks.data import file_names
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.prompts import Wording
 from valueeval.tasks.requests import ValueRequest
 from valueeval.tasks.task import ValueEvalTask
 from valueeval.tasks.values import VALUE_NAMES, VALUES
@@ -567,3 +568,9 @@ def test_light_modules_stay_light() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_blanks_around_a_text_do_not_reach_the_prompt() -> None:
+    wording = Wording("", "{{ premise }}|{{ conclusion }}|{{ stance_word }}", "?")
+    doc = {"premise": " it helps ", "conclusion": "do it  ", "stance": "against"}
+    assert wording.turn(doc) == "it helps|do it|against\n?"

@@ -110,8 +110,9 @@ class _Text:
 
 def _variables(doc: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "premise": doc["premise"],
-        "conclusion": doc["conclusion"],
+        # one text in twenty of the official files has blanks at its ends
+        "premise": doc["premise"].strip(),
+        "conclusion": doc["conclusion"].strip(),
         "stance_word": STANCE_WORDS[doc["stance"]],
         "values": VALUES,
     }

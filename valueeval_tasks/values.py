@@ -1,4 +1,4 @@
-"""The 20 value categories of Touché23-ValueEval: names, slugs and the project's own descriptions."""
+"""The 20 value categories: their official names, slugs, and descriptions of our own."""
 
 from __future__ import annotations
 
