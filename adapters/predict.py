@@ -182,7 +182,9 @@ def whole_file(path: str, overwrite: bool) -> Iterator[Callable[[str], object]]:
                 yield stream.write
             temporary.replace(target)
         except OSError as error:
-            raise ValueEvalError(f"{path}: cannot be written ({error.strerror}).") from error
+            raise ValueEvalError(
+                f"{path}: cannot be written ({error.strerror or error})."
+            ) from error
     finally:
         with suppress(OSError):  # renamed already, or never made
             temporary.unlink()
@@ -217,7 +219,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
     try:
         stream = Path(path).open("rb")  # noqa: SIM115 (closed below; only opening may fail so)
     except OSError as error:
-        raise ValueEvalError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise ValueEvalError(f"{path}: cannot be read ({error.strerror or error}).") from error
     with stream:
         yield stream
 

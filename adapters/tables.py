@@ -57,6 +57,8 @@ def read_rows(stream: BinaryIO, name: str, form: str) -> Iterator[tuple[int, Row
             yield line, row
     except UnicodeDecodeError as error:
         raise ValueEvalError(f"{name}: after line {line}: not UTF-8 text.") from error
+    except OSError as error:
+        raise ValueEvalError(f"{name}: cannot be read ({error.strerror or error}).") from error
     finally:
         text.detach()  # the stream is the caller's to close
 
@@ -111,8 +113,9 @@ class DelimitedWriter(TableWriter):
     def _join(self, cells: Sequence[str], where: str) -> str:
         if not self._is_tsv:
             out = io.StringIO()
-            csv.writer(out, lineterminator="\n").writerow(cells)
-            return out.getvalue()
+            # With this line end both of its characters are quoted inside a field.
+            csv.writer(out, lineterminator="\r\n").writerow(cells)
+            return out.getvalue().removesuffix("\r\n") + "\n"
         for cell in cells:
             if any(character in cell for character in "\t\n\r"):
                 raise ValueEvalError(
