@@ -1,0 +1,88 @@
+"""``valueeval demo``: the whole path on the sample set, with the commands that one would type.
+
+Trains an encoder, evaluates it and two baselines through lm_eval, writes a leaderboard. Needs no
+network (the encoder is in the extra ``offline``) and no data but the sample set of the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from valueeval.tasks.errors import ValueEvalError
+
+TASK = "valueeval_cls_sample"
+EPOCHS = 8
+MARK = ".valueeval-demo"  # in a folder that a demo wrote, and may hence clear
+NOTE = (
+    "These numbers are for demonstration only: 50 arguments written for this project, a model\n"
+    "trained on 200 more. They say nothing about the real data: see README.md for that."
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the demo; the folder then holds the adapter, lm_eval's results and leaderboard.md."""
+    parser = argparse.ArgumentParser(prog="valueeval demo", description=__doc__.split("\n\n")[1])
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("demo"), metavar="DIR",
+        help="folder to write, new or of an earlier demo (default: demo)",
+    )  # fmt: skip
+    folder = parser.parse_args(argv).output
+    _prepare(folder)
+    started = time.monotonic()
+    for command in commands(folder):
+        _run(command)
+    print(f"\n{folder / 'leaderboard.md'}:\n")
+    print((folder / "leaderboard.md").read_text(encoding="utf-8"))
+    print(f"{NOTE}\nThe demo took {time.monotonic() - started:.0f} s.")
+    return 0
+
+
+def commands(folder: Path) -> list[list[str]]:
+    """What the demo runs, as one would type it."""
+    adapter, results = str(folder / "minilm"), str(folder / "results")
+    models = [
+        ["valueeval", f"adapter={adapter}"],
+        ["valueeval_baseline", "strategy=every_value"],
+        ["valueeval_baseline", "strategy=training_frequency"],
+    ]
+    train = ["valueeval", "train", "--base", "minilm", "--data", "sample", "--method", "full"]
+    evaluate = ["lm_eval", "--tasks", TASK, "--output_path", results, "--log_samples"]
+    return [
+        [*train, "--epochs", str(EPOCHS), "--output", adapter],
+        *([*evaluate, "--model", model, "--model_args", args] for model, args in models),
+        ["valueeval", "leaderboard", results, "-o", str(folder / "leaderboard.md")],
+    ]
+
+
+def _prepare(folder: Path) -> None:
+    """Makes ``folder``, or clears what an earlier demo left; anything else is not touched."""
+    if folder.is_dir() and (folder / MARK).is_file():
+        for name in ("minilm", "minilm.training", "results"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / "leaderboard.md").unlink(missing_ok=True)
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueEvalError(f"{folder}: is no folder of an earlier demo; name a new one with -o")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARK).touch()
+    except OSError as error:
+        raise ValueEvalError(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def _run(command: list[str]) -> None:
+    """Shows a command and runs it with this Python, offline and with the start-up hook on."""
+    print(f"\n$ {shlex.join(command)}", flush=True)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment.pop("VALUEEVAL_NO_HOOK", None)
+    status = subprocess.call([sys.executable, "-m", *command], env=environment)  # noqa: S603
+    if status:
+        raise ValueEvalError(f"stopped: status {status} from: {shlex.join(command)}")
