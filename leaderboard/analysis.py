@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from valueeval.leaderboard import statistics
 from valueeval.leaderboard.read import Problem, Run
@@ -26,7 +27,10 @@ def analyse(table: Table, advance: Callable[[], None] = lambda: None) -> Table:
         advance: Called after each samples file, for a progress bar.
     """
     problems: list[Problem] = []
-    boards = [_analyse_board(board, problems, advance) for board in table.boards]
+    # The matrices are small: threads of the linear algebra would wait for one another, and on a
+    # busy machine they do little else.
+    with threadpool_limits(limits=1):
+        boards = [_analyse_board(board, problems, advance) for board in table.boards]
     return replace(table, boards=tuple(boards), problems=(*table.problems, *problems))
 
 

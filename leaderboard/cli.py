@@ -12,7 +12,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from valueeval.leaderboard import format_csv, format_json, format_latex, format_markdown
+from valueeval.leaderboard import (
+    format_csv,
+    format_html,
+    format_json,
+    format_latex,
+    format_markdown,
+)
 from valueeval.leaderboard.analysis import analyse
 from valueeval.leaderboard.read import find_results, read_manifests, read_results
 from valueeval.leaderboard.table import RANKED, Table, collate
@@ -23,6 +29,7 @@ _FORMATS: dict[str, Callable[[Table], str]] = {
     ".csv": format_csv.render,
     ".tex": format_latex.render,
     ".json": format_json.render,
+    ".html": format_html.render,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from valueeval.leaderboard.published import Published
-from valueeval.leaderboard.table import Board, Row, Table
+from valueeval.leaderboard.table import RANKED, WORDING, Board, Row, Table
 from valueeval.tasks.values import VALUE_SLUGS
 
 SCORES = ("macro_f1", "official_f1", "micro_f1", "macro_precision", "macro_recall",
@@ -38,7 +38,7 @@ def _row_keys() -> tuple[str, ...]:
         "p_randomisation", "p_official", "p_official_holm", "p_official_randomisation",
         "f1", "precision", "recall", "other_score",
         "task", "task_version", "data_sha256", "date", "lm_eval", "results", "warnings",
-        "source", "note",
+        "source", "note", "group",
     )  # fmt: skip
 
 
@@ -67,7 +67,8 @@ def _row_record(board: Board, row: Row) -> dict[str, Any]:
         "gamed": row.gamed,
         "f1": [row.mean(f"f1_{slug}") for slug in VALUE_SLUGS],
         "precision": list(row.precision) or None, "recall": list(row.recall) or None,
-        "task": run.task, "task_version": run.version, "data_sha256": run.data_sha256,
+        "group": _group(board, row), "task": run.task, "task_version": run.version,
+        "data_sha256": run.data_sha256,
         "date": max(each.date for each in row.runs) or None,
         "lm_eval": run.versions.get("lm_eval"),
         "results": [each.source for each in row.runs],
@@ -107,3 +108,35 @@ def _published_record(board: Board, system: Published) -> dict[str, Any]:
         "f1": list(system.per_value) or None, "other_score": system.other or None,
         "source": system.source, "note": system.note or None,
     }  # fmt: skip
+
+
+def spreads(table: Table) -> list[dict[str, Any]]:
+    """Runs of one system on one template and set that differ by wording or seed.
+
+    Each: group (its key, as in the records), set, system, method, template, and runs with
+    paraphrase, seed and macro_f1; only where there are at least two runs.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for board in table.boards:
+        if board.status not in (RANKED, WORDING):
+            continue
+        for row in board.rows:
+            spread = found.setdefault(
+                _group(board, row),
+                {"group": _group(board, row), "set": board.dataset, "system": row.name,
+                 "method": row.run.method, "template": row.run.template, "runs": []},
+            )  # fmt: skip
+            spread["runs"] += [
+                {"paraphrase": run.paraphrase, "seed": run.seed,
+                 "macro_f1": run.metrics["macro_f1"]}
+                for run in row.runs
+            ]  # fmt: skip
+    for spread in found.values():
+        spread["runs"].sort(key=lambda run: (run["paraphrase"], run["seed"] or 0))
+    several = [spread for spread in found.values() if len(spread["runs"]) > 1]
+    return sorted(several, key=lambda spread: -max(run["macro_f1"] for run in spread["runs"]))
+
+
+def _group(board: Board, row: Row) -> str:
+    """Equal for rows that differ in their wording only."""
+    return f"{board.dataset} {board.data_sha256[:8]} {row.run.template} {row.name}"

@@ -111,7 +111,7 @@ def read_checked(run: Run) -> Predictions:
 
 
 def _labels(values: Any) -> list[int]:
-    if len(values) != 20 or any(value not in (0, 1) for value in values):
+    if len(values) != 20 or not {0, 1}.issuperset(values):
         raise ValueError("not 20 labels")
     return list(values)
 
