@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase
 
 from valueeval.adapters import base as base_module
 from valueeval.adapters.base import MINILM_SHA256, fetch_base, resolve_base, weight_hash
@@ -43,6 +43,7 @@ from valueeval.adapters.manifest import (
 from valueeval.tasks.data import Argument, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES
+from valueeval.train.optimizer import parameter_groups
 
 PAIR = InputFormat(("{premise}", "{stance_word}: {conclusion}"), 256)
 
@@ -117,6 +118,66 @@ def test_saved_and_loaded_gives_the_same_scores_at_every_batch_size(
         np.testing.assert_allclose(logits, expected, atol=1e-5)
     assert classifier.truncated == 4  # the long one, each time
     assert classifier.logits([]).shape == (0, 20)
+
+
+# A tiny one of every family: width 32, two layers.
+TINY: dict[str, dict[str, object]] = {
+    "bert": {},
+    "roberta": {},
+    "deberta-v2": {
+        "relative_attention": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_biased_input": False,
+    },
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
+    "electra": {"embedding_size": 32},
+    "mpnet": {},
+    "modernbert": {"global_attn_every_n_layers": 2},
+}
+
+
+@pytest.fixture(params=TINY)
+def encoder(request: pytest.FixtureRequest, tmp_path: Path, tiny_bert: Path) -> Path:
+    """Directory of a random encoder of one family, as a base model's."""
+    config = AutoConfig.for_model(
+        request.param,
+        vocab_size=512,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=520,
+        pad_token_id=0,
+        bos_token_id=0,
+        eos_token_id=1,
+        cls_token_id=0,
+        sep_token_id=1,
+        **TINY[request.param],
+    )
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    load_tokenizer(tiny_bert).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_every_family_of_encoders_trains_saves_and_loads(
+    encoder: Path, arguments: tuple[Argument, ...], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tokenizer = load_tokenizer(encoder)
+    model = ValueClassifier(load_backbone(encoder), "mean")
+    encoded = encode(tokenizer, arguments, PAIR)
+    model(**collate(encoded, range(4), 0)).sum().backward()
+    unreached = [name for name, p in model.named_parameters() if p.grad is None]
+    assert not unreached  # parameters counted as trainable that no gradient reaches
+    grouped = sum(len(group["params"]) for group in parameter_groups(model, 1.0, 0.5, 0.1))
+    assert grouped == len(list(model.parameters()))
+
+    folder = tmp_path_factory.mktemp("adapter")
+    save_adapter(folder, model.eval(), tokenizer)
+    classifier = load_classifier(folder, device="cpu")
+    expected = predict_logits(model, encoded, 1, 0)
+    for batch_size in (1, 8):
+        np.testing.assert_allclose(classifier.logits(arguments, batch_size), expected, atol=1e-5)
 
 
 def test_pooling_by_hand() -> None:

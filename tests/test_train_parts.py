@@ -15,7 +15,7 @@ from valueeval.tasks.scoring import score
 from valueeval.train.batches import epoch_batches
 from valueeval.train.losses import positive_weights, weighted_bce
 from valueeval.train.optimizer import parameter_groups
-from valueeval.train.thresholds import GRID, counts_on_grid, global_threshold
+from valueeval.train.thresholds import GRID, counts_on_grid, global_threshold, tune_thresholds
 
 # -------------------------------------------------------------------------------------- order
 
@@ -145,3 +145,23 @@ def test_no_other_global_threshold_is_better(seed: int) -> None:
 def test_threshold_without_any_positive_is_a_half() -> None:
     truth = np.zeros((3, 20), dtype=bool)
     assert global_threshold(truth, np.zeros((3, 20), dtype=np.float32)) == 0.5
+
+
+def test_each_threshold_is_halfway_between_common_and_own() -> None:
+    """19 values are cut well at 0.5 only, the first at 0.8 only: the common threshold is 0.5."""
+    truth = np.zeros((4, 20), dtype=bool)
+    truth[:2] = True
+    logits = np.empty((4, 20), dtype=np.float32)
+    logits[:] = [[logit(0.505)], [logit(0.505)], [logit(0.495)], [logit(0.495)]]
+    logits[:, 0] = [logit(p) for p in (0.805, 0.805, 0.795, 0.795)]
+    thresholds = tune_thresholds(truth, logits)
+    # 0.8 is a logit of log 4, 0.5 of 0; halfway, log 2, is a probability of 2/3.
+    assert thresholds == pytest.approx([2 / 3] + [0.5] * 19)
+
+
+def test_a_value_without_positives_has_the_common_threshold() -> None:
+    truth = np.zeros((2, 20), dtype=bool)
+    truth[0, 1:] = True
+    logits = np.empty((2, 20), dtype=np.float32)
+    logits[:] = [[logit(0.305)], [logit(0.295)]]
+    assert tune_thresholds(truth, logits) == pytest.approx([0.3] * 20)

@@ -78,7 +78,7 @@ class TrainConfig:
     max_length: int = 256
     pooling: Literal["mean", "cls"] = "mean"
     dropout: float = 0.1
-    epochs: int = 8
+    epochs: int = 5
     batch_size: int = 32
     learning_rate: float = 2e-4
     layer_decay: float = 0.9

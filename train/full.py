@@ -122,7 +122,7 @@ def tokenize(data: DataSet, tokenizer: PreTrainedTokenizerBase, config: TrainCon
             f"{data.name}: {encoded.truncated} of {len(data.arguments)} arguments are longer than "
             f"{config.max_length} tokens and were cut"
         )
-    return Split(encoded, data.labels, data.conclusions)
+    return Split(encoded, data.labels)
 
 
 def describe(

@@ -52,11 +52,10 @@ _EVALUATION_BATCH = 64
 
 @dataclass(frozen=True)
 class Split:
-    """Arguments as tokens, with their labels (arguments, 20) and conclusions."""
+    """Arguments as tokens, with their labels (arguments, 20)."""
 
     encoded: Encoded
     labels: npt.NDArray[np.bool_]
-    conclusions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ class Training:
             self.model, self.validation.encoded, _EVALUATION_BATCH, self.padding
         )
         truth = self.validation.labels
-        values = tune_thresholds(truth, logits, self.validation.conclusions)
+        values = tune_thresholds(truth, logits)
         thresholds = Thresholds(values=values, split="validation", metric="macro_f1")
         return Evaluation(thresholds, score(truth, thresholds.decide(logits)))
 

@@ -1,11 +1,49 @@
-"""Losses over 20 independent yes-or-no questions."""
+"""Losses over 20 independent yes-or-no questions, the options of ``--loss``.
+
+z are logits and y labels (0 or 1), both of shape (batch, 20); s is the logistic function; every
+loss is a mean over arguments and values. n_k is how many of the N training arguments have value k.
+
+=======================  ==========================================================================
+``bce``                  -(w_k y log s(z) + (1 - y) log(1 - s(z))), w_k = ((N - n_k) / n_k)^power
+``focal``                (1 - p)^γ · -log p, where p = s(z) if y = 1, else 1 - s(z).
+                         Lin et al., 2017, «Focal loss for dense object detection», equation 4
+``distribution-          r · -(y log s(z - ν_k) + (1 - y) log(1 - s(λ (z - ν_k))) / λ), where r weighs
+balanced``               how rare value k is among the argument's values and ν_k, λ spare rare values
+                         from being pushed down by their many negatives. Wu et al., 2020,
+                         «Distribution-balanced loss for multi-label classification in long-tailed
+                         datasets», and its released code; for text Huang et al., 2021
+=======================  ==========================================================================
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+
+LossName = Literal["bce", "focal", "distribution-balanced"]
+
+
+def build_loss(
+    name: LossName, labels: npt.NDArray[np.bool_], positive_weight: float, focal_gamma: float
+) -> nn.Module:
+    """The loss of a run: called with logits and labels as floats, both (batch, 20).
+
+    Args:
+        name: Which one.
+        labels: Of the training data, (arguments, 20).
+        positive_weight: Power of the weights of positives (``bce``).
+        focal_gamma: γ (the other two; 0 makes no difference between easy and hard).
+    """
+    if name == "bce":
+        return weighted_bce(positive_weights(labels, positive_weight))
+    if name == "focal":
+        return FocalLoss(focal_gamma)
+    return DistributionBalancedLoss(labels, focal_gamma)
 
 
 def positive_weights(labels: npt.NDArray[np.bool_], power: float) -> torch.Tensor:
@@ -32,3 +70,75 @@ def weighted_bce(weights: torch.Tensor) -> nn.Module:
     (batch, 20), weights w of shape (20,), and s the logistic function.
     """
     return nn.BCEWithLogitsLoss(pos_weight=weights)
+
+
+class FocalLoss(nn.Module):
+    """Cross-entropy in which what is already answered well counts less (Lin et al., 2017).
+
+    Without their α: it balances positives against negatives, which thresholds do here.
+
+    Args:
+        gamma: 0 is plain cross-entropy; the paper's best is 2.
+    """
+
+    def __init__(self, gamma: float) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The mean loss, a scalar, of logits and labels (batch, 20)."""
+        entropy = binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        return (_focus(logits, labels, self.gamma) * entropy).mean()
+
+
+class DistributionBalancedLoss(nn.Module):
+    """Rebalanced weights and negative-tolerant logits (Wu et al., 2020).
+
+    - Weight of value k for an argument with the values S: a + s(b (R - m)) with
+      R = (1 / n_k) / Σ_{i ∈ S} 1 / n_i, how far k is rarer than the argument's own values. Sampling
+      rare values more often would sample the common ones that come with them, too; R undoes that.
+    - ν_k = κ / λ · log(N / n_k - 1) starts value k at its frequency, softly; negatives beyond count
+      with slope λ inside and 1 / λ outside the logarithm.
+
+    a = 0.1, b = 10, m = 0.2, λ = 2, κ = 0.05: the released configuration for COCO.
+
+    Args:
+        labels: Of the training data, (arguments, 20).
+        gamma: Above 0, easy answers count less, as in the focal loss: the paper's DB-focal has 2.
+    """
+
+    ALPHA, BETA, MU = 0.1, 10.0, 0.2
+    LAMBDA, KAPPA = 2.0, 0.05
+    rarity: torch.Tensor
+    bias: torch.Tensor
+
+    def __init__(self, labels: npt.NDArray[np.bool_], gamma: float = 0.0) -> None:
+        super().__init__()
+        self.gamma = gamma
+        # A value that no or every argument has would have an infinite bias.
+        positives = np.clip(labels.sum(axis=0), 1, max(len(labels) - 1, 1))
+        odds = np.maximum(len(labels) / positives - 1, 1e-3)
+        bias = self.KAPPA / self.LAMBDA * np.log(odds)
+        self.register_buffer("rarity", torch.tensor(1 / positives, dtype=torch.float32))
+        self.register_buffer("bias", torch.tensor(bias, dtype=torch.float32))
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The mean loss, a scalar, of logits and labels (batch, 20)."""
+        slope = torch.where(labels > 0, 1.0, self.LAMBDA)
+        shifted = slope * (logits - self.bias)
+        entropy = binary_cross_entropy_with_logits(shifted, labels, reduction="none") / slope
+        return (self.weights(labels) * _focus(shifted, labels, self.gamma) * entropy).mean()
+
+    def weights(self, labels: torch.Tensor) -> torch.Tensor:
+        """The weight of each value for each argument, between a and 1 + a: (batch, 20)."""
+        own = (labels * self.rarity).sum(dim=1, keepdim=True)
+        # An argument without any value: its ratio is infinite, its weight the largest.
+        return self.ALPHA + torch.sigmoid(self.BETA * (self.rarity / own - self.MU))
+
+
+def _focus(logits: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor | float:
+    """(1 - p)^γ, where p is the probability given to the right answer."""
+    if gamma == 0:
+        return 1.0
+    # As an exponential of a logarithm: its gradient is finite where 1 - p is 0.
+    return torch.exp(gamma * logsigmoid(torch.where(labels > 0, -logits, logits)))
