@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from valueeval.adapters.classifier import Classifier, load_classifier
 from valueeval.adapters.devices import choose_device, parse_batch_size
 from valueeval.adapters.harness import ArgumentLM
+from valueeval.adapters.identity import is_language_model
 from valueeval.tasks.data import Argument
 from valueeval.tasks.errors import ValueEvalError
 
@@ -61,6 +62,20 @@ class ValueEvalLM(ArgumentLM):
         self._classifier = _load(adapter, self._device, dtype)
         if self.rank == 0:
             logger.info("adapter %s runs on %s", self.name, self._device)
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The classifier from ``--model_args``, or the language model that they name.
+
+        See :class:`valueeval.adapters.hf.ValueEvalHF` for these; and the base class.
+        """
+        if is_language_model(arg_dict):
+            from valueeval.adapters.hf import ValueEvalHF
+
+            return ValueEvalHF.create_from_arg_obj(arg_dict, additional_config)
+        return super().create_from_arg_obj(arg_dict, additional_config)
 
     @property
     def tokenizer(self) -> Any:

@@ -278,7 +278,7 @@ def test_cache_is_refused(adapter: Path, tmp_path: Path) -> None:
     [
         ({}, "needs --model_args adapter=DIR"),
         ({"adaptor": "x"}, "no argument 'adaptor'; did you mean adapter?"),
-        ({"adapter": "x", "pretrained": "y"}, "no argument 'pretrained'; there are adapter"),
+        ({"adapter": "x", "seed": 1}, "no argument 'seed'; there are adapter"),
         ({"adapter": "no/such"}, "no/such: no such adapter directory"),
         ({"adapter": "x", "batch_size": "many"}, "batch_size: 'many'; allowed: 1 or more, or auto"),
         ({"adapter": "x", "batch_size": 0}, "batch_size: 0"),

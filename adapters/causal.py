@@ -1,0 +1,136 @@
+"""Arguments in batches for :mod:`valueeval.adapters.prefix`: roots, sizes, memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+import torch
+
+from valueeval.adapters.prefix import LogLikelihood, PrefixScorer, Root, Unit
+from valueeval.adapters.token_tree import common_prefix
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Encoded(NamedTuple):
+    """A context and its continuation as tokens, neither empty."""
+
+    context: list[int]
+    continuation: list[int]
+
+
+class CausalReader:
+    """Scores and continues the prompts about arguments.
+
+    Args:
+        scorer: The model.
+        batch_size: Arguments in one forward pass; None: as many as ``tokens`` hold.
+        tokens: The most tokens in one forward pass where there is no batch size.
+    """
+
+    def __init__(self, scorer: PrefixScorer, batch_size: int | None, tokens: int) -> None:
+        self._scorer = scorer
+        self._batch_size = batch_size
+        self._tokens = tokens
+        self._roots: dict[str, Root] = {}
+
+    def score(
+        self, family: str, documents: Sequence[Sequence[Encoded]]
+    ) -> list[list[LogLikelihood]]:
+        """Log-probability of each continuation, and whether it is the greedy one.
+
+        Args:
+            family: Prompts of the same family begin with the same instruction.
+            documents: The prompts about each argument.
+        """
+        # The last token predicts nothing that is asked for.
+        inputs = [[(e.context + e.continuation)[:-1] for e in document] for document in documents]
+        targets = [[e.continuation for e in document] for document in documents]
+        return self._in_batches(family, inputs, targets, self._scorer.score)
+
+    def generate(
+        self,
+        family: str,
+        documents: Sequence[Sequence[list[int]]],
+        steps: int,
+        done: Callable[[list[int]], bool],
+    ) -> list[list[list[int]]]:
+        """Greedy continuations, as :meth:`PrefixScorer.generate`."""
+        # Only the place after a prompt matters: a target that stands for it.
+        targets = [[[0] for _ in document] for document in documents]
+        return self._in_batches(
+            family,
+            documents,
+            targets,
+            lambda root, units: self._scorer.generate(root, units, steps, done),
+        )
+
+    def _in_batches(
+        self,
+        family: str,
+        inputs: Sequence[Sequence[list[int]]],
+        targets: Sequence[Sequence[list[int]]],
+        answer: Callable[[Root, Sequence[Unit]], list[T]],
+    ) -> list[T]:
+        root = self._root(family, inputs, targets)
+        units = []
+        for document, wanted in zip(inputs, targets, strict=True):
+            unit = Unit()
+            for tokens, ahead in zip(document, wanted, strict=True):
+                unit.add(tokens[len(root.tokens) :], ahead)
+            units.append(unit)
+        order = sorted(range(len(units)), key=lambda i: -len(units[i].tree))
+        answers: dict[int, T] = {}
+        start = 0
+        while start < len(order):
+            batch = order[start : start + self._fitting(len(units[order[start]].tree))]
+            results = self._halving(root, [units[i] for i in batch], answer)
+            answers.update(zip(batch, results, strict=True))
+            start += len(batch)
+        return [answers[i] for i in range(len(units))]
+
+    def _fitting(self, longest: int) -> int:
+        return self._batch_size or max(1, self._tokens // longest)
+
+    def _halving(
+        self, root: Root, units: Sequence[Unit], answer: Callable[[Root, Sequence[Unit]], list[T]]
+    ) -> list[T]:
+        """Half a batch at a time where a GPU's memory does not hold it."""
+        try:
+            return answer(root, units)
+        except torch.OutOfMemoryError:
+            if len(units) == 1:
+                raise
+        torch.cuda.empty_cache()
+        half = len(units) // 2
+        logger.warning("out of memory with %d arguments at once: trying %d", len(units), half)
+        self._batch_size = half
+        return [
+            result
+            for part in (units[:half], units[half:])
+            for result in self._halving(root, part, answer)
+        ]
+
+    def _root(
+        self,
+        family: str,
+        inputs: Sequence[Sequence[list[int]]],
+        targets: Sequence[Sequence[list[int]]],
+    ) -> Root:
+        """What these prompts, and those of the family before them, begin with; read once a run."""
+        known = self._roots.get(family)
+        sequences = [
+            # what is scored stays in the tree
+            tokens[: len(tokens) - len(ahead)]
+            for document, wanted in zip(inputs, targets, strict=True)
+            for tokens, ahead in zip(document, wanted, strict=True)
+        ]
+        shared = common_prefix(sequences if known is None else [*sequences, list(known.tokens)])
+        if known is None or len(shared) < len(known.tokens):
+            # One at a time: keys and values of a long few-shot prompt take memory.
+            self._roots = {family: self._scorer.root(shared)}
+        return self._roots[family]

@@ -1,0 +1,491 @@
+"""``--model valueeval`` for language models: base models and PEFT adapters of any kind.
+
+Takes what lm-eval's ``hf`` takes, and gives its answers; but an argument is read once for all
+questions about it, and soft prompts stand where they were in training. What this cannot do
+(sampling, attention that no mask describes), ``hf``'s own code does, and the log says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+from lm_eval.utils import simple_parse_args_string
+from tqdm import tqdm
+
+from valueeval.adapters import identity
+from valueeval.adapters.causal import CausalReader, Encoded
+from valueeval.adapters.encoder_decoder import EncoderDecoderReader
+from valueeval.adapters.prefix import LogLikelihood, PrefixScorer
+from valueeval.adapters.probe import why_not
+from valueeval.adapters.soft_prompts import check_adapter, virtual_tokens
+from valueeval.adapters.stopping import Stop, not_greedy
+from valueeval.adapters.truncation import cut_argument
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.requests import ValueRequest
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Answer = TypeVar("Answer", LogLikelihood, str)
+Document = list[tuple[int, Instance]]
+
+# Arguments that are tokenised at a time: memory does not grow with their number.
+_CHUNK = 64
+# Tokens in one forward pass for batch_size=auto: beyond them it gets no faster.
+_AUTO_TOKENS = {"cpu": 2048, "cuda": 32768}
+
+
+class ValueEvalHF(HFLM):
+    """A language model, with or without an adapter, that reads each argument once.
+
+    Log-likelihoods and greedy generation are computed here; anything else is left to lm-eval's
+    class. ``batch_size`` counts arguments (for encoder-decoders: inputs of the encoder).
+
+    Args:
+        pretrained: As ``hf``: a hub id, a folder, or a model.
+        peft: As ``hf``: a PEFT adapter, folder or hub id.
+        adapter: The adapter directory that ``pretrained`` and ``peft`` were taken from, if any: its
+            manifest's thresholds apply.
+        **kwargs: As ``hf``.
+
+    Raises:
+        ValueEvalError: The model is a classifier, or the adapter is of a kind that cannot be
+            evaluated; the message says what can be done.
+    """
+
+    _model: Any
+    batch_size_per_gpu: int | str
+
+    def __init__(
+        self,
+        pretrained: Any,
+        peft: str | None = None,
+        adapter: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._virtual_tokens = 0
+        self._manifest = identity.read_template_manifest(adapter)
+        self._cut: dict[str, int] = defaultdict(int)
+        if isinstance(pretrained, str):
+            identity.refuse_classifier(pretrained, kwargs)
+        if peft:
+            check_adapter(peft)
+        super().__init__(pretrained, peft=peft, **kwargs)
+        if not peft:
+            self._note_model()
+        self._reader = self._make_reader()
+
+    # ------------------------------------------------------------------- as lm-eval makes it
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: Mapping[str, Any] | None = None
+    ) -> ValueEvalHF:
+        """The model from ``--model_args``; they win over flags of the same name.
+
+        An ``adapter`` is also entered as ``peft`` in ``arg_dict``, from which lm-eval takes the
+        name of the results' folder.
+        """
+        flags = {k: v for k, v in (additional_config or {}).items() if v is not None}
+        if arg_dict.get("adapter"):
+            for key, value in identity.adapter_arguments(arg_dict["adapter"]).items():
+                arg_dict.setdefault(key, value)
+        model = cls(**{**flags, **arg_dict})
+        if arg_dict.get("adapter"):
+            arg_dict["peft"] = arg_dict["adapter"]
+        return model
+
+    @classmethod
+    def create_from_arg_string(
+        cls, arg_string: str, additional_config: Mapping[str, Any] | None = None
+    ) -> ValueEvalHF:
+        """As :meth:`create_from_arg_obj`, from ``"key=value,key=value"``."""
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+
+    def _create_model(self, pretrained: str, peft: str | None = None, **kwargs: Any) -> None:
+        """As ``hf``, but an adapter leaves the base's embeddings as they are.
+
+        ``hf`` cuts them to the tokenizer's length, though models are often padded past it.
+        """
+        if peft and kwargs.get("delta"):
+            raise ValueEvalError("--model_args: peft and delta cannot be used together.")
+        super()._create_model(pretrained, peft=None, **kwargs)
+        self._note_model()
+        if not peft:
+            return
+        from peft import PeftModel
+
+        if len(self.tokenizer) > self._model.get_input_embeddings().num_embeddings:
+            # An adapter with tokens of its own was trained with their embeddings.
+            self._model.resize_token_embeddings(len(self.tokenizer))
+        self._model = PeftModel.from_pretrained(
+            self._model, peft, revision=kwargs.get("revision") or "main"
+        )
+        self._virtual_tokens = virtual_tokens(self._model)
+
+    def _note_model(self) -> None:
+        parameters = getattr(self._model, "num_parameters", None)
+        self._base_parameters = int(parameters()) if parameters else -1
+
+    def _make_reader(self) -> CausalReader | EncoderDecoderReader | None:
+        size = None if self.batch_size == "auto" else int(self.batch_size)
+        tokens = _AUTO_TOKENS.get(self.device.type, _AUTO_TOKENS["cpu"])
+        parts = (self.model, self.device, self.softmax_dtype, self._autocast)
+        reason = why_not(self.model, self.backend, self.device, self._autocast)
+        if reason is not None:
+            logger.warning("%s: every prompt is read by itself, as hf does", reason)
+            return None
+        if self.backend == "seq2seq":
+            return EncoderDecoderReader(*parts, size, tokens)
+        return CausalReader(PrefixScorer(*parts), size, tokens)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type,
+            dtype=self.mixed_precision_dtype,
+            enabled=self.mixed_precision_dtype is not None,
+        )
+
+    # --------------------------------------------------------------------------- lengths
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of text that fit, after the virtual tokens before it."""
+        return int(super().max_length) - self._virtual_tokens
+
+    def _fits(self, documents: Sequence[Document], limit: Callable[[Instance], int]) -> None:
+        """Cuts arguments of ValueEval requests that are too long; counts what is cut."""
+        for document in documents:
+            requests = [request for _, request in document]
+            too_long = [r for r in requests if self._length(r.args) > limit(r)]
+            if too_long:
+                self._cut[str(requests[0].task_name)] += 1
+                self._shorten(document, limit)
+
+    def _shorten(self, document: Document, limit: Callable[[Instance], int]) -> None:
+        requests = [request for _, request in document]
+        if not isinstance(requests[0], ValueRequest):
+            return  # of another task: cut on the left, as hf does
+
+        def fits(contexts: list[str]) -> bool:
+            return all(
+                self._length((context, request.args[1])) <= limit(request)
+                for context, request in zip(contexts, requests, strict=True)
+            )
+
+        contexts = cut_argument([r.args[0] for r in requests], requests[0].doc["premise"], fits)
+        if contexts is None:
+            logger.warning(
+                "%s: a prompt is too long even without its premise: cut on the left",
+                requests[0].task_name,
+            )
+            return
+        for place, context in enumerate(contexts):
+            index, request = document[place]
+            document[place] = (index, replace(request, arguments=(context, request.args[1])))
+
+    def _length(self, arguments: tuple[Any, ...]) -> int:
+        """Tokens that the model would read for these arguments of a request."""
+        context, asked = arguments
+        if not isinstance(asked, str):
+            return len(self.tok_encode(context))
+        encoded = self._encoded(context, asked)
+        if self.backend == "seq2seq":
+            return len(encoded.context)
+        return len(encoded.context) + len(encoded.continuation) - 1
+
+    def _report_cuts(self, task_cuts_before: Mapping[str, int]) -> None:
+        for task, number in self._cut.items():
+            if number > task_cuts_before.get(task, 0) and self.rank == 0:
+                logger.warning(
+                    "%s: %d arguments are longer than the %d tokens that fit and were cut",
+                    task,
+                    number - task_cuts_before.get(task, 0),
+                    self.max_length,
+                )
+
+    # ------------------------------------------------------------------------ log-likelihood
+
+    def loglikelihood(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[LogLikelihood]:
+        """Log-probability of each request's continuation, and whether it is the greedy one."""
+        answers: list[LogLikelihood] = [(0.0, False)] * len(requests)
+        same = _same(requests)
+        before = dict(self._cut)
+        with _progress(requests, disable_tqdm or self.rank != 0, "loglikelihood") as bar:
+            for family, documents in _chunks(requests, same):
+                self._fits(documents, lambda _: self.max_length)
+                for document, results in zip(
+                    documents, self._scored(family, documents), strict=True
+                ):
+                    for (index, _), result in zip(document, results, strict=True):
+                        for twin in same[index]:
+                            answers[twin] = self._thresholded(requests[twin], result)
+                        self.cache_hook.add_partial(
+                            "loglikelihood", requests[index].args, answers[index]
+                        )
+                        bar.update(len(same[index]))
+        self._report_cuts(before)
+        return answers
+
+    def _scored(self, family: str, documents: Sequence[Document]) -> list[list[LogLikelihood]]:
+        if self._reader is None or self.enable_thinking:
+            flat = [request for document in documents for _, request in document]
+            return _like(documents, super().loglikelihood(flat, disable_tqdm=True))
+        return self._reader.score(
+            family, [[self._within(*r.args) for _, r in document] for document in documents]
+        )
+
+    def _within(self, context: str, continuation: str) -> Encoded:
+        """Tokens of a request, cut on the left if they are too many (as hf does)."""
+        encoded = self._encoded(context, continuation)
+        if self.backend == "seq2seq":
+            return Encoded(encoded.context[-self.max_length :], encoded.continuation)
+        room = self.max_length + 1 - len(encoded.continuation)
+        if room < 1:
+            raise ValueEvalError(
+                f"a continuation of {len(encoded.continuation)} tokens is longer than the "
+                f"{self.max_length} that fit"
+            )
+        return Encoded(encoded.context[-room:], encoded.continuation)
+
+    def _encoded(self, context: str, continuation: str) -> Encoded:
+        """A request's tokens as lm-eval's TemplateLM.loglikelihood makes them."""
+        if context:
+            return Encoded(*self._encode_pair(context, continuation))
+        tokens = self.tok_encode(continuation, add_special_tokens=False)
+        if tokens[0] == self.prefix_token_id:
+            return Encoded(tokens[:1], tokens[1:])
+        return Encoded([self.prefix_token_id], tokens)
+
+    def _thresholded(self, request: Instance, answer: LogLikelihood) -> LogLikelihood:
+        """The answer such that a task's difference is less by the value's threshold (a logit)."""
+        if self._manifest is None or not isinstance(request, ValueRequest):
+            return answer
+        if request.template != self._manifest.template or request.value is None:
+            return answer
+        threshold = float(self._manifest.thresholds.logits[request.value])
+        # Log-likelihoods stay below 0: a threshold lowers one of the two, whichever it must.
+        less = threshold if request.role in ("name", "yes") else -threshold
+        return answer[0] - max(less, 0.0), answer[1]
+
+    # ---------------------------------------------------------------------------- generation
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """The text that follows each request's context."""
+        answers = [""] * len(requests)
+        same = _same(requests)
+        before = dict(self._cut)
+        with _progress(requests, disable_tqdm or self.rank != 0, "generate_until") as bar:
+            for family, documents in _chunks(requests, same):
+                self._fits(documents, self._room)
+                for document, results in zip(
+                    documents, self._generated(family, documents), strict=True
+                ):
+                    for (index, _), result in zip(document, results, strict=True):
+                        for twin in same[index]:
+                            answers[twin] = result
+                        self.cache_hook.add_partial("generate_until", requests[index].args, result)
+                        bar.update(len(same[index]))
+        self._report_cuts(before)
+        return answers
+
+    def _room(self, request: Instance) -> int:
+        """Tokens of context that leave room for the answer."""
+        steps = normalize_gen_kwargs(request.args[1], self.max_gen_toks)["max_gen_toks"]
+        room = self.max_length if self.backend == "seq2seq" else self.max_length - steps
+        if room < 1:
+            raise ValueEvalError(
+                f"{request.task_name}: {steps} tokens to generate leave no room for the prompt: "
+                f"{self.max_length} fit in all. Lower max_gen_toks (--gen_kwargs)."
+            )
+        return room
+
+    def _generated(self, family: str, documents: Sequence[Document]) -> list[list[str]]:
+        """Documents whose requests all have the same settings (see ``_chunks``)."""
+        request = documents[0][0][1]
+        kwargs = normalize_gen_kwargs(request.args[1], self.max_gen_toks)
+        reason = not_greedy(kwargs, getattr(self.model, "generation_config", None))
+        if self.think_end_token is not None:
+            reason = "think_end_token"
+        if reason is not None or self._reader is None:
+            return self._generated_as_hf(documents, reason)
+        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        until = handle_stop_sequences(kwargs["until"], eos=eos)
+        stop = Stop(self.tokenizer, until, self._ends())
+        room = self._room(request)
+        contexts = [
+            [self.tok_encode(r.args[0])[-room:] for _, r in document] for document in documents
+        ]
+        grown = self._reader.generate(family, contexts, kwargs["max_gen_toks"], stop)
+        return [[stop.text(tokens) for tokens in document] for document in grown]
+
+    def _generated_as_hf(
+        self, documents: Sequence[Document], reason: str | None
+    ) -> list[list[str]]:
+        flat = [request for document in documents for _, request in document]
+        if reason is not None:
+            logger.info("generation with %s: by Transformers' generate()", reason)
+        size = self.batch_size_per_gpu
+        if self._virtual_tokens and self.backend == "causal":
+            # PEFT puts virtual tokens before the padding of a batch.
+            self.batch_size_per_gpu = 1
+        try:
+            return _like(documents, super().generate_until(flat, disable_tqdm=True))
+        finally:
+            self.batch_size_per_gpu = size
+
+    def _ends(self) -> set[int]:
+        ends = getattr(self.model.generation_config, "eos_token_id", None)
+        listed = ends if isinstance(ends, list) else [ends]
+        return {end for end in (*listed, self.eot_token_id) if end is not None}
+
+    def tok_batch_encode(
+        self,
+        strings: list[str],
+        padding_side: str = "left",
+        left_truncate_len: int | None = None,
+        truncation: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As ``hf``, but an encoder's input is padded on the right, behind any virtual tokens."""
+        if self.backend != "seq2seq":
+            batch: tuple[torch.Tensor, torch.Tensor] = super().tok_batch_encode(
+                strings, padding_side, left_truncate_len, truncation
+            )
+            return batch
+        rows = [
+            torch.tensor(self.tok_encode(text, left_truncate_len=left_truncate_len))
+            for text in strings
+        ]
+        pad = self.tokenizer.pad_token_id
+        padded = torch.nn.utils.rnn.pad_sequence
+        return (
+            padded(rows, batch_first=True, padding_value=pad),
+            padded([torch.ones_like(row) for row in rows], batch_first=True),
+        )
+
+    def _model_generate(
+        self, context: torch.Tensor, max_length: int, stop: list[str], **kwargs: Any
+    ) -> torch.Tensor:
+        """As ``hf``, but a decoder's length does not grow with the encoder's input."""
+        if self.backend == "seq2seq":
+            # One more for the token that decoding starts with.
+            max_length = max_length - context.shape[1] + 1
+        tokens: torch.Tensor = super()._model_generate(context, max_length, stop, **kwargs)
+        return tokens
+
+    # ------------------------------------------------------------------------------ identity
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Keeps answers of ``--use_cache`` in a table of this model's own in the cache file.
+
+        lm-eval's keys are prompts alone: another adapter would get this one's answers.
+        """
+        identity.own_table(cache_hook.dbdict, self._identity())
+        super().set_cache_hook(cache_hook)
+
+    def _identity(self) -> str:
+        """Hash of what answers depend on beside the request."""
+        return identity.digest(
+            {
+                "base": identity.weights_of(self.pretrained, self.revision, self.config),
+                "adapter": identity.adapter_hash(self.peft, self.revision),
+                "delta": self.delta,
+                "thresholds": self._manifest and list(self._manifest.thresholds.values),
+                "dtype": str(getattr(self.model, "dtype", "")),
+                "mixed": str(self.mixed_precision_dtype),
+                "tokenizer": self.tokenizer.name_or_path,
+                "max_length": self.max_length,
+                "bos": [self.add_bos_token, self.prefix_token_id],
+                "backend": self.backend,
+            }
+        )
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval writes under ``config`` of the results.
+
+        Beside ``hf``'s keys: ``valueeval`` describes the adapter (its manifest, or what PEFT's own
+        files tell), ``arguments_cut`` counts arguments that were too long, by task.
+        """
+        info = dict(super().get_model_info())
+        info["model_num_parameters"] = self._base_parameters
+        if self.peft:
+            info["peft_sha"] = identity.adapter_hash(self.peft, self.revision)
+            info["valueeval"] = self._manifest.to_json() if self._manifest else self._described()
+        elif self._manifest:
+            info["valueeval"] = self._manifest.to_json()
+        info["arguments_cut"] = dict(self._cut)
+        return info
+
+    def _described(self) -> dict[str, Any]:
+        """The adapter, as far as PEFT's own files tell: no data, no scores."""
+        config = self.model.active_peft_config
+        trained = identity.adapter_size(self.model)
+        sha256 = identity.adapter_hash(self.peft, self.revision)
+        return {
+            "method": identity.method_name(config),
+            "base_model": {"name": str(self.pretrained), "revision": None, "sha256": None},
+            "parameters": {"total": self._base_parameters + trained, "trainable": trained},
+            "weights_sha256": sha256,
+            "config": {"peft_type": str(config.peft_type.value), "weights_sha256": sha256},
+        }
+
+
+def _same(requests: Sequence[Instance]) -> dict[int, list[int]]:
+    """The first of requests that ask the same → all of them."""
+    firsts: dict[Any, int] = {}
+    same: dict[int, list[int]] = {}
+    for index, request in enumerate(requests):
+        context, asked = request.args
+        if not isinstance(asked, str):
+            # samples drawn for the same prompt differ
+            sampled = index if asked.get("do_sample") else None
+            asked = (json.dumps(asked, sort_keys=True, default=str), sampled)
+        first = firsts.setdefault((context, asked), index)
+        same.setdefault(first, []).append(index)
+    return same
+
+
+def _chunks(
+    requests: Sequence[Instance], same: Mapping[int, list[int]]
+) -> Iterator[tuple[str, list[Document]]]:
+    """Documents with their distinct requests, longest first, some at a time.
+
+    Documents of a chunk are of one task and, where they generate, of the same settings.
+    """
+    families: dict[str, dict[Any, Document]] = defaultdict(lambda: defaultdict(list))
+    for index in same:
+        request = requests[index]
+        asked = request.args[1]
+        settings = "" if isinstance(asked, str) else json.dumps(asked, sort_keys=True, default=str)
+        families[f"{request.task_name} {settings}"][request.doc_id].append((index, request))
+    for family, by_document in families.items():
+        documents = sorted(
+            by_document.values(), key=lambda d: -max(len(request.args[0]) for _, request in d)
+        )
+        for start in range(0, len(documents), _CHUNK):
+            # Copies: a document's requests may be shortened.
+            yield family, [list(document) for document in documents[start : start + _CHUNK]]
+
+
+def _like(documents: Sequence[Document], flat: Sequence[T]) -> list[list[T]]:
+    """A flat list in the shape of the documents."""
+    items = iter(flat)
+    return [[next(items) for _ in document] for document in documents]
+
+
+@contextmanager
+def _progress(requests: Sequence[Instance], disable: bool, kind: str) -> Iterator[Any]:
+    with tqdm(total=len(requests), disable=disable, desc=f"Running {kind} requests") as bar:
+        yield bar

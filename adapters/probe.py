@@ -1,0 +1,97 @@
+"""Whether a model can be read as :mod:`valueeval.adapters.prefix` does: tried, not believed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from valueeval.adapters.causal import CausalReader, Encoded
+from valueeval.adapters.encoder_decoder import EncoderDecoderReader
+from valueeval.adapters.prefix import PrefixScorer
+
+logger = logging.getLogger(__name__)
+
+# Attention that sees the nearest tokens only, counted along the batch and not along a path.
+_LOCAL_ATTENTION = ("gpt_neo",)
+_MASKS = ("eager", "sdpa")
+
+
+def why_not(
+    model: Any, backend: str, device: torch.device, context: Callable[[], Any]
+) -> str | None:
+    """Why prompts cannot share what they begin with; None if they can.
+
+    A few random tokens are scored together, and by the model's own forward pass one by one.
+    """
+    config = model.config
+    attention = getattr(config, "_attn_implementation", None)
+    if backend == "causal":
+        if attention not in _MASKS:
+            return (
+                f"attn_implementation={attention} takes no mask of ours "
+                "(attn_implementation=sdpa does)"
+            )
+        if config.model_type in _LOCAL_ATTENTION:
+            return f"{config.model_type} has local attention"
+    try:
+        error, scale = _compare(model, backend, device, context)
+    except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as failure:
+        logger.debug("reading together failed", exc_info=failure)
+        return (
+            f"{config.model_type} cannot share what prompts begin with ({type(failure).__name__})"
+        )
+    exact = next(model.parameters()).dtype in (torch.float32, torch.float64)
+    if error > scale * (1e-3 if exact else 5e-2):
+        return f"{config.model_type} answers differently when prompts share what they begin with"
+    return None
+
+
+def _compare(
+    model: Any, backend: str, device: torch.device, context: Callable[[], Any]
+) -> tuple[float, float]:
+    """Largest difference in log-probability, and how far these differ between tokens."""
+    generator = torch.Generator().manual_seed(0)
+    size = min(model.get_input_embeddings().num_embeddings, 1000)
+
+    def tokens(n: int) -> list[int]:
+        return torch.randint(size // 10, size, (n,), generator=generator).tolist()
+
+    shared = tokens(12)
+    asked = [Encoded(shared + tokens(n), tokens(2)) for n in (3, 1, 2, 4)]
+    parts = (model, device, None, context)
+    if backend == "seq2seq":
+        documents = EncoderDecoderReader(*parts, 2, 0).score("", [asked])
+    else:
+        documents = CausalReader(PrefixScorer(*parts), 1, 0).score("", [asked[:2], asked[2:]])
+    together = [answer for document in documents for answer in document]
+    alone = [_alone(model, backend, device, context, *encoded) for encoded in asked]
+    error = max(abs(a - b) for (a, _), (b, _) in zip(together, alone, strict=True))
+    return error, max(deviation for _, deviation in alone)
+
+
+@torch.no_grad()
+def _alone(
+    model: Any,
+    backend: str,
+    device: torch.device,
+    context: Callable[[], Any],
+    before: list[int],
+    asked: list[int],
+) -> tuple[float, float]:
+    """Log-probability by the model's own forward pass, and standard deviation of its logits."""
+    with context():
+        if backend == "seq2seq":
+            ids, labels = torch.tensor([before]), torch.tensor([asked])
+            mask = torch.ones_like(ids)
+            logits = model(
+                input_ids=ids.to(device), attention_mask=mask.to(device), labels=labels.to(device)
+            ).logits[0]
+        else:
+            ids = torch.tensor([(before + asked)[:-1]], device=device)
+            logits = model(input_ids=ids).logits[0, -len(asked) :]
+    scores = logits.float().log_softmax(dim=-1).cpu()
+    picked = scores.gather(1, torch.tensor(asked)[:, None])
+    return float(picked.sum()), float(scores.std())

@@ -1,0 +1,112 @@
+"""What a PEFT adapter puts before the text: virtual tokens, as embeddings or as keys and values.
+
+PEFT's own classes prepend virtual tokens to a padded batch, wherever its padding stands, and no
+class tells how much of the context they take. Here both follow from the adapter's configuration.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from peft import PeftConfig, PeftModel, PeftType
+
+from valueeval.tasks.errors import ValueEvalError
+
+_EMBEDDED = (PeftType.PROMPT_TUNING, PeftType.P_TUNING)
+_KEYS_AND_VALUES = (PeftType.PREFIX_TUNING,)
+
+
+class SoftPrompt:
+    """The virtual tokens of a model; none for a model without an adapter, or with LoRA or IA3.
+
+    Attributes:
+        base: The Transformers model; an adapter's changes to its layers are in it.
+        length: Number of virtual tokens.
+        embedded: Whether they are embeddings before the text's (prompt tuning, P-tuning); otherwise
+            they are keys and values in every layer (prefix-tuning).
+
+    Raises:
+        ValueEvalError: The adapter's method is not supported; the message says which are.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._peft = model
+        self.base, self.length, self.embedded = model, 0, False
+        if not isinstance(model, PeftModel):
+            return
+        self.base = model.get_base_model()
+        config = model.active_peft_config
+        _check_method(config)
+        if config.is_prompt_learning:
+            self.length = config.num_virtual_tokens
+            self.embedded = config.peft_type in _EMBEDDED
+
+    @property
+    def in_cache(self) -> bool:
+        """Whether there are virtual tokens that come as keys and values."""
+        return self.length > 0 and not self.embedded
+
+    def embeddings(self, batch: int) -> torch.Tensor:
+        """The virtual tokens as embeddings: (batch, length, width)."""
+        # A T5 adapter may hold a second set, for the decoder, that PEFT does not use either.
+        prompt: torch.Tensor = self._peft.get_prompt(batch_size=batch)[:, : self.length]
+        return prompt.to(self.base.get_input_embeddings().weight.dtype)
+
+    def cache(self, batch: int) -> Any:
+        """The virtual tokens as a cache of Transformers, its own kind for an encoder-decoder."""
+        return self._peft.get_prompt(batch_size=batch)
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Embeddings of the virtual tokens and of tokens (batch, n): (batch, length + n, width)."""
+        text = self._peft.word_embeddings(tokens)
+        return torch.cat([self.embeddings(len(tokens)).to(text.dtype), text], dim=1)
+
+
+def virtual_tokens(model: PeftModel) -> int:
+    """How many tokens of a model's context its soft prompt takes."""
+    config = model.active_peft_config
+    if not config.is_prompt_learning:
+        return 0
+    # An encoder-decoder's prefix stands before the decoder's tokens; the text is the encoder's.
+    inside_decoder = config.peft_type in _KEYS_AND_VALUES and config.task_type == "SEQ_2_SEQ_LM"
+    return 0 if inside_decoder else int(config.num_virtual_tokens)
+
+
+def check_adapter(peft: str) -> None:
+    """Refuses an adapter before its base model is loaded.
+
+    Raises:
+        ValueEvalError: It is none, it has a classifier's head, or its method is not supported.
+    """
+    try:
+        config = PeftConfig.from_pretrained(peft)
+    except (OSError, ValueError) as error:
+        raise ValueEvalError(f"peft={peft}: no PEFT adapter there ({error})") from error
+    if config.task_type not in (None, "CAUSAL_LM", "SEQ_2_SEQ_LM"):
+        raise ValueEvalError(
+            f"{peft} is an adapter for {config.task_type}, not of a language model: as one it "
+            "would get a random head.\nIf `valueeval train` wrote it: "
+            f"--model valueeval --model_args adapter={peft}"
+        )
+    _check_method(config)
+
+
+def _check_method(config: Any) -> None:
+    method = config.peft_type
+    name = str(getattr(method, "value", method))
+    if method == PeftType.MULTITASK_PROMPT_TUNING:
+        raise ValueEvalError(
+            "adapter: multitask prompt tuning needs a task number with every input, and lm-eval "
+            "gives none.\nConvert it to prompt tuning for one task, or train the adapter so."
+        )
+    if getattr(config, "alora_invocation_tokens", None):
+        raise ValueEvalError(
+            "adapter: an activated LoRA (alora_invocation_tokens) is not supported; use --model hf."
+        )
+    if config.is_prompt_learning and method not in (*_EMBEDDED, *_KEYS_AND_VALUES):
+        known = ", ".join(m.value for m in (*_EMBEDDED, *_KEYS_AND_VALUES))
+        raise ValueEvalError(
+            f"adapter: soft prompts of type {name} are not supported; allowed: {known}.\n"
+            "Use --model hf with batch_size=1 for it."
+        )

@@ -1,0 +1,73 @@
+"""When a generated answer ends, and which requests greedy decoding of our own may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lm_eval.models.utils import postprocess_generated_text
+
+# What Transformers' generate() does beside taking the best token, by setting, where it is not one
+# of these neutral values.
+_NEUTRAL: tuple[Any, ...] = (None, 0, 1, False, [], {})
+_OTHER_DECODING = (
+    "repetition_penalty", "encoder_repetition_penalty", "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size", "bad_words_ids", "force_words_ids", "forced_bos_token_id",
+    "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens", "sequence_bias",
+    "min_length", "min_new_tokens", "exponential_decay_length_penalty", "guidance_scale",
+    "num_beams", "penalty_alpha", "watermarking_config", "stop_strings", "max_time",
+)  # fmt: skip
+_KNOWN_KEYS = {"do_sample", "temperature", "until", "max_gen_toks"}
+
+
+def not_greedy(kwargs: Mapping[str, Any], generation_config: Any) -> str | None:
+    """Why an answer is not simply the best token, one after the other; None if it is.
+
+    Args:
+        kwargs: The request's, normalised by lm-eval.
+        generation_config: The model's.
+    """
+    if kwargs.get("do_sample"):
+        return "do_sample"
+    for key in kwargs:
+        if key not in _KNOWN_KEYS:
+            return str(key)
+    for key in _OTHER_DECODING:
+        if getattr(generation_config, key, None) not in _NEUTRAL:
+            return f"{key} in the model's generation_config.json"
+    return None
+
+
+class Stop:
+    """Ends an answer at an end-of-sequence token or when a stop string has been written.
+
+    Args:
+        tokenizer: Of the model.
+        until: Stop strings.
+        ends: Tokens that end a sequence.
+    """
+
+    def __init__(self, tokenizer: Any, until: Sequence[str], ends: set[int]) -> None:
+        self._tokenizer = tokenizer
+        self._until = [text for text in until if text]
+        self._ends = ends
+        lengths = [len(tokenizer.encode(text, add_special_tokens=False)) for text in self._until]
+        # The same text may be written with a token or two more (lm-eval looks as far back).
+        self._tail = max(lengths, default=0) + 2
+
+    def __call__(self, tokens: list[int]) -> bool:
+        """Whether an answer ends with the last of these tokens."""
+        if tokens[-1] in self._ends:
+            return True
+        if not self._until:
+            return False
+        tail = self._tokenizer.decode(tokens[-self._tail :], skip_special_tokens=False)
+        return any(text in tail for text in self._until)
+
+    def text(self, tokens: list[int]) -> str:
+        """The answer's text up to the stop string."""
+        if tokens and tokens[-1] in self._ends:
+            tokens = tokens[:-1]
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        answer: str = postprocess_generated_text(text, self._until, None)
+        return answer

@@ -1,0 +1,70 @@
+"""Token sequences that begin alike, as a tree in which what they share stands once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+
+class TokenTree:
+    """A tree of tokens; every sequence is a path from the root.
+
+    Nodes are numbered so that a parent comes before its children; -1 is the root, which is what
+    all sequences have behind them already and no node itself.
+
+    Attributes:
+        tokens: The token of each node.
+        parents: The node before each node, -1 at the start of a sequence.
+        depths: How many nodes come before each node.
+    """
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self.parents: list[int] = []
+        self.depths: list[int] = []
+        self._children: dict[tuple[int, int], int] = {}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def add(self, sequence: Iterable[int]) -> list[int]:
+        """Adds what is new of a sequence; returns its nodes, one for each token."""
+        path = []
+        node = -1
+        for token in sequence:
+            child = self._children.get((node, token))
+            if child is None:
+                child = self._append(node, token)
+            path.append(child)
+            node = child
+        return path
+
+    def visible(self) -> npt.NDArray[np.bool_]:
+        """Which nodes each node may attend to, itself and those before it: (nodes, nodes)."""
+        matrix = np.eye(len(self), dtype=np.bool_)
+        for node, parent in enumerate(self.parents):
+            if parent >= 0:
+                matrix[node, :node] = matrix[parent, :node]
+        return matrix
+
+    def _append(self, parent: int, token: int) -> int:
+        node = len(self.tokens)
+        self.tokens.append(token)
+        self.parents.append(parent)
+        self.depths.append(0 if parent < 0 else self.depths[parent] + 1)
+        self._children[parent, token] = node
+        return node
+
+
+def common_prefix(sequences: Sequence[list[int]]) -> list[int]:
+    """The tokens that all sequences begin with."""
+    # The first and the last in lexicographic order differ earliest.
+    first, last = min(sequences), max(sequences)
+    length = 0
+    for a, b in zip(first, last, strict=False):
+        if a != b:
+            break
+        length += 1
+    return first[:length]

@@ -1,0 +1,135 @@
+"""Adapters for tiny language models, requests, and what plain Transformers and PEFT answer.
+
+The reference reads one prompt at a time, without padding and without a cache.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.api.instance import Instance
+from peft import (
+    IA3Config,
+    LoraConfig,
+    PeftConfig,
+    PrefixTuningConfig,
+    PromptEncoderConfig,
+    PromptTuningConfig,
+    get_peft_model,
+)
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+METHODS = ("prompt_tuning", "p_tuning", "prefix_tuning", "lora", "ia3")
+VIRTUAL_TOKENS = 5
+_WORDS = ("does", "this", "argument", "rest", "on", "value", "ideas", "people", "live", "there")
+_TASK_TYPES = {"causal": "CAUSAL_LM", "seq2seq": "SEQ_2_SEQ_LM"}
+
+
+def load_base(folder: Path, backend: str) -> Any:
+    """The base model, in evaluation mode."""
+    kind = AutoModelForSeq2SeqLM if backend == "seq2seq" else AutoModelForCausalLM
+    return kind.from_pretrained(folder).eval()
+
+
+def write_peft(folder: Path, base: Path, backend: str, method: str, seed: int = 0) -> Path:
+    """An adapter with random weights, far from having no effect; returns its folder."""
+    torch.manual_seed(seed)
+    model = get_peft_model(load_base(base, backend), _config(method, _TASK_TYPES[backend]))
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            scale = 1.0 if "ia3" in name else 0.0
+            torch.nn.init.normal_(parameter, mean=scale, std=0.5)
+    model.save_pretrained(folder)
+    return folder
+
+
+def _config(method: str, task_type: str) -> PeftConfig:
+    virtual = {"task_type": task_type, "num_virtual_tokens": VIRTUAL_TOKENS}
+    if method == "prompt_tuning":
+        return PromptTuningConfig(**virtual)
+    if method == "p_tuning":
+        return PromptEncoderConfig(**virtual, encoder_hidden_size=16)
+    if method == "prefix_tuning":
+        return PrefixTuningConfig(**virtual)
+    layers = {"task_type": task_type, "fan_in_fan_out": task_type == "CAUSAL_LM"}  # GPT-2's
+    return LoraConfig(**layers, r=4, lora_alpha=4) if method == "lora" else IA3Config(**layers)
+
+
+def contexts() -> list[str]:
+    """Prompts of different lengths: three about each of four arguments."""
+    rng = random.Random(0)  # noqa: S311
+    prompts = []
+    for length in (3, 17, 8, 5):
+        argument = " ".join(rng.choice(_WORDS) for _ in range(length))
+        prompts += [f"Premise: {argument}\n{q}:" for q in ("yes or no", "Answer", "So does this")]
+    return prompts
+
+
+def scoring_requests() -> list[Instance]:
+    """Continuations of one and more tokens after each context."""
+    continuations = (" yes", " no", " having ideas and interests")
+    return [
+        request("loglikelihood", (context, continuation), document)
+        for document, context in _numbered()
+        for continuation in continuations
+    ]
+
+
+def generation_requests(steps: int = 8) -> list[Instance]:
+    """One answer to each context."""
+    settings = {"until": ["\n\n"], "max_gen_toks": steps, "do_sample": False}
+    return [
+        request("generate_until", (context, dict(settings)), document)
+        for document, context in _numbered()
+    ]
+
+
+def request(kind: str, arguments: tuple[Any, ...], document: int = 0) -> Instance:
+    """A request of some task about one document."""
+    return Instance(
+        request_type=kind, doc={}, arguments=arguments, idx=0, metadata=("task", document, 1)
+    )
+
+
+def _numbered() -> list[tuple[int, str]]:
+    return [(i // 3, context) for i, context in enumerate(contexts())]
+
+
+@torch.no_grad()
+def reference_score(model: Any, backend: str, before: list[int], asked: list[int]) -> float:
+    """Log-probability of ``asked`` after ``before``."""
+    if backend == "seq2seq":
+        ids = torch.tensor([before])
+        output = model(
+            input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([asked])
+        )
+        logits = output.logits[0]
+    else:
+        logits = model(input_ids=torch.tensor([(before + asked)[:-1]])).logits[0, -len(asked) :]
+    return float(logits.log_softmax(-1).gather(1, torch.tensor(asked)[:, None]).sum())
+
+
+@torch.no_grad()
+def reference_answer(
+    model: Any, backend: str, before: list[int], steps: int, ends: tuple[int, ...]
+) -> list[int]:
+    """The most probable tokens one after the other, everything read anew for each."""
+    tokens: list[int] = []
+    for _ in range(steps):
+        if backend == "seq2seq":
+            ids = torch.tensor([before])
+            start = model.get_base_model() if hasattr(model, "get_base_model") else model
+            decoder = torch.tensor([[start.config.decoder_start_token_id, *tokens]])
+            output = model(
+                input_ids=ids, attention_mask=torch.ones_like(ids), decoder_input_ids=decoder
+            )
+        else:
+            output = model(input_ids=torch.tensor([before + tokens]))
+        token = int(output.logits[0, -1].argmax())
+        if token in ends:
+            break
+        tokens.append(token)
+    return tokens
