@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase
@@ -228,6 +228,7 @@ def test_collate_pads_to_the_longest_of_the_batch(tokenizer: PreTrainedTokenizer
     assert collate(encoded, [0], padding=7)["input_ids"].shape == (1, first)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 50)), st.integers(1, 10))
 def test_batches_by_length_hold_everything_once_longest_first(
     lengths: list[int], batch_size: int

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valueeval.adapters.manifest import (
@@ -213,6 +213,7 @@ json_values = st.recursive(
 FIELDS = [name for name in Manifest.__dataclass_fields__ if name != "schema_version"]
 
 
+@settings(deadline=None)
 @given(name=st.sampled_from(FIELDS), value=json_values)
 def test_no_value_of_a_field_crashes_the_reader(name: str, value: object) -> None:
     content = manifest_of({}).to_json()

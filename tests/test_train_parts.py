@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valueeval.adapters.classifier import ValueClassifier, load_backbone
-from valueeval.tasks.scoring import score
+from valueeval.tasks.scoring import f1_per_value, per_value_counts, score
 from valueeval.train.batches import epoch_batches
+from valueeval.train.config import ThresholdsName
 from valueeval.train.losses import positive_weights, weighted_bce
 from valueeval.train.optimizer import parameter_groups
-from valueeval.train.thresholds import GRID, counts_on_grid, global_threshold, tune_thresholds
+from valueeval.train.thresholds import GRID, choose_thresholds, counts_on_grid, global_threshold
 
 # -------------------------------------------------------------------------------------- order
 
 
+@settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 60), min_size=1, max_size=300),
     batch_size=st.integers(1, 9),
@@ -129,6 +132,7 @@ def test_counts_on_grid_agree_with_deciding() -> None:
         assert (counts.actual[row] == truth.sum(axis=0)).all()
 
 
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_no_other_global_threshold_is_better(seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -147,21 +151,38 @@ def test_threshold_without_any_positive_is_a_half() -> None:
     assert global_threshold(truth, np.zeros((3, 20), dtype=np.float32)) == 0.5
 
 
-def test_each_threshold_is_halfway_between_common_and_own() -> None:
+def test_choices_of_thresholds() -> None:
     """19 values are cut well at 0.5 only, the first at 0.8 only: the common threshold is 0.5."""
     truth = np.zeros((4, 20), dtype=bool)
     truth[:2] = True
     logits = np.empty((4, 20), dtype=np.float32)
     logits[:] = [[logit(0.505)], [logit(0.505)], [logit(0.495)], [logit(0.495)]]
     logits[:, 0] = [logit(p) for p in (0.805, 0.805, 0.795, 0.795)]
-    thresholds = tune_thresholds(truth, logits)
     # 0.8 is a logit of log 4, 0.5 of 0; halfway, log 2, is a probability of 2/3.
-    assert thresholds == pytest.approx([2 / 3] + [0.5] * 19)
+    firsts = {"half": 0.5, "global": 0.5, "per-value": 0.8, "halfway": 2 / 3}
+    assert set(firsts) == set(get_args(ThresholdsName))
+    for how in get_args(ThresholdsName):
+        thresholds = choose_thresholds(how, truth, logits)
+        assert thresholds.values == pytest.approx([firsts[how]] + [0.5] * 19)
+        tuned = ("none", "none") if how == "half" else ("validation", "macro_f1")
+        assert (thresholds.split, thresholds.metric) == tuned
 
 
-def test_a_value_without_positives_has_the_common_threshold() -> None:
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_no_other_threshold_of_a_value_is_better(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    truth = random.random((9, 20)) < 0.4
+    logits = (random.normal(size=(9, 20)) + truth).astype(np.float32)
+    f1 = f1_per_value(counts_on_grid(truth, logits))
+    chosen = choose_thresholds("per-value", truth, logits).decide(logits)
+    np.testing.assert_allclose(f1_per_value(per_value_counts(truth, chosen)), f1.max(axis=0))
+
+
+@pytest.mark.parametrize("how", ["global", "per-value", "halfway"])
+def test_a_value_without_positives_has_the_common_threshold(how: ThresholdsName) -> None:
     truth = np.zeros((2, 20), dtype=bool)
     truth[0, 1:] = True
     logits = np.empty((2, 20), dtype=np.float32)
     logits[:] = [[logit(0.305)], [logit(0.295)]]
-    assert tune_thresholds(truth, logits) == pytest.approx([0.3] * 20)
+    assert choose_thresholds(how, truth, logits).values == pytest.approx([0.3] * 20)
