@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: the real data, and tiny random models made on the spot."""
+"""Fixtures that several test files share: real data, and tiny random models made on the spot."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Times depend on what else the machine does.
+settings.register_profile("valueeval", deadline=None)
+settings.load_profile("valueeval")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -36,7 +41,7 @@ def _save_byte_level_tokenizer(folder: Path, *, eos: str = "<|endoftext|>") -> i
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(_TRAINING_TEXT, vocab_size=400, special_tokens=["<pad>", eos])
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe._tokenizer, eos_token=eos, pad_token="<pad>", model_max_length=4096
+        tokenizer_object=bpe._tokenizer, eos_token=eos, pad_token="<pad>", model_max_length=4096  # noqa: S106
     )
     tokenizer.save_pretrained(folder)
     return len(tokenizer)

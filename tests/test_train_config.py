@@ -63,6 +63,13 @@ def test_printed_configuration_reads_back(
         (["--batch-sise", "4"], "no option --batch_sise; did you mean --batch_size"),
         (["--colour", "4"], "no option --colour; see --help"),
         (["--config", "no-such-file.yaml"], "no-such-file.yaml"),
+        (["--loss", "hinge"], "loss: 'hinge'; allowed: 'bce', 'focal', 'distribution-balanced'"),
+        (["--focal-gamma", "-1"], "focal_gamma: -1.0; allowed: 0 or more"),
+        (
+            ["--loss=focal", "--positive-weight=0"],
+            "positive_weight: 0.0 has no meaning with --loss focal: leave it out, or take",
+        ),
+        (["--focal-gamma=2"], "or take --loss focal or distribution-balanced"),
         (["--output", " "], "output: ' '; allowed: the name of a directory"),
         (["--output", "."], "output: '.'; allowed: the name of a directory"),
     ],
@@ -92,6 +99,14 @@ def test_every_option_has_help() -> None:
     assert actions
     assert not [action.dest for action in actions if not action.help]
     assert "default: 32" in text
+
+
+def test_what_is_left_open_depends_on_other_options() -> None:
+    assert TrainConfig("x").with_defaults().positive_weight == 0.5
+    assert TrainConfig("x", positive_weight=0.0).with_defaults().positive_weight == 0.0
+    focal = TrainConfig("x", loss="focal").with_defaults()
+    assert (focal.focal_gamma, focal.positive_weight) == (2.0, None)
+    assert focal.with_defaults() == focal
 
 
 def test_recipe_is_what_the_result_depends_on() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,19 @@ import jsonargparse
 
 from valueeval.adapters.manifest import InputFormat, ManifestError
 from valueeval.tasks.errors import ValueEvalError
+
+LossName = Literal["bce", "focal", "distribution-balanced"]
+ThresholdsName = Literal["half", "global", "per-value", "halfway"]
+
+# What an option is where it is left open (null), by the choice that it depends on. An option that
+# no row of a table names for the choice made has no meaning there.
+_BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
+    "loss": {
+        "bce": {"positive_weight": 0.5},
+        "focal": {"focal_gamma": 2.0},
+        "distribution-balanced": {"focal_gamma": 0.0},
+    },
+}
 
 
 class ConfigError(ValueEvalError):
@@ -54,9 +67,17 @@ class TrainConfig:
         warmup: Share of all steps in which the learning rate rises from 0. Source: BERT, A.2.
         schedule: How the learning rate falls after that. Source: BERT, A.2.
         max_grad_norm: Gradients are scaled down to this norm. Source: BERT's released code.
-        positive_weight: A value's positives weigh (negatives / positives) to this power in the
-            loss: 0 is plain cross-entropy, 0.5 the square root, 1 balances them. Source: our
-            choice by validation macro_f1.
+        loss: bce (binary cross-entropy), focal (what is answered well counts less; Lin et al.,
+            2017), or distribution-balanced (rare values weigh more, negatives of rare values
+            less; Wu et al., 2020). Source: our choice.
+        positive_weight: Of loss bce: a value's positives weigh (negatives / positives) to this
+            power: 0 is plain cross-entropy, 0.5 the square root, 1 balances them; null is 0.5.
+            Source: our choice by validation macro_f1.
+        focal_gamma: Of the two other losses: how much less easy answers count; null is 2 for
+            focal and 0 for distribution-balanced (2 makes it «DB-focal»). Source: the papers.
+        thresholds: half (0.5 for every value), or tuned on validation for macro_f1: global (one
+            for all values), per-value (the best of each value), halfway (between these two, as
+            logits). Source: our choice by halves of validation (see train/thresholds.py).
         precision: Of the forward pass in training: float32; bfloat16, which is faster where the
             processor multiplies it (CPUs with AMX, newer GPUs); auto takes bfloat16 just there.
             Weights and evaluation are float32. Source: Micikevicius et al., 2018; Kalamkar et
@@ -86,7 +107,10 @@ class TrainConfig:
     warmup: float = 0.1
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     max_grad_norm: float = 1.0
-    positive_weight: float = 0.5
+    loss: LossName = "bce"
+    positive_weight: float | None = None
+    focal_gamma: float | None = None
+    thresholds: ThresholdsName = "halfway"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
     checkpoint_seconds: float = 60.0
@@ -102,14 +126,37 @@ class TrainConfig:
         for name in ("dropout", "warmup"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
         _check("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0, at most 1")
-        _check("positive_weight", self.positive_weight, 0 <= self.positive_weight <= 1, "0 to 1")
+        power, gamma = self.positive_weight, self.focal_gamma
+        _check("positive_weight", power, power is None or 0 <= power <= 1, "0 to 1")
+        _check("focal_gamma", gamma, gamma is None or 0 <= gamma < float("inf"), "0 or more")
         _check("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295")
         named = Path(self.output.strip()).name not in ("", "..")
         _check("output", self.output, named, "the name of a directory that is not there yet")
+        self._refuse_options_without_meaning()
         try:
             _ = self.input_format
         except ManifestError as error:
             raise ConfigError(str(error).removeprefix("input.")) from None
+
+    def _refuse_options_without_meaning(self) -> None:
+        for choice, rows in _BY_CHOICE.items():
+            made = getattr(self, choice)
+            for name in sorted({name for row in rows.values() for name in row} - rows[made].keys()):
+                if (value := getattr(self, name)) is not None:
+                    instead = " or ".join(other for other in rows if name in rows[other])
+                    raise ConfigError(
+                        f"{name}: {value!r} has no meaning with --{choice} {made}: leave it out, "
+                        f"or take --{choice} {instead}"
+                    )
+
+    def with_defaults(self) -> TrainConfig:
+        """The configuration with what was left open filled in, as the manifest keeps it."""
+        filled: dict[str, Any] = {}
+        for choice, rows in _BY_CHOICE.items():
+            for name, value in rows[getattr(self, choice)].items():
+                if getattr(self, name) is None:
+                    filled[name] = value
+        return replace(self, **filled)
 
     @property
     def input_format(self) -> InputFormat:

@@ -41,7 +41,7 @@ from valueeval.tasks.data import DataSet, load_set
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.config import TrainConfig
 from valueeval.train.loop import METRICS_FILE, Fit, Split, Training
-from valueeval.train.losses import positive_weights, weighted_bce
+from valueeval.train.losses import build_loss
 from valueeval.train.optimizer import parameter_groups
 from valueeval.train.output import is_finished, new_adapter, run_folder
 from valueeval.train.precision import with_known_precision
@@ -57,7 +57,7 @@ def train_full(config: TrainConfig) -> Manifest:
         ValueEvalError: Data, base model or output directory cannot be used, or training diverged.
     """
     started = time.monotonic()
-    config = with_known_precision(config)
+    config = with_known_precision(config.with_defaults())
     output = Path(config.output)
     if is_finished(output, config.recipe(), config.resume):
         note(f"{output} is finished already")
@@ -79,7 +79,7 @@ def train_full(config: TrainConfig) -> Manifest:
             groups=parameter_groups(
                 model, config.learning_rate, config.layer_decay, config.weight_decay
             ),
-            loss=weighted_bce(positive_weights(training.labels, config.positive_weight)),
+            loss=build_loss(config, training.labels),
             training=tokenize(training, tokenizer, config),
             validation=tokenize(validation, tokenizer, config),
             padding=pad_token(tokenizer),
@@ -143,7 +143,7 @@ def describe(
         labels=VALUE_NAMES,
         base_model=BaseModel(base.name, base.revision, base.sha256),
         method="full",
-        objective="bce",
+        objective=config.loss,
         thresholds=fit.evaluation.thresholds,
         parameters=Parameters(
             total=sum(size for size, _ in sizes),

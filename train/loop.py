@@ -43,7 +43,7 @@ from valueeval.train.checkpoint import (
 )
 from valueeval.train.config import TrainConfig
 from valueeval.train.progress import TrainingProgress
-from valueeval.train.thresholds import tune_thresholds
+from valueeval.train.thresholds import choose_thresholds
 
 METRICS_FILE = "metrics.jsonl"
 # Arguments read at once in evaluation, where nothing is kept for a backward pass.
@@ -169,14 +169,13 @@ class Training:
         return Fit(best, evaluation, self.state)
 
     def evaluate(self) -> Evaluation:
-        """Tunes thresholds on validation and scores it with them."""
+        """Chooses thresholds on validation and scores it with them."""
         self.model.eval()
         logits = predict_logits(
             self.model, self.validation.encoded, _EVALUATION_BATCH, self.padding
         )
         truth = self.validation.labels
-        values = tune_thresholds(truth, logits)
-        thresholds = Thresholds(values=values, split="validation", metric="macro_f1")
+        thresholds = choose_thresholds(self.config.thresholds, truth, logits)
         return Evaluation(thresholds, score(truth, thresholds.decide(logits)))
 
     def _step(self) -> float:

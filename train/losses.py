@@ -3,21 +3,19 @@
 z are logits and y labels (0 or 1), both of shape (batch, 20); s is the logistic function; every
 loss is a mean over arguments and values. n_k is how many of the N training arguments have value k.
 
-=======================  ==========================================================================
-``bce``                  -(w_k y log s(z) + (1 - y) log(1 - s(z))), w_k = ((N - n_k) / n_k)^power
-``focal``                (1 - p)^γ · -log p, where p = s(z) if y = 1, else 1 - s(z).
-                         Lin et al., 2017, «Focal loss for dense object detection», equation 4
-``distribution-          r · -(y log s(z - ν_k) + (1 - y) log(1 - s(λ (z - ν_k))) / λ), where r weighs
-balanced``               how rare value k is among the argument's values and ν_k, λ spare rare values
-                         from being pushed down by their many negatives. Wu et al., 2020,
-                         «Distribution-balanced loss for multi-label classification in long-tailed
-                         datasets», and its released code; for text Huang et al., 2021
-=======================  ==========================================================================
+``bce``
+    -(w_k y log s(z) + (1 - y) log(1 - s(z))) with w_k = ((N - n_k) / n_k)^power.
+``focal``
+    -(1 - p)^gamma log p, where p = s(z) if y = 1, else 1 - s(z). Lin et al., 2017, «Focal loss for
+    dense object detection», equation 4.
+``distribution-balanced``
+    -r (y log s(z - b_k) + (1 - y) log(1 - s(l (z - b_k))) / l), where r weighs how rare value k is
+    among the argument's values, and b_k and l spare rare values from being pushed down by their
+    many negatives. Wu et al., 2020, «Distribution-balanced loss for multi-label classification in
+    long-tailed datasets», and its released code; for text Huang et al., 2021.
 """
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,25 +23,21 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-LossName = Literal["bce", "focal", "distribution-balanced"]
+from valueeval.train.config import TrainConfig
 
 
-def build_loss(
-    name: LossName, labels: npt.NDArray[np.bool_], positive_weight: float, focal_gamma: float
-) -> nn.Module:
+def build_loss(config: TrainConfig, labels: npt.NDArray[np.bool_]) -> nn.Module:
     """The loss of a run: called with logits and labels as floats, both (batch, 20).
 
     Args:
-        name: Which one.
+        config: Its options, none left open.
         labels: Of the training data, (arguments, 20).
-        positive_weight: Power of the weights of positives (``bce``).
-        focal_gamma: γ (the other two; 0 makes no difference between easy and hard).
     """
-    if name == "bce":
-        return weighted_bce(positive_weights(labels, positive_weight))
-    if name == "focal":
-        return FocalLoss(focal_gamma)
-    return DistributionBalancedLoss(labels, focal_gamma)
+    if config.loss == "bce":
+        return weighted_bce(positive_weights(labels, config.positive_weight or 0.0))
+    if config.loss == "focal":
+        return FocalLoss(config.focal_gamma or 0.0)
+    return DistributionBalancedLoss(labels, config.focal_gamma or 0.0)
 
 
 def positive_weights(labels: npt.NDArray[np.bool_], power: float) -> torch.Tensor:
@@ -75,7 +69,7 @@ def weighted_bce(weights: torch.Tensor) -> nn.Module:
 class FocalLoss(nn.Module):
     """Cross-entropy in which what is already answered well counts less (Lin et al., 2017).
 
-    Without their α: it balances positives against negatives, which thresholds do here.
+    Without their factor alpha: it balances positives against negatives, which thresholds do here.
 
     Args:
         gamma: 0 is plain cross-entropy; the paper's best is 2.
@@ -94,13 +88,14 @@ class FocalLoss(nn.Module):
 class DistributionBalancedLoss(nn.Module):
     """Rebalanced weights and negative-tolerant logits (Wu et al., 2020).
 
-    - Weight of value k for an argument with the values S: a + s(b (R - m)) with
-      R = (1 / n_k) / Σ_{i ∈ S} 1 / n_i, how far k is rarer than the argument's own values. Sampling
-      rare values more often would sample the common ones that come with them, too; R undoes that.
-    - ν_k = κ / λ · log(N / n_k - 1) starts value k at its frequency, softly; negatives beyond count
-      with slope λ inside and 1 / λ outside the logarithm.
+    - r = a + s(b (R - m)) for value k and an argument with the values S, where
+      R = (1 / n_k) / (sum over i in S of 1 / n_i): how much rarer k is than the argument's own
+      values. Sampling rare values more often samples the common ones beside them, too; R undoes
+      that.
+    - b_k = 0.05 / l log(N / n_k - 1) shifts value k towards its frequency; the slope l saturates
+      negatives sooner.
 
-    a = 0.1, b = 10, m = 0.2, λ = 2, κ = 0.05: the released configuration for COCO.
+    a = 0.1, b = 10, m = 0.2, l = 2 and 0.05 are those of the released configuration for COCO.
 
     Args:
         labels: Of the training data, (arguments, 20).
@@ -137,7 +132,7 @@ class DistributionBalancedLoss(nn.Module):
 
 
 def _focus(logits: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor | float:
-    """(1 - p)^γ, where p is the probability given to the right answer."""
+    """(1 - p)^gamma, where p is the probability given to the right answer."""
     if gamma == 0:
         return 1.0
     # As an exponential of a logarithm: its gradient is finite where 1 - p is 0.
