@@ -20,12 +20,33 @@ from peft import (
     PromptTuningConfig,
     get_peft_model,
 )
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+)
 
 METHODS = ("prompt_tuning", "p_tuning", "prefix_tuning", "lora", "ia3")
 VIRTUAL_TOKENS = 5
 _WORDS = ("does", "this", "argument", "rest", "on", "value", "ideas", "people", "live", "there")
 _TASK_TYPES = {"causal": "CAUSAL_LM", "seq2seq": "SEQ_2_SEQ_LM"}
+
+
+def write_lively(folder: Path, base: Path, backend: str) -> Path:
+    """The same architecture with large random weights: its answers are many different tokens."""
+    config = AutoConfig.from_pretrained(base)
+    larger = {"initializer_factor": 10.0} if backend == "seq2seq" else {"initializer_range": 0.3}
+    config.update(larger)
+    torch.manual_seed(0)
+    kind = AutoModelForSeq2SeqLM if backend == "seq2seq" else AutoModelForCausalLM
+    model = kind.from_config(config)
+    if backend == "seq2seq":
+        # Else log-probabilities are -1000, with float noise to match.
+        model.lm_head.weight.data.mul_(0.01)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder
 
 
 def load_base(folder: Path, backend: str) -> Any:
