@@ -1,4 +1,4 @@
-"""An encoder with a linear head: one logit for each of the 20 values, from one reading."""
+"""An encoder with a head: one logit for each of the 20 values, from one reading."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging as transformers_logging
 
+from valueeval.adapters.heads import ValueHead
 from valueeval.adapters.manifest import (
     InputFormat,
     Manifest,
@@ -55,30 +56,30 @@ class Encoded:
 
 
 class ValueClassifier(nn.Module):
-    """Backbone, pooling, dropout, one linear layer with 20 outputs.
+    """An encoder with a head (see `valueeval.adapters.heads.ValueHead`).
 
     Args:
         backbone: An encoder whose output has ``last_hidden_state`` (batch, length, hidden).
-        pooling: ``"mean"`` over the tokens that are not padding, or ``"cls"``: the first token.
+        pooling: What the head reads of them: ``"mean"``, ``"cls"`` or ``"attention"``.
         dropout: Share of the pooled features set to 0 in training.
+        kind: Of the head: ``"linear"`` or ``"multiple"``.
     """
 
-    def __init__(self, backbone: nn.Module, pooling: str, dropout: float = 0.0) -> None:
+    def __init__(
+        self, backbone: nn.Module, pooling: str, dropout: float = 0.0, kind: str = "linear"
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.pooling = pooling
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(cast(Any, backbone).config.hidden_size, len(VALUE_NAMES))
+        width = cast(Any, backbone).config.hidden_size
+        self.head = ValueHead(kind, pooling, width, dropout)
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Logits (batch, 20) of padded inputs, each (batch, length)."""
-        hidden = self.backbone(**inputs).last_hidden_state
-        if self.pooling == "cls":
-            pooled = hidden[:, 0]
-        else:
-            mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-            pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
-        return cast(torch.Tensor, self.head(self.dropout(pooled)))
+        return cast(torch.Tensor, self.head(self.hidden(**inputs), inputs["attention_mask"]))
+
+    def hidden(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """The last hidden states of padded inputs: (batch, length, hidden)."""
+        return cast(torch.Tensor, self.backbone(**inputs).last_hidden_state)
 
     def save(self, folder: Path) -> None:
         """Writes the backbone as a Transformers model directory and ``head.safetensors``."""
@@ -150,7 +151,7 @@ def load_classifier(
             "classifier with all its weights in the directory"
         )
     backbone = load_backbone(folder)
-    model = ValueClassifier(backbone, manifest.head.pooling)
+    model = ValueClassifier(backbone, manifest.head.pooling, kind=manifest.head.kind)
     try:
         model.head.load_state_dict(load_file(folder / HEAD_FILE))
     except (OSError, RuntimeError, SafetensorError) as error:

@@ -27,7 +27,7 @@ from valueeval.tasks.values import VALUE_NAMES
 
 MANIFEST_FILE = "valueeval.json"
 SCHEMA_VERSION = 1
-POOLINGS = ("mean", "cls")
+POOLINGS = ("mean", "cls", "attention")
 INPUT_FIELDS = ("premise", "stance", "stance_word", "conclusion")
 
 
@@ -40,16 +40,20 @@ class Head:
     """The classifier head.
 
     Attributes:
-        kind: ``"linear"``: one linear layer with an output for each value.
-        pooling: What it reads: ``"mean"`` of the last hidden states, or that of the first token.
+        kind: ``"linear"``: one linear layer with an output for each value; ``"multiple"``: a
+            classifier for each value with an attention pooling of its own.
+        pooling: What it reads: ``"mean"`` of the last hidden states, that of the first token
+            (``"cls"``), or their mean weighted by ``"attention"``.
     """
 
     kind: str
     pooling: str
 
     def __post_init__(self) -> None:
-        _one_of("head.kind", self.kind, ("linear",))
+        _one_of("head.kind", self.kind, ("linear", "multiple"))
         _one_of("head.pooling", self.pooling, POOLINGS)
+        if self.kind == "multiple":
+            _one_of("head.pooling", self.pooling, ("attention",))
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,10 @@ def _save_byte_level_tokenizer(folder: Path, *, eos: str = "<|endoftext|>") -> i
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(_TRAINING_TEXT, vocab_size=400, special_tokens=["<pad>", eos])
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe._tokenizer, eos_token=eos, pad_token="<pad>", model_max_length=4096  # noqa: S106
+        tokenizer_object=bpe._tokenizer,
+        eos_token=eos,
+        pad_token="<pad>",
+        model_max_length=4096,  # noqa: S106
     )
     tokenizer.save_pretrained(folder)
     return len(tokenizer)

@@ -74,7 +74,7 @@ def save_adapter(
     files = describe_files(folder)
     manifest = Manifest(
         template=None,
-        head=Head("linear", model.pooling),
+        head=Head(model.head.kind, model.head.pooling),
         input=PAIR,
         labels=VALUE_NAMES,
         base_model=BaseModel("tiny", None, "0"),
@@ -97,16 +97,22 @@ def save_adapter(
     return manifest
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize(
+    ("kind", "pooling"),
+    [("linear", "mean"), ("linear", "cls"), ("linear", "attention"), ("multiple", "attention")],
+)
 def test_saved_and_loaded_gives_the_same_scores_at_every_batch_size(
     tmp_path: Path,
     tiny_bert: Path,
     tokenizer: PreTrainedTokenizerBase,
     arguments: tuple[Argument, ...],
+    kind: str,
     pooling: str,
 ) -> None:
     torch.manual_seed(1)
-    model = ValueClassifier(load_backbone(tiny_bert), pooling, 0.1).eval()
+    model = ValueClassifier(load_backbone(tiny_bert), pooling, 0.1, kind).eval()
+    if pooling == "attention":
+        nn.init.normal_(model.head.query)  # not the mean any more
     save_adapter(tmp_path, model, tokenizer)
     expected = predict_logits(model, encode(tokenizer, arguments, PAIR), 1, pad_token(tokenizer))
 

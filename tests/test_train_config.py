@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from valueeval.adapters.manifest import Head
 from valueeval.train.config import ConfigError, TrainConfig, build_parser, parse_config
 
 
@@ -53,7 +54,7 @@ def test_printed_configuration_reads_back(
         (["--learning-rate", "fast"], "learning_rate: 'fast'; allowed: a number"),
         (["--learning-rate", ".nan"], "learning_rate: nan; allowed: above 0"),
         (["--learning-rate", ".inf"], "learning_rate: inf; allowed: above 0"),
-        (["--pooling", "max"], "pooling: 'max'; allowed: 'mean', 'cls'"),
+        (["--pooling", "max"], "pooling: 'max'; allowed: 'mean', 'cls', 'attention'"),
         (["--dropout", "1"], "dropout: 1.0; allowed: from 0 to below 1"),
         (["--layer-decay", "0"], "layer_decay: 0.0; allowed: above 0, at most 1"),
         (["--seed", "-1"], "seed: -1; allowed: 0 to 4294967295"),
@@ -64,11 +65,13 @@ def test_printed_configuration_reads_back(
         (["--colour", "4"], "no option --colour; see --help"),
         (["--config", "no-such-file.yaml"], "no-such-file.yaml"),
         (["--loss", "hinge"], "loss: 'hinge'; allowed: 'bce', 'focal', 'distribution-balanced'"),
+        (["--focal-gamma", "much"], "focal_gamma: 'much'; allowed: a number"),
         (["--focal-gamma", "-1"], "focal_gamma: -1.0; allowed: 0 or more"),
         (
             ["--loss=focal", "--positive-weight=0"],
             "positive_weight: 0.0 has no meaning with --loss focal: leave it out, or take",
         ),
+        (["--heads=multiple", "--pooling=cls"], "pooling: 'cls' has no meaning with --heads multi"),
         (["--focal-gamma=2"], "or take --loss focal or distribution-balanced"),
         (["--output", " "], "output: ' '; allowed: the name of a directory"),
         (["--output", "."], "output: '.'; allowed: the name of a directory"),
@@ -107,6 +110,8 @@ def test_what_is_left_open_depends_on_other_options() -> None:
     focal = TrainConfig("x", loss="focal").with_defaults()
     assert (focal.focal_gamma, focal.positive_weight) == (2.0, None)
     assert focal.with_defaults() == focal
+    assert TrainConfig("x").with_defaults().head == Head("linear", "mean")
+    assert TrainConfig("x", heads="multiple").with_defaults().head == Head("multiple", "attention")
 
 
 def test_recipe_is_what_the_result_depends_on() -> None:

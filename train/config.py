@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import jsonargparse
 
-from valueeval.adapters.manifest import InputFormat, ManifestError
+from valueeval.adapters.manifest import Head, InputFormat, ManifestError
 from valueeval.tasks.errors import ValueEvalError
 
 LossName = Literal["bce", "focal", "distribution-balanced"]
@@ -25,6 +25,7 @@ _BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
         "focal": {"focal_gamma": 2.0},
         "distribution-balanced": {"focal_gamma": 0.0},
     },
+    "heads": {"single": {"pooling": "mean"}, "multiple": {"pooling": "attention"}},
 }
 
 
@@ -52,8 +53,12 @@ class TrainConfig:
         max_length: Tokens that are read of an argument; longer ones are cut at the end of the
             longest segment, and counted. Source: all of training and validation are shorter (171
             tokens of BERT at most).
-        pooling: What the linear layer reads: the mean of the last hidden states, or the first
-            token's (cls). Source: mean is how all-MiniLM-L6-v2 was trained.
+        heads: single (one layer with 20 outputs), or multiple (a classifier for each value, which
+            pools the last hidden states with an attention of its own). Source: Yang et al., 2016,
+            2.2, for the attention.
+        pooling: What a single head reads: the mean of the last hidden states, the first token's
+            (cls), or their mean weighted by a trained attention; null is mean (multiple heads:
+            attention). Source: mean is how all-MiniLM-L6-v2 was trained.
         dropout: Share of the pooled features dropped in training. Source: BERT (Devlin et al.,
             2019), A.2.
         epochs: Passes over the training data; the best one by validation macro_f1 is kept.
@@ -97,7 +102,8 @@ class TrainConfig:
     method: Literal["full"] = "full"
     segments: tuple[str, ...] = ("{premise}", "{stance_word}: {conclusion}")
     max_length: int = 256
-    pooling: Literal["mean", "cls"] = "mean"
+    heads: Literal["single", "multiple"] = "single"
+    pooling: Literal["mean", "cls", "attention"] | None = None
     dropout: float = 0.1
     epochs: int = 5
     batch_size: int = 32
@@ -133,6 +139,11 @@ class TrainConfig:
         named = Path(self.output.strip()).name not in ("", "..")
         _check("output", self.output, named, "the name of a directory that is not there yet")
         self._refuse_options_without_meaning()
+        if self.heads == "multiple" and self.pooling not in (None, "attention"):
+            raise ConfigError(
+                f"pooling: {self.pooling!r} has no meaning with --heads multiple, where each value "
+                "has an attention of its own: leave it out, or take --heads single"
+            )
         try:
             _ = self.input_format
         except ManifestError as error:
@@ -157,6 +168,12 @@ class TrainConfig:
                 if getattr(self, name) is None:
                     filled[name] = value
         return replace(self, **filled)
+
+    @property
+    def head(self) -> Head:
+        """The head, as the manifest keeps it; nothing may be left open."""
+        kind = "multiple" if self.heads == "multiple" else "linear"
+        return Head(kind=kind, pooling=str(self.pooling))
 
     @property
     def input_format(self) -> InputFormat:
@@ -221,6 +238,12 @@ _TYPES = {"<class 'int'>": "a whole number", "<class 'float'>": "a number"}
 def _readable(message: str) -> str:
     """Jsonargparse's message in the form of ours: option, value, what is allowed."""
     message = re.sub(r"\s+", " ", message).strip()
+    # An option that can be left open (null): its type is a union.
+    message = re.sub(
+        r"Does not validate .*? Errors: - (Expected an? .+?) - Expected .*Given value:",
+        r"\1. Got value:",
+        message,
+    )
     if wrong := re.match(r'Parser key "([\w.]+)": Expected an? (.+?)\. Got value: (.*)', message):
         name, expected, value = wrong.groups()
         expected = _TYPES.get(expected, expected).removeprefix("typing.Literal")

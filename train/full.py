@@ -28,7 +28,6 @@ from valueeval.adapters.classifier import (
 )
 from valueeval.adapters.manifest import (
     BaseModel,
-    Head,
     Manifest,
     Parameters,
     TrainingData,
@@ -111,7 +110,7 @@ def build_model(
     backbone = load_backbone(base.path)
     check_max_length(backbone, tokenizer, config.max_length)
     set_seed(config.seed)
-    return ValueClassifier(backbone, config.pooling, config.dropout)
+    return ValueClassifier(backbone, config.head.pooling, config.dropout, config.head.kind)
 
 
 def tokenize(data: DataSet, tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> Split:
@@ -138,7 +137,7 @@ def describe(
     files = describe_files(folder)
     return Manifest(
         template=None,
-        head=Head(kind="linear", pooling=config.pooling),
+        head=config.head,
         input=config.input_format,
         labels=VALUE_NAMES,
         base_model=BaseModel(base.name, base.revision, base.sha256),

@@ -1,0 +1,57 @@
+"""What reads an encoder's last hidden states: one pooling and layer, or those of each value."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.functional import linear
+
+from valueeval.tasks.values import VALUE_NAMES
+
+
+class ValueHead(nn.Module):
+    """Pooling, dropout, and a linear classifier for each of the 20 values.
+
+    Kind ``"linear"`` pools once for all values; ``"multiple"`` once for each, with an attention of
+    its own, so that values can rest on different words. Attention weighs token t by
+    softmax_t(q · h_t / sqrt(width)) with a trained query q (Yang et al., 2016, section 2.2, without
+    their layer before it; scaled as in Vaswani et al., 2017). Queries start at zero: at the mean.
+
+    Args:
+        kind: ``"linear"`` or ``"multiple"``; the latter pools by attention.
+        pooling: ``"mean"`` over the tokens, ``"cls"``: the first token, or ``"attention"``.
+        width: Size of a hidden state.
+        dropout: Share of the pooled features set to 0 in training.
+    """
+
+    def __init__(self, kind: str, pooling: str, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.kind = kind
+        self.pooling = pooling
+        layer = nn.Linear(width, len(VALUE_NAMES))
+        self.weight, self.bias = layer.weight, layer.bias
+        if pooling == "attention":
+            queries = len(VALUE_NAMES) if kind == "multiple" else 1
+            self.query = nn.Parameter(torch.zeros(queries, width))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, 20) of hidden states (batch, length, width); mask (batch, length)."""
+        pooled = self.dropout(self.pool(hidden, attention_mask))
+        if self.kind == "multiple":
+            return torch.einsum("bvw,vw->bv", pooled, self.weight) + self.bias
+        return linear(pooled, self.weight, self.bias)
+
+    def pool(self, hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """One vector an argument (batch, width); with kind ``"multiple"`` (batch, 20, width)."""
+        if self.pooling == "cls":
+            return hidden[:, 0]
+        if self.pooling == "mean":
+            mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+            return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+        scores = hidden @ self.query.T / math.sqrt(hidden.shape[-1])  # (batch, length, queries)
+        scores = scores.masked_fill(attention_mask.unsqueeze(-1) == 0, float("-inf"))
+        pooled = scores.softmax(dim=1).transpose(1, 2) @ hidden  # (batch, queries, width)
+        return pooled if self.kind == "multiple" else pooled[:, 0]
