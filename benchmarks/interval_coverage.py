@@ -220,7 +220,8 @@ def level(
         boot = estimate(counts, rows, metric, best=1, resamples=resamples, seed=number)
         swaps = randomisation(counts, rows, 1, metric, resamples, seed=number)
         found["cluster bootstrap"].append(bool(boot.p[0] <= 0.05))
-        found["randomisation"].append(bool(swaps[0] <= 0.05))
+        if not np.isnan(swaps[0]):  # not defined for systems of several seeds
+            found["randomisation"].append(bool(swaps[0] <= 0.05))
     return {test: float(np.mean(values)) for test, values in found.items()}
 
 

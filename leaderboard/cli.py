@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from valueeval.leaderboard import (
+    exchange,
     format_csv,
     format_html,
     format_json,
@@ -21,6 +22,7 @@ from valueeval.leaderboard import (
 )
 from valueeval.leaderboard.analysis import analyse
 from valueeval.leaderboard.read import find_results, read_manifests, read_results
+from valueeval.leaderboard.runfiles import read_run_files
 from valueeval.leaderboard.table import RANKED, Table, collate
 from valueeval.tasks.errors import ValueEvalError
 
@@ -30,6 +32,7 @@ _FORMATS: dict[str, Callable[[Table], str]] = {
     ".tex": format_latex.render,
     ".json": format_json.render,
     ".html": format_html.render,
+    ".yaml": exchange.model_index,
 }
 
 
@@ -43,16 +46,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     outputs = [Path(output) for output in arguments.output]
     for output in outputs:
         _check_format(output)
-    manifests = read_manifests(arguments.adapters)
-    runs, problems = read_results(find_results(arguments.results), manifests)
-    table = _analyse(collate(runs, problems))
+    table = _analyse(_collate(arguments.results, arguments.adapters))
     for problem in table.problems:
         print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
     for note in table.notes:
         print(f"note: {note}", file=sys.stderr)
     # Everything is rendered before anything is written, so that an error leaves all as it was.
-    rendered = [(output, _render(output, table)) for output in outputs]
-    for output, content in rendered:
+    rendered: dict[Path, str | bytes] = {output: _render(output, table) for output in outputs}
+    if arguments.every_eval_ever is not None:
+        files = exchange.every_eval_ever(table)
+        rendered |= {arguments.every_eval_ever / name: files[name] for name in sorted(files)}
+    if arguments.figures is not None:
+        from valueeval.leaderboard import figures  # matplotlib takes long to import
+
+        drawn = figures.draw(table)
+        rendered |= {arguments.figures / name: drawn[name] for name in sorted(drawn)}
+    for output, content in rendered.items():
         _write(output, content)
     ranked = sum(len(board.rows) for board in table.boards if board.status == RANKED)
     apart = sum(len(board.rows) for board in table.boards) - ranked
@@ -61,6 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         + ", ".join(map(str, outputs))
     )
     return 0
+
+
+def _collate(places: Sequence[str], adapters: Sequence[str]) -> Table:
+    """Run files of the shared task are told by their ending, and only taken if named themselves."""
+    run_files = [Path(place) for place in places if Path(place).suffix == ".tsv"]
+    results = [place for place in places if Path(place).suffix != ".tsv"]
+    runs, problems = read_results(find_results(results), read_manifests(adapters))
+    more_runs, more_problems = read_run_files(run_files)
+    return collate([*runs, *more_runs], [*problems, *more_problems])
 
 
 def _analyse(table: Table) -> Table:
@@ -77,16 +95,26 @@ def _parser() -> argparse.ArgumentParser:
         description="Collate folders of lm-eval results into a leaderboard.",
     )
     parser.add_argument(
-        "results", nargs="+", metavar="RESULTS", help="folders (any depth) or results_*.json files"
-    )
+        "results", nargs="+", metavar="RESULTS",
+        help="folders (any depth), results_*.json files, or run files of the shared task (.tsv; "
+        "scored against your copy of the data)",
+    )  # fmt: skip
     parser.add_argument(
         "-o", "--output", action="append", required=True, metavar="OUT",
         help=f"file to write, its format by its ending ({', '.join(_FORMATS)}); may be repeated. "
-        "An existing .md is filled between its markers",
+        "An existing .md is filled between its markers; .yaml is model-index metadata for model "
+        "cards",
     )  # fmt: skip
     parser.add_argument(
         "--adapters", nargs="+", default=[], metavar="DIR",
         help="adapter directories, for results that do not hold their adapter's manifest",
+    )  # fmt: skip
+    parser.add_argument(
+        "--figures", type=Path, metavar="DIR", help="folder for every figure as PNG and SVG"
+    )
+    parser.add_argument(
+        "--every-eval-ever", type=Path, metavar="DIR",
+        help="folder for the ranked rows in the schema of every_eval_ever",
     )  # fmt: skip
     return parser
 
@@ -112,14 +140,14 @@ def _render(output: Path, table: Table) -> str:
     return content
 
 
-def _write(output: Path, content: str) -> None:
+def _write(output: Path, content: str | bytes) -> None:
     """All of it or nothing: under a temporary name first."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
         try:
-            with open(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(content)
+            with open(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
             os.chmod(temporary, 0o644)
             os.replace(temporary, output)
         except BaseException:

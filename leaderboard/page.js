@@ -102,22 +102,30 @@ function describe(row) {
   return parts.join("\n");
 }
 
+let tipped = null; // the mark that the tooltip is about
+
+function placeTip() {
+  const box = tipped.getBoundingClientRect(), bubble = $("tip");
+  const x = box.left + box.width / 2 - bubble.offsetWidth / 2;
+  const above = box.top - bubble.offsetHeight - 10;
+  bubble.style.left = `${Math.min(Math.max(8, x), innerWidth - bubble.offsetWidth - 8)}px`;
+  bubble.style.top = `${above > 4 ? above : box.bottom + 10}px`;
+}
+
+function hideTip() {
+  tipped = null;
+  $("tip").hidden = true;
+}
+
 function tip(node, text) {
-  const show = (event) => {
-    const box = node.getBoundingClientRect(), bubble = $("tip");
-    bubble.textContent = text;
-    bubble.hidden = false;
-    const x = Math.min(Math.max(8, box.left + box.width / 2 - bubble.offsetWidth / 2), innerWidth - bubble.offsetWidth - 8);
-    const above = box.top - bubble.offsetHeight - 10;
-    bubble.style.left = `${x}px`;
-    bubble.style.top = `${above > 4 ? above : box.bottom + 10}px`;
-    if (event.type === "focus") node.scrollIntoView({ block: "nearest", inline: "nearest" });
+  const show = () => {
+    tipped = node;
+    $("tip").textContent = text;
+    $("tip").hidden = false;
+    placeTip();
   };
-  const hide = () => { $("tip").hidden = true; };
-  node.addEventListener("mouseenter", show);
-  node.addEventListener("focus", show);
-  node.addEventListener("mouseleave", hide);
-  node.addEventListener("blur", hide);
+  for (const event of ["mouseenter", "focus"]) node.addEventListener(event, show);
+  for (const event of ["mouseleave", "blur"]) node.addEventListener(event, hideTip);
   node.setAttribute("role", "img");
   node.setAttribute("aria-label", text.replaceAll("\n", ", "));
 }
@@ -397,6 +405,6 @@ addEventListener("resize", () => {
   drawnAt = innerWidth;
   requestAnimationFrame(draw);
 });
-addEventListener("scroll", () => { $("tip").hidden = true; }, { passive: true });
+addEventListener("scroll", () => { if (tipped) placeTip(); }, { passive: true });
 applyOrder();
 filter();

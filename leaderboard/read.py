@@ -151,7 +151,7 @@ def find_results(places: Sequence[str | Path]) -> list[_File]:
             raise ValueEvalError(
                 f"{place}: no such file or folder; give the --output_path of lm_eval"
             )
-    if not found:
+    if places and not found:
         raise ValueEvalError(
             f"no lm-eval results in {', '.join(map(str, places))}: looked for results_*.json; "
             "run lm_eval with --output_path FOLDER and give that folder"

@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from valueeval.leaderboard.read import Run
+from valueeval.leaderboard.runfiles import data_of
 from valueeval.leaderboard.statistics import macro_f1, official_f1
 from valueeval.leaderboard.text import clean
+from valueeval.tasks.runfile import read_run
 from valueeval.tasks.scoring import conclusion_key
 
 _TOLERANCE = 1e-6  # between scores in the results and the same recomputed from samples
@@ -88,6 +90,19 @@ def read_predictions(path: Path) -> Predictions:
     )  # fmt: skip
 
 
+def predictions_of_run_file(path: Path) -> Predictions:
+    """The predictions in a run file, with labels and conclusions of the user's data."""
+    data = data_of(path)
+    order = sorted(range(len(data.ids)), key=lambda index: data.ids[index])
+    return Predictions(
+        tuple(data.ids[index] for index in order),
+        data.labels[order],
+        read_run(path).aligned(data.ids, data.directory)[order],
+        tuple(conclusion_key(data.conclusions[index]) for index in order),
+        tuple(data.arguments[index].premise for index in order),
+    )
+
+
 def read_checked(run: Run) -> Predictions:
     """The predictions of `run`, after checking that they belong to its results.
 
@@ -96,6 +111,8 @@ def read_checked(run: Run) -> Predictions:
     """
     if run.samples is None:
         raise SamplesError("no samples beside the results (lm_eval --log_samples)")
+    if not run.template:
+        return predictions_of_run_file(run.samples)
     predictions = read_predictions(run.samples)
     n = len(predictions.ids)
     if run.arguments is not None and n != run.arguments:

@@ -101,8 +101,7 @@ def macro_f1(tp: Array, predicted: Array, actual: Array) -> tuple[Array, Array]:
     f1 = _over(2 * tp, both) * present
     scale = _over(each, both) * present
     slope = -f1 * scale
-    with np.errstate(invalid="ignore"):
-        value = np.where(each[..., 0] > 0, (f1 * each).sum(-1), np.nan)
+    value = np.where(each[..., 0] > 0, _over(f1.sum(-1), present.sum(-1)), np.nan)
     return value, np.concatenate([2 * scale, slope, slope], axis=-1)
 
 
@@ -191,11 +190,12 @@ def estimate(
     """
     seen = _jackknife(counts, rows, metric)
     best = int(np.nanargmax(seen.value)) if best is None else best
-    if counts.clusters < MIN_CLUSTERS or not np.isfinite(seen.value).all():
+    # Without a value's only cluster its F1 is undefined, and with it the jackknife.
+    defined = np.isfinite(seen.value).all() and np.isfinite(seen.covariance).all()
+    if counts.clusters < MIN_CLUSTERS or not defined:
         return _only_values(seen.value, best)
-    centre = np.concatenate(
-        [values for values, _ in _resample(counts, rows, metric, resamples, seed)]
-    ).mean(0)  # fmt: skip
+    replicates = [values for values, _ in _resample(counts, rows, metric, resamples, seed)]
+    centre = np.nanmean(np.concatenate(replicates), axis=0)
     own, paired, furthest = (np.empty((resamples, len(rows))) for _ in range(3))
     start = 0
     for values, influences in _resample(counts, rows, metric, resamples, seed, linearise=True):
@@ -301,9 +301,13 @@ def _seed_noise(values: Array, rows: Sequence[Sequence[int]], rng: np.random.Gen
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
-    """Quotient; 0/0 is 0 (no difference at all), x/0 infinite."""
+    """Quotient; 0/0 is 0 (no difference at all), x/0 infinite, and so is what is undefined.
+
+    Undefined is a resample without any positive; counting it as extreme errs on the safe side.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(numerator <= _ROUNDING, 0.0, numerator / denominator)
+        ratio = np.where(numerator <= _ROUNDING, 0.0, numerator / denominator)
+    return np.where(np.isnan(ratio), np.inf, ratio)
 
 
 def _conclude(seen: _Jackknife, best: int, own: Array, paired: Array, furthest: Array) -> Estimates:

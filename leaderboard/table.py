@@ -201,7 +201,7 @@ class Table:
 
 def collate(runs: Sequence[Run], problems: Sequence[Problem] = ()) -> Table:
     """The table of `runs`; its order depends on nothing but their content."""
-    newest, notes = _newest(runs)
+    newest, notes = _newest(_with_versions(runs))
     versions = _newest_versions(newest)
     groups: dict[tuple[object, ...], list[list[Run]]] = defaultdict(list)
     wordings = _first_wordings(newest, versions)
@@ -253,6 +253,15 @@ def _by_configuration(runs: Iterable[Run]) -> list[list[Run]]:
 def version_key(version: str) -> tuple[int, ...]:
     """For comparing versions as numbers: 1.10 is newer than 1.9."""
     return tuple(int(number) for number in re.findall(r"\d{1,9}", version))
+
+
+def _with_versions(runs: Sequence[Run]) -> list[Run]:
+    """Run files have no version of a task: they go with the newest on the same data."""
+    versions = _newest_versions(runs)
+    return [
+        run if run.template else replace(run, version=versions[run.dataset, run.data_sha256])
+        for run in runs
+    ]
 
 
 def _newest_versions(runs: Iterable[Run]) -> dict[tuple[str, str], str]:

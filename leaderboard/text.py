@@ -79,10 +79,7 @@ def count(value: int | None) -> str:
     if value is None:
         return ""
     for size, suffix in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if value >= size:
-            return (
-                f"{value / size:.3g}{suffix}"
-                if value < 999.5 * size
-                else f"{value / size:.0f}{suffix}"
-            )
+        # 999,600 is 1M, not 1000k.
+        if value >= 0.9995 * size and value >= 1000:
+            return f"{value / size:.3g}{suffix}" if value < 999.5 * size else f"{value // size}B"
     return str(value)

@@ -1,0 +1,275 @@
+"""``valueeval compare A B``: two systems on the same arguments, paired."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from valueeval.leaderboard import statistics, text
+from valueeval.leaderboard.read import find_results, read_results
+from valueeval.leaderboard.samples import Predictions, SamplesError, read_checked
+from valueeval.leaderboard.statistics import f1_of_value, macro_f1, official_f1
+from valueeval.leaderboard.table import Row, collate
+from valueeval.tasks.data import read_arguments, read_labels
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.runfile import read_run
+from valueeval.tasks.scoring import conclusion_key
+from valueeval.tasks.values import VALUE_NAMES
+
+RESAMPLES = statistics.RESAMPLES
+_PREMISE_LENGTH = 90
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the comparison.
+
+    Raises:
+        ValueEvalError: one of the two cannot be read, or they are not about the same arguments.
+    """
+    options = _parser().parse_args(argv)
+    console = Console()
+    if options.labels is None:
+        pairs = _results(options.a, options.b, options.task)
+    else:
+        if options.task is not None:
+            raise ValueEvalError("--task is of results; run files (--labels) have no task")
+        pairs = [_run_files(options)]
+    with threadpool_limits(limits=1):
+        for title, names, predictions in pairs:
+            _print(console, title, names, predictions, options.arguments_shown)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="valueeval compare",
+        description="Compare two systems on the same arguments: difference in macro_f1 and "
+        "official_f1 with interval and tests over conclusions, per value, and the arguments on "
+        "which they differ most.",
+    )
+    parser.add_argument("a", metavar="A", help="results file or folder with samples, or run file")
+    parser.add_argument("b", metavar="B", help="what it is compared with")
+    parser.add_argument("--task", help="the task to compare, where both have several")
+    parser.add_argument(
+        "--labels", type=Path, metavar="TSV", help="labels; A and B are then run files"
+    )
+    parser.add_argument(
+        "--arguments", type=Path, metavar="TSV",
+        help="arguments of these labels, for their conclusions "
+        "(default: arguments-NAME.tsv beside labels-NAME.tsv)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--show", dest="arguments_shown", type=int, default=10, metavar="N",
+        help="how many of the arguments on which they differ most to print (default 10)",
+    )  # fmt: skip
+    return parser
+
+
+# ------------------------------------------------------------------------------- reading
+
+Pair = tuple[str, tuple[str, str], tuple[list[Predictions], list[Predictions]]]
+
+
+def _results(a: str, b: str, task: str | None) -> list[Pair]:
+    """One pair for each task that both have; or, where each has one task only, just these two."""
+    rows = [_rows(place) for place in (a, b)]
+    if task is not None:
+        rows = [{name: each[name] for name in each if name == task} for each in rows]
+    common = [(name, name) for name in sorted(set(rows[0]) & set(rows[1]))]
+    if not common and all(len(each) == 1 for each in rows):
+        common = [(next(iter(rows[0])), next(iter(rows[1])))]
+    if not common:
+        found = " and ".join(", ".join(sorted(each)) or "nothing" for each in rows)
+        raise ValueEvalError(f"no task in common{f' called {task}' if task else ''}: found {found}")
+    pairs: list[Pair] = []
+    for tasks in common:
+        one, other = (
+            _row_of(each[name], place)
+            for each, name, place in zip(rows, tasks, (a, b), strict=True)
+        )
+        title = " against ".join(dict.fromkeys(tasks))
+        pairs.append((title, _names(one.name, other.name), (_samples(one), _samples(other))))
+    return pairs
+
+
+def _rows(place: str) -> dict[str, list[Row]]:
+    runs, problems = read_results(find_results([place]))
+    for problem in problems:
+        print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
+    found: dict[str, list[Row]] = {}
+    for board in collate(runs).boards:
+        for row in board.rows:
+            found.setdefault(row.run.task, []).append(row)
+    return found
+
+
+def _row_of(rows: list[Row], place: str) -> Row:
+    if len(rows) > 1:
+        names = ", ".join(sorted({row.name for row in rows}))
+        raise ValueEvalError(
+            f"{place}: {len(rows)} systems have results of {rows[0].run.task} ({names}); "
+            "give the folder or file of one"
+        )
+    return rows[0]
+
+
+def _samples(row: Row) -> list[Predictions]:
+    try:
+        return [read_checked(run) for run in row.runs]
+    except SamplesError as error:
+        raise ValueEvalError(f"{row.run.source}: {error}") from error
+
+
+def _run_files(options: argparse.Namespace) -> Pair:
+    ids, labels = read_labels(options.labels)
+    arguments = options.arguments or _beside(options.labels)
+    clusters, premises = list(ids), [""] * len(ids)
+    if arguments is None:
+        print(
+            "note: no arguments file (--arguments), so conclusions are unknown and arguments are "
+            "taken as independent: intervals are too narrow", file=sys.stderr,
+        )  # fmt: skip
+    else:
+        by_id = {argument.id: argument for argument in read_arguments(arguments)}
+        missing = [argument for argument in ids if argument not in by_id]
+        if missing:
+            raise ValueEvalError(
+                f"{arguments}: argument {missing[0]} of {options.labels} is not in it"
+            )
+        clusters = [conclusion_key(by_id[argument].conclusion) for argument in ids]
+        premises = [by_id[argument].premise for argument in ids]
+    both = []
+    for path in (options.a, options.b):
+        prediction = read_run(path).aligned(ids, options.labels)
+        both.append([Predictions(ids, labels, prediction, tuple(clusters), tuple(premises))])
+    return (
+        str(options.labels),
+        _names(Path(options.a).stem, Path(options.b).stem),
+        (both[0], both[1]),
+    )
+
+
+def _beside(labels: Path) -> Path | None:
+    path = labels.with_name(labels.name.replace("labels", "arguments", 1))
+    return path if path != labels and path.is_file() else None
+
+
+def _names(a: str, b: str) -> tuple[str, str]:
+    a, b = text.clean(a), text.clean(b)
+    return (a, b) if a != b else (f"A {a}", f"B {b}")
+
+
+# ------------------------------------------------------------------------------- comparison
+
+
+def _print(
+    console: Console,
+    title: str,
+    names: tuple[str, str],
+    predictions: tuple[list[Predictions], list[Predictions]],
+    shown: int,
+) -> None:
+    a, b = predictions
+    for each in (*a, *b):
+        if not a[0].same_arguments(each):
+            raise ValueEvalError(
+                f"{title}: {names[0]} and {names[1]} were not scored on the same arguments, labels "
+                "and conclusions; only runs on the same data can be compared"
+            )
+    counts = statistics.count(a[0].truth, [each.prediction for each in (*a, *b)], a[0].clusters)
+    rows = [list(range(len(a))), list(range(len(a), len(a) + len(b)))]
+    console.print(Text(f"{title}: {names[0]} against {names[1]}", style="bold"))
+    console.print(
+        f"{len(a[0].ids)} arguments on {counts.clusters} conclusions; 95 % intervals over "
+        "conclusions; a difference above 0 means that the first is better"
+    )
+    console.print(_overall(names, counts, rows))
+    console.print(_per_value(names, counts, rows))
+    if shown > 0:
+        console.print(_arguments(names, a, b, shown))
+
+
+def _overall(
+    names: tuple[str, str], counts: statistics.ClusterCounts, rows: list[list[int]]
+) -> RichTable:
+    table = RichTable(box=SIMPLE_HEAD)
+    for head in ("score", names[0], names[1], "difference", "95 %", "p", "p (randomisation)"):
+        table.add_column(Text(head), justify="left" if head == "score" else "right")
+    for name, metric in (("macro_f1", macro_f1), ("official_f1", official_f1)):
+        found = statistics.estimate(counts, rows, metric, best=1, resamples=RESAMPLES)
+        swapped = statistics.randomisation(counts, rows, 1, metric, RESAMPLES)
+        table.add_row(
+            name, f"{found.value[0]:.4f}", f"{found.value[1]:.4f}", f"{found.difference[0]:+.4f}",
+            _interval(found), _p(found.p[0]), _p(swapped[0]),
+        )  # fmt: skip
+    return table
+
+
+def _per_value(
+    names: tuple[str, str], counts: statistics.ClusterCounts, rows: list[list[int]]
+) -> RichTable:
+    """F1 per value, largest difference first; p Holm-corrected over the values."""
+    table = RichTable(box=SIMPLE_HEAD)
+    for head in ("value", names[0], names[1], "difference", "95 %", "p (Holm)"):
+        table.add_column(Text(head), justify="left" if head == "value" else "right")
+    present = [value for value in range(20) if counts.actual[:, value].sum() > 0]
+    found = {
+        value: statistics.estimate(counts, rows, f1_of_value(value), best=1, resamples=RESAMPLES)
+        for value in present
+    }
+    raw = [1.0 if np.isnan(found[value].p[0]) else float(found[value].p[0]) for value in present]
+    corrected = dict(zip(present, statistics.holm(raw), strict=True))
+    for value in sorted(present, key=lambda value: -abs(found[value].difference[0])):
+        each = found[value]
+        p = float("nan") if np.isnan(each.p[0]) else corrected[value]
+        table.add_row(
+            VALUE_NAMES[value], f"{each.value[0]:.3f}", f"{each.value[1]:.3f}",
+            f"{each.difference[0]:+.3f}", _interval(each), _p(p),
+        )  # fmt: skip
+    return table
+
+
+def _interval(found: statistics.Estimates) -> str:
+    low, high = found.difference_low[0], found.difference_high[0]
+    return "" if np.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+
+
+def _p(value: float) -> str:
+    return "" if np.isnan(value) else text.p_value(float(value))
+
+
+def _arguments(
+    names: tuple[str, str], a: list[Predictions], b: list[Predictions], shown: int
+) -> RichTable:
+    """The arguments on which the number of errors differs most, and in which values."""
+    table = RichTable(box=SIMPLE_HEAD, title="where they differ most (errors of 20 decisions)")
+    for head in ("argument", names[0], names[1], "right only in one", "premise"):
+        table.add_column(Text(head), overflow="fold")
+    errors = [np.mean([each.prediction != each.truth for each in side], axis=0) for side in (a, b)]
+    gap = errors[0] - errors[1]  # (n, 20), above 0 where the second is right more often
+    size = np.abs(gap).sum(1)
+    for index in np.lexsort((np.arange(len(size)), -size))[:shown]:
+        if size[index] == 0:
+            break
+        sides = ((0, np.flatnonzero(gap[index] < 0)), (1, np.flatnonzero(gap[index] > 0)))
+        better = [
+            f"{names[side]}: {', '.join(VALUE_NAMES[value] for value in values)}"
+            for side, values in sides
+            if len(values)
+        ]
+        premise = text.clean(a[0].premises[index])
+        cut = premise[:_PREMISE_LENGTH] + ("…" if len(premise) > _PREMISE_LENGTH else "")
+        table.add_row(
+            Text(text.clean(a[0].ids[index])), f"{errors[0][index].sum():g}",
+            f"{errors[1][index].sum():g}", Text("\n".join(better)), Text(cut),
+        )  # fmt: skip
+    return table
