@@ -19,7 +19,7 @@ from pathlib import Path
 from valueeval.tasks.errors import ValueEvalError
 
 TASK = "valueeval_cls_sample"
-EPOCHS = 8
+EPOCHS = 5
 MARK = ".valueeval-demo"  # in a folder that a demo wrote, and may hence clear
 NOTE = (
     "These numbers are for demonstration only: 50 arguments written for this project, a model\n"

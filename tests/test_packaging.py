@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -72,7 +73,7 @@ class Environment:
         done = subprocess.run(
             [self.folder / "bin" / program, *arguments],
             cwd=self.elsewhere,
-            env={**inherited, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2", **variables},
+            env={**inherited, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -153,6 +154,21 @@ def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Env
     environment.pip("install", "-q", "-c", ROOT / "constraints.txt", *PIP_ARGS, wheel)
     yield environment
     shutil.rmtree(folder)  # gigabytes
+
+
+def test_wheel_holds_every_file_of_the_packages(archive: Path, wheel: Path) -> None:
+    packages = {"plugin": "valueeval", "valueeval_tasks": "valueeval/tasks"}
+    packages |= {name: f"valueeval/{name}" for name in ("adapters", "train", "leaderboard")}
+    wanted = {
+        f"{target}/{file.name}"
+        for name, target in packages.items()
+        for file in (archive / name).iterdir()
+        if file.is_file() and not file.name.startswith(".")
+    }
+    wanted |= {file.name for file in (archive / "plugin" / "startup").iterdir()}
+    with zipfile.ZipFile(wheel) as packed:
+        found = {name for name in packed.namelist() if ".dist-info/" not in name}
+    assert found == wanted
 
 
 def test_wheel(fresh: Environment) -> None:
