@@ -28,7 +28,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from valueeval.leaderboard.statistics import (
+from valueeval.tasks.statistics import (
     ClusterCounts,
     Metric,
     estimate,

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from valueeval.leaderboard import statistics
 from valueeval.leaderboard.read import Problem, Run
 from valueeval.leaderboard.samples import Predictions, SamplesError, read_checked
-from valueeval.leaderboard.statistics import Estimates, macro_f1, official_f1
 from valueeval.leaderboard.table import RANKED, Board, Row, RowTests, Table
 from valueeval.leaderboard.text import clean
+from valueeval.tasks import statistics
+from valueeval.tasks.statistics import Estimates, macro_f1, official_f1
 
 SIGNIFICANCE = 0.05
 RESAMPLES = statistics.RESAMPLES
@@ -151,7 +151,7 @@ def _with_statistics(
         official_interval=_pair(official.low[place], official.high[place]),
         stderr=_number(macro.stderr[place]),
         interval_by_samples=True,
-        argument_interval=statistics.argument_interval(truth, each, macro_f1),
+        argument_interval=_pair(*statistics.argument_interval(truth, each, macro_f1)[1:]),
         precision=precision,
         recall=recall,
         tests=tests,

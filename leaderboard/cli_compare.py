@@ -14,15 +14,16 @@ from rich.table import Table as RichTable
 from rich.text import Text
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from valueeval.leaderboard import statistics, text
+from valueeval.leaderboard import text
 from valueeval.leaderboard.read import find_results, read_results
 from valueeval.leaderboard.samples import Predictions, SamplesError, read_checked
-from valueeval.leaderboard.statistics import f1_of_value, macro_f1, official_f1
 from valueeval.leaderboard.table import Row, collate
+from valueeval.tasks import statistics
 from valueeval.tasks.data import read_arguments, read_labels
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.runfile import read_run
 from valueeval.tasks.scoring import conclusion_key
+from valueeval.tasks.statistics import f1_of_value, macro_f1, official_f1
 from valueeval.tasks.values import VALUE_NAMES
 
 RESAMPLES = statistics.RESAMPLES

@@ -1,8 +1,9 @@
 """The leaderboard as one self-contained HTML page: no network, no library, works from a file.
 
 Text reaches the page by two ways only: through Jinja with autoescaping, or inside a JSON block that
-the script reads and shows by ``textContent``. (`|safe` in the page is for our own style, script,
-bars, and for that block, whose text :func:`_embedded` escapes.) A content security policy lets no other script run.
+the script reads and shows by ``textContent``. (`|safe` in the page is for our own style, script and
+bars, and for that block, whose text :func:`_embedded` escapes.) A content security policy lets no
+other script run.
 """
 
 from __future__ import annotations

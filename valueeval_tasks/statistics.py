@@ -25,7 +25,7 @@ randomisation; Holm (1979); Mogstad, Romano, Shaikh and Wilhelm (2024) for the i
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -194,11 +194,13 @@ def estimate(
     defined = np.isfinite(seen.value).all() and np.isfinite(seen.covariance).all()
     if counts.clusters < MIN_CLUSTERS or not defined:
         return _only_values(seen.value, best)
-    replicates = [values for values, _ in _resample(counts, rows, metric, resamples, seed)]
+    replicates = [values for values, _ in _resample(counts, rows, seen, metric, resamples, seed)]
     centre = np.nanmean(np.concatenate(replicates), axis=0)
     own, paired, furthest = (np.empty((resamples, len(rows))) for _ in range(3))
     start = 0
-    for values, influences in _resample(counts, rows, metric, resamples, seed, linearise=True):
+    for values, influences in _resample(
+        counts, rows, seen, metric, resamples, seed, linearise=True
+    ):
         block = slice(start, start := start + len(values))
         products = influences @ influences.transpose(0, 2, 1)
         products[:, range(len(rows)), range(len(rows))] += seen.seed_variance
@@ -214,12 +216,24 @@ def estimate(
 
 @dataclass(frozen=True, eq=False)
 class _Jackknife:
-    """Rows as observed: value and bias (G,), covariance over conclusions and seeds (G, G)."""
+    """Rows as observed.
+
+    Attributes:
+        value, bias: (G,).
+        covariance: (G, G), over conclusions and seeds.
+        seed_effects: For each row how its seeds differ from their mean, but for chance in
+            conclusions; empty for a single run.
+    """
 
     value: Array
     bias: Array
     covariance: Array
-    seed_variance: Array
+    seed_effects: tuple[Array, ...]
+
+    @property
+    def seed_variance(self) -> Array:
+        """Variance of each row's mean over its seeds, (G,)."""
+        return np.array([_variance_of_mean(effects) for effects in self.seed_effects])
 
 
 def _jackknife(counts: ClusterCounts, rows: Sequence[Sequence[int]], metric: Metric) -> _Jackknife:
@@ -236,15 +250,42 @@ def _jackknife(counts: ClusterCounts, rows: Sequence[Sequence[int]], metric: Met
     without = _mean_of_seeds(left.T, rows)  # (clusters, G)
     mean = without.mean(0)
     deviations = without - mean
-    between = [of_runs[list(runs)].var(ddof=1) / len(runs) if len(runs) > 1 else 0.0
-               for runs in rows]  # fmt: skip
-    covariance = (n - 1) / n * deviations.T @ deviations + np.diag(between)
-    return _Jackknife(value, (n - 1) * (mean - value), covariance, np.array(between))
+    effects = tuple(_seed_effects(of_runs[list(runs)], left[list(runs)]) for runs in rows)
+    seen = _Jackknife(
+        value, (n - 1) * (mean - value), (n - 1) / n * deviations.T @ deviations, effects
+    )
+    return replace(seen, covariance=seen.covariance + np.diag(seen.seed_variance))
+
+
+def _seed_effects(values: Array, left: Array) -> Array:
+    """How seeds differ from their mean, less what conclusions account for.
+
+    Seeds differ for two reasons: one training is better than another on the whole, or it happens to
+    be on some of these conclusions. The jackknife over conclusions already counts the second, so
+    only the first is left here: deviations shrunk to the variance that remains.
+
+    Args:
+        values: (seeds,).
+        left: (seeds, clusters), with one cluster left out.
+    """
+    seeds, n = left.shape
+    if seeds == 1:
+        return np.empty(0)
+    own = left - left.mean(0)
+    by_conclusion = (n - 1) / n * ((own - own.mean(1, keepdims=True)) ** 2).sum(1).mean()
+    total = values.var(ddof=1)
+    remaining = max(0.0, total - by_conclusion * seeds / (seeds - 1))
+    return np.asarray((values - values.mean()) * np.sqrt(remaining / total if total > 0 else 0.0))
+
+
+def _variance_of_mean(effects: Array) -> float:
+    return float(effects.var(ddof=1)) / len(effects) if len(effects) > 1 else 0.0
 
 
 def _resample(
     counts: ClusterCounts,
     rows: Sequence[Sequence[int]],
+    seen: _Jackknife,
     metric: Metric,
     resamples: int,
     seed: int,
@@ -268,7 +309,7 @@ def _resample(
         totals = (weights @ flat).reshape(size, 2, runs, -1)
         actual = np.broadcast_to((weights @ counts.actual)[:, None], totals[:, 0].shape)
         values, gradient = metric(totals[:, 0], totals[:, 1], actual)
-        of_rows = _mean_of_seeds(values, rows) + _seed_noise(values, rows, rng)
+        of_rows = _mean_of_seeds(values, rows) + _seed_noise(seen.seed_effects, size, rng)
         if not linearise:
             yield of_rows, np.empty((0, 0, 0))
             continue
@@ -286,17 +327,17 @@ def _mean_of_seeds(values: Array, rows: Sequence[Sequence[int]]) -> Array:
     return np.stack([values[..., list(runs)].mean(-1) for runs in rows], axis=-1)
 
 
-def _seed_noise(values: Array, rows: Sequence[Sequence[int]], rng: np.random.Generator) -> Array:
-    """Change of each row's mean when its seeds are drawn anew, with replacement; (block, G).
+def _seed_noise(seed_effects: Sequence[Array], resamples: int, rng: np.random.Generator) -> Array:
+    """Change of each row's mean when its seeds are drawn anew, with replacement; (resamples, G).
 
     Drawing n seeds from n makes their mean vary by (n - 1)/n of what it should: scaled up.
     """
-    noise = np.zeros((len(values), len(rows)))
-    for row, runs in enumerate(rows):
-        n = len(runs)
+    noise = np.zeros((resamples, len(seed_effects)))
+    for row, effects in enumerate(seed_effects):
+        n = len(effects)
         if n > 1:
-            drawn = rng.multinomial(n, np.full(n, 1 / n), size=len(values)) / n - 1 / n
-            noise[:, row] = (drawn * values[:, list(runs)]).sum(-1) * np.sqrt(n / (n - 1))
+            drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
+            noise[:, row] = drawn @ effects * np.sqrt(n / (n - 1))
     return noise
 
 
@@ -353,17 +394,24 @@ def _only_values(value: Array, best: int) -> Estimates:
 
 def argument_interval(
     truth: BoolArray, predictions: Sequence[BoolArray], metric: Metric = macro_f1
-) -> tuple[float, float]:
-    """95 % interval as if arguments were independent: bias-corrected estimate ± 1.96 stderr.
+) -> tuple[float, float, float]:
+    """Standard error and 95 % interval as if arguments were independent.
 
     Shown beside the interval over conclusions, for comparison with papers that resample arguments.
-    Jackknife in closed form: with a thousand units and more there is nothing for resampling to add.
+    Bias-corrected estimate ± 1.96 standard errors of the jackknife, in closed form: with a thousand
+    units and more there is nothing for resampling to add. NaN with fewer than two arguments, or
+    where leaving one out leaves no positive.
 
     Args:
         truth: (n, 20).
         predictions: One (n, 20) a seed.
         metric: As for :func:`estimate`.
+
+    Returns:
+        Standard error, lower and upper bound.
     """
+    if len(truth) < 2:
+        return (np.nan,) * 3
     counts = ClusterCounts(
         np.stack([truth & prediction for prediction in predictions]).astype(np.float64),
         np.stack(list(predictions)).astype(np.float64),
@@ -371,8 +419,11 @@ def argument_interval(
     )
     seen = _jackknife(counts, [range(len(predictions))], metric)
     centre = float(seen.value[0] - seen.bias[0])
-    reach = _NORMAL_QUANTILE * float(np.sqrt(seen.covariance[0, 0]))
-    return max(centre - reach, 0.0), min(centre + reach, 1.0)
+    stderr = float(np.sqrt(seen.covariance[0, 0]))
+    low, high = np.clip(
+        [centre - _NORMAL_QUANTILE * stderr, centre + _NORMAL_QUANTILE * stderr], 0, 1
+    )
+    return stderr, float(low), float(high)
 
 
 def randomisation(
