@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 
 from valueeval.tasks import scoring
 from valueeval.tasks.data import load_set
-from valueeval.tasks.scoring import AGGREGATIONS, METRICS, bootstrap, conclusion_key, score
+from valueeval.tasks.scoring import AGGREGATIONS, METRICS, conclusion_key, intervals, score
 from valueeval.tasks.values import VALUE_SLUGS
 
 
@@ -135,7 +135,7 @@ def test_known_answers_on_the_released_test_labels(real_data_dir: Path) -> None:
     assert result["macro_f1"] == pytest.approx(0.24842634517, abs=1e-10)
 
 
-# --------------------------------------------------------------------------------- bootstrap
+# --------------------------------------------------------------------------------- intervals
 
 
 @pytest.fixture(scope="module")
@@ -149,37 +149,11 @@ def run() -> tuple[np.ndarray, np.ndarray, list[str]]:
     return truth, prediction, [f"c{c}" for c in clusters]
 
 
-def test_bootstrap_agrees_with_a_plain_loop(run: tuple[np.ndarray, np.ndarray, list[str]]) -> None:
-    truth, prediction, clusters = run
-    counts = scoring.cluster_counts(truth, prediction, clusters)
-    macro, official = scoring.resampled_means(counts, resamples=30, seed=1)
-    weights = np.concatenate(list(scoring.resample_weights(20, 30, seed=1)))
-    names = sorted(set(clusters))
-    of_cluster = [np.flatnonzero(np.array(clusters) == name) for name in names]
-    for resample in range(30):
-        drawn = np.repeat(np.arange(20), weights[resample].astype(int))
-        index = np.concatenate([of_cluster[c] for c in drawn])
-        expected = score(truth[index], prediction[index])
-        assert macro[resample] == pytest.approx(expected["macro_f1"])
-        assert official[resample] == pytest.approx(expected["official_f1"])
-
-
-def test_weights_are_draws_with_replacement() -> None:
-    blocks = list(scoring.resample_weights(600_000, 3, seed=0))
-    assert [block.shape for block in blocks] == [(1, 600_000)] * 3
-    assert all(block.sum() == 600_000 for block in blocks)
-    weights = np.concatenate(list(scoring.resample_weights(5, 10_000)))
-    assert weights.shape == (10_000, 5)
-    assert (weights.sum(1) == 5).all()
-    assert weights.mean(0) == pytest.approx([1] * 5, abs=0.04)
-    assert weights.var(0) == pytest.approx([0.8] * 5, abs=0.05)  # binomial: 5 · 1/5 · 4/5
-
-
 def test_clusters_widen_the_interval(run: tuple[np.ndarray, np.ndarray, list[str]]) -> None:
     truth, prediction, clusters = run
-    by_cluster = bootstrap(truth, prediction, clusters)
-    by_argument = bootstrap(truth, prediction)
-    assert (by_cluster.clusters, by_argument.clusters) == (20, 200)
+    by_cluster = intervals(truth, prediction, clusters)
+    by_argument = intervals(truth, prediction)
+    assert (by_cluster.units, by_argument.units) == (20, 200)
     for name in ("macro_f1", "official_f1"):
         wide, narrow = getattr(by_cluster, name), getattr(by_argument, name)
         assert wide.estimate == narrow.estimate == score(truth, prediction)[name]
@@ -188,15 +162,15 @@ def test_clusters_widen_the_interval(run: tuple[np.ndarray, np.ndarray, list[str
         assert wide.ci_high - wide.ci_low > 1.5 * (narrow.ci_high - narrow.ci_low)
 
 
-def test_bootstrap_is_repeatable_and_ignores_order(
+def test_intervals_is_repeatable_and_ignores_order(
     run: tuple[np.ndarray, np.ndarray, list[str]],
 ) -> None:
     truth, prediction, clusters = run
-    once = bootstrap(truth, prediction, clusters, resamples=200)
+    once = intervals(truth, prediction, clusters, resamples=200)
     order = np.random.default_rng(0).permutation(len(truth))
-    again = bootstrap(truth[order], prediction[order], [clusters[i] for i in order], resamples=200)
+    again = intervals(truth[order], prediction[order], [clusters[i] for i in order], resamples=200)
     assert once == again
-    assert once != bootstrap(truth, prediction, clusters, resamples=200, seed=1)
+    assert once != intervals(truth, prediction, clusters, resamples=200, seed=1)
 
 
 def test_interval_of_a_mean_matches_theory() -> None:
@@ -204,7 +178,7 @@ def test_interval_of_a_mean_matches_theory() -> None:
     n, p = 400, 0.5
     truth = rows(*[{0}] * n)
     prediction = rows(*[{0} if i % 2 else set() for i in range(n)])
-    interval = bootstrap(truth, prediction).macro_f1
+    interval = intervals(truth, prediction).macro_f1
     # F1 = 2R/(1+R) with R a binomial share: dF1/dR = 2/(1+R)²
     expected = 2 / (1 + p) ** 2 * np.sqrt(p * (1 - p) / n)
     assert interval.stderr == pytest.approx(expected, rel=0.05)
@@ -214,28 +188,28 @@ def test_interval_of_a_mean_matches_theory() -> None:
     ("truth", "clusters"),
     [
         (rows({1}), None),  # one argument
-        (rows({1}, {2}), ["same", "same"]),  # one conclusion
+        (rows(*[{1}] * 8), list("aabbccdd")),  # four conclusions
         (rows(set(), set()), None),  # nothing positive
     ],
 )
 def test_undefined_interval_is_none(truth: np.ndarray, clusters: list[str] | None) -> None:
-    result = bootstrap(truth, truth, clusters)
+    result = intervals(truth, truth, clusters)
     for interval in (result.macro_f1, result.official_f1):
         assert (interval.stderr, interval.ci_low, interval.ci_high) == (None, None, None)
     assert result.macro_f1.estimate == (1.0 if truth.any() else None)
 
 
-def test_resamples_without_a_positive_are_left_out() -> None:
-    """One positive in three arguments: 8 of 27 resamples have none; the others score 1."""
-    result = bootstrap(rows({0}, set(), set()), rows({0}, set(), set()))
-    assert result.macro_f1 == scoring.Interval(1.0, 0.0, 1.0, 1.0)
+def test_a_perfect_run_is_certain() -> None:
+    truth = rows(*[{i % 20} for i in range(40)])
+    for clusters in (None, [i // 4 for i in range(40)]):
+        assert intervals(truth, truth, clusters).macro_f1 == scoring.Interval(1.0, 0.0, 1.0, 1.0)
 
 
-def test_bootstrap_refuses_nonsense() -> None:
+def test_intervals_refuses_nonsense() -> None:
     with pytest.raises(ValueError, match="1 cluster names for 2 arguments"):
-        bootstrap(rows({1}, {2}), rows({1}, {2}), ["a"])
+        intervals(rows({1}, {2}), rows({1}, {2}), ["a"])
     with pytest.raises(ValueError, match="at least 2"):
-        bootstrap(rows({1}, {2}), rows({1}, {2}), resamples=1)
+        intervals(rows({1}, {2}), rows({1}, {2}), resamples=1)
 
 
 # --------------------------------------------------------------------------- lm-eval metrics
@@ -295,20 +269,20 @@ def test_aggregations_are_the_scores(run: tuple[np.ndarray, np.ndarray, list[str
     truth, prediction, clusters = run
     entries = entries_of(truth, prediction, clusters)
     expected: dict[str, object] = {**score(truth, prediction), "unparsed": 0.0}
-    intervals = bootstrap(truth, prediction, [conclusion_key(c) for c in clusters])
+    found = intervals(truth, prediction, [conclusion_key(c) for c in clusters])
     for point in ("macro_f1", "official_f1"):
         for part in ("stderr", "ci_low", "ci_high"):
-            expected[f"{point}_{part}"] = getattr(getattr(intervals, point), part)
+            expected[f"{point}_{part}"] = getattr(getattr(found, point), part)
     assert {m: AGGREGATIONS[m]([e[m] for e in entries]) for m in METRICS} == expected
 
 
-def test_bootstrap_runs_once_a_task(
+def test_intervals_runs_once_a_task(
     run: tuple[np.ndarray, np.ndarray, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    original = scoring.bootstrap
-    monkeypatch.setattr(scoring, "bootstrap", lambda *a, **k: calls.append(1) or original(*a, **k))
-    scoring._bootstrap_compact.cache_clear()
+    original = scoring.intervals
+    monkeypatch.setattr(scoring, "intervals", lambda *a, **k: calls.append(1) or original(*a, **k))
+    scoring._intervals_compact.cache_clear()
     entries = entries_of(*run)
     for metric in METRICS:
         AGGREGATIONS[metric]([e[metric] for e in reversed(entries)])

@@ -18,15 +18,14 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.runfile import read_run
 from valueeval.tasks.samples import read_samples
 from valueeval.tasks.scoring import (
-    LEVEL,
-    RESAMPLES,
     BoolArray,
-    Bootstrap,
-    bootstrap,
+    Intervals,
     conclusion_key,
+    intervals,
     per_value_counts,
     score,
 )
+from valueeval.tasks.statistics import LEVEL, MIN_CLUSTERS, RESAMPLES
 from valueeval.tasks.values import VALUES
 
 _POINTS = ("official_f1", "macro_f1")
@@ -76,21 +75,21 @@ def make_report(
 
     Returns:
         The scores of :func:`valueeval.tasks.scoring.score`; ``n``; stderr, ci_low and ci_high of
-        both F1 (``macro_f1_stderr`` …) by what ``interval.resampled`` says; ``argument_interval``
-        with those of resampled arguments; ``per_value`` with precision, recall, f1, support (true
+        both F1 (``macro_f1_stderr`` …) over what ``interval.over`` says; ``argument_interval``
+        with those over single arguments; ``per_value`` with precision, recall, f1, support (true
         arguments) and predicted for each slug.
     """
-    by_argument = bootstrap(truth, prediction, ids)
-    best = by_argument if clusters is None else bootstrap(truth, prediction, clusters)
+    by_argument = intervals(truth, prediction)
+    best = by_argument if clusters is None else intervals(truth, prediction, clusters)
     return {
         "n": len(ids),
         **score(truth, prediction, unparsed),
         **_flat(best),
         "interval": {
-            "resampled": "arguments" if clusters is None else "conclusions",
-            "units": best.clusters,
+            "over": "arguments" if clusters is None else "conclusions",
+            "units": best.units,
             "level": best.level,
-            "resamples": best.resamples,
+            "resamples": None if clusters is None else RESAMPLES,
         },
         "argument_interval": _flat(by_argument),
         "per_value": _per_value(truth, prediction),
@@ -108,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--arguments",
         metavar="A.tsv",
-        help="arguments in the official format: their conclusions are what intervals resample",
+        help="arguments in the official format: intervals are then over conclusions",
     )
     parser.add_argument("--samples", metavar="FILE", help="samples_….jsonl of a ValueEval task")
     parser.add_argument(
@@ -136,7 +135,7 @@ def _score_run(labels: str, run: str, arguments: str | None) -> dict[str, Any]:
     return make_report(ids, truth, prediction, clusters)
 
 
-def _flat(result: Bootstrap) -> dict[str, float | None]:
+def _flat(result: Intervals) -> dict[str, float | None]:
     return {
         f"{point}_{part}": getattr(getattr(result, point), part)
         for point in _POINTS
@@ -167,7 +166,7 @@ def _print_tables(report: dict[str, Any]) -> None:
 
 
 def _score_table(report: dict[str, Any]) -> Table:
-    by_conclusion = report["interval"]["resampled"] == "conclusions"
+    by_conclusion = report["interval"]["over"] == "conclusions"
     table = _table(f"{report['n']} arguments", "metric")
     table.add_column("score", justify="right")
     table.add_column("stderr", justify="right")
@@ -205,14 +204,20 @@ def _table(title: str, first: str) -> Table:
 
 
 def _interval_note(interval: dict[str, Any]) -> str:
-    if interval["resampled"] == "conclusions":
+    units = interval["units"]
+    if interval["over"] == "conclusions" and units < MIN_CLUSTERS:
         return (
-            f"Intervals: {RESAMPLES} resamples of {interval['units']} conclusions, since arguments "
-            "that share one are not independent; beside them, of single arguments."
+            f"Intervals: {units} conclusions are too few to tell how scores vary between them "
+            f"({MIN_CLUSTERS} at least); beside them, over single arguments: too narrow."
+        )
+    if interval["over"] == "conclusions":
+        return (
+            f"Intervals: studentised bootstrap over {units} conclusions, since arguments that "
+            "share one are not independent; beside them, over single arguments."
         )
     return (
-        f"Intervals: {RESAMPLES} resamples of single arguments, as if they were independent: too "
-        "narrow where arguments share conclusions. --arguments A.tsv resamples conclusions."
+        "Intervals: over single arguments, as if they were independent: too narrow where arguments "
+        "share conclusions. --arguments A.tsv gives intervals over conclusions."
     )
 
 

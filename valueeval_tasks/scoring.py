@@ -1,4 +1,4 @@
-"""The scores of the shared task, their bootstrap intervals, and their form as lm-eval metrics.
+"""The scores of the shared task, their intervals, and their form as lm-eval metrics.
 
 Notation: truth T and prediction P have shape (arguments, 20), columns in the order of ``VALUES``.
 Per value v: tp = arguments where T and P hold v, predicted = where P does, actual = where T does;
@@ -8,15 +8,15 @@ computed is ``None``, never NaN, so that everything here can be written as stric
 
 Sources: ``official_f1`` is the ranking score of SemEval-2023 Task 4 (Kiesel et al., 2023), the
 harmonic mean of macro-precision and macro-recall; ``macro_f1`` is the mean of the per-value F1.
-The cluster bootstrap resamples whole conclusions, since arguments that share one are not
-independent (Davison and Hinkley, 1997, section 3.8).
+Intervals resample whole conclusions, since arguments that share one are not independent; how, and
+why percentiles of resamples will not do, says :mod:`valueeval.tasks.statistics`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -24,15 +24,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from valueeval.tasks import statistics
+from valueeval.tasks.statistics import LEVEL, RESAMPLES, SEED
 from valueeval.tasks.values import VALUE_SLUGS
 
 BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
-
-RESAMPLES = 10_000
-SEED = 20230713
-LEVEL = 0.95
 
 _N_VALUES = len(VALUE_SLUGS)
 _POINTS = ("macro_f1", "official_f1")
@@ -79,21 +76,19 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Bootstrap:
-    """Bootstrap intervals of the two F1 scores.
+class Intervals:
+    """Intervals of the two F1 scores.
 
     Attributes:
-        macro_f1: Interval of the mean per-value F1.
-        official_f1: Interval of the shared task's score.
-        clusters: How many units were resampled.
-        resamples: How many times.
+        macro_f1: Of the mean per-value F1.
+        official_f1: Of the shared task's score.
+        units: How many clusters, or arguments, they rest on.
         level: Nominal coverage of ``ci_low`` to ``ci_high``.
     """
 
     macro_f1: Interval
     official_f1: Interval
-    clusters: int
-    resamples: int
+    units: int
     level: float
 
 
@@ -178,7 +173,7 @@ def score(
     }
 
 
-# --------------------------------------------------------------------------------- bootstrap
+# --------------------------------------------------------------------------------- intervals
 
 
 def conclusion_key(conclusion: str) -> str:
@@ -186,126 +181,53 @@ def conclusion_key(conclusion: str) -> str:
     return hashlib.sha256(conclusion.encode()).hexdigest()[:8]
 
 
-def cluster_counts(
-    truth: npt.ArrayLike, prediction: npt.ArrayLike, clusters: Sequence[Hashable] | None = None
-) -> Counts:
-    """Counts per cluster, each (C, 20) int, clusters in sorted order (so input order is no matter).
-
-    Args:
-        truth: (n, 20).
-        prediction: (n, 20).
-        clusters: The cluster of each argument, n strings or n ints; ``None``: each its own.
-
-    Raises:
-        ValueError: shapes do not fit.
-    """
-    t, p = _as_labels(truth, prediction)
-    if clusters is None:
-        return Counts(*(x.astype(np.int64) for x in (t & p, p, t)))
-    if len(clusters) != len(t):
-        raise ValueError(f"{len(clusters)} cluster names for {len(t)} arguments")
-    keys, index = np.unique(np.asarray(clusters), return_inverse=True)
-
-    def total(x: BoolArray) -> IntArray:
-        out = np.zeros((len(keys), _N_VALUES), dtype=np.int64)
-        np.add.at(out, index, x)
-        return out
-
-    return Counts(total(t & p), total(p), total(t))
-
-
-def resample_weights(
-    clusters: int, resamples: int = RESAMPLES, seed: int = SEED
-) -> Iterator[FloatArray]:
-    """How often each cluster is drawn, for each resample; in blocks of shape (block, clusters).
-
-    Rows of all blocks together: ``resamples``, each summing to ``clusters``. Blocks hold about a
-    million weights, so memory stays small. The same arguments give the same draws, so two systems
-    scored with these weights are compared on the same resamples.
-    """
-    rng = np.random.default_rng(seed)
-    block = max(1, min(resamples, 1_000_000 // max(clusters, 1)))
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        draws = rng.integers(clusters, size=(rows, clusters))
-        draws += np.arange(rows)[:, None] * clusters
-        weights = np.bincount(draws.ravel(), minlength=rows * clusters)
-        yield weights.reshape(rows, clusters).astype(np.float64)
-
-
-def resampled_means(
-    counts: Counts, resamples: int = RESAMPLES, seed: int = SEED
-) -> tuple[FloatArray, FloatArray]:
-    """macro_f1 and official_f1 of each resample, each (resamples,); NaN where nothing is positive.
-
-    A resample is scored as a data set of its own: a value with no positive in it is left out of
-    its means, like a value with no positive in T (one that T lacks is lacking in every resample).
-
-    Args:
-        counts: per cluster, each (C, 20), from :func:`cluster_counts`.
-        resamples: How many.
-        seed: Of the draws.
-    """
-    flat = np.concatenate(counts, axis=1).astype(np.float64)  # (C, 60)
-    blocks = []
-    for weights in resample_weights(len(flat), resamples, seed):
-        tp, predicted, actual = np.split(weights @ flat, 3, axis=1)  # each (block, 20)
-        blocks.append(means(Counts(tp, predicted, actual)))
-    macro = np.concatenate([block.macro_f1 for block in blocks])
-    official = np.concatenate([block.official_f1 for block in blocks])
-    return macro, official
-
-
-def bootstrap(
+def intervals(
     truth: npt.ArrayLike,
     prediction: npt.ArrayLike,
     clusters: Sequence[Hashable] | None = None,
     resamples: int = RESAMPLES,
     seed: int = SEED,
-) -> Bootstrap:
-    """Standard errors and 95 % percentile intervals of ``macro_f1`` and ``official_f1``.
+) -> Intervals:
+    """Standard errors and 95 % intervals of ``macro_f1`` and ``official_f1``.
 
     Args:
         truth: (n, 20).
         prediction: (n, 20).
-        clusters: What is resampled: the cluster of each argument (pass ``conclusion_key`` of its
-            conclusion to get the draws that tasks use); ``None`` resamples arguments, as if they
-            were independent, which is too narrow for this data.
+        clusters: The cluster of each argument (pass ``conclusion_key`` of its conclusion to get
+            the draws that tasks use): studentised cluster bootstrap. ``None``: as if arguments were
+            independent, which is too narrow for this data: jackknife, nothing is drawn.
         resamples: How many.
         seed: Of the draws.
 
     Returns:
-        ``None`` in an interval where there are fewer than two clusters, or no positive in truth:
-        one cluster says nothing about how scores vary between clusters.
+        ``None`` in an interval where nothing is positive in truth, or where there are too few units
+        to say how scores vary between them: fewer than ``statistics.MIN_CLUSTERS`` clusters, or
+        fewer than two arguments.
 
     Raises:
         ValueError: shapes do not fit, or ``resamples`` is under 2.
     """
+    t, p = _as_labels(truth, prediction)
+    if clusters is not None and len(clusters) != len(t):
+        raise ValueError(f"{len(clusters)} cluster names for {len(t)} arguments")
     if resamples < 2:
         raise ValueError(f"resamples must be at least 2, not {resamples}")
-    counts = cluster_counts(truth, prediction, clusters)
-    full = means(Counts(*(part.sum(0) for part in counts)))
-    n = len(counts.tp)
-    if n < 2 or math.isnan(full.macro_f1):
-        undefined = [Interval(_or_none(x), None, None, None) for x in full[:2]]
-        return Bootstrap(undefined[0], undefined[1], n, resamples, LEVEL)
-    macro, official = resampled_means(counts, resamples, seed)
-    return Bootstrap(
-        _percentile_interval(full.macro_f1, macro),
-        _percentile_interval(full.official_f1, official),
-        n,
-        resamples,
-        LEVEL,
-    )
-
-
-def _percentile_interval(estimate: FloatArray, replicates: FloatArray) -> Interval:
-    """Interval between the outer quantiles of the replicates that are defined."""
-    replicates = replicates[~np.isnan(replicates)]
-    if len(replicates) < 2:
-        return Interval(_or_none(estimate), None, None, None)
-    low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(estimate), float(replicates.std(ddof=1)), float(low), float(high))
+    units = len(t) if clusters is None else len(set(clusters))
+    if not t.any():
+        undefined = Interval(None, None, None, None)
+        return Intervals(undefined, undefined, units, LEVEL)
+    scores = score(t, p)
+    each = []
+    for name in _POINTS:
+        metric = getattr(statistics, name)
+        if clusters is None:
+            found = statistics.argument_interval(t, [p], metric)
+        else:
+            counts = statistics.count(t, [p], clusters)
+            rows = statistics.estimate(counts, [[0]], metric, resamples=resamples, seed=seed)
+            found = rows.stderr[0], rows.low[0], rows.high[0]
+        each.append(Interval(scores[name], *map(_or_none, found)))
+    return Intervals(each[0], each[1], units, LEVEL)
 
 
 # --------------------------------------------------------------------- as metrics of lm-eval
@@ -366,9 +288,9 @@ def _score_compact(entries: tuple[str, ...]) -> dict[str, float | None]:
 
 
 @lru_cache(maxsize=16)
-def _bootstrap_compact(entries: tuple[str, ...]) -> Bootstrap:
+def _intervals_compact(entries: tuple[str, ...]) -> Intervals:
     keys, truth, prediction = _from_compact(entries)
-    return bootstrap(truth, prediction, clusters=keys)
+    return intervals(truth, prediction, clusters=keys)
 
 
 def _aggregate_macro_f1(entries: Sequence[dict[str, Any]]) -> float | None:
@@ -381,7 +303,7 @@ def _aggregate_score(metric: str, entries: Sequence[str]) -> float | None:
 
 def _aggregate_interval(point: str, part: str, entries: Sequence[str]) -> float | str | None:
     """One bound or standard error; the bootstrap runs once for all six (memoised on content)."""
-    interval = getattr(_bootstrap_compact(tuple(sorted(entries))), point)
+    interval = getattr(_intervals_compact(tuple(sorted(entries))), point)
     value: float | None = getattr(interval, part)
     # lm-eval formats the stderr column as a number unless it is its own word for «none».
     return "N/A" if value is None and part == "stderr" else value
