@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging as transformers_logging
 
+from valueeval.adapters.base import fetch_base
 from valueeval.adapters.heads import ValueHead
 from valueeval.adapters.manifest import (
     InputFormat,
@@ -85,6 +86,10 @@ class ValueClassifier(nn.Module):
         """Writes the backbone as a Transformers model directory and ``head.safetensors``."""
         with _quiet_transformers():
             cast(Any, self.backbone).save_pretrained(folder)
+        self.save_head(folder)
+
+    def save_head(self, folder: Path) -> None:
+        """Writes ``head.safetensors``."""
         save_file(
             {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()},
             folder / HEAD_FILE,
@@ -145,18 +150,37 @@ def load_classifier(
     """
     folder = Path(folder)
     manifest = manifest or read_manifest(folder)
-    if manifest.head is None or manifest.method != "full":
+    if manifest.head is None:
         raise ManifestError(
             f"{folder}: method {manifest.method!r} with template {manifest.template!r} is no "
-            "classifier with all its weights in the directory"
+            "classifier with a head"
         )
-    backbone = load_backbone(folder)
+    source = folder if manifest.method == "full" else _base_of(folder, manifest)
+    backbone = load_backbone(source)
     model = ValueClassifier(backbone, manifest.head.pooling, kind=manifest.head.kind)
     try:
         model.head.load_state_dict(load_file(folder / HEAD_FILE))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ManifestError(f"{folder / HEAD_FILE}: cannot be read: {error}") from error
-    return Classifier(manifest, load_tokenizer(folder), model, pick_device(device))
+    return Classifier(manifest, load_tokenizer(source), model, pick_device(device))
+
+
+def _base_of(folder: Path, manifest: Manifest) -> Path:
+    """Where the base model of an adapter is: found by its name, known by its weights.
+
+    Raises:
+        ManifestError: What goes by that name here are other weights.
+        ValueEvalError: Nothing goes by that name.
+    """
+    named = manifest.base_model
+    base = fetch_base(named.name, named.revision)
+    if base.sha256 != named.sha256:
+        raise ManifestError(
+            f"{folder}: trained on base model {named.name!r} with weights {named.sha256[:12]}…, "
+            f"but here {named.name!r} has weights {base.sha256[:12]}… (SHA-256): its scores would "
+            "be meaningless. Put the weights of then in their place, or train again"
+        )
+    return base.path
 
 
 def pick_device(device: str | torch.device | None = None) -> torch.device:
@@ -294,14 +318,25 @@ def collate(
 
 def predict_logits(model: nn.Module, encoded: Encoded, batch_size: int, padding: int) -> np.ndarray:
     """Logits (arguments, 20), float32, of a model that is in evaluation mode; longest first."""
+    device = next(model.parameters()).device
+    return logits_in_batches(
+        model, encoded.lengths, batch_size, lambda rows: collate(encoded, rows, padding, device)
+    )
+
+
+def logits_in_batches(
+    model: nn.Module,
+    lengths: Sequence[int],
+    batch_size: int,
+    batch: Callable[[Sequence[int]], Batch],
+) -> np.ndarray:
+    """As `predict_logits`, of anything with a length that `batch` can make a batch of."""
     if batch_size < 1:
         raise ValueEvalError(f"batch_size: {batch_size}; allowed: 1 or more")
-    device = next(model.parameters()).device
-    logits = np.zeros((len(encoded.inputs), len(VALUE_NAMES)), dtype=np.float32)
+    logits = np.zeros((len(lengths), len(VALUE_NAMES)), dtype=np.float32)
     with torch.inference_mode():
-        for rows in batches_by_length(encoded.lengths, batch_size):
-            output = model(**collate(encoded, rows, padding, device))
-            logits[rows] = output.float().cpu().numpy()
+        for rows in batches_by_length(lengths, batch_size):
+            logits[rows] = model(**batch(rows)).float().cpu().numpy()
     return logits
 
 

@@ -14,6 +14,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from training import write_small_data
 
 from valueeval.adapters.classifier import load_classifier
 from valueeval.adapters.manifest import Manifest, read_manifest
@@ -24,9 +25,9 @@ from valueeval.train import precision
 from valueeval.train.checkpoint import save_tensors, write_json
 from valueeval.train.cli import main
 from valueeval.train.config import TrainConfig
-from valueeval.train.full import train_full
 from valueeval.train.loop import Training
 from valueeval.train.output import work_folder
+from valueeval.train.run import train
 
 TRAINING, VALIDATION, BATCH, EPOCHS = 60, 30, 16, 2
 STEPS = 4  # in an epoch
@@ -34,14 +35,7 @@ STEPS = 4  # in an epoch
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The beginning of the sample set, as a folder of one's own in the official format."""
-    folder = tmp_path_factory.mktemp("data")
-    for split, size in (("training", TRAINING), ("validation", VALIDATION)):
-        for kind in ("arguments", "labels"):
-            source = load_set("sample").directory / f"{kind}-sample-{split}.tsv"
-            lines = source.read_text("utf-8").splitlines(keepends=True)[: 1 + size]
-            (folder / f"{kind}-{split}.tsv").write_text("".join(lines), "utf-8")
-    return folder
+    return write_small_data(tmp_path_factory.mktemp("data"), TRAINING, VALIDATION)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +61,7 @@ def config(recipe: TrainConfig, tmp_path: Path) -> TrainConfig:
 def adapter(recipe: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished adapter, which the tests leave as it is."""
     output = tmp_path_factory.mktemp("trained") / "adapter"
-    train_full(replace(recipe, output=str(output)))
+    train(replace(recipe, output=str(output)))
     return output
 
 
@@ -121,20 +115,20 @@ def test_nothing_is_left_beside_the_adapter(adapter: Path) -> None:
 
 
 def test_learns_and_same_seed_gives_the_same_adapter(adapter: Path, config: TrainConfig) -> None:
-    again = train_full(config)
+    again = train(config)
     assert weights(Path(config.output)) == weights(adapter)
     assert again.thresholds == read_manifest(adapter).thresholds
     lines = [json.loads(line) for line in (adapter / "metrics.jsonl").read_text().splitlines()]
     assert lines[1]["loss"] < lines[0]["loss"]
 
-    other = train_full(replace(config, seed=1, output=config.output + "-1"))
+    other = train(replace(config, seed=1, output=config.output + "-1"))
     assert other.weights_sha256 != again.weights_sha256
 
 
 def test_bfloat16_is_another_recipe_and_is_evaluated_in_float32(
     config: TrainConfig, data_dir: Path
 ) -> None:
-    manifest = train_full(replace(config, precision="bfloat16"))
+    manifest = train(replace(config, precision="bfloat16"))
     assert manifest.config["precision"] == "bfloat16"
     classifier = load_classifier(config.output, device="cpu")
     validation = load_set("validation", data_dir)
@@ -172,16 +166,16 @@ def test_refuses_to_overwrite_an_adapter(adapter: Path, config: TrainConfig) -> 
     before = weights(adapter)
     there = replace(config, output=str(adapter))
     with pytest.raises(ValueEvalError, match="already holds a finished adapter"):
-        train_full(there)
+        train(there)
     with pytest.raises(ValueEvalError, match=r"adapter of another run \(seed 0 there, 1 here\)"):
-        train_full(replace(there, resume=True, seed=1))
+        train(replace(there, resume=True, seed=1))
     assert weights(adapter) == before
 
 
 def test_resuming_a_finished_run_changes_nothing(adapter: Path, config: TrainConfig) -> None:
     before = {path: path.stat().st_mtime_ns for path in adapter.iterdir()}
     work_folder(adapter).mkdir()  # as a run leaves it that is killed in its very last moment
-    manifest = train_full(replace(config, output=str(adapter), resume=True))
+    manifest = train(replace(config, output=str(adapter), resume=True))
     assert manifest == read_manifest(adapter)
     assert {path: path.stat().st_mtime_ns for path in adapter.iterdir()} == before
     assert not work_folder(adapter).exists()
@@ -192,15 +186,15 @@ def test_refuses_other_peoples_files(config: TrainConfig, tmp_path: Path) -> Non
     output.mkdir()
     (output / "thesis.txt").write_text("mine", "utf-8")
     with pytest.raises(ValueEvalError, match="holds other files"):
-        train_full(config)
+        train(config)
     assert (output / "thesis.txt").read_text("utf-8") == "mine"
     with pytest.raises(ValueEvalError, match="is a file"):
-        train_full(replace(config, output=str(output / "thesis.txt")))
+        train(replace(config, output=str(output / "thesis.txt")))
 
 
 def test_an_empty_directory_is_as_good_as_none(config: TrainConfig) -> None:
     Path(config.output).mkdir()
-    train_full(replace(config, epochs=1))
+    train(replace(config, epochs=1))
     read_manifest(config.output)
 
 
@@ -217,7 +211,7 @@ def unfinished(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> TrainCon
     with monkeypatch.context() as patch:
         patch.setattr(Training, "_step", step_or_stop)
         with pytest.raises(KeyboardInterrupt):
-            train_full(config)
+            train(config)
     return config
 
 
@@ -225,10 +219,10 @@ def test_refuses_an_unfinished_run_unless_it_is_to_be_resumed(
     unfinished: TrainConfig, adapter: Path
 ) -> None:
     with pytest.raises(ValueEvalError, match=r"unfinished run .* add --resume"):
-        train_full(unfinished)
+        train(unfinished)
     with pytest.raises(ValueEvalError, match=r"another configuration \(epochs 2 there, 3 here\)"):
-        train_full(replace(unfinished, epochs=3, resume=True))
-    assert train_full(replace(unfinished, resume=True)).seconds > 0
+        train(replace(unfinished, epochs=3, resume=True))
+    assert train(replace(unfinished, resume=True)).seconds > 0
     assert weights(Path(unfinished.output)) == weights(adapter)
 
 
@@ -237,11 +231,11 @@ def test_refuses_to_resume_on_other_data(unfinished: TrainConfig, tmp_path: Path
     run = json.loads(run_file.read_text("utf-8"))
     run_file.write_text(json.dumps({**run, "training_sha256": "0"}), "utf-8")
     with pytest.raises(ValueEvalError, match="training_sha256 '0' there"):
-        train_full(replace(unfinished, resume=True))
+        train(replace(unfinished, resume=True))
 
 
 def test_resume_without_a_run_starts_one(adapter: Path, config: TrainConfig) -> None:
-    train_full(replace(config, resume=True))
+    train(replace(config, resume=True))
     assert weights(Path(config.output)) == weights(adapter)
 
 
@@ -250,7 +244,7 @@ def test_refuses_a_broken_checkpoint(unfinished: TrainConfig) -> None:
     path = checkpoint / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueEvalError, match="this checkpoint cannot be read"):
-        train_full(replace(unfinished, resume=True))
+        train(replace(unfinished, resume=True))
 
 
 def test_keeps_a_second_process_out(unfinished: TrainConfig) -> None:
@@ -259,7 +253,7 @@ def test_keeps_a_second_process_out(unfinished: TrainConfig) -> None:
     with (work_folder(Path(unfinished.output)) / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ValueEvalError, match="another process is training there"):
-            train_full(replace(unfinished, resume=True))
+            train(replace(unfinished, resume=True))
 
 
 # -------------------------------------------------------------------------- what can go wrong
@@ -280,10 +274,10 @@ def test_divergence_stops_with_the_step_and_keeps_the_checkpoint(
         with pytest.raises(
             ValueEvalError, match=rf"step {STEPS + 2} of {2 * STEPS}: the loss is nan"
         ):
-            train_full(config)
+            train(config)
     work = work_folder(Path(config.output))
     assert [path.name for path in work.glob("checkpoint-*")] == [f"checkpoint-{STEPS}"]
-    train_full(replace(config, resume=True))  # the checkpoint is a good one
+    train(replace(config, resume=True))  # the checkpoint is a good one
 
 
 def test_disk_full_keeps_the_last_checkpoint(
@@ -304,18 +298,18 @@ def test_disk_full_keeps_the_last_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_file", full_disk)
         with pytest.raises(ValueEvalError, match="No space left on device"):
-            train_full(config)
+            train(config)
     work = work_folder(Path(config.output))
     assert [path.name for path in work.glob("checkpoint-*")] == [f"checkpoint-{STEPS}"]
     assert not list(work.rglob("*.tmp"))
-    train_full(replace(config, resume=True))
+    train(replace(config, resume=True))
     assert weights(Path(config.output)) == weights(adapter)
 
 
 def test_an_output_that_cannot_be_written(config: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(ValueEvalError, match="cannot write"):
-        train_full(replace(config, output=str(tmp_path / "file" / "adapter")))
+        train(replace(config, output=str(tmp_path / "file" / "adapter")))
 
 
 def test_half_written_files_go_away(tmp_path: Path) -> None:
@@ -330,14 +324,14 @@ def test_half_written_files_go_away(tmp_path: Path) -> None:
 
 def test_needs_an_encoder(config: TrainConfig, tiny_gpt2: Path) -> None:
     with pytest.raises(ValueEvalError, match="a gpt2 model is not an encoder"):
-        train_full(replace(config, base=str(tiny_gpt2)))
+        train(replace(config, base=str(tiny_gpt2)))
 
 
 def test_without_the_real_data_it_says_so(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueEvalError, match="data_dir"):
-        train_full(replace(config, data_dir=str(tmp_path)))
+        train(replace(config, data_dir=str(tmp_path)))
     assert not work_folder(Path(config.output)).exists()
 
 
@@ -355,8 +349,8 @@ def run_in_process(config: TrainConfig, seconds: float | None = None) -> int | N
     """
     # Started once with the libraries imported, so that a run begins in milliseconds.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["valueeval.train.full"])
-    process = context.Process(target=train_full, args=(config,))
+    context.set_forkserver_preload(["valueeval.train.run"])
+    process = context.Process(target=train, args=(config,))
     process.start()
     process.join(DEADLINE if seconds is None else seconds)
     process.kill()

@@ -71,6 +71,8 @@ def test_printed_configuration_reads_back(
             ["--loss=focal", "--positive-weight=0"],
             "positive_weight: 0.0 has no meaning with --loss focal: leave it out, or take",
         ),
+        (["--method=head", "--layer-decay=0.5"], "leave it out, or take --method full"),
+        (["--method=heads"], "method: 'heads'; allowed: 'full', 'head'"),
         (["--heads=multiple", "--pooling=cls"], "pooling: 'cls' has no meaning with --heads multi"),
         (["--focal-gamma=2"], "or take --loss focal or distribution-balanced"),
         (["--output", " "], "output: ' '; allowed: the name of a directory"),
@@ -112,6 +114,13 @@ def test_what_is_left_open_depends_on_other_options() -> None:
     assert focal.with_defaults() == focal
     assert TrainConfig("x").with_defaults().head == Head("linear", "mean")
     assert TrainConfig("x", heads="multiple").with_defaults().head == Head("multiple", "attention")
+
+
+def test_what_is_left_open_depends_on_the_method() -> None:
+    full = TrainConfig("x").with_defaults()
+    assert (full.epochs, full.learning_rate, full.layer_decay) == (5, 2e-4, 0.9)
+    head = TrainConfig("x", method="head", epochs=3).with_defaults()
+    assert (head.epochs, head.learning_rate, head.layer_decay) == (3, 1e-3, None)
 
 
 def test_recipe_is_what_the_result_depends_on() -> None:

@@ -1,6 +1,6 @@
 """Checkpoints: everything that a killed run needs to go on to the same result.
 
-A checkpoint is a folder ``checkpoint-<step>`` with ``model.safetensors`` (weights),
+A checkpoint is a folder ``checkpoint-<step>`` with ``model.safetensors`` (trained weights),
 ``optimizer.safetensors`` (AdamW's moments as flat tensors) and ``state.json``. It is written under
 a temporary name and renamed when whole, and only then are older ones removed, so at every moment
 there is a whole one. No random state is in it: the randomness of a step is a function of the seed
@@ -109,7 +109,7 @@ def load_checkpoint(
     newest = found[-1]
     try:
         content = json.loads((newest / "state.json").read_text(encoding="utf-8"))
-        model.load_state_dict(load_file(newest / "model.safetensors"))
+        load_model_tensors(model, load_file(newest / "model.safetensors"))
         _unflatten(optimizer, load_file(newest / "optimizer.safetensors"), content["groups"])
         scheduler.load_state_dict(content["scheduler"])
         best = content["state"].pop("best")
@@ -126,8 +126,28 @@ def best_file(folder: Path, epoch: int) -> Path:
 
 
 def model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """A model's weights by name, each contiguous and on the CPU."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    """What training changes in a model, by name: contiguous, on the CPU; no frozen weights."""
+    frozen = {
+        name
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if not parameter.requires_grad
+    }
+    return {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if name not in frozen
+    }
+
+
+def load_model_tensors(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Brings a model to what `model_tensors` gave.
+
+    Raises:
+        RuntimeError: They are those of another model.
+    """
+    if tensors.keys() != model_tensors(model).keys():
+        raise RuntimeError("it holds the weights of another model")
+    model.load_state_dict(tensors, strict=False)
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:

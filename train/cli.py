@@ -13,9 +13,9 @@ def main(argv: Sequence[str]) -> int:
     """Trains an adapter as the command line asks, and says where it is and how to evaluate it."""
     config = parse_config(argv)
     # After the options are known to be right: these imports take seconds.
-    from valueeval.train.full import train_full
+    from valueeval.train.run import train
 
-    print(summary(config, train_full(config)))
+    print(summary(config, train(config)))
     return 0
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,15 @@ ThresholdsName = Literal["half", "global", "per-value", "halfway"]
 # What an option is where it is left open (null), by the choice that it depends on. An option that
 # no row of a table names for the choice made has no meaning there.
 _BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
+    "method": {
+        "full": {
+            "epochs": 5,
+            "learning_rate": 2e-4,
+            "layer_decay": 0.9,
+            "head_learning_rate": None,
+        },
+        "head": {"epochs": 50, "learning_rate": 1e-3},
+    },
     "loss": {
         "bce": {"positive_weight": 0.5},
         "focal": {"focal_gamma": 2.0},
@@ -27,6 +37,17 @@ _BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
     },
     "heads": {"single": {"pooling": "mean"}, "multiple": {"pooling": "attention"}},
 }
+
+# Numbers that options can have, and how that is said.
+_RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (("epochs", "batch_size"), lambda x: x >= 1, "1 or more"),
+    (("learning_rate", "head_learning_rate", "max_grad_norm"), lambda x: 0 < x < inf, "above 0"),
+    (("weight_decay", "checkpoint_seconds"), lambda x: x >= 0, "0 or more"),
+    (("focal_gamma",), lambda x: 0 <= x < inf, "0 or more"),
+    (("dropout", "warmup"), lambda x: 0 <= x < 1, "from 0 to below 1"),
+    (("layer_decay",), lambda x: 0 < x <= 1, "above 0, at most 1"),
+    (("positive_weight",), lambda x: 0 <= x <= 1, "0 to 1"),
+)
 
 
 class ConfigError(ValueEvalError):
@@ -47,7 +68,8 @@ class TrainConfig:
             that ships with the package).
         data_dir: Folder of the official files; null looks in $VALUEEVAL_DATA, then in what
             `valueeval data fetch` has fetched.
-        method: What is trained. full: all weights, with one linear layer of 20 outputs on top.
+        method: What is trained, beside a new head on top. full: all weights (Devlin et al., 2019).
+            head: nothing else; features are computed once (Peters et al., 2019).
         segments: The text of an argument, one or two segments read as a pair; fields {premise},
             {conclusion}, {stance}, {stance_word}. Source: our choice.
         max_length: Tokens that are read of an argument; longer ones are cut at the end of the
@@ -61,13 +83,16 @@ class TrainConfig:
             attention). Source: mean is how all-MiniLM-L6-v2 was trained.
         dropout: Share of the pooled features dropped in training. Source: BERT (Devlin et al.,
             2019), A.2.
-        epochs: Passes over the training data; the best one by validation macro_f1 is kept.
-            Source: our choice by validation macro_f1.
+        epochs: Passes over the training data; the best one by validation macro_f1 is kept. null
+            is 5 for full, 50 for head. Source: our choice by validation macro_f1.
         batch_size: Arguments in a step. Source: our choice by validation macro_f1.
-        learning_rate: Highest learning rate, of the head; AdamW. Source: our choice by
-            validation macro_f1.
-        layer_decay: Each layer's learning rate is that of the layer above times this. Source:
-            ULMFiT (Howard and Ruder, 2018), 3.2; ELECTRA (Clark et al., 2020), B.
+        learning_rate: Highest learning rate, of the head; AdamW. null is 2e-4 for full, 1e-3 for
+            head. Source: our choice by validation macro_f1.
+        head_learning_rate: Highest learning rate of the head, if it has one of its own. null is
+            learning_rate.
+        layer_decay: Of method full: each layer's learning rate is that of the layer above times
+            this; null is 0.9. Source: ULMFiT (Howard and Ruder, 2018), 3.2; ELECTRA (Clark et
+            al., 2020), B.
         weight_decay: Of AdamW; biases and layer norms have none. Source: BERT, A.2.
         warmup: Share of all steps in which the learning rate rises from 0. Source: BERT, A.2.
         schedule: How the learning rate falls after that. Source: BERT, A.2.
@@ -99,16 +124,17 @@ class TrainConfig:
     revision: str | None = None
     data: Literal["touche23", "sample"] = "touche23"
     data_dir: str | None = None
-    method: Literal["full"] = "full"
+    method: Literal["full", "head"] = "full"
     segments: tuple[str, ...] = ("{premise}", "{stance_word}: {conclusion}")
     max_length: int = 256
     heads: Literal["single", "multiple"] = "single"
     pooling: Literal["mean", "cls", "attention"] | None = None
     dropout: float = 0.1
-    epochs: int = 5
+    epochs: int | None = None
     batch_size: int = 32
-    learning_rate: float = 2e-4
-    layer_decay: float = 0.9
+    learning_rate: float | None = None
+    head_learning_rate: float | None = None
+    layer_decay: float | None = None
     weight_decay: float = 0.01
     warmup: float = 0.1
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
@@ -123,18 +149,10 @@ class TrainConfig:
     resume: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
-        for name in ("learning_rate", "max_grad_norm"):
-            _check(name, getattr(self, name), 0 < getattr(self, name) < float("inf"), "above 0")
-        for name in ("weight_decay", "checkpoint_seconds"):
-            _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
-        for name in ("dropout", "warmup"):
-            _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
-        _check("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0, at most 1")
-        power, gamma = self.positive_weight, self.focal_gamma
-        _check("positive_weight", power, power is None or 0 <= power <= 1, "0 to 1")
-        _check("focal_gamma", gamma, gamma is None or 0 <= gamma < float("inf"), "0 or more")
+        for names, fine, allowed in _RANGES:
+            for name in names:
+                if (value := getattr(self, name)) is not None:
+                    _check(name, value, fine(value), allowed)
         _check("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295")
         named = Path(self.output.strip()).name not in ("", "..")
         _check("output", self.output, named, "the name of a directory that is not there yet")

@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import get_scheduler
 
-from valueeval.adapters.classifier import Encoded, collate, predict_logits
+from valueeval.adapters.classifier import logits_in_batches
 from valueeval.adapters.manifest import Thresholds
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score
@@ -35,6 +35,7 @@ from valueeval.train.checkpoint import (
     State,
     best_file,
     load_checkpoint,
+    load_model_tensors,
     model_tensors,
     save_checkpoint,
     save_tensors,
@@ -42,6 +43,7 @@ from valueeval.train.checkpoint import (
     writing,
 )
 from valueeval.train.config import TrainConfig
+from valueeval.train.inputs import Inputs
 from valueeval.train.progress import TrainingProgress
 from valueeval.train.thresholds import choose_thresholds
 
@@ -52,9 +54,9 @@ _EVALUATION_BATCH = 64
 
 @dataclass(frozen=True)
 class Split:
-    """Arguments as tokens, with their labels (arguments, 20)."""
+    """Arguments as the model takes them, with their labels (arguments, 20)."""
 
-    encoded: Encoded
+    inputs: Inputs
     labels: npt.NDArray[np.bool_]
 
 
@@ -90,13 +92,12 @@ class Training:
     """One run: a model on its way from the first step to the best epoch.
 
     Args:
-        config: The run's options.
-        model: Takes a padded batch, returns logits (batch, 20).
+        config: The run's options, none left open.
+        model: Takes a batch of its inputs, returns logits (batch, 20).
         groups: Its trainable parameters as the optimizer takes them.
         loss: Of logits and labels, both (batch, 20), floats.
         training: What it learns from.
         validation: What epochs and thresholds are chosen on.
-        padding: The padding token's number.
         folder: Where checkpoints and metrics.jsonl are.
         started: When this part of the run began, as `time.monotonic` told it.
     """
@@ -110,16 +111,15 @@ class Training:
         loss: nn.Module,
         training: Split,
         validation: Split,
-        padding: int,
         folder: Path,
         started: float,
     ) -> None:
         self.config = config
         self.training = training
         self.validation = validation
-        self.padding = padding
         self.folder = folder
         self.steps_per_epoch = math.ceil(len(training.labels) / config.batch_size)
+        assert config.epochs is not None  # noqa: S101 (for the type checker)
         self.total_steps = config.epochs * self.steps_per_epoch
         # Precision is ours, not that of a user's accelerate configuration: see _step.
         self.accelerator = Accelerator(mixed_precision="no")
@@ -163,7 +163,7 @@ class Training:
                     saved = time.monotonic()
         best = self.state.best
         assert best is not None  # noqa: S101 (every epoch ends with an evaluation)
-        self.model.load_state_dict(load_file(best_file(self.folder, best.epoch)))
+        load_model_tensors(self.model, load_file(best_file(self.folder, best.epoch)))
         evaluation = self.evaluate()
         self._account()
         return Fit(best, evaluation, self.state)
@@ -171,8 +171,9 @@ class Training:
     def evaluate(self) -> Evaluation:
         """Chooses thresholds on validation and scores it with them."""
         self.model.eval()
-        logits = predict_logits(
-            self.model, self.validation.encoded, _EVALUATION_BATCH, self.padding
+        inputs, device = self.validation.inputs, self.accelerator.device
+        logits = logits_in_batches(
+            self.model, inputs.lengths, _EVALUATION_BATCH, lambda rows: inputs.batch(rows, device)
         )
         truth = self.validation.labels
         thresholds = choose_thresholds(self.config.thresholds, truth, logits)
@@ -187,7 +188,7 @@ class Training:
         set_seed(_step_seed(self.config.seed, self.state.step))
         self.model.train()
         device = self.accelerator.device
-        batch = collate(self.training.encoded, rows, self.padding, device)
+        batch = self.training.inputs.batch(rows, device)
         bfloat16 = self.config.precision == "bfloat16"
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             logits = self.model(**batch)
@@ -211,7 +212,7 @@ class Training:
 
     def _batches(self, epoch: int) -> list[list[int]]:
         if getattr(self, "_order", (None,))[0] != epoch:
-            lengths = self.training.encoded.lengths
+            lengths = self.training.inputs.lengths
             batches = epoch_batches(lengths, self.config.batch_size, self.config.seed, epoch)
             self._order = (epoch, batches)
         return self._order[1]

@@ -14,12 +14,17 @@ _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 
 
 def parameter_groups(
-    model: ValueClassifier, learning_rate: float, layer_decay: float, weight_decay: float
+    model: ValueClassifier,
+    learning_rate: float,
+    layer_decay: float,
+    weight_decay: float,
+    head_learning_rate: float | None = None,
 ) -> list[dict[str, Any]]:
     """The parameters as AdamW takes them: a layer's rate is the next higher one's times the decay.
 
-    The head has the full rate, the last layer (and what lies beside the layers, such as a final
-    norm) one factor less, and so on down to the embeddings. Biases and norms are not decayed.
+    The head has the full rate (or one of its own), the last layer (and what lies beside the layers,
+    such as a final norm) one factor less, and so on down to the embeddings. Biases and norms are
+    not decayed.
 
     Returns:
         Groups with ``params``, ``lr`` and ``weight_decay``; every trainable parameter in one.
@@ -29,7 +34,10 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        rate = learning_rate * layer_decay ** _distance_from_head(name, layers)
+        distance = _distance_from_head(name, layers)
+        rate = learning_rate * layer_decay**distance
+        if distance == 0 and head_learning_rate is not None:
+            rate = head_learning_rate
         decay = weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -50,6 +52,15 @@ class TrainingProgress:
     def best(self, macro_f1: float) -> None:
         """The best validation macro_f1 so far, to stand beside the loss."""
         self._best = f", validation macro_f1 {macro_f1:.4f}"
+
+
+@contextmanager
+def reading(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar for reading arguments once; gives a function that says how many more are done."""
+    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True, highlight=False)) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda number: bar.update(task, advance=number)
 
 
 def note(text: str) -> None:
