@@ -19,8 +19,8 @@ mix them up.
 
 - *95 %*: interval over conclusions, because arguments that share a conclusion are not independent;
   over seeds too where a row has several. *As if independent*: the same over arguments, too narrow,
-  for comparison with papers that resample arguments. ° the interval that the results came with
-  (they have no usable samples): a percentile interval, which covers less often than it says.
+  for comparison with papers that resample arguments. ° as the results say, which have no usable
+  samples here.
 - *vs best*: difference in macro_f1 from the best row and its p-value (studentised paired bootstrap
   over conclusions, Holm-corrected over the rows of the table). **≈** cannot be told apart from the
   best row at 5 %. In *#*, after the rank, its 95 % interval.

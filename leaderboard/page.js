@@ -211,7 +211,7 @@ function logAxis(svg, box, values, label) {
   return x;
 }
 
-function key(plot, methods, published) {
+function key(plot, methods, published, unknown) {
   const list = make(plot, "div", { class: "key" });
   for (const method of methods) {
     const item = make(list, "span");
@@ -223,6 +223,7 @@ function key(plot, methods, published) {
     make(item, "i", { class: "hollow" });
     item.append("published");
   }
+  if (unknown) make(list, "span", {}, `(${unknown} of unknown size not drawn)`);
 }
 
 function drawAgainst(id, field, label, height = 330) {
@@ -230,7 +231,8 @@ function drawAgainst(id, field, label, height = 330) {
   const rows = shown.filter((row) => known(row[field]) && known(row.macro_f1));
   if (!rows.length) return empty(plot, "No row shown here says its size.");
   const methods = [...new Set(rows.filter((row) => row.status === "ranked").map((row) => row.method))];
-  key(plot, methods, rows.some((row) => row.status === "published"));
+  const unknown = shown.filter((row) => row.status === "ranked" && !known(row[field])).length;
+  key(plot, methods, rows.some((row) => row.status === "published"), unknown);
   const [svg, box] = frame(plot, height);
   const y = scoreAxis(svg, box, rows), x = logAxis(svg, box, rows.map((row) => row[field]), label);
   // Rows of the same size stand beside one another, so that their bars can be read.

@@ -36,8 +36,11 @@ METRICS = (*_SCORES, *_INTERVALS, *(f"f1_{slug}" for slug in VALUE_SLUGS))
 # What lm-eval appends to the name of a results file (`EvaluationTracker.date_id`).
 _DATE_IN_NAME = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json$")
 # Arguments of a model, and settings of a training, that change how a result comes about but not
-# what is measured: runs that differ only here are repetitions of one another.
-_VOLATILE_ARGUMENTS = frozenset({"batch_size", "max_batch_size", "device", "parallelize", "seed"})
+# what is measured: runs that differ only here are repetitions of one another. (`path` is what our
+# own models add, so that lm-eval knows their name; it may hold the seed.)
+_VOLATILE_ARGUMENTS = frozenset(
+    {"batch_size", "max_batch_size", "device", "parallelize", "seed", "path"}
+)
 _VOLATILE_SETTINGS = frozenset(
     {"seed", "output", "output_dir", "resume", "data_dir", "device", "workers", "threads", "quiet"}
 )

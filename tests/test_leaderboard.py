@@ -244,6 +244,16 @@ def test_seeds_of_one_configuration_become_one_row(tmp_path: Path) -> None:
     assert rows[1].scores["macro_f1"].sd is None
 
 
+def test_seeds_of_a_baseline_become_one_row(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        name = f"baseline-training_frequency-seed{seed}"
+        arguments = {"strategy": "training_frequency", "seed": str(seed), "path": name}
+        write_results(tmp_path / str(seed), kind="valueeval_baseline", model_args=arguments,
+                      model=name, parameters=0)  # fmt: skip
+    row = only_row(table_of(tmp_path))
+    assert (row.name, [run.seed for run in row.runs]) == ("baseline training frequency", [1, 2])
+
+
 def test_the_newest_of_repeated_runs_is_kept_and_said(tmp_path: Path) -> None:
     for day, macro in ((3, 0.41), (7, 0.43), (5, 0.99)):
         write_results(tmp_path, day=day, metrics={"macro_f1": macro})
