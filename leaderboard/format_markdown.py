@@ -12,26 +12,30 @@ from valueeval.tasks.errors import ValueEvalError
 BEGIN = "<!-- valueeval leaderboard: begin (what stands between these lines is overwritten) -->"
 END = "<!-- valueeval leaderboard: end -->"
 
+_SUMMARY = """\
+Ranked by **macro_f1**, the mean of the F1 of the 20 values; **official_f1**, the shared task's
+score, is a different measure. *Italics*: published elsewhere, not measured here. The signs are
+explained below the tables."""
 _EXPLANATION = f"""\
-Ranked by **macro_f1**, the mean of the F1 of the 20 values. **official_f1** is the shared task's
-score, the harmonic mean of macro-precision and macro-recall. They are different measures; papers
-mix them up.
-
-- *95 %*: interval over conclusions, because arguments that share a conclusion are not independent;
-  over seeds too where a row has several. *As if independent*: the same over arguments, too narrow,
-  for comparison with papers that resample arguments. ° as the results say, which have no usable
-  samples here.
+- *official_f1*: harmonic mean of macro-precision and macro-recall (SemEval-2023 Task 4). Papers mix
+  the two up.
+- *95 %*: interval of macro_f1 over conclusions, because arguments that share a conclusion are not
+  independent; over seeds too where a row has several. *As if independent*: over arguments, too
+  narrow, for comparison with papers that resample arguments. ° as the results say, which have no
+  usable samples here.
 - *vs best*: difference in macro_f1 from the best row and its p-value (studentised paired bootstrap
   over conclusions, Holm-corrected over the rows of the table). **≈** cannot be told apart from the
-  best row at 5 %. In *#*, after the rank, its 95 % interval.
-- ⚠ official_f1 exceeds macro_f1 by more than {GAMING_MARGIN}: predicting some values for nearly
-  every argument and others almost never raises official_f1 without recognising values better.
-- *Italics*: published elsewhere, not measured here."""
+  best row at 5 %. In *#*, after the rank, the 95 % interval of the rank.
+- ⚠ at official_f1: it exceeds macro_f1 by more than {GAMING_MARGIN}. Predicting some values for
+  nearly every argument and others almost never raises official_f1 without recognising values
+  better.
+- Published numbers: their sources stand in `published.csv` and `published-per-value.csv` of the
+  package's leaderboard folder."""
 
 
 def render(table: Table) -> str:
     """`table` as markdown, markers included."""
-    parts = [BEGIN, _EXPLANATION]
+    parts = [BEGIN, _SUMMARY]
     for board in table.boards:
         parts += _board(board)
     parts += _notes(table)
@@ -195,17 +199,13 @@ def _other_table(systems: Sequence[Published]) -> str:
 
 
 def _notes(table: Table) -> list[str]:
-    parts = []
+    parts: list[str] = []
     if table.notes:
         parts += ["### Notes", _list(table.notes)]
     if table.problems:
         reasons = [f"{problem.source}: {problem.reason}" for problem in table.problems]
         parts += ["### Not used", _list(reasons)]
-    parts += [
-        "Sources of the published numbers: "
-        "`published.csv` and `published-per-value.csv` in the package's leaderboard folder."
-    ]
-    return parts
+    return [*parts, "### How to read this", _EXPLANATION]
 
 
 def _list(items: Sequence[str]) -> str:

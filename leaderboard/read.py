@@ -280,6 +280,7 @@ def _read_task(
     shots = _count(_mapping(content.get("n-shot")).get(task)) or 0
     model = _describe_model(content, config, shots, manifests)
     date_id = _DATE_IN_NAME.search(file.path.name)
+    dataset = clean(metadata.get("set") or "unknown")
     samples = file.path.with_name(f"samples_{task}_{date_id.group(1)}.jsonl") if date_id else None
     return Run(
         source=file.source,
@@ -287,7 +288,7 @@ def _read_task(
         task=task,
         template=template,
         paraphrase=_count(metadata.get("paraphrase")) or 1,
-        dataset=clean(metadata.get("set") or "unknown"),
+        dataset=dataset,
         version=version or "",
         data_sha256=sha,
         official=metadata.get("data_official") is True,
@@ -299,7 +300,7 @@ def _read_task(
         metrics=_metrics(content["results"][task]),
         date=_date(content, date_id.group(1) if date_id else None),
         versions=_versions(content, model.manifest),
-        warnings=_warnings(model.manifest, sha),
+        warnings=_warnings(model.manifest, dataset, sha),
         samples=samples if samples is not None and samples.is_file() else None,
         **vars(model),
     )
@@ -422,12 +423,16 @@ def _last_part(path: str) -> str:
     return parts[-1] if parts else path
 
 
-def _warnings(manifest: Mapping[str, Any], tested_on: str) -> tuple[str, ...]:
+def _warnings(manifest: Mapping[str, Any], dataset: str, tested_on: str) -> tuple[str, ...]:
     """What its manifest says that makes a result better than it deserves."""
     split = _text(_mapping(manifest.get("thresholds")).get("split"))
-    trained_on = _text(_mapping(manifest.get("data")).get("sha256"))
+    data = _mapping(manifest.get("data"))
+    tuned_on = f"sample_{split}" if data.get("name") == "sample" else split
+    trained_on = _text(data.get("sha256"))
     found = []
-    if split is not None and not split.endswith(("validation", "training")):
+    if split is not None and tuned_on == dataset:
+        found.append(f"thresholds tuned on this very set ({clean(split)})")
+    elif split is not None and not split.endswith(("validation", "training")):
         found.append(f"thresholds tuned on {clean(split)}, not on validation")
     if trained_on is not None and trained_on == tested_on:
         found.append("trained on the very data that it is tested on")

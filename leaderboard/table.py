@@ -189,7 +189,8 @@ class Table:
     """Everything that a leaderboard shows.
 
     Attributes:
-        boards: Ranked ones first, in the order of `SETS`; then those apart.
+        boards: Ranked ones first, in the order of `SETS`; then those apart; last the main set, if
+            nothing was measured on it, for what others have published.
         problems: What could not be used.
         notes: What was decided on the way that a reader should know.
     """
@@ -403,5 +404,6 @@ def _digest(system: str) -> str:
 def _board_order(board: Board) -> tuple[object, ...]:
     place = SETS.index(board.dataset) if board.dataset in SETS else len(SETS)
     newest_first = tuple(-number for number in version_key(board.version))
-    return (_ORDER.index(board.status), place, board.dataset, newest_first,
+    # With nothing measured on it, what others published comes last.
+    return (not board.rows, _ORDER.index(board.status), place, board.dataset, newest_first,
             -(board.arguments or 0), board.data_sha256)  # fmt: skip

@@ -101,6 +101,20 @@ def test_method_of_a_stock_model(
     assert (run.method, run.trainable, run.base) == (method, trainable, "gpt2")
 
 
+def test_results_as_lm_eval_0_4_9_wrote_them(tmp_path: Path) -> None:
+    def older(content: dict[str, Any]) -> None:
+        for scores in content["results"].values():
+            del scores["name"], scores["sample_len"]
+            scores |= {"macro_f1_stderr_stderr,none": "N/A", "unparsed_stderr,none": "N/A"}
+        content["config"]["model_args"] = "pretrained=gpt2,dtype=float32"
+        content["groups"], content["task_hashes"] = {}, {}
+        content["lm_eval_version"] = "0.4.9"
+
+    write_results(tmp_path, change=older)
+    row = only_row(table_of(tmp_path))
+    assert (row.run.base, row.run.versions["lm_eval"]) == ("gpt2", "0.4.9")
+
+
 def test_unknown_is_missing_not_zero(tmp_path: Path) -> None:
     def strip(content: dict[str, Any]) -> None:
         for key in ("n-samples", "n-shot", "date", "lm_eval_version", "model_name"):
@@ -284,7 +298,7 @@ def test_results_given_twice_count_once(tmp_path: Path) -> None:
     ("change", "warning"),
     [
         ({"thresholds": {"split": "test"}}, "thresholds tuned on test"),
-        ({"thresholds": {"split": "main"}}, "thresholds tuned on main"),
+        ({"thresholds": {"split": "main"}}, "thresholds tuned on this very set"),
         ({"data": {"sha256": "0" * 63 + "1", "size": 60}}, "trained on the very data"),
     ],
 )
@@ -293,6 +307,11 @@ def test_tuning_on_the_test_set_is_called_out(
 ) -> None:
     write_results(tmp_path, kind="valueeval", adapter=manifest(**change))
     assert warning in only_row(table_of(tmp_path)).run.warnings[0]
+
+
+def test_a_validation_score_after_tuning_on_validation_is_called_out(tmp_path: Path) -> None:
+    write_results(tmp_path, kind="valueeval", dataset="validation", adapter=manifest())
+    assert "this very set" in only_row(table_of(tmp_path)).run.warnings[0]
 
 
 # ------------------------------------------------------------------------------- published
