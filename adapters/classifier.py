@@ -71,6 +71,9 @@ class ValueClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        # A PEFT model's own; others have none.
+        peft_config = getattr(backbone, "active_peft_config", None)
+        self._soft_prompt = bool(getattr(peft_config, "is_prompt_learning", False))
         width = cast(Any, backbone).config.hidden_size
         self.head = ValueHead(kind, pooling, width, dropout)
 
@@ -79,8 +82,15 @@ class ValueClassifier(nn.Module):
         return cast(torch.Tensor, self.head(self.hidden(**inputs), inputs["attention_mask"]))
 
     def hidden(self, **inputs: torch.Tensor) -> torch.Tensor:
-        """The last hidden states of padded inputs: (batch, length, hidden)."""
-        return cast(torch.Tensor, self.backbone(**inputs).last_hidden_state)
+        """The last hidden states of padded inputs: (batch, length, hidden).
+
+        Virtual tokens before the text have hidden states, too; nothing pools those.
+        """
+        if self._soft_prompt:
+            # PEFT takes none with virtual tokens; stock PEFT and we give the same.
+            inputs.pop("token_type_ids", None)
+        hidden = self.backbone(**inputs).last_hidden_state
+        return cast(torch.Tensor, hidden[:, -inputs["input_ids"].shape[1] :])
 
     def save(self, folder: Path) -> None:
         """Writes the backbone as a Transformers model directory and ``head.safetensors``."""
@@ -157,6 +167,10 @@ def load_classifier(
         )
     source = folder if manifest.method == "full" else _base_of(folder, manifest)
     backbone = load_backbone(source)
+    if manifest.method not in ("full", "head"):
+        from valueeval.adapters.peft_encoder import load_peft  # its import takes a second
+
+        backbone = load_peft(backbone, folder)
     model = ValueClassifier(backbone, manifest.head.pooling, kind=manifest.head.kind)
     try:
         model.head.load_state_dict(load_file(folder / HEAD_FILE))
@@ -256,12 +270,17 @@ def pad_token(tokenizer: PreTrainedTokenizerBase) -> int:
     return cast(int, tokenizer.pad_token_id)
 
 
-def check_max_length(backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, limit: int) -> None:
-    """Refuses an input limit beyond what model or tokenizer can take."""
+def check_max_length(
+    backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, limit: int, virtual: int = 0
+) -> None:
+    """Refuses an input limit beyond what model or tokenizer can take beside virtual tokens."""
     positions = getattr(cast(Any, backbone).config, "max_position_embeddings", None)
-    most = min(tokenizer.model_max_length, positions or tokenizer.model_max_length)
+    most = min(tokenizer.model_max_length, positions or tokenizer.model_max_length) - virtual
     if limit > most:
-        raise ValueEvalError(f"max_length: {limit}; allowed for this base model: at most {most}")
+        beside = f" and {virtual} virtual tokens" if virtual else ""
+        raise ValueEvalError(
+            f"max_length: {limit}; allowed for this base model{beside}: at most {most}"
+        )
 
 
 def encode(

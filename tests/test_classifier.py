@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase
+from training import ENCODERS, write_encoder
+from transformers import PreTrainedTokenizerBase
 
 from valueeval.adapters import base as base_module
 from valueeval.adapters.base import MINILM_SHA256, fetch_base, resolve_base, weight_hash
@@ -126,44 +127,10 @@ def test_saved_and_loaded_gives_the_same_scores_at_every_batch_size(
     assert classifier.logits([]).shape == (0, 20)
 
 
-# A tiny one of every family: width 32, two layers.
-TINY: dict[str, dict[str, object]] = {
-    "bert": {},
-    "roberta": {},
-    "deberta-v2": {
-        "relative_attention": True,
-        "pos_att_type": ["p2c", "c2p"],
-        "position_biased_input": False,
-    },
-    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
-    "electra": {"embedding_size": 32},
-    "mpnet": {},
-    "modernbert": {"global_attn_every_n_layers": 2},
-}
-
-
-@pytest.fixture(params=TINY)
+@pytest.fixture(params=ENCODERS)
 def encoder(request: pytest.FixtureRequest, tmp_path: Path, tiny_bert: Path) -> Path:
     """Directory of a random encoder of one family, as a base model's."""
-    config = AutoConfig.for_model(
-        request.param,
-        vocab_size=512,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=520,
-        pad_token_id=0,
-        bos_token_id=0,
-        eos_token_id=1,
-        cls_token_id=0,
-        sep_token_id=1,
-        **TINY[request.param],
-    )
-    torch.manual_seed(0)
-    AutoModel.from_config(config).save_pretrained(tmp_path)
-    load_tokenizer(tiny_bert).save_pretrained(tmp_path)
-    return tmp_path
+    return write_encoder(tmp_path, request.param, tiny_bert)
 
 
 def test_every_family_of_encoders_trains_saves_and_loads(

@@ -18,6 +18,14 @@ from valueeval.tasks.errors import ValueEvalError
 LossName = Literal["bce", "focal", "distribution-balanced"]
 ThresholdsName = Literal["half", "global", "per-value", "halfway"]
 
+MethodName = Literal["full", "head", "lora", "prompt-tuning", "p-tuning", "prefix-tuning"]
+
+_SOFT_PROMPT: dict[str, Any] = {
+    "epochs": 10,
+    "learning_rate": 1e-2,
+    "head_learning_rate": 1e-3,
+    "virtual_tokens": 20,
+}
 # What an option is where it is left open (null), by the choice that it depends on. An option that
 # no row of a table names for the choice made has no meaning there.
 _BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
@@ -29,6 +37,18 @@ _BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
             "head_learning_rate": None,
         },
         "head": {"epochs": 50, "learning_rate": 1e-3},
+        "lora": {
+            "epochs": 10,
+            "learning_rate": 5e-4,
+            "head_learning_rate": None,
+            "layer_decay": 1.0,
+            "lora_rank": 8,
+            "lora_alpha": 16,
+            "lora_dropout": 0.1,
+        },
+        "prompt-tuning": {**_SOFT_PROMPT, "init": "vocabulary"},
+        "p-tuning": {**_SOFT_PROMPT, "learning_rate": 1e-3, "prompt_hidden_size": None},
+        "prefix-tuning": {**_SOFT_PROMPT, "prompt_hidden_size": None},
     },
     "loss": {
         "bce": {"positive_weight": 0.5},
@@ -40,11 +60,12 @@ _BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
 
 # Numbers that options can have, and how that is said.
 _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
-    (("epochs", "batch_size"), lambda x: x >= 1, "1 or more"),
+    (("epochs", "batch_size", "lora_rank", "lora_alpha"), lambda x: x >= 1, "1 or more"),
+    (("virtual_tokens", "prompt_hidden_size"), lambda x: x >= 1, "1 or more"),
     (("learning_rate", "head_learning_rate", "max_grad_norm"), lambda x: 0 < x < inf, "above 0"),
     (("weight_decay", "checkpoint_seconds"), lambda x: x >= 0, "0 or more"),
     (("focal_gamma",), lambda x: 0 <= x < inf, "0 or more"),
-    (("dropout", "warmup"), lambda x: 0 <= x < 1, "from 0 to below 1"),
+    (("dropout", "warmup", "lora_dropout"), lambda x: 0 <= x < 1, "from 0 to below 1"),
     (("layer_decay",), lambda x: 0 < x <= 1, "above 0, at most 1"),
     (("positive_weight",), lambda x: 0 <= x <= 1, "0 to 1"),
 )
@@ -69,7 +90,25 @@ class TrainConfig:
         data_dir: Folder of the official files; null looks in $VALUEEVAL_DATA, then in what
             `valueeval data fetch` has fetched.
         method: What is trained, beside a new head on top. full: all weights (Devlin et al., 2019).
-            head: nothing else; features are computed once (Peters et al., 2019).
+            head: nothing else; features are computed once (Peters et al., 2019). lora: low-rank
+            updates of the linear layers (Hu et al., 2022). prompt-tuning: embeddings before the
+            text (Lester et al., 2021). p-tuning: the same, made by a network (Liu et al., 2021).
+            prefix-tuning: keys and values in every layer (Li and Liang, 2021; not on DeBERTa v2
+            and ModernBERT).
+        lora_rank: Of method lora: rank of the updates; null is 8. Source: Hu et al., 2022, D.1.
+        lora_alpha: Of method lora: updates are scaled by lora_alpha / lora_rank; null is 16.
+            Source: our choice, as Hu et al., 2022, have for the larger RoBERTa.
+        lora_dropout: Of method lora: share of what the updates read dropped in training; null is
+            0.1. Source: Hu et al., 2022, D.4.
+        virtual_tokens: Of the three soft prompts: how many; null is 20. Source: Lester et al.,
+            2021, 3.2: more than 20 gain little.
+        prompt_hidden_size: Of p-tuning and prefix-tuning: width of the network that makes the
+            virtual tokens. null is that of the word embeddings for p-tuning, and no network for
+            prefix-tuning. Source: Liu et al., 2021; Liu et al., 2022 («P-tuning v2»), 3.3.
+        init: Of prompt-tuning, where the virtual tokens start: random (numbers), vocabulary (words
+            drawn from it), template (the words of valueeval_cls), values (each the mean of a
+            value's description), or any other text. null is vocabulary. Source: Lester et al.,
+            2021, 3.2; values: our choice.
         segments: The text of an argument, one or two segments read as a pair; fields {premise},
             {conclusion}, {stance}, {stance_word}. Source: our choice.
         max_length: Tokens that are read of an argument; longer ones are cut at the end of the
@@ -84,15 +123,18 @@ class TrainConfig:
         dropout: Share of the pooled features dropped in training. Source: BERT (Devlin et al.,
             2019), A.2.
         epochs: Passes over the training data; the best one by validation macro_f1 is kept. null
-            is 5 for full, 50 for head. Source: our choice by validation macro_f1.
+            is 5 for full, 50 for head, 10 for the others. Source: our choice; full by validation
+            macro_f1.
         batch_size: Arguments in a step. Source: our choice by validation macro_f1.
-        learning_rate: Highest learning rate, of the head; AdamW. null is 2e-4 for full, 1e-3 for
-            head. Source: our choice by validation macro_f1.
-        head_learning_rate: Highest learning rate of the head, if it has one of its own. null is
-            learning_rate.
-        layer_decay: Of method full: each layer's learning rate is that of the layer above times
-            this; null is 0.9. Source: ULMFiT (Howard and Ruder, 2018), 3.2; ELECTRA (Clark et
-            al., 2020), B.
+        learning_rate: Highest learning rate; AdamW. null is 2e-4 for full, 5e-4 for lora, 1e-3 for
+            head and p-tuning, 1e-2 for prompt-tuning and prefix-tuning. Source: full: our choice by
+            validation macro_f1; lora: Hu et al., 2022, D.1; prefix-tuning: P-tuning v2; others: our
+            choice.
+        head_learning_rate: Highest learning rate of the head, if it has one of its own; null is
+            1e-3 with a soft prompt, else learning_rate. Source: our choice.
+        layer_decay: Of full and lora: each layer's learning rate is that of the layer above times
+            this; null is 0.9 for full, 1 for lora. Source: ULMFiT (Howard and Ruder, 2018), 3.2;
+            ELECTRA (Clark et al., 2020), B.
         weight_decay: Of AdamW; biases and layer norms have none. Source: BERT, A.2.
         warmup: Share of all steps in which the learning rate rises from 0. Source: BERT, A.2.
         schedule: How the learning rate falls after that. Source: BERT, A.2.
@@ -124,7 +166,13 @@ class TrainConfig:
     revision: str | None = None
     data: Literal["touche23", "sample"] = "touche23"
     data_dir: str | None = None
-    method: Literal["full", "head"] = "full"
+    method: MethodName = "full"
+    lora_rank: int | None = None
+    lora_alpha: int | None = None
+    lora_dropout: float | None = None
+    virtual_tokens: int | None = None
+    prompt_hidden_size: int | None = None
+    init: str | None = None
     segments: tuple[str, ...] = ("{premise}", "{stance_word}: {conclusion}")
     max_length: int = 256
     heads: Literal["single", "multiple"] = "single"

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from torch import nn
 
+from valueeval.adapters.base import Base
 from valueeval.train.config import TrainConfig
 
 
-def prepare(backbone: nn.Module, config: TrainConfig) -> nn.Module:
+def prepare(backbone: nn.Module, config: TrainConfig, base: Base) -> nn.Module:
     """The encoder as it is: every weight is trained."""
     return backbone

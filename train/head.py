@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from valueeval.adapters.base import Base
 from valueeval.adapters.classifier import Encoded, ValueClassifier, batches_by_length, collate
 from valueeval.train.config import TrainConfig
 from valueeval.train.inputs import Features
@@ -22,7 +23,7 @@ from valueeval.train.progress import reading
 _BATCH = 32  # arguments read at once
 
 
-def prepare(backbone: nn.Module, config: TrainConfig) -> nn.Module:
+def prepare(backbone: nn.Module, config: TrainConfig, base: Base) -> nn.Module:
     """The encoder, frozen."""
     return backbone.requires_grad_(False)
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import set_seed
+from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from valueeval.adapters.base import Base, fetch_base
+from valueeval.adapters.base import MINILM, MINILM_HUB_ID, Base, fetch_base
 from valueeval.adapters.classifier import (
     Encoded,
     ValueClassifier,
@@ -38,9 +39,10 @@ from valueeval.adapters.manifest import (
     read_manifest,
     write_manifest,
 )
+from valueeval.adapters.peft_encoder import save_peft
 from valueeval.tasks.data import DataSet, load_set
 from valueeval.tasks.values import VALUE_NAMES
-from valueeval.train import full, head
+from valueeval.train import full, head, lora, p_tuning, prefix_tuning, prompt_tuning
 from valueeval.train.config import TrainConfig
 from valueeval.train.head import compute_features
 from valueeval.train.inputs import Inputs, Tokens
@@ -51,12 +53,24 @@ from valueeval.train.output import is_finished, new_adapter, run_folder
 from valueeval.train.precision import with_known_precision
 from valueeval.train.progress import note
 
-_LIBRARIES = ("lm-eval-valueeval", "torch", "transformers", "accelerate", "numpy", "safetensors")
+_LIBRARIES = (
+    "lm-eval-valueeval",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "numpy",
+    "safetensors",
+)
 
 # What each method does to the pretrained encoder before a head is put on it.
-METHODS: dict[str, Callable[[nn.Module, TrainConfig], nn.Module]] = {
+METHODS: dict[str, Callable[[nn.Module, TrainConfig, Base], nn.Module]] = {
     "full": full.prepare,
     "head": head.prepare,
+    "lora": lora.prepare,
+    "prompt-tuning": prompt_tuning.prepare,
+    "p-tuning": p_tuning.prepare,
+    "prefix-tuning": prefix_tuning.prepare,
 }
 
 
@@ -99,7 +113,7 @@ def train(config: TrainConfig) -> Manifest:
                 model.save(adapter)
                 tokenizer.save_pretrained(adapter)
             else:
-                model.save_head(adapter)
+                save_adapter(model, base, adapter)
             shutil.copyfile(folder / METRICS_FILE, adapter / METRICS_FILE)
             manifest = describe(config, base, training, model, fit, adapter)
             write_manifest(adapter, manifest)
@@ -120,10 +134,21 @@ def build_model(
 ) -> ValueClassifier:
     """The base, prepared for the method, with a new head; what is random depends on the seed."""
     backbone = load_backbone(base.path)
-    check_max_length(backbone, tokenizer, config.max_length)
+    check_max_length(backbone, tokenizer, config.max_length, config.virtual_tokens or 0)
     set_seed(config.seed)
-    backbone = METHODS[config.method](backbone, config)
+    backbone = METHODS[config.method](backbone, config, base)
     return ValueClassifier(backbone, config.head.pooling, config.dropout, config.head.kind)
+
+
+def save_adapter(model: ValueClassifier, base: Base, folder: Path) -> None:
+    """Writes what was trained beside a frozen encoder: the head, and PEFT's files if it has any."""
+    model.save_head(folder)
+    if isinstance(model.backbone, PeftModel):
+        name = _findable_name(base)
+        # A name that anyone's PEFT understands.
+        known = MINILM_HUB_ID if name == MINILM else name
+        model.backbone.peft_config["default"].base_model_name_or_path = known
+        save_peft(model.backbone, folder)
 
 
 def inputs_of(

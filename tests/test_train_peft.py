@@ -1,0 +1,373 @@
+"""PEFT methods on encoders: save and load, in stock PEFT and in ours, for every architecture."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from torch import nn
+from training import ENCODERS, write_encoder, write_small_data
+from transformers import AutoModel
+
+from valueeval.adapters.base import Base
+from valueeval.adapters.classifier import (
+    ValueClassifier,
+    collate,
+    encode,
+    load_backbone,
+    load_classifier,
+    load_tokenizer,
+)
+from valueeval.adapters.manifest import ManifestError, read_manifest
+from valueeval.tasks.data import load_set
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.scoring import score
+from valueeval.tasks.values import VALUES
+from valueeval.train.config import TrainConfig
+from valueeval.train.loop import Training
+from valueeval.train.prompt_tuning import TEMPLATE, initial_embeddings
+from valueeval.train.run import METHODS, build_model, train
+
+PEFT_METHODS = ("lora", "prompt-tuning", "p-tuning", "prefix-tuning")
+FAMILIES = ("bert", "roberta", "deberta-v2", "modernbert")
+WITHOUT_PREFIXES = ("deberta-v2", "modernbert")
+TRAINING, VALIDATION = 24, 12
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_data(tmp_path_factory.mktemp("data"), TRAINING, VALIDATION)
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("encoders")
+    return {family: write_encoder(root / family, family, tiny_bert) for family in ENCODERS}
+
+
+@pytest.fixture
+def config(tiny_bert: Path, data_dir: Path, tmp_path: Path) -> TrainConfig:
+    return TrainConfig(
+        output=str(tmp_path / "adapter"),
+        base=str(tiny_bert),
+        data_dir=str(data_dir),
+        method="lora",
+        epochs=2,
+        batch_size=8,
+        learning_rate=0.05,
+        max_length=48,
+        precision="float32",
+    )
+
+
+def with_method(config: TrainConfig, method: str, **options: Any) -> TrainConfig:
+    """The configuration with a method, and few virtual tokens where it has any."""
+    if method != "lora":
+        options = {"virtual_tokens": 5, **options}
+    return replace(config, method=method, **options)
+
+
+@pytest.mark.parametrize(
+    ("method", "family"),
+    [
+        (method, family)
+        for method in PEFT_METHODS
+        for family in FAMILIES
+        if method != "prefix-tuning" or family not in WITHOUT_PREFIXES
+    ],
+)
+def test_saved_and_loaded_gives_the_same_scores(
+    method: str, family: str, config: TrainConfig, encoders: dict[str, Path], data_dir: Path
+) -> None:
+    config = with_method(replace(config, base=str(encoders[family]), epochs=1), method)
+    manifest = train(config)
+    folder = Path(config.output)
+    assert {path.name for path in folder.iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors", "head.safetensors", "metrics.jsonl",
+        "valueeval.json",
+    }  # fmt: skip
+    validation = load_set("validation", data_dir)
+    classifier = load_classifier(folder, device="cpu")
+    one = classifier.logits(validation.arguments, batch_size=1)
+    eight = classifier.logits(validation.arguments, batch_size=8)
+    np.testing.assert_allclose(one, eight, atol=1e-5)
+    for logits in (one, eight):
+        assert score(validation.labels, manifest.thresholds.decide(logits)) == manifest.validation
+
+    # In stock PEFT: its hidden states, virtual tokens left out, their mean, and the head's layer.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`")
+        stock = PeftModel.from_pretrained(AutoModel.from_pretrained(config.base), folder).eval()
+    head = load_file(folder / "head.safetensors")
+    encoded = encode(classifier.tokenizer, validation.arguments, manifest.input)
+    batch = collate(encoded, range(VALIDATION), 0)
+    if method != "lora":
+        batch.pop("token_type_ids", None)
+    with torch.no_grad():
+        hidden = stock(**batch).last_hidden_state[:, -batch["input_ids"].shape[1] :]
+    mask = batch["attention_mask"].unsqueeze(-1)
+    pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+    expected = pooled @ head["weight"].T + head["bias"]
+    np.testing.assert_allclose(one, expected.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["deberta-v2", "modernbert", "mpnet", "distilbert"])
+def test_prefix_tuning_is_refused_where_peft_has_none(
+    family: str, config: TrainConfig, encoders: dict[str, Path]
+) -> None:
+    config = with_method(replace(config, base=str(encoders[family])), "prefix-tuning")
+    with pytest.raises(ValueEvalError) as caught:
+        train(config)
+    assert f"prefix-tuning does not work on {family} encoders (" in str(caught.value)
+    assert "take p-tuning" in str(caught.value)
+    assert not Path(config.output).exists()
+
+
+@pytest.mark.parametrize("method", ["lora", "prompt-tuning", "p-tuning"])
+@pytest.mark.parametrize("family", ["distilbert", "electra", "mpnet"])
+def test_other_families_train(
+    method: str, family: str, config: TrainConfig, encoders: dict[str, Path]
+) -> None:
+    """Among them one whose word embeddings are narrower than its hidden states."""
+    config = with_method(replace(config, base=str(encoders[family])), method).with_defaults()
+    model = model_of(config)
+    tokens = torch.tensor([[5, 6, 7]])
+    model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).sum().backward()
+    trained = [p for p in model.backbone.parameters() if p.requires_grad]
+    assert trained
+    assert all(p.grad is not None for p in trained)
+
+
+def model_of(config: TrainConfig) -> ValueClassifier:
+    base = Base(config.base, Path(config.base), None, "")
+    return build_model(config, base, load_tokenizer(base.path))
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "size"),
+    [
+        # A layer of width 32: four matrices of 32 x 32, two of 32 x 64; two layers.
+        ("lora", {"lora_rank": 4}, 2 * 4 * (4 * (32 + 32) + 2 * (32 + 64))),
+        ("prompt-tuning", {}, 5 * 32),
+        ("p-tuning", {"prompt_hidden_size": 8}, 5 * 32 + 32 * 8 + 8 + 8 * 8 + 8 + 8 * 32 + 32),
+        # Keys and values, 5 virtual tokens, 2 layers.
+        ("prefix-tuning", {}, 2 * 5 * 2 * 32),
+        (
+            "prefix-tuning",
+            {"prompt_hidden_size": 8},
+            5 * 32 + 32 * 8 + 8 + 8 * 2 * 2 * 32 + 2 * 2 * 32,
+        ),
+    ],
+)
+def test_trainable_parameters_by_hand(
+    method: str, options: dict[str, Any], size: int, config: TrainConfig
+) -> None:
+    model = model_of(with_method(config, method, **options).with_defaults())
+    trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    assert sum(trained.values()) == size + 20 * 32 + 20
+    whole = sum(p.numel() for p in load_backbone(Path(config.base)).parameters())
+    assert sum(p.numel() for p in model.parameters()) == whole + size + 20 * 32 + 20
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning", "prefix-tuning"])
+def test_no_virtual_token_is_pooled(method: str, config: TrainConfig) -> None:
+    """The first hidden state that is pooled is the text's, not the first virtual token's."""
+    config = with_method(config, method, pooling="cls").with_defaults()
+    model = model_of(config).eval()
+    tokens = torch.tensor([[5, 6, 7]])
+    mask = torch.ones_like(tokens)
+    inputs = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": 1 - mask}
+    with torch.no_grad():
+        hidden = cast(Any, model.backbone)(input_ids=tokens, attention_mask=mask).last_hidden_state
+        logits = model(**inputs)
+    first = 0 if method == "prefix-tuning" else 5
+    assert hidden.shape[1] == first + 3
+    torch.testing.assert_close(model.hidden(**inputs), hidden[:, first:])
+    expected = nn.functional.linear(hidden[:, first], model.head.weight, model.head.bias)
+    torch.testing.assert_close(logits, expected)
+
+
+def test_the_adapter_names_its_base_for_stock_peft(config: TrainConfig) -> None:
+    train(replace(config, epochs=1))
+    content = json.loads((Path(config.output) / "adapter_config.json").read_text("utf-8"))
+    assert content["base_model_name_or_path"] == str(Path(config.base).resolve())
+    assert content["task_type"] == "FEATURE_EXTRACTION"
+    assert content["r"] == 8
+
+
+def test_learns_and_leaves_the_base_as_it_is(config: TrainConfig) -> None:
+    """The head hardly moves, so what is learnt is in the adapter."""
+    before = (Path(config.base) / "model.safetensors").read_bytes()
+    config = replace(config, head_learning_rate=1e-9, epochs=8, dropout=0.0)
+    # What comes before the text moves a tiny random encoder but little.
+    rates = {"lora": 0.01, "prompt-tuning": 1.0, "p-tuning": 0.1, "prefix-tuning": 1.0}
+    for method in PEFT_METHODS:
+        output = Path(config.output + method)
+        train(with_method(replace(config, output=str(output), learning_rate=rates[method]), method))
+        lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+        assert lines[-1]["loss"] < lines[0]["loss"], method
+        names = load_file(output / "adapter_model.safetensors").keys()
+        assert all("lora" in name or name == "prompt_embeddings" for name in names)
+    assert (Path(config.base) / "model.safetensors").read_bytes() == before
+
+
+def test_heads_of_their_own_on_an_adapter(config: TrainConfig, data_dir: Path) -> None:
+    manifest = train(replace(config, heads="multiple", epochs=1))
+    assert manifest.head is not None
+    assert (manifest.head.kind, manifest.head.pooling) == ("multiple", "attention")
+    validation = load_set("validation", data_dir)
+    logits = load_classifier(config.output, "cpu").logits(validation.arguments, 4)
+    assert score(validation.labels, manifest.thresholds.decide(logits)) == manifest.validation
+
+
+def test_virtual_tokens_take_positions(config: TrainConfig) -> None:
+    with pytest.raises(ValueEvalError, match=r"model and 5 virtual tokens: at most 507"):
+        model_of(with_method(config, "p-tuning", max_length=508).with_defaults())
+
+
+def test_refuses_an_adapter_without_its_weights(config: TrainConfig) -> None:
+    train(replace(config, epochs=1))
+    (Path(config.output) / "adapter_model.safetensors").unlink()
+    with pytest.raises(ManifestError, match=r"adapter_model\.safetensors is missing"):
+        load_classifier(config.output)
+
+
+# ------------------------------------------------------------------------------------- resumed
+
+
+@pytest.mark.parametrize("method", ["lora", "p-tuning"])
+def test_stopped_and_resumed_gives_the_same_adapter(
+    method: str, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(with_method(config, method), checkpoint_seconds=0.0)
+    whole = replace(config, output=config.output + "-whole")
+    train(whole)
+    step = Training._step
+
+    def step_or_stop(training: Training) -> float:
+        if training.state.step == 4:
+            raise KeyboardInterrupt
+        return step(training)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_step", step_or_stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    (checkpoint,) = Path(config.output + ".training").glob("checkpoint-*")
+    saved = load_file(checkpoint / "model.safetensors")
+    assert not any(".layer.0.output.dense.weight" in name for name in saved)  # nothing frozen
+    train(replace(config, resume=True))
+    assert_same(Path(whole.output), Path(config.output))
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_gives_the_same_adapter(config: TrainConfig) -> None:
+    config = replace(config, checkpoint_seconds=0.0, resume=True, epochs=6)
+    whole = replace(config, output=config.output + "-whole")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["valueeval.train.run"])
+
+    def run(config: TrainConfig, seconds: float) -> int | None:
+        process = context.Process(target=train, args=(config,))
+        process.start()
+        process.join(seconds)
+        process.kill()
+        process.join()
+        return process.exitcode
+
+    assert run(replace(whole, output=whole.output + "-warm"), 300) == 0
+    started = time.monotonic()
+    assert run(whole, 300) == 0
+    duration = time.monotonic() - started
+    statuses = [run(config, share * duration) for share in (0.5, 0.6, 0.7)]
+    assert -signal.SIGKILL in statuses
+    assert run(config, 300) == 0
+    assert_same(Path(whole.output), Path(config.output))
+
+
+def assert_same(one: Path, other: Path) -> None:
+    for name in ("adapter_model.safetensors", "head.safetensors"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    first, second = read_manifest(one), read_manifest(other)
+    assert (first.thresholds, first.validation) == (second.thresholds, second.validation)
+
+
+# ------------------------------------------------------------------------ where prompts start
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def test_a_text_fills_the_virtual_tokens_in_turn(tiny_bert: Path) -> None:
+    tokenizer = load_tokenizer(tiny_bert)
+    words = torch.arange(len(tokenizer)).float().unsqueeze(1)  # width 1: a word's own number
+    numbers = tokenizer("for against", add_special_tokens=False)["input_ids"]
+    n = len(numbers)
+    got = initial_embeddings("for against", 2 * n + 1, words, tokenizer)
+    assert got.flatten().tolist() == [*numbers, *numbers, numbers[0]]
+    assert initial_embeddings("for against", 1, words, tokenizer).tolist() == [[numbers[0]]]
+    template = tokenizer(TEMPLATE, add_special_tokens=False)["input_ids"]
+    assert initial_embeddings("template", 9, words, tokenizer).flatten().tolist() == template[:9]
+    with pytest.raises(ValueEvalError, match="at least one token"):
+        initial_embeddings("", 3, words, tokenizer)
+
+
+def test_each_virtual_token_is_the_mean_of_a_value(tiny_bert: Path) -> None:
+    tokenizer = load_tokenizer(tiny_bert)
+    words = torch.arange(len(tokenizer)).float().unsqueeze(1)
+    got = initial_embeddings("values", 22, words, tokenizer).flatten()
+    for token, value in enumerate((*VALUES, *VALUES[:2])):
+        numbers = tokenizer(value.short, add_special_tokens=False)["input_ids"]
+        assert got[token].item() == pytest.approx(np.mean(numbers), rel=1e-5)
+
+
+def test_sampled_words_are_words(tiny_bert: Path) -> None:
+    tokenizer = load_tokenizer(tiny_bert)
+    words = torch.arange(len(tokenizer)).float().unsqueeze(1)
+    got = initial_embeddings("vocabulary", 2000, words, tokenizer).flatten().tolist()
+    assert not {float(number) for number in tokenizer.all_special_ids} & set(got)
+    assert len(set(got)) > 0.9 * (len(tokenizer) - len(tokenizer.all_special_ids))
+
+
+def test_random_numbers_are_like_the_word_embeddings(tiny_bert: Path) -> None:
+    words = 3 + 0.1 * torch.randn(500, 8)
+    got = initial_embeddings("random", 500, words, load_tokenizer(tiny_bert))
+    assert got.mean().item() == pytest.approx(3, abs=0.02)
+    assert got.std().item() == pytest.approx(0.1, abs=0.01)
+
+
+def test_initialisations_reach_the_model_and_differ(config: TrainConfig) -> None:
+    prompts = []
+    for init in ("random", "vocabulary", "template", "values", "for against"):
+        model = model_of(with_method(config, "prompt-tuning", init=init).with_defaults())
+        prompts.append(cast(Any, model.backbone).get_prompt(1)[0].detach())
+    assert all(not torch.equal(a, b) for i, a in enumerate(prompts) for b in prompts[:i])
+
+
+def test_the_template_is_that_of_the_task() -> None:
+    from importlib.resources import files
+
+    text = " ".join(files("valueeval.tasks").joinpath("valueeval_cls.yaml").read_text().split())
+    for sentence in TEMPLATE.split(". "):
+        assert sentence in text
+
+
+def test_every_method_of_the_options_is_there() -> None:
+    from typing import get_args
+
+    from valueeval.train.config import MethodName
+
+    assert set(METHODS) == set(get_args(MethodName))
