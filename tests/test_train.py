@@ -21,7 +21,7 @@ from valueeval.adapters.manifest import Manifest, read_manifest
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score
-from valueeval.train import precision
+from valueeval.train import loop, precision
 from valueeval.train.checkpoint import save_tensors, write_json
 from valueeval.train.cli import main
 from valueeval.train.config import TrainConfig
@@ -134,6 +134,25 @@ def test_bfloat16_is_another_recipe_and_is_evaluated_in_float32(
     validation = load_set("validation", data_dir)
     prediction = manifest.thresholds.decide(classifier.logits(validation.arguments, 64))
     assert score(validation.labels, prediction) == manifest.validation
+
+
+def test_a_batch_read_in_parts_teaches_the_same(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without dropout, whose noise depends on the parts; 48 tokens at once are one argument."""
+    base = shutil.copytree(config.base, tmp_path / "base")
+    changed = json.loads((base / "config.json").read_text("utf-8"))
+    changed |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (base / "config.json").write_text(json.dumps(changed), "utf-8")
+    config = replace(config, base=str(base), dropout=0.0)
+    train(config)
+    parts = replace(config, output=config.output + "-parts")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_TOKENS_AT_ONCE", 48)
+        train(parts)
+    one, other = without_seconds(Path(config.output)), without_seconds(Path(parts.output))
+    for a, b in zip(one, other, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
 
 
 @pytest.mark.parametrize(("fast", "chosen"), [(True, "bfloat16"), (False, "float32")])
