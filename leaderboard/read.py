@@ -163,12 +163,15 @@ def find_results(places: Sequence[str | Path]) -> list[_File]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
+    """Results files below a folder, and folders that may not be listed (so that they are named)."""
+    closed: list[str] = []
+    for parent, _, names in os.walk(folder, onerror=lambda error: closed.append(error.filename)):
         for name in names:
             if name.endswith(".json") and (
                 name.startswith("results") or _DATE_IN_NAME.search(name)
             ):
                 yield Path(parent, name)
+    yield from map(Path, closed)
 
 
 # ------------------------------------------------------------------------------- reading
@@ -226,6 +229,10 @@ def _reason(error: Exception) -> str:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise _RefusedError("folder that may not be listed")
+    if not path.is_file():
+        raise _RefusedError("no file, or a link to nowhere")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise _RefusedError(f"larger than {MAX_FILE_BYTES // 2**20} MiB, no results file")
     data = path.read_bytes()

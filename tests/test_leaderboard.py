@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from leaderboard_results import (
     SAMPLE_SHA,
     documents,
@@ -16,6 +19,13 @@ from leaderboard_results import (
     write_results,
 )
 
+from valueeval.leaderboard import (
+    format_csv,
+    format_html,
+    format_json,
+    format_latex,
+    format_markdown,
+)
 from valueeval.leaderboard.cli import main
 from valueeval.leaderboard.published import published
 from valueeval.leaderboard.read import find_results, read_manifests, read_results
@@ -178,6 +188,53 @@ def test_a_run_without_usable_scores_is_refused(
     table = table_of(tmp_path)
     assert not any(board.rows for board in table.boards)
     assert reason in table.problems[0].reason
+
+
+@pytest.mark.parametrize("make", ["fifo", "link", "folder"])
+def test_what_is_no_file_is_named_and_does_not_block(tmp_path: Path, make: str) -> None:
+    write_results(tmp_path / "good")
+    path = tmp_path / "results_odd.json"
+    if make == "fifo":
+        os.mkfifo(path)
+    elif make == "link":
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        path.mkdir()
+    table = table_of(tmp_path)
+    assert len(table.boards[0].rows) == 1
+    assert [problem.reason for problem in table.problems] == (
+        [] if make == "folder" else ["no file, or a link to nowhere"]
+    )
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_no_content_whatever_crashes_the_reader(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Any part of a results file may be anything: it is read, or named as a problem."""
+    folder = tmp_path_factory.mktemp("any")
+    path = write_results(folder, kind="valueeval", adapter=manifest(), samples=False)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    place = content
+    while data.draw(st.booleans() if place is not content else st.just(True)):
+        key = data.draw(st.sampled_from(sorted(place)))
+        if not isinstance(place[key], dict) or not place[key]:
+            break
+        place = place[key]
+    place[data.draw(st.sampled_from(sorted(place)))] = data.draw(_JSON)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    table = table_of(folder)
+    assert sum(len(board.rows) for board in table.boards) + len(table.problems) == 1
+    for render in (format_csv, format_html, format_json, format_latex, format_markdown):
+        render.render(table).encode("utf-8")
 
 
 def test_no_results_at_all_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
