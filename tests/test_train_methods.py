@@ -149,3 +149,10 @@ def test_a_base_named_by_a_relative_path_is_found_from_elsewhere(
     monkeypatch.chdir(tmp_path)
     assert read_manifest(config.output).base_model.name == str(Path(config.base).resolve())
     load_classifier(config.output)
+
+
+def test_less_training_data(config: TrainConfig, data_dir: Path) -> None:
+    manifest = train(replace(config, train_size=17, epochs=1))
+    assert manifest.data.size == 17
+    assert manifest.config["train_size"] == 17
+    assert manifest.data.sha256 == load_set("training", data_dir).sha256

@@ -61,7 +61,11 @@ _BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
 # Numbers that options can have, and how that is said.
 _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("epochs", "batch_size", "lora_rank", "lora_alpha"), lambda x: x >= 1, "1 or more"),
-    (("virtual_tokens", "prompt_hidden_size"), lambda x: x >= 1, "1 or more"),
+    (
+        ("train_size", "per_value", "virtual_tokens", "prompt_hidden_size"),
+        lambda x: x >= 1,
+        "1 or more",
+    ),
     (("learning_rate", "head_learning_rate", "max_grad_norm"), lambda x: 0 < x < inf, "above 0"),
     (("weight_decay", "checkpoint_seconds"), lambda x: x >= 0, "0 or more"),
     (("focal_gamma",), lambda x: 0 <= x < inf, "0 or more"),
@@ -89,6 +93,10 @@ class TrainConfig:
             that ships with the package).
         data_dir: Folder of the official files; null looks in $VALUEEVAL_DATA, then in what
             `valueeval data fetch` has fetched.
+        train_size: So many arguments of the training data, drawn at random by the seed; a larger
+            number has those of a smaller one, too. null is all of them.
+        per_value: As many arguments as it takes for each value to have so many; nested likewise.
+            null is all of them.
         method: What is trained, beside a new head on top. full: all weights (Devlin et al., 2019).
             head: nothing else; features are computed once (Peters et al., 2019). lora: low-rank
             updates of the linear layers (Hu et al., 2022). prompt-tuning: embeddings before the
@@ -125,10 +133,10 @@ class TrainConfig:
         epochs: Passes over the training data; the best one by validation macro_f1 is kept. null
             is 5 for full, 50 for head, 10 for the others. Source: our choice; full by validation
             macro_f1.
-        batch_size: Arguments in a step. Source: our choice by validation macro_f1.
+        batch_size: Arguments in a step. Source: BERT, A.3.
         learning_rate: Highest learning rate; AdamW. null is 2e-4 for full, 5e-4 for lora, 1e-3 for
-            head and p-tuning, 1e-2 for prompt-tuning and prefix-tuning. Source: full: our choice by
-            validation macro_f1; lora: Hu et al., 2022, D.1; prefix-tuning: P-tuning v2; others: our
+            head and p-tuning, 1e-2 for prompt-tuning and prefix-tuning. Source: full: our choice;
+            lora: Hu et al., 2022, D.1; prefix-tuning: P-tuning v2; others: our
             choice.
         head_learning_rate: Highest learning rate of the head, if it has one of its own; null is
             1e-3 with a soft prompt, else learning_rate. Source: our choice.
@@ -144,7 +152,7 @@ class TrainConfig:
             less; Wu et al., 2020). Source: our choice.
         positive_weight: Of loss bce: a value's positives weigh (negatives / positives) to this
             power: 0 is plain cross-entropy, 0.5 the square root, 1 balances them; null is 0.5.
-            Source: our choice by validation macro_f1.
+            Source: our choice.
         focal_gamma: Of the two other losses: how much less easy answers count; null is 2 for
             focal and 0 for distribution-balanced (2 makes it «DB-focal»). Source: the papers.
         thresholds: half (0.5 for every value), or tuned on validation for macro_f1: global (one
@@ -166,6 +174,8 @@ class TrainConfig:
     revision: str | None = None
     data: Literal["touche23", "sample"] = "touche23"
     data_dir: str | None = None
+    train_size: int | None = None
+    per_value: int | None = None
     method: MethodName = "full"
     lora_rank: int | None = None
     lora_alpha: int | None = None
@@ -205,6 +215,8 @@ class TrainConfig:
         named = Path(self.output.strip()).name not in ("", "..")
         _check("output", self.output, named, "the name of a directory that is not there yet")
         self._refuse_options_without_meaning()
+        if self.train_size is not None and self.per_value is not None:
+            raise ConfigError("train_size and per_value: choose one of them")
         if self.heads == "multiple" and self.pooling not in (None, "attention"):
             raise ConfigError(
                 f"pooling: {self.pooling!r} has no meaning with --heads multiple, where each value "

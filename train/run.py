@@ -52,6 +52,7 @@ from valueeval.train.optimizer import parameter_groups
 from valueeval.train.output import is_finished, new_adapter, run_folder
 from valueeval.train.precision import with_known_precision
 from valueeval.train.progress import note
+from valueeval.train.subsets import training_subset
 
 _LIBRARIES = (
     "lm-eval-valueeval",
@@ -121,10 +122,11 @@ def train(config: TrainConfig) -> Manifest:
 
 
 def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
-    """The training and the validation set that the configuration names."""
+    """The training set (or what is to be used of it) and the validation set."""
     prefix = "sample_" if config.data == "sample" else ""
+    training = load_set(f"{prefix}training", config.data_dir)
     return (
-        load_set(f"{prefix}training", config.data_dir),
+        training_subset(training, config),
         load_set(f"{prefix}validation", config.data_dir),
     )
 
