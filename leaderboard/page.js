@@ -231,7 +231,8 @@ function drawAgainst(id, field, label, height = 330) {
   const rows = shown.filter((row) => known(row[field]) && known(row.macro_f1));
   if (!rows.length) return empty(plot, "No row shown here says its size.");
   const methods = [...new Set(rows.filter((row) => row.status === "ranked").map((row) => row.method))];
-  const unknown = shown.filter((row) => row.status === "ranked" && !known(row[field])).length;
+  const unknown = shown.filter((row) => row.status === "ranked" && !known(row[field])
+    && !(field === "training_size" && row.trainable_parameters === 0)).length; // untrained: no size
   key(plot, methods, rows.some((row) => row.status === "published"), unknown);
   const [svg, box] = frame(plot, height);
   const y = scoreAxis(svg, box, rows), x = logAxis(svg, box, rows.map((row) => row[field]), label);
