@@ -29,17 +29,17 @@ def main(argv: Sequence[str]) -> int:
     if options.output != "-":
         refuse_existing(Path(options.output), options.overwrite)
 
-    from valueeval.adapters.manifest import read_manifest
+    from valueeval.adapters.members import read_adapter
 
-    manifest = read_manifest(options.adapter)
+    manifest = read_adapter(options.adapter)
     total = source.check(form)
 
     # Slow to import, so after everything that can be refused at once.
-    from valueeval.adapters.classifier import load_classifier
+    from valueeval.adapters.average import load_adapter
     from valueeval.adapters.devices import choose_device, parse_batch_size
 
     batch_size = parse_batch_size(options.batch_size)
-    classifier = load_classifier(options.adapter, choose_device(options.device), manifest)
+    classifier = load_adapter(options.adapter, choose_device(options.device), manifest)
     with whole_file(options.output, options.overwrite) as write, _progress(total) as progress:
         count = label(
             source,
@@ -64,7 +64,12 @@ def _parser() -> argparse.ArgumentParser:
         "Premise, Conclusion and Stance are found by name, in upper or lower case.",
     )
     parser.add_argument("file", metavar="FILE", help="table: .tsv, .csv or .jsonl; - is stdin")
-    parser.add_argument("--adapter", required=True, metavar="DIR", help="from `valueeval train`")
+    parser.add_argument(
+        "--adapter",
+        required=True,
+        metavar="DIR",
+        help="from `valueeval train`; several joined by + are averaged: A+B+C",
+    )
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUT", help=".tsv, .csv or .jsonl; - is stdout"
     )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +12,12 @@ import torch
 from lm_eval.api.instance import Instance
 from tqdm import tqdm
 
-from valueeval.adapters.classifier import Classifier, load_classifier
+from valueeval.adapters.average import Average, load_adapter
+from valueeval.adapters.classifier import Classifier
 from valueeval.adapters.devices import choose_device, parse_batch_size
 from valueeval.adapters.harness import ArgumentLM
 from valueeval.adapters.identity import is_language_model
+from valueeval.adapters.members import adapter_name
 from valueeval.tasks.data import Argument
 from valueeval.tasks.errors import ValueEvalError
 
@@ -34,7 +34,7 @@ class ValueEvalLM(ArgumentLM):
     logit). Batch size changes no answer beyond float noise.
 
     Args:
-        adapter: The adapter directory.
+        adapter: The adapter directory, or several joined by ``+``: the mean of their answers.
         batch_size: Arguments read at once: a number, or ``"auto"``.
         device: Where to run; a GPU that is not there falls back to the CPU, as with ``hf`` (lm-eval
             says ``cuda:0`` by default).
@@ -53,7 +53,7 @@ class ValueEvalLM(ArgumentLM):
     ) -> None:
         if not adapter:
             raise ValueEvalError("--model valueeval needs --model_args adapter=DIR.")
-        self.name = os.path.normpath(adapter)
+        self.name = adapter_name(adapter)
         self.batch_size = parse_batch_size(batch_size)
         chosen = choose_device(device)
         super().__init__(cpu=chosen.type == "cpu")
@@ -147,10 +147,10 @@ class ValueEvalLM(ArgumentLM):
             )
 
 
-def _load(adapter: str, device: torch.device, dtype: str) -> Classifier:
+def _load(adapter: str, device: torch.device, dtype: str) -> Classifier | Average:
     if dtype != "auto" and dtype not in _DTYPES:
         raise ValueEvalError(f"dtype: {dtype!r}; allowed: auto, {', '.join(_DTYPES)}")
-    classifier = load_classifier(Path(adapter).expanduser(), device)
+    classifier = load_adapter(adapter, device)
     if dtype != "auto":
         classifier.model.to(_DTYPES[dtype])
     return classifier

@@ -1,0 +1,75 @@
+"""Several adapters as one model: ``adapter=A+B+C``.
+
+Averaging the outputs of separately trained networks is the plainest ensemble (Lakshminarayanan et
+al., 2017; the winner of the shared task averages twelve). Here it is a mean of logits z, and of the
+members' thresholds τ as logits, so that a value is predicted where the mean of z - τ is above 0: a
+member's own tuned threshold decides what its logit means, and nothing is tuned anew. All members
+are in memory at once; each reads the argument in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from valueeval.adapters.classifier import Classifier, load_classifier
+from valueeval.adapters.manifest import Manifest
+from valueeval.adapters.members import member_folders, read_adapter
+from valueeval.tasks.data import Argument
+
+
+class Average:
+    """The mean of several classifiers; to be used as one of them (see `Classifier`).
+
+    Attributes:
+        members: The classifiers.
+        manifest: What describes them together; ``config.members`` lists them.
+        tokenizer: The first one's.
+        model: All their networks.
+        device: Where they run.
+    """
+
+    def __init__(self, members: Sequence[Classifier], manifest: Manifest) -> None:
+        self.members = tuple(members)
+        self.manifest = manifest
+        self.tokenizer = self.members[0].tokenizer
+        self.model = nn.ModuleList(member.model for member in self.members)
+        self.device = self.members[0].device
+
+    @property
+    def truncated(self) -> int:
+        """How many arguments have been cut so far, by the member that cut the most."""
+        return max(member.truncated for member in self.members)
+
+    @truncated.setter
+    def truncated(self, number: int) -> None:
+        for member in self.members:
+            member.truncated = number
+
+    def logits(self, arguments: Sequence[Argument], batch_size: int = 32) -> np.ndarray:
+        """The mean of the members' logits: float32, shape (arguments, 20)."""
+        each = [member.logits(arguments, batch_size) for member in self.members]
+        return np.mean(each, axis=0, dtype=np.float64).astype(np.float32)
+
+
+def load_adapter(
+    adapter: str, device: str | torch.device | None = None, manifest: Manifest | None = None
+) -> Classifier | Average:
+    """Loads an adapter directory with a head, or several joined by ``+``.
+
+    Args:
+        adapter: Its path, or theirs.
+        device: Where to run; None picks CUDA, MPS or the CPU, in that order of preference.
+        manifest: What `read_adapter` gave for them, if it has been called already.
+
+    Raises:
+        ValueEvalError: One cannot be used, or they do not go together.
+    """
+    folders = member_folders(adapter)
+    manifest = manifest or read_adapter(adapter)
+    if len(folders) == 1:
+        return load_classifier(folders[0], device, manifest)
+    return Average([load_classifier(folder, device) for folder in folders], manifest)

@@ -1,0 +1,151 @@
+"""Several adapters as one model: `adapter=A+B+C`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lm_eval import simple_evaluate
+from lm_eval.tasks import TaskManager
+from tiny_adapters import write_adapter
+
+from valueeval.adapters import cli_predict
+from valueeval.adapters.average import Average, load_adapter
+from valueeval.adapters.classifier import load_classifier
+from valueeval.adapters.manifest import Manifest, Thresholds, read_manifest, write_manifest
+from valueeval.adapters.members import adapter_name, member_folders, read_adapter
+from valueeval.registration import register, task_folder
+from valueeval.tasks.data import load_set
+from valueeval.tasks.errors import ValueEvalError
+
+ARGUMENTS = load_set("sample").arguments[:9]
+HALF = Thresholds((0.5,) * 20, "none", "none")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> list[Path]:
+    runs = tmp_path_factory.mktemp("runs")
+    return [write_adapter(runs / name, tiny_bert, seed) for seed, name in enumerate("abc")]
+
+
+@pytest.fixture(scope="module")
+def joined(folders: list[Path]) -> str:
+    return "+".join(map(str, folders))
+
+
+def test_decides_by_the_mean_of_logit_less_threshold(folders: list[Path], joined: str) -> None:
+    average = load_adapter(joined, "cpu")
+    assert isinstance(average, Average)
+    members = [load_classifier(folder, "cpu") for folder in folders]
+    margins = [
+        m.logits(ARGUMENTS).astype(np.float64) - m.manifest.thresholds.logits for m in members
+    ]
+    expected = np.mean(margins, axis=0)
+    one = average.logits(ARGUMENTS, batch_size=1)
+    np.testing.assert_allclose(one - average.manifest.thresholds.logits, expected, atol=1e-5)
+    assert (average.manifest.thresholds.decide(one) == (expected > 0)).all()
+    np.testing.assert_allclose(average.logits(ARGUMENTS, batch_size=8), one, atol=1e-5)
+    assert not np.allclose(one, members[0].logits(ARGUMENTS), atol=0.01)
+
+
+def test_thresholds_by_hand(folders: list[Path], tmp_path: Path, tiny_bert: Path) -> None:
+    """Odds of 4 and 1 (0.8 and 0.5): the mean of the logits is that of odds of 2, or 2/3."""
+    for name, value in (("low", 0.5), ("high", 0.8)):
+        folder = write_adapter(tmp_path / name, tiny_bert)
+        thresholds = Thresholds((value,) * 20, "validation", "macro_f1")
+        write_manifest(folder, replace(read_manifest(folder), thresholds=thresholds))
+    manifest = read_adapter(f"{tmp_path / 'low'}+{tmp_path / 'high'}")
+    assert manifest.thresholds.values == pytest.approx([2 / 3] * 20)
+    assert (manifest.thresholds.split, manifest.thresholds.metric) == ("validation", "macro_f1")
+
+
+def test_manifest_describes_all(folders: list[Path], joined: str) -> None:
+    manifest = read_adapter(joined)
+    one = read_manifest(folders[0])
+    assert manifest.parameters.total == 3 * one.parameters.total
+    assert manifest.base_model == one.base_model
+    assert (manifest.method, manifest.objective) == ("full", "bce")
+    assert [member["seed"] for member in manifest.config["members"]] == [0, 1, 2]
+    assert [member["adapter"] for member in manifest.config["members"]] == list(map(str, folders))
+    assert manifest.validation == {}
+    assert manifest.weights_sha256 not in {read_manifest(f).weights_sha256 for f in folders}
+    json.dumps(manifest.to_json(), allow_nan=False)
+
+
+def test_of_other_methods_and_thresholds(
+    folders: list[Path], tmp_path: Path, tiny_bert: Path
+) -> None:
+    folder = write_adapter(tmp_path / "other", tiny_bert)
+    manifest: Manifest = read_manifest(folder)
+    write_manifest(folder, replace(manifest, objective="focal", thresholds=HALF))
+    together = read_adapter(f"{folders[0]}+{folder}")
+    assert together.objective == "bce+focal"
+    assert together.thresholds.split == "validation"  # one of them was tuned
+
+
+def test_names(folders: list[Path], joined: str, tmp_path: Path) -> None:
+    assert adapter_name(joined) == str(folders[0].parent / "a+b+c")
+    assert adapter_name("x/a+y/b") == "x/a+y/b"
+    assert adapter_name("runs/a/") == "runs/a"
+    (tmp_path / "with+plus").mkdir()
+    assert member_folders(str(tmp_path / "with+plus")) == [tmp_path / "with+plus"]
+
+
+def test_refusals(folders: list[Path], tmp_path: Path, tiny_bert: Path) -> None:
+    a = str(folders[0])
+    with pytest.raises(ValueEvalError, match="named twice"):
+        load_adapter(f"{a}+{a}/")
+    with pytest.raises(ValueEvalError, match="missing beside a"):
+        load_adapter(f"{a}+")
+    with pytest.raises(ValueEvalError, match="nowhere: no such adapter directory"):
+        load_adapter(f"{a}+{tmp_path / 'nowhere'}")
+    other = write_adapter(tmp_path / "other", tiny_bert)
+    manifest = read_manifest(other)
+    write_manifest(other, replace(manifest, data=replace(manifest.data, sha256="1" * 64)))
+    with pytest.raises(ValueEvalError, match="trained on different data"):
+        load_adapter(f"{a}+{other}")
+    write_manifest(other, replace(manifest, head=None, template="bca"))
+    with pytest.raises(ValueEvalError, match="template 'bca' answers in words"):
+        load_adapter(f"{a}+{other}")
+
+
+def test_as_a_model_of_lm_eval(joined: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    register()
+    monkeypatch.setattr("lm_eval.evaluator.add_env_info", lambda storage: None)
+    results = simple_evaluate(
+        model="valueeval",
+        model_args={"adapter": joined},
+        tasks=["valueeval_cls_sample"],
+        limit=len(ARGUMENTS),
+        device="cpu",
+        batch_size=4,
+        task_manager=TaskManager(include_defaults=False, include_path=str(task_folder())),
+    )
+    config = results["config"]["valueeval"]
+    assert len(config["config"]["members"]) == 3
+    assert results["config"]["model_num_parameters"] == config["parameters"]["total"]
+    average = load_adapter(joined, "cpu")
+    decided = average.manifest.thresholds.decide(average.logits(ARGUMENTS))
+    for sample in results["samples"]["valueeval_cls_sample"]:
+        row = [argument.id for argument in ARGUMENTS].index(sample["doc"]["id"])
+        assert sample["macro_f1"]["prediction"] == decided[row].astype(int).tolist()
+
+
+def test_labels_a_table(joined: str, tmp_path: Path) -> None:
+    argument = ARGUMENTS[0]
+    row = {
+        "Premise": argument.premise,
+        "Conclusion": argument.conclusion,
+        "Stance": argument.stance,
+    }
+    (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    out = tmp_path / "out.jsonl"
+    words = [str(tmp_path / "in.jsonl"), "--adapter", joined, "-o", str(out), "--device", "cpu"]
+    assert cli_predict.main(words) == 0
+    labelled = json.loads(out.read_text("utf-8"))
+    average = load_adapter(joined, "cpu")
+    decided = average.manifest.thresholds.decide(average.logits([argument]))[0]
+    assert list(labelled.values())[-20:] == decided.astype(int).tolist()
