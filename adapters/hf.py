@@ -26,7 +26,7 @@ from valueeval.adapters import identity
 from valueeval.adapters.causal import CausalReader, Encoded
 from valueeval.adapters.encoder_decoder import EncoderDecoderReader
 from valueeval.adapters.prefix import LogLikelihood, PrefixScorer
-from valueeval.adapters.probe import why_not
+from valueeval.adapters.probe import why_not, window
 from valueeval.adapters.soft_prompts import check_adapter, virtual_tokens
 from valueeval.adapters.stopping import Stop, not_greedy
 from valueeval.adapters.truncation import cut_argument
@@ -42,7 +42,7 @@ Document = list[tuple[int, Instance]]
 # Arguments that are tokenised at a time: memory does not grow with their number.
 _CHUNK = 64
 # Tokens in one forward pass for batch_size=auto: beyond them it gets no faster.
-_AUTO_TOKENS = {"cpu": 2048, "cuda": 32768}
+_AUTO_TOKENS = {"cpu": 1024, "cuda": 32768}
 
 
 class ValueEvalHF(HFLM):
@@ -76,6 +76,7 @@ class ValueEvalHF(HFLM):
         self._virtual_tokens = 0
         self._manifest = identity.read_template_manifest(adapter)
         self._cut: dict[str, int] = defaultdict(int)
+        self._window: int | None = None
         if isinstance(pretrained, str):
             identity.refuse_classifier(pretrained, kwargs)
         if peft:
@@ -147,6 +148,7 @@ class ValueEvalHF(HFLM):
             return None
         if self.backend == "seq2seq":
             return EncoderDecoderReader(*parts, size, tokens)
+        self._window = window(self.config)
         return CausalReader(PrefixScorer(*parts), size, tokens)
 
     def _autocast(self) -> torch.autocast:
@@ -240,12 +242,18 @@ class ValueEvalHF(HFLM):
         return answers
 
     def _scored(self, family: str, documents: Sequence[Document]) -> list[list[LogLikelihood]]:
-        if self._reader is None or self.enable_thinking:
+        encoded = [[self._within(*r.args) for _, r in document] for document in documents]
+        longest = max(len(e.context) + len(e.continuation) for row in encoded for e in row)
+        if self._reader is None or self.enable_thinking or self._beyond_window(longest):
             flat = [request for document in documents for _, request in document]
             return _like(documents, super().loglikelihood(flat, disable_tqdm=True))
-        return self._reader.score(
-            family, [[self._within(*r.args) for _, r in document] for document in documents]
-        )
+        return self._reader.score(family, encoded)
+
+    def _beyond_window(self, length: int) -> bool:
+        if self._window is None or length + self._virtual_tokens <= self._window:
+            return False
+        logger.info("prompts longer than the model's window of %d: each by itself", self._window)
+        return True
 
     def _within(self, context: str, continuation: str) -> Encoded:
         """Tokens of a request, cut on the left if they are too many (as hf does)."""
@@ -319,15 +327,18 @@ class ValueEvalHF(HFLM):
         reason = not_greedy(kwargs, getattr(self.model, "generation_config", None))
         if self.think_end_token is not None:
             reason = "think_end_token"
+        room = self._room(request)
+        contexts = [
+            [self.tok_encode(r.args[0])[-room:] for _, r in document] for document in documents
+        ]
+        longest = max(len(context) for row in contexts for context in row)
+        if self._beyond_window(longest + kwargs["max_gen_toks"]):
+            reason = "a window"
         if reason is not None or self._reader is None:
             return self._generated_as_hf(documents, reason)
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         until = handle_stop_sequences(kwargs["until"], eos=eos)
         stop = Stop(self.tokenizer, until, self._ends())
-        room = self._room(request)
-        contexts = [
-            [self.tok_encode(r.args[0])[-room:] for _, r in document] for document in documents
-        ]
         grown = self._reader.generate(family, contexts, kwargs["max_gen_toks"], stop)
         return [[stop.text(tokens) for tokens in document] for document in grown]
 

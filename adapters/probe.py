@@ -49,6 +49,16 @@ def why_not(
     return None
 
 
+def window(config: Any) -> int | None:
+    """How far back the attention of some layers reaches; None: to the beginning.
+
+    Within that distance a mask of ours is the whole truth; farther apart it would show too much.
+    """
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    reaches = [getattr(text, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min((int(reach) for reach in reaches if reach), default=None)
+
+
 def _compare(
     model: Any, backend: str, device: torch.device, context: Callable[[], Any]
 ) -> tuple[float, float]:

@@ -1,0 +1,253 @@
+"""--model valueeval with lm-eval's tasks: same predictions as hf, lengths, fallbacks, refusals."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import lm_eval
+import pytest
+import torch
+from language_models import (
+    VIRTUAL_TOKENS,
+    generation_requests,
+    load_base,
+    reference_answer,
+    request,
+    scoring_requests,
+    write_lively,
+    write_peft,
+)
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+from peft import MultitaskPromptTuningConfig, PeftModel, get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BloomConfig
+
+import valueeval.tasks
+from valueeval.adapters.hf import ValueEvalHF
+from valueeval.adapters.lm import ValueEvalLM
+from valueeval.adapters.truncation import cut_argument
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.requests import ValueRequest
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def manager() -> TaskManager:
+    folder = Path(valueeval.tasks.__file__).parent
+    return TaskManager(include_path=str(folder), include_defaults=False)
+
+
+@pytest.fixture(scope="module", params=["causal", "seq2seq"])
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tiny = request.getfixturevalue({"causal": "tiny_gpt2", "seq2seq": "tiny_t5"}[request.param])
+    return write_lively(tmp_path_factory.mktemp(request.param), tiny, request.param)
+
+
+def load(base: Path, batch_size: int | str = 4, **kwargs: Any) -> ValueEvalHF:
+    return ValueEvalHF(str(base), batch_size=batch_size, device="cpu", **kwargs)
+
+
+def responses(model: Any, manager: TaskManager, tasks: list[str]) -> dict[str, list[Any]]:
+    results = lm_eval.simple_evaluate(
+        model=model, tasks=tasks, limit=2, task_manager=manager, bootstrap_iters=0, num_fewshot=1
+    )
+    return {
+        task: [response for sample in samples for (response,) in sample["resps"]]
+        for task, samples in results["samples"].items()
+    }
+
+
+def test_scores_are_those_of_hf(base: Path, manager: TaskManager) -> None:
+    tasks = ["valueeval_bca_sample", "valueeval_cls_sample"]
+    stock = responses(HFLM(str(base), batch_size=4, device="cpu"), manager, tasks)
+    ours = responses(load(base), manager, tasks)
+    for task in tasks:
+        expected = [score for score, _ in stock[task]]
+        assert [score for score, _ in ours[task]] == pytest.approx(expected, abs=1e-4)
+
+
+def test_texts_are_those_of_hf(tiny_gpt2: Path, tmp_path: Path, manager: TaskManager) -> None:
+    """Of a causal model; an encoder-decoder's are longer in stock hf (trap 2)."""
+    base = write_lively(tmp_path, tiny_gpt2, "causal")
+    stock = responses(HFLM(str(base), batch_size=4, device="cpu"), manager, ["valueeval_oa_sample"])
+    assert responses(load(base), manager, ["valueeval_oa_sample"]) == stock
+
+
+def test_an_argument_is_cut_and_never_its_question() -> None:
+    prompts = ["Say. one two three four Why?", "Say. one two three four Who?", "Say. N/A Why?"]
+    cut = cut_argument(prompts, "one two three four", lambda texts: max(map(len, texts)) <= 20)
+    assert cut == ["Say. one two Why?", "Say. one two Who?", "Say. N/A Why?"]
+
+
+def test_nothing_can_be_cut() -> None:
+    assert cut_argument(["a long question"], "premise", lambda texts: False) is None
+
+
+@pytest.mark.parametrize("kind", ["loglikelihood", "generate_until"])
+def test_long_arguments_are_cut_and_counted(
+    tiny_gpt2: Path, kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(tiny_gpt2, max_length=60)
+    premise = "people who live there need it " * 20
+    asked = " yes" if kind == "loglikelihood" else {"max_gen_toks": 8, "until": []}
+    requests = [
+        ValueRequest(
+            request_type=kind, doc={"premise": text}, idx=i, metadata=("a task", document, 1),
+            arguments=(f"Premise: {text}\nQuestion {i}: yes or no?\nAnswer:", asked),
+        )
+        for document, text in enumerate([premise, "it"])
+        for i in range(2)
+    ]  # fmt: skip
+    read = []
+    encode = model.tok_encode
+    monkeypatch.setattr(
+        model, "tok_encode", lambda t, *a, **k: read.append(t) or encode(t, *a, **k)
+    )
+    getattr(model, kind)(requests, disable_tqdm=True)
+    shortened = [t for t in read if t.startswith("Premise: people") and len(encode(t)) <= 60]
+    assert any(text.endswith("Question 1: yes or no?\nAnswer:") for text in shortened)
+    assert model.get_model_info()["arguments_cut"] == {"a task": 1}
+    assert "a task: 1 arguments are longer than the 60 tokens" in caplog.text
+
+
+def test_a_prompt_without_room_for_its_answer(tiny_gpt2: Path) -> None:
+    with pytest.raises(ValueEvalError, match="leave no room"):
+        load(tiny_gpt2, max_length=16).generate_until(generation_requests(16), disable_tqdm=True)
+
+
+def test_models_that_cannot_share_fall_back(
+    tiny_gpt2: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = BloomConfig(
+        vocab_size=len(AutoTokenizer.from_pretrained(tiny_gpt2)), hidden_size=32, n_layer=2,
+        n_head=2, bos_token_id=1, eos_token_id=1, pad_token_id=0,
+    )  # fmt: skip
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_gpt2).save_pretrained(tmp_path)
+    model = load(tmp_path)
+    assert "every prompt is read by itself" in caplog.text
+    stock = HFLM(str(tmp_path), batch_size=4, device="cpu")
+    for requests in (scoring_requests(), generation_requests()):
+        answer = requests[0].request_type
+        expected = getattr(stock, answer)(requests, disable_tqdm=True)
+        assert getattr(model, answer)(requests, disable_tqdm=True) == expected
+
+
+def test_other_decoding_is_right_with_soft_prompts(
+    tiny_gpt2: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Left to generate(), one by one: PEFT puts virtual tokens before padding."""
+    base = write_lively(tmp_path / "base", tiny_gpt2, "causal")
+    adapter = write_peft(tmp_path / "adapter", base, "causal", "prompt_tuning")
+    requests = generation_requests(4)
+    for one in requests:
+        one.args[1]["num_beams"] = 1
+    model = load(base, 8, peft=str(adapter))
+    plain = PeftModel.from_pretrained(load_base(base, "causal"), adapter).eval()
+    with caplog.at_level(logging.INFO):
+        answers = model.generate_until(requests, disable_tqdm=True)
+    assert "num_beams" in caplog.text
+    for one, answer in zip(requests, answers, strict=True):
+        before = model.tok_encode(one.args[0])
+        tokens = reference_answer(plain, "causal", before, 4, (model.eot_token_id,))
+        assert answer == model.tok_decode(tokens).split("\n\n")[0]
+
+
+def test_samples_of_one_prompt_differ(tiny_gpt2: Path) -> None:
+    settings = {"do_sample": True, "temperature": 5.0, "max_gen_toks": 8, "until": []}
+    torch.manual_seed(0)
+    requests = [request("generate_until", ("people", dict(settings))) for _ in range(3)]
+    assert len(set(load(tiny_gpt2).generate_until(requests, disable_tqdm=True))) > 1
+
+
+def test_the_same_prompt_is_read_once(tiny_gpt2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the empty argument of valueeval_cls, which every argument is compared with."""
+    model = load(tiny_gpt2)
+    assert model._reader is not None
+    asked = []
+    score = model._reader.score
+    monkeypatch.setattr(
+        model._reader, "score", lambda f, d: asked.extend(e for r in d for e in r) or score(f, d)
+    )
+    requests = [request("loglikelihood", ("N/A", " nature"), document) for document in range(5)]
+    assert len(set(model.loglikelihood(requests, disable_tqdm=True))) == 1
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("name", ["adapter", "pretrained", "peft"])
+def test_model_args_choose_the_class(tiny_gpt2: Path, tmp_path: Path, name: str) -> None:
+    adapter = str(write_peft(tmp_path / "adapter", tiny_gpt2, "causal", "lora"))
+    arguments = {
+        "adapter": {"adapter": adapter},
+        "pretrained": {"pretrained": str(tiny_gpt2)},
+        "peft": {"pretrained": str(tiny_gpt2), "peft": adapter},
+    }[name]
+    flags = {"batch_size": 2, "device": "cuda:0", "max_batch_size": None}
+    model = ValueEvalLM.create_from_arg_obj(arguments, flags)
+    assert isinstance(model, ValueEvalHF)
+    assert isinstance(model.model, PeftModel) == (name != "pretrained")
+    assert arguments.get("peft") == (None if name == "pretrained" else adapter)
+    text = ",".join(f"{key}={value}" for key, value in arguments.items())
+    assert isinstance(ValueEvalLM.create_from_arg_string(text, flags), ValueEvalHF)
+
+
+def test_multitask_prompt_tuning_is_refused(tiny_t5: Path, tmp_path: Path) -> None:
+    config = MultitaskPromptTuningConfig(
+        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4, num_tasks=2, prompt_tuning_init="RANDOM"
+    )
+    get_peft_model(load_base(tiny_t5, "seq2seq"), config).save_pretrained(tmp_path)
+    with pytest.raises(ValueEvalError, match="needs a task number"):
+        load(tiny_t5, peft=str(tmp_path))
+
+
+def test_an_adapter_for_classification_is_refused(tiny_gpt2: Path, tmp_path: Path) -> None:
+    write_peft(tmp_path, tiny_gpt2, "causal", "lora")
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "task_type": "SEQ_CLS"}))
+    with pytest.raises(ValueEvalError, match="--model valueeval --model_args adapter="):
+        load(tiny_gpt2, peft=str(tmp_path))
+
+
+def test_no_adapter_there(tiny_gpt2: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueEvalError, match="no PEFT adapter there"):
+        load(tiny_gpt2, peft=str(tmp_path))
+
+
+def test_virtual_tokens_of_an_encoder_decoder(tiny_t5: Path, tmp_path: Path) -> None:
+    """A soft prompt stands before the encoder's text, a prefix before the decoder's."""
+    lengths = {}
+    for method in ("prompt_tuning", "prefix_tuning"):
+        adapter = write_peft(tmp_path / method, tiny_t5, "seq2seq", method)
+        lengths[method] = load(tiny_t5, peft=str(adapter)).max_length
+    assert lengths["prefix_tuning"] - lengths["prompt_tuning"] == VIRTUAL_TOKENS
+
+
+def test_prompts_beyond_a_window_are_read_one_by_one(tiny_gpt2: Path, tmp_path: Path) -> None:
+    from transformers import MistralConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_gpt2)
+    config = MistralConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, sliding_window=24, initializer_range=0.3,
+        bos_token_id=1, eos_token_id=1, pad_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert AutoConfig.from_pretrained(tmp_path).sliding_window == 24
+    model = load(tmp_path)
+    assert model._reader is not None
+    stock = HFLM(str(tmp_path), batch_size=1, device="cpu")
+    expected = [score for score, _ in stock.loglikelihood(scoring_requests(), disable_tqdm=True)]
+    answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
+    assert [score for score, _ in answers] == pytest.approx(expected, abs=1e-4)
+    assert model.generate_until(generation_requests(), disable_tqdm=True) == stock.generate_until(
+        generation_requests(), disable_tqdm=True
+    )
