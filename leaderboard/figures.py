@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from valueeval.leaderboard import text
-from valueeval.leaderboard.records import records, spreads
-from valueeval.leaderboard.table import RANKED, SET_TITLES, Table
+from valueeval.leaderboard.records import board_records, spreads
+from valueeval.leaderboard.table import RANKED, Table
 from valueeval.tasks.values import VALUE_NAMES
 
 _COLOURS = ("#1f5fa8", "#b8540f", "#1f7a54", "#8a3b91", "#8f6b00", "#b3264c", "#3d7580", "#5d5d66")
@@ -40,19 +40,20 @@ Colours = Mapping[str, str]
 
 def draw(table: Table) -> dict[str, bytes]:
     """File name -> content: each figure that has something to show, by set, as PNG and SVG."""
-    shown = (RANKED, "published")
-    rows = [record for record in records(table)
-            if record["status"] in shown and record["macro_f1"] is not None]  # fmt: skip
     files: dict[str, bytes] = {}
     with matplotlib.rc_context(_STYLE):
-        for dataset in dict.fromkeys(row["set"] for row in rows if row["status"] == RANKED):
-            own = sorted((row for row in rows if row["set"] == dataset),
-                         key=lambda row: -row["macro_f1"])  # fmt: skip
-            groups = [spread for spread in spreads(table) if spread["set"] == dataset]
-            for name, figure in _figures(own, groups).items():
-                figure.suptitle(f"ValueEval, {SET_TITLES[dataset]}", x=0.01, ha="left",
-                                fontsize=8, color=_MUTED)  # fmt: skip
-                files |= _encode(f"{dataset}-{name}", figure)
+        for board in table.boards:
+            if board.status != RANKED or not board.rows:
+                continue
+            rows = [record for record in board_records(board) if record["macro_f1"] is not None]
+            rows.sort(key=lambda row: -row["macro_f1"])
+            groups = [spread for spread in spreads(table)
+                      if spread["data_sha256"] == board.data_sha256]  # fmt: skip
+            prefix = f"{board.dataset}-{board.data_sha256[:8]}" if board.mark else board.dataset
+            for name, figure in _figures(rows, groups).items():
+                figure.suptitle(f"ValueEval, {board.title}", x=0.01, ha="left", fontsize=8,
+                                color=_MUTED)  # fmt: skip
+                files |= _encode(f"{prefix}-{name}", figure)
     return files
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from valueeval.leaderboard import text
-from valueeval.leaderboard.records import records, spreads
+from valueeval.leaderboard.records import board_records, spreads
 from valueeval.leaderboard.table import GAMING_MARGIN, RANKED, REASONS, Board, Table
 from valueeval.tasks.values import VALUE_NAMES
 
@@ -42,7 +42,6 @@ _COLUMNS = (
 def render(table: Table) -> str:
     """`table` as an HTML page."""
     script = _asset("page.js")
-    ranked = [board for board in table.boards if board.status == RANKED]
     rows = _rows(table)
     on_board = [row for row in rows if _has_score(row)]
     environment = Environment(
@@ -53,8 +52,10 @@ def render(table: Table) -> str:
         script=script,
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=_embedded(table, on_board),
-        ranked=[_board(board, rows) for board in ranked],
-        apart=[_apart(board, rows) for board in table.boards if board.status != RANKED],
+        ranked=[_board(number, board, rows) for number, board in enumerate(table.boards)
+                if board.status == RANKED],
+        apart=[_apart(number, board, rows) for number, board in enumerate(table.boards)
+               if board.status != RANKED],
         columns=[dict(zip(("key", "label", "kind", "help"), each, strict=True))
                  for each in _COLUMNS],
         lines=[_line(row, _scale(on_board)) for row in on_board],
@@ -73,10 +74,10 @@ def _asset(name: str) -> str:
 
 def _embedded(table: Table, rows: list[dict[str, Any]]) -> str:
     """The data as JSON that cannot end its element, whatever strings it holds."""
-    keys = ("id", "group", "status", "set", "rank", "system", "base_model", "method", "template",
-            "prompt", "parameters", "trainable_parameters", "training_size", "macro_f1",
-            "macro_f1_low", "macro_f1_high", "official_f1", "difference", "unparsed", "seeds",
-            "f1", "precision", "recall")  # fmt: skip
+    keys = ("id", "group", "status", "board_number", "rank", "system", "base_model", "method",
+            "template", "prompt", "parameters", "trainable_parameters", "training_size",
+            "macro_f1", "macro_f1_low", "macro_f1_high", "official_f1", "difference", "unparsed",
+            "seeds", "f1", "precision", "recall")  # fmt: skip
     content = {
         "values": list(VALUE_NAMES),
         "methods": sorted({row["method"] for row in rows if row["status"] == RANKED}),
@@ -94,8 +95,11 @@ def _embedded(table: Table, rows: list[dict[str, Any]]) -> str:
 
 
 def _rows(table: Table) -> list[dict[str, Any]]:
-    rows = [{**record, "id": number} for number, record in enumerate(records(table))]
-    for row in rows:
+    rows = [{**record, "board_number": number}
+            for number, board in enumerate(table.boards)
+            for record in board_records(board)]  # fmt: skip
+    for number, row in enumerate(rows):
+        row["id"] = number
         row["prompt"] = (row["template"] or "") + (
             f" p{row['paraphrase']}" if (row["paraphrase"] or 1) > 1 else ""
         )
@@ -111,20 +115,19 @@ def _distinct(rows: list[dict[str, Any]], key: str) -> list[str]:
     return sorted({row[key] for row in rows if row[key]})
 
 
-def _board(board: Board, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _board(number: int, board: Board, rows: list[dict[str, Any]]) -> dict[str, Any]:
     published = [row for row in rows if row["status"] == "published"
-                 and row["board"] == board.title and row["macro_f1"] is None]  # fmt: skip
+                 and row["board_number"] == number and row["macro_f1"] is None]  # fmt: skip
     published.sort(key=lambda row: (-(row["official_f1"] or 0.0), row["id"]))
     for row in published:
         row["parameters_text"] = text.count(row["parameters"])
         row["official_text"] = "" if row["official_f1"] is None else f"{row['official_f1']:.2f}"
         row["method"] = row["method"] or ""
-    return {"dataset": board.dataset, "title": board.title, "official_only": published}
+    return {"number": number, "title": board.title, "official_only": published}
 
 
-def _apart(board: Board, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    own = [row for row in rows
-           if row["board"] == board.title and row["status"] == board.status]  # fmt: skip
+def _apart(number: int, board: Board, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    own = [row for row in rows if row["board_number"] == number]
     lines = [_line(row, (0.0, 1.0)) for row in own]
     return {"title": board.title, "reason": REASONS[board.status], "lines": lines}
 

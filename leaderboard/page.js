@@ -65,7 +65,7 @@ function sizeClass(row) {
 function matches(row) {
   const words = $("f-text").value.trim().toLowerCase();
   const name = `${row.system} ${row.base_model || ""}`.toLowerCase();
-  return row.set === $("f-set").value
+  return row.board_number === Number($("f-set").value)
     && (row.status !== "published" || $("f-published").checked)
     && (!$("f-method").value || row.method === $("f-method").value)
     && (!$("f-template").value || row.template === $("f-template").value)
@@ -78,7 +78,7 @@ function filter() {
   for (const line of lines) line.element.hidden = !matches(line.row);
   shown = lines.filter((line) => !line.element.hidden).map((line) => line.row);
   const ours = shown.filter((row) => row.status === "ranked").length;
-  const all = lines.filter((line) => line.row.set === $("f-set").value).length;
+  const all = lines.filter((line) => line.row.board_number === Number($("f-set").value)).length;
   $("status").textContent = shown.length
     ? `${shown.length} of ${all} systems shown: ${ours} measured, ${shown.length - ours} published.`
     : "No system fits these filters.";

@@ -17,10 +17,13 @@ def records(table: Table) -> list[dict[str, Any]]:
 
     All mappings have the same keys; what is unknown or does not apply is ``None``.
     """
-    found = [_row_record(board, row) for board in table.boards for row in board.rows]
-    found += [
-        _published_record(board, system) for board in table.boards for system in board.published
-    ]
+    return [record for board in table.boards for record in board_records(board)]
+
+
+def board_records(board: Board) -> list[dict[str, Any]]:
+    """The rows of one board, then the systems published on its set."""
+    found = [_row_record(board, row) for row in board.rows]
+    found += [_published_record(board, system) for system in board.published]
     keys = list(_row_keys())
     return [{key: record.get(key) for key in keys} for record in found]
 
@@ -113,7 +116,7 @@ def _published_record(board: Board, system: Published) -> dict[str, Any]:
 def spreads(table: Table) -> list[dict[str, Any]]:
     """Runs of one system on one template and set that differ by wording or seed.
 
-    Each: group (its key, as in the records), set, system, method, template, and runs with
+    Each: group (its key, as in the records), data_sha256, system, method, template, and runs with
     paraphrase, seed and macro_f1; only where there are at least two runs.
     """
     found: dict[str, dict[str, Any]] = {}
@@ -123,7 +126,7 @@ def spreads(table: Table) -> list[dict[str, Any]]:
         for row in board.rows:
             spread = found.setdefault(
                 _group(board, row),
-                {"group": _group(board, row), "set": board.dataset, "system": row.name,
+                {"group": _group(board, row), "data_sha256": board.data_sha256, "system": row.name,
                  "method": row.run.method, "template": row.run.template, "runs": []},
             )  # fmt: skip
             spread["runs"] += [

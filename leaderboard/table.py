@@ -152,6 +152,7 @@ class Board:
         rows: Best macro_f1 first.
         published: Published systems on the same set; only beside ranked rows.
         clusters: How many conclusions its arguments share, if samples tell.
+        mark: What tells it from boards that would have the same title.
     """
 
     status: str
@@ -162,10 +163,15 @@ class Board:
     rows: tuple[Row, ...]
     published: tuple[Published, ...] = ()
     clusters: int | None = None
+    mark: str = ""
 
     @property
     def title(self) -> str:
-        """What it is called above the table."""
+        """What it is called above the table; unlike that of every other board of a table."""
+        return f"{self._title} ({self.mark})" if self.mark else self._title
+
+    @property
+    def _title(self) -> str:
         name = SET_TITLES.get(self.dataset, self.dataset)
         if self.status == SAMPLE:
             split = self.dataset.removeprefix("sample").strip("_") or "test"
@@ -214,7 +220,8 @@ def collate(runs: Sequence[Run], problems: Sequence[Problem] = ()) -> Table:
     names = _names(groups)
     boards = [_board(str(status), same, names) for (status, *_), same in groups.items()]
     boards += _published_only(boards)
-    return Table(tuple(sorted(boards, key=_board_order)), tuple(problems), tuple(notes))
+    boards = _told_apart(sorted(boards, key=_board_order))
+    return Table(tuple(boards), tuple(problems), tuple(notes))
 
 
 # ------------------------------------------------------------------------------- grouping
@@ -369,6 +376,17 @@ def _published_only(boards: Sequence[Board]) -> list[Board]:
     if any(board.status == RANKED and board.dataset == "main" for board in boards):
         return []
     return [Board(RANKED, "main", "", "", None, (), _published_on("main"))]
+
+
+def _told_apart(boards: Sequence[Board]) -> list[Board]:
+    """Boards of one title are of other data or another version: their titles say of which."""
+    titles = [board.title for board in boards]
+    return [
+        replace(board, mark=f"data {board.data_sha256[:8]}, version {board.version}")
+        if titles.count(board.title) > 1
+        else board
+        for board in boards
+    ]
 
 
 def _names(groups: Mapping[tuple[object, ...], Sequence[Sequence[Run]]]) -> dict[str, str]:

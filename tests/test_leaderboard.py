@@ -270,6 +270,16 @@ def test_only_runs_that_answer_the_same_question_are_ranked_together(tmp_path: P
         assert all((row.rank is not None) == (board.status == RANKED) for row in board.rows)
 
 
+def test_two_data_hashes_of_one_set_are_two_rankings_with_titles_of_their_own(
+    tmp_path: Path,
+) -> None:
+    write_results(tmp_path / "a", model="a")
+    write_results(tmp_path / "b", model="b", sha="9" * 64)
+    boards = [board for board in table_of(tmp_path).boards if board.rows]
+    assert [len(board.rows) for board in boards] == [1, 1]
+    assert len({board.title for board in boards}) == 2
+
+
 def test_versions_are_compared_as_numbers(tmp_path: Path) -> None:
     write_results(tmp_path / "a", model="a", version="1.10")
     write_results(tmp_path / "b", model="b", version="1.9")
