@@ -14,7 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from valueeval.leaderboard import text
 from valueeval.leaderboard.records import board_records, spreads
@@ -137,8 +137,11 @@ def _against(rows: Sequence[Record], field: str, label: str, colour: Colours) ->
     left = min(positive) / 4
     figure, axes = _axes(6, 4, f"macro F1 against {label}")
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: text.count(round(size))))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    # The place of 0 is left of the axis: no size is written there.
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda size, _: "" if size < left * 2 else text.count(round(size)))
+    )
+    axes.xaxis.set_minor_locator(NullLocator())
     for method in sorted({row["method"] for row in known if row["status"] == RANKED}):
         own = [row for row in known if row["status"] == RANKED and row["method"] == method]
         best: dict[int, float] = {}

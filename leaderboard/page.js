@@ -273,7 +273,7 @@ function mark(svg, x, y, row) {
 }
 
 function shorten(text, pixels) {
-  const letters = Math.max(6, Math.floor(pixels / 6.6));
+  const letters = Math.max(6, Math.floor(pixels / 7.5));
   return text.length > letters ? `${text.slice(0, letters - 1)}…` : text;
 }
 
@@ -296,7 +296,7 @@ function drawSpread() {
   make(svg, "text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, "macro F1");
   groups.forEach((group, index) => {
     const cy = 16 + index * rowHeight, values = group.runs.map((run) => run.macro_f1);
-    make(svg, "text", { class: "strong", x: left, y: cy + 4, "text-anchor": "end" }, shorten(`${group.system} · ${group.template}`, left));
+    make(svg, "text", { class: "strong", x: left, y: cy + 4, "text-anchor": "end" }, `${shorten(group.system, left - 38)} · ${group.template}`);
     make(svg, "line", { x1: x(Math.min(...values)), x2: x(Math.max(...values)), y1: cy, y2: cy, stroke: hue(group.method), "stroke-width": 7, opacity: 0.22, "stroke-linecap": "round" });
     for (const run of group.runs) {
       const dot = make(svg, "g", { class: "mark" }), at = x(run.macro_f1);
