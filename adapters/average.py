@@ -52,7 +52,7 @@ class Average:
     def logits(self, arguments: Sequence[Argument], batch_size: int = 32) -> np.ndarray:
         """The mean of the members' logits: float32, shape (arguments, 20)."""
         each = [member.logits(arguments, batch_size) for member in self.members]
-        return np.mean(each, axis=0, dtype=np.float64).astype(np.float32)
+        return np.asarray(np.mean(each, axis=0, dtype=np.float64), dtype=np.float32)
 
 
 def load_adapter(
