@@ -30,10 +30,12 @@ def main() -> None:
     """Prints seconds and memory."""
     started, cpu = time.perf_counter(), time.process_time()
     board_statistics()
+    seconds, busy = time.perf_counter() - started, time.process_time() - cpu
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"{SYSTEMS} systems, {ARGUMENTS} arguments, {statistics.RESAMPLES} resamples: intervals, "
-        f"paired tests, randomisation and ranks on two F1: {time.perf_counter() - started:.1f} s "
-        f"({time.process_time() - cpu:.1f} s of one core), peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"
+        f"paired tests, randomisation and ranks on two F1: {seconds:.1f} s ({busy:.1f} s of one "
+        f"core), peak memory {memory:.0f} MiB"
     )
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder))
