@@ -41,6 +41,8 @@ Document = list[tuple[int, Instance]]
 
 # Arguments that are tokenised at a time: memory does not grow with their number.
 _CHUNK = 64
+# Texts whose tokens are kept: those of a chunk of valueeval_bca.
+_REMEMBERED = 60 * _CHUNK
 # Tokens in one forward pass for batch_size=auto: beyond them it gets no faster.
 _AUTO_TOKENS = {"cpu": 1024, "cuda": 32768}
 
@@ -77,10 +79,12 @@ class ValueEvalHF(HFLM):
         self._manifest = identity.read_template_manifest(adapter)
         self._cut: dict[str, int] = defaultdict(int)
         self._window: int | None = None
+        self._remembered: dict[tuple[str, bool | None], list[int]] = {}
         if isinstance(pretrained, str):
             identity.refuse_classifier(pretrained, kwargs)
         if peft:
             check_adapter(peft)
+            identity.check_base(self._manifest, pretrained)
         super().__init__(pretrained, peft=peft, **kwargs)
         if not peft:
             self._note_model()
@@ -361,6 +365,23 @@ class ValueEvalHF(HFLM):
         ends = getattr(self.model.generation_config, "eos_token_id", None)
         listed = ends if isinstance(ends, list) else [ends]
         return {end for end in (*listed, self.eot_token_id) if end is not None}
+
+    def tok_encode(
+        self,
+        string: str,
+        add_special_tokens: bool | None = None,
+        left_truncate_len: int | None = None,
+        **kwargs: Any,
+    ) -> list[int]:
+        """As ``hf``; remembers the last texts, as each prompt stands in several requests."""
+        key = (string, add_special_tokens)
+        tokens = self._remembered.get(key)
+        if tokens is None:
+            tokens = list(super().tok_encode(string, add_special_tokens, **kwargs))
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = tokens
+        return tokens[-left_truncate_len:] if left_truncate_len else tokens
 
     def tok_batch_encode(
         self,

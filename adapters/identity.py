@@ -58,6 +58,24 @@ def read_template_manifest(adapter: str | None) -> Manifest | None:
     return read_manifest(Path(adapter).expanduser())
 
 
+def check_base(manifest: Manifest | None, pretrained: Any) -> None:
+    """Refuses a local base model that is not the one that an adapter was trained on.
+
+    Raises:
+        ValueEvalError: Their weights differ.
+    """
+    folder = Path(str(pretrained)).expanduser()
+    if manifest is None or not folder.is_dir():
+        return
+    found = weight_hash(folder.glob("*.safetensors"))
+    if found != manifest.base_model.sha256:
+        raise ValueEvalError(
+            f"{pretrained}: not the base model of this adapter, which is "
+            f"{manifest.base_model.name} (SHA-256 {manifest.base_model.sha256[:12]}…, here "
+            f"{found[:12]}…).\nGive the right one: pretrained=MODEL."
+        )
+
+
 def refuse_classifier(pretrained: str, kwargs: Mapping[str, Any]) -> None:
     """Refuses a model that is no language model: it would get a random head, and a score.
 
@@ -73,7 +91,7 @@ def refuse_classifier(pretrained: str, kwargs: Mapping[str, Any]) -> None:
     if kwargs.get("gguf_file"):
         return
     config = AutoConfig.from_pretrained(
-        pretrained,
+        resolve_base(pretrained),
         revision=kwargs.get("revision") or "main",
         trust_remote_code=bool(kwargs.get("trust_remote_code", False)),
         subfolder=kwargs.get("subfolder") or "",

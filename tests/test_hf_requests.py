@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,24 @@ from peft import MultitaskPromptTuningConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BloomConfig
 
 import valueeval.tasks
+from valueeval.adapters.base import fetch_base
 from valueeval.adapters.hf import ValueEvalHF
 from valueeval.adapters.lm import ValueEvalLM
+from valueeval.adapters.manifest import (
+    BaseModel,
+    InputFormat,
+    Manifest,
+    Parameters,
+    Thresholds,
+    TrainingData,
+    combined_hash,
+    describe_files,
+    write_manifest,
+)
 from valueeval.adapters.truncation import cut_argument
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.requests import ValueRequest
+from valueeval.tasks.values import VALUE_NAMES
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
@@ -196,6 +210,59 @@ def test_model_args_choose_the_class(tiny_gpt2: Path, tmp_path: Path, name: str)
     assert arguments.get("peft") == (None if name == "pretrained" else adapter)
     text = ",".join(f"{key}={value}" for key, value in arguments.items())
     assert isinstance(ValueEvalLM.create_from_arg_string(text, flags), ValueEvalHF)
+
+
+def test_a_manifests_thresholds_shift_decisions(tiny_gpt2: Path, tmp_path: Path) -> None:
+    """ll(yes) - ll(no) is less by each value's threshold as a logit; other templates are not."""
+    adapter = write_peft(tmp_path / "adapter", tiny_gpt2, "causal", "lora")
+    manifest = write_template_manifest(adapter, tiny_gpt2, "bca", [0.2, 0.8] * 10)
+    requests = [
+        ValueRequest(
+            request_type="loglikelihood", doc={"premise": "p"}, idx=0, metadata=("task", 0, 1),
+            arguments=("people", f" {role}"), template=template, value=value, role=role,
+        )
+        for template in ("bca", "cls")
+        for value in (0, 1)
+        for role in ("yes", "no")
+    ]  # fmt: skip
+    plain = load(tiny_gpt2, peft=str(adapter)).loglikelihood(requests, disable_tqdm=True)
+    model = ValueEvalLM.create_from_arg_obj({"adapter": str(adapter)}, {"device": "cpu"})
+    answers = model.loglikelihood(requests, disable_tqdm=True)
+    shifts = []
+    for i in range(0, len(requests), 2):
+        before = plain[i][0] - plain[i + 1][0]
+        shifts.append(before - (answers[i][0] - answers[i + 1][0]))
+    logit = math.log(0.2 / 0.8)
+    assert shifts == pytest.approx([logit, -logit, 0, 0], abs=1e-4)
+    assert all(score <= 0 for score, _ in answers)
+    assert model.get_model_info()["valueeval"] == manifest.to_json()
+
+
+def test_another_base_is_refused(tiny_gpt2: Path, tmp_path: Path) -> None:
+    adapter = write_peft(tmp_path / "adapter", tiny_gpt2, "causal", "lora")
+    write_template_manifest(adapter, tiny_gpt2, "bca", [0.5] * 20)
+    other = write_lively(tmp_path / "other", tiny_gpt2, "causal")
+    arguments = {"adapter": str(adapter), "pretrained": str(other)}
+    with pytest.raises(ValueEvalError, match="not the base model of this adapter"):
+        ValueEvalLM.create_from_arg_obj(arguments, {"device": "cpu"})
+
+
+def write_template_manifest(
+    folder: Path, base: Path, template: str, thresholds: list[float]
+) -> Manifest:
+    """A manifest for an adapter whose answers are words, as training writes it."""
+    files = describe_files(folder)
+    source = fetch_base(str(base))
+    manifest = Manifest(
+        template=template, head=None, input=InputFormat(("{premise}",), 96), labels=VALUE_NAMES,
+        base_model=BaseModel(source.name, None, source.sha256), method="lora", objective="nll",
+        thresholds=Thresholds(tuple(thresholds), "validation", "macro_f1"),
+        parameters=Parameters(10, 1), data=TrainingData("touche23", "training", 1, "0"), seed=0,
+        config={}, validation={}, versions={}, seconds=1.0, peak_memory_bytes=1, date="",
+        files=files, weights_sha256=combined_hash(files),
+    )  # fmt: skip
+    write_manifest(folder, manifest)
+    return manifest
 
 
 def test_multitask_prompt_tuning_is_refused(tiny_t5: Path, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ prompts = st.tuples(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.lists(prompts, min_size=1, max_size=4), min_size=1, max_size=3))
 def test_any_prompts_are_scored_as_one_by_one(
     model: Any, asked: list[list[tuple[list[int], list[int]]]]
@@ -118,7 +118,7 @@ def test_any_prompts_are_scored_as_one_by_one(
         assert [score for score, _ in results] == pytest.approx(expected, abs=1e-4)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.lists(sequences, min_size=1, max_size=3))
 def test_any_prompts_are_continued_as_one_by_one(model: Any, asked: list[list[list[int]]]) -> None:
     answers = reader(model).generate("", asked, 4, lambda tokens: tokens[-1] == 7)
