@@ -43,8 +43,8 @@ def _save_byte_level_tokenizer(folder: Path, *, eos: str = "<|endoftext|>") -> i
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe._tokenizer,
         eos_token=eos,
-        pad_token="<pad>",
-        model_max_length=4096,  # noqa: S106
+        pad_token="<pad>",  # noqa: S106
+        model_max_length=4096,
     )
     tokenizer.save_pretrained(folder)
     return len(tokenizer)

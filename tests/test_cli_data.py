@@ -234,7 +234,7 @@ def test_bad_use_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[
 
 def test_terminals_without_unicode(folder: Path) -> None:
     for arguments in (["verify"], ["info"], ["info", "--set", "main"]):
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [sys.executable, "-m", "valueeval", "data", *arguments],
             capture_output=True,
             env={**os.environ, "PYTHONIOENCODING": "ascii"},

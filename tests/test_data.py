@@ -521,5 +521,5 @@ def test_real_files_have_the_published_digests(real_data_dir: Path) -> None:
 def test_reading_imports_nothing_heavy() -> None:
     heavy = {"torch", "lm_eval", "datasets", "transformers", "pandas", "requests", "sklearn"}
     code = f"import sys, valueeval.tasks.data\nsys.exit(' '.join({heavy} & set(sys.modules)) or 0)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

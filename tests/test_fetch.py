@@ -394,7 +394,7 @@ def test_a_killed_fetch_leaves_no_data_set(site: Site, folder: Path) -> None:
         f"fetch.OFFICIAL_FILES = (official.OfficialFile({NAME!r}, {digest!r}, None),)\n"
         f"fetch.fetch({str(folder.parent)!r}, {site.url!r})\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code])  # noqa: S603
+    process = subprocess.Popen([sys.executable, "-c", code])
     part = folder / f"{NAME}.part"
     deadline = time.monotonic() + 20
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
