@@ -39,7 +39,11 @@ class ValueHead(nn.Module):
 
     def forward(self, hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Logits (batch, 20) of hidden states (batch, length, width); mask (batch, length)."""
-        pooled = self.dropout(self.pool(hidden, attention_mask))
+        return self.classify(self.pool(hidden, attention_mask))
+
+    def classify(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, 20) of what `pool` gave."""
+        pooled = self.dropout(pooled)
         if self.kind == "multiple":
             return torch.einsum("bvw,vw->bv", pooled, self.weight) + self.bias
         return linear(pooled, self.weight, self.bias)

@@ -73,6 +73,8 @@ def test_printed_configuration_reads_back(
         ),
         (["--method=head", "--layer-decay=0.5"], "leave it out, or take --method full"),
         (["--method=heads"], "method: 'heads'; allowed: 'full', 'head'"),
+        (["--contrastive=joint", "--method=head"], "take --method full or lora"),
+        (["--contrastive-weight=0.5"], "leave it out, or take --contrastive joint"),
         (["--heads=multiple", "--pooling=cls"], "pooling: 'cls' has no meaning with --heads multi"),
         (["--focal-gamma=2"], "or take --loss focal or distribution-balanced"),
         (["--output", " "], "output: ' '; allowed: the name of a directory"),

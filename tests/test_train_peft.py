@@ -231,6 +231,17 @@ def test_heads_of_their_own_on_an_adapter(config: TrainConfig, data_dir: Path) -
     assert score(validation.labels, manifest.thresholds.decide(logits)) == manifest.validation
 
 
+def test_contrastive_learning_beside_the_loss(config: TrainConfig, data_dir: Path) -> None:
+    plain = train(config)
+    joint = train(replace(config, contrastive="joint", output=config.output + "-joint"))
+    assert (plain.objective, joint.objective) == ("bce", "bce+contrastive")
+    assert joint.parameters == plain.parameters
+    assert joint.weights_sha256 != plain.weights_sha256
+    validation = load_set("validation", data_dir)
+    logits = load_classifier(config.output + "-joint", "cpu").logits(validation.arguments, 4)
+    assert score(validation.labels, joint.thresholds.decide(logits)) == joint.validation
+
+
 def test_virtual_tokens_take_positions(config: TrainConfig) -> None:
     with pytest.raises(ValueEvalError, match=r"model and 5 virtual tokens: at most 507"):
         model_of(with_method(config, "p-tuning", max_length=508).with_defaults())
@@ -246,11 +257,14 @@ def test_refuses_an_adapter_without_its_weights(config: TrainConfig) -> None:
 # ------------------------------------------------------------------------------------- resumed
 
 
-@pytest.mark.parametrize("method", ["lora", "p-tuning"])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("lora", {"contrastive": "joint", "contrastive_queue": 12}), ("p-tuning", {})],
+)
 def test_stopped_and_resumed_gives_the_same_adapter(
-    method: str, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+    method: str, options: dict[str, Any], config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(with_method(config, method), checkpoint_seconds=0.0)
+    config = replace(with_method(config, method, **options), checkpoint_seconds=0.0)
     whole = replace(config, output=config.output + "-whole")
     train(whole)
     step = Training._step

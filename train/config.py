@@ -55,6 +55,14 @@ _BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
         "focal": {"focal_gamma": 2.0},
         "distribution-balanced": {"focal_gamma": 0.0},
     },
+    "contrastive": {
+        "none": {},
+        "joint": {
+            "contrastive_weight": 0.1,
+            "contrastive_temperature": 0.1,
+            "contrastive_queue": 1024,
+        },
+    },
     "heads": {"single": {"pooling": "mean"}, "multiple": {"pooling": "attention"}},
 }
 
@@ -67,6 +75,7 @@ _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
         "1 or more",
     ),
     (("learning_rate", "head_learning_rate", "max_grad_norm"), lambda x: 0 < x < inf, "above 0"),
+    (("contrastive_weight", "contrastive_temperature"), lambda x: 0 < x < inf, "above 0"),
     (("weight_decay", "checkpoint_seconds"), lambda x: x >= 0, "0 or more"),
     (("focal_gamma",), lambda x: 0 <= x < inf, "0 or more"),
     (("dropout", "warmup", "lora_dropout"), lambda x: 0 <= x < 1, "from 0 to below 1"),
@@ -155,6 +164,15 @@ class TrainConfig:
             Source: our choice.
         focal_gamma: Of the two other losses: how much less easy answers count; null is 2 for
             focal and 0 for distribution-balanced (2 makes it «DB-focal»). Source: the papers.
+        contrastive: none, or joint: a second loss draws arguments with values in common together
+            (see train/contrastive.py). Source: Khosla et al., 2020; for several labels Lin et al.,
+            2023.
+        contrastive_weight: Of the second loss; null is 0.1. Source: Gunel et al., 2021, who try
+            0.1 to 0.9.
+        contrastive_temperature: Of the second loss: the lower, the more the nearest count; null is
+            0.1. Source: Khosla et al., 2020.
+        contrastive_queue: Arguments of earlier steps that the second loss compares with; null is
+            1024. Source: Wang et al., 2020; number: our choice.
         thresholds: half (0.5 for every value), or tuned on validation for macro_f1: global (one
             for all values), per-value (the best of each value), halfway (between these two, as
             logits). Source: our choice by halves of validation (see train/thresholds.py).
@@ -200,6 +218,10 @@ class TrainConfig:
     loss: LossName = "bce"
     positive_weight: float | None = None
     focal_gamma: float | None = None
+    contrastive: Literal["none", "joint"] = "none"
+    contrastive_weight: float | None = None
+    contrastive_temperature: float | None = None
+    contrastive_queue: int | None = None
     thresholds: ThresholdsName = "halfway"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
@@ -217,6 +239,11 @@ class TrainConfig:
         self._refuse_options_without_meaning()
         if self.train_size is not None and self.per_value is not None:
             raise ConfigError("train_size and per_value: choose one of them")
+        if self.contrastive != "none" and self.method == "head":
+            raise ConfigError(
+                f"contrastive: {self.contrastive!r} has no meaning with --method head, whose "
+                "features do not change: leave it out, or take --method full or lora"
+            )
         if self.heads == "multiple" and self.pooling not in (None, "attention"):
             raise ConfigError(
                 f"pooling: {self.pooling!r} has no meaning with --heads multiple, where each value "

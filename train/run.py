@@ -44,6 +44,7 @@ from valueeval.tasks.data import DataSet, load_set
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train import full, head, lora, p_tuning, prefix_tuning, prompt_tuning
 from valueeval.train.config import TrainConfig
+from valueeval.train.contrastive import JointLoss, WithFeatures
 from valueeval.train.head import compute_features
 from valueeval.train.inputs import Inputs, Tokens
 from valueeval.train.loop import METRICS_FILE, Fit, Split, Training
@@ -99,11 +100,14 @@ def train(config: TrainConfig) -> Manifest:
         tokenizer = load_tokenizer(base.path)
         model = build_model(config, base, tokenizer)
         trained, splits = inputs_of(model, config, tokenizer, (training, validation))
+        loss = build_loss(config, training.labels)
+        if config.contrastive == "joint":
+            trained, loss = with_contrast(model, loss, config)
         fit = Training(
             config=config,
             model=trained,
             groups=groups(model, config),
-            loss=build_loss(config, training.labels),
+            loss=loss,
             training=splits[0],
             validation=splits[1],
             folder=folder,
@@ -172,6 +176,17 @@ def inputs_of(
     return model, _with_labels([Tokens(part, padding) for part in tokens], data)
 
 
+def with_contrast(
+    model: ValueClassifier, loss: nn.Module, config: TrainConfig
+) -> tuple[nn.Module, nn.Module]:
+    """Model and loss of a run with contrastive learning beside the classifier's loss."""
+    memory = WithFeatures(model, config.contrastive_queue or 0)
+    weight, temperature = config.contrastive_weight, config.contrastive_temperature
+    assert weight is not None  # noqa: S101 (for the type checker)
+    assert temperature is not None  # noqa: S101
+    return memory, JointLoss(loss, memory, weight, temperature)
+
+
 def _with_labels(inputs: Sequence[Inputs], data: Sequence[DataSet]) -> list[Split]:
     return [Split(part, of.labels) for part, of in zip(inputs, data, strict=True)]
 
@@ -217,7 +232,7 @@ def describe(
         labels=VALUE_NAMES,
         base_model=BaseModel(_findable_name(base), base.revision, base.sha256),
         method=config.method,
-        objective=config.loss,
+        objective=config.loss + ("+contrastive" if config.contrastive == "joint" else ""),
         thresholds=fit.evaluation.thresholds,
         parameters=Parameters(
             total=sum(size for size, _ in sizes),

@@ -1,0 +1,114 @@
+"""Contrastive learning: the loss by hand, the queue, and training with it."""
+
+from __future__ import annotations
+
+from math import exp, log
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from valueeval.adapters.classifier import ValueClassifier, load_backbone
+from valueeval.train.contrastive import JointLoss, WithFeatures, contrastive_loss
+
+EAST, NORTH = [1.0, 0.0], [0.0, 1.0]
+NOTHING = torch.zeros(0, 2), torch.zeros(0, 20)
+
+
+def labels_of(*rows: tuple[int, ...]) -> torch.Tensor:
+    labels = torch.zeros(len(rows), 20)
+    for row, values in enumerate(rows):
+        labels[row, list(values)] = 1.0
+    return labels
+
+
+def test_two_alike_and_one_apart_by_hand() -> None:
+    """The first two share a value; each sees similarities 1 and 0. The third has no positive."""
+    features, labels = torch.tensor([EAST, EAST, NORTH]), labels_of((0,), (0,), (1,))
+    loss = contrastive_loss(features, labels, *NOTHING, temperature=1.0)
+    assert loss.item() == pytest.approx(-log(exp(1) / (exp(1) + 1)))
+    half = contrastive_loss(features, labels, *NOTHING, temperature=0.5)
+    assert half.item() == pytest.approx(-log(exp(2) / (exp(2) + 1)))
+
+
+def test_positives_weigh_as_much_as_they_share() -> None:
+    """An argument with values 0 and 1; one has both (Jaccard 1), one of them 1 alone (1/2)."""
+    features = torch.tensor([EAST])
+    past = torch.tensor([EAST, NORTH, NORTH])
+    past_labels = labels_of((0, 1), (1,), (2,))
+    loss = contrastive_loss(features, labels_of((0, 1)), past, past_labels, 1.0)
+    total = exp(1) + 1 + 1
+    expected = -(1 * log(exp(1) / total) + 0.5 * log(1 / total)) / 1.5
+    assert loss.item() == pytest.approx(expected)
+
+
+def test_nothing_in_common_costs_nothing() -> None:
+    features = torch.tensor([EAST, NORTH], requires_grad=True)
+    for labels in (labels_of((0,), (1,)), labels_of((), ())):
+        loss = contrastive_loss(features, labels, *NOTHING, temperature=0.1)
+        loss.backward()
+        assert loss.item() == 0.0
+    alone = contrastive_loss(features[:1], labels_of((0,)), *NOTHING, temperature=0.1)
+    alone.backward()
+    assert alone.item() == 0.0
+    assert features.grad is not None
+    assert torch.equal(features.grad, torch.zeros(2, 2))
+
+
+def test_gradients_draw_together_what_shares_values() -> None:
+    torch.manual_seed(0)
+    raw = nn.Parameter(torch.randn(3, 4))
+    labels = labels_of((0,), (0,), (1,))
+    optimizer = torch.optim.SGD([raw], lr=0.5)
+    for _ in range(100):
+        features = nn.functional.normalize(raw, dim=1)
+        contrastive_loss(features, labels, torch.zeros(0, 4), torch.zeros(0, 20), 0.1).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    features = nn.functional.normalize(raw, dim=1).detach()
+    similarity = features @ features.T
+    # At a temperature of 0.1 a difference of 0.5 is a ratio of exp(5).
+    assert similarity[0, 1] - similarity[0, 2] > 0.5
+    assert similarity[0, 1] - similarity[1, 2] > 0.5
+
+
+def memory_of(tiny_bert: Path, queue: int, kind: str = "linear") -> WithFeatures:
+    pooling = "attention" if kind == "multiple" else "mean"
+    return WithFeatures(ValueClassifier(load_backbone(tiny_bert), pooling, 0.0, kind), queue)
+
+
+def test_the_queue_forgets_the_oldest(tiny_bert: Path) -> None:
+    memory = memory_of(tiny_bert, 3)
+    for number in range(5):
+        memory.remember(torch.full((1, 32), float(number)), labels_of((number,)))
+        features, labels = memory.past()
+        kept = sorted(features[:, 0].tolist())
+        assert kept == list(range(max(0, number - 2), number + 1))
+        assert labels.argmax(dim=1).tolist() == features[:, 0].tolist()
+    memory.remember(torch.arange(4.0).unsqueeze(1).expand(4, 32), labels_of((0,), (1,), (2,), (3,)))
+    assert sorted(memory.past()[0][:, 0].tolist()) == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("kind", ["linear", "multiple"])
+def test_sum_of_both_losses(tiny_bert: Path, kind: str) -> None:
+    torch.manual_seed(0)
+    memory = memory_of(tiny_bert, 8, kind)
+    tokens = torch.tensor([[5, 6, 7], [8, 9, 10]])
+    batch = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    labels = labels_of((0,), (0, 1))
+    memory.eval()
+    logits = memory(**batch)
+    assert torch.equal(logits, memory.classifier(**batch))
+    memory.train()
+    memory.classifier.backbone.eval()  # no dropout
+    outputs = memory(**batch)
+    torch.testing.assert_close(outputs[:, :20], logits)
+    torch.testing.assert_close(outputs[:, 20:].norm(dim=1), torch.ones(2))
+    plain = nn.BCEWithLogitsLoss()
+    contrast = contrastive_loss(outputs[:, 20:], labels, *(t for t in memory.past()), 0.1)
+    joint = JointLoss(plain, memory, weight=0.25, temperature=0.1)
+    assert not list(joint.parameters())
+    expected = plain(outputs[:, :20], labels) + 0.25 * contrast
+    torch.testing.assert_close(joint(outputs, labels), expected)
+    assert int(memory.seen) == 2

@@ -1,0 +1,138 @@
+"""Contrastive learning beside the classifier's loss (``--contrastive joint``).
+
+Arguments with values in common are drawn together, others apart. With features u of length 1 (what
+the head pools), the label sets Y, a temperature T, and for argument i the others k of the batch and
+of the queue:
+
+    J_ij = |Y_i and Y_j| / |Y_i or Y_j|                                   (Jaccard)
+    loss_i = -sum_j J_ij / (sum_k J_ik) log( exp(u_i u_j / T) / sum_k exp(u_i u_k / T) )
+
+and its mean over the arguments that share a value with any other: the supervised contrastive loss
+(Khosla et al., 2020, equation 2) with positives weighted by how much they share (Lin et al., 2023,
+«An effective deployment of contrastive learning in multi-label text classification», JSCL).
+The queue holds the latest features and labels, so that positives need not be in the batch; they are
+constants there (Wang et al., 2020, «Cross-batch memory»). The whole is
+
+    loss = classifier's loss + weight · contrastive loss.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from valueeval.adapters.classifier import ValueClassifier
+from valueeval.tasks.values import VALUE_NAMES
+
+_VALUES = len(VALUE_NAMES)
+
+
+class WithFeatures(nn.Module):
+    """A classifier that, in training, gives its features beside its logits; and the queue of them.
+
+    The queue is among the tensors of a checkpoint, so a resumed run goes on with the same.
+
+    Args:
+        classifier: It trains; in evaluation mode this is nothing but the classifier.
+        queue: How many arguments are remembered.
+    """
+
+    past_features: torch.Tensor
+    past_labels: torch.Tensor
+    seen: torch.Tensor
+
+    def __init__(self, classifier: ValueClassifier, queue: int) -> None:
+        super().__init__()
+        self.classifier = classifier
+        width = classifier.head.weight.shape[1]
+        self.register_buffer("past_features", torch.zeros(queue, width))
+        self.register_buffer("past_labels", torch.zeros(queue, _VALUES))
+        self.register_buffer("seen", torch.tensor(0))
+
+    def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, 20); in training followed by features of length 1, (batch, 20 + width)."""
+        head = self.classifier.head
+        pooled = head.pool(self.classifier.hidden(**inputs), inputs["attention_mask"])
+        logits = head.classify(pooled)
+        if not self.training:
+            return logits
+        one = pooled.mean(dim=1) if pooled.ndim == 3 else pooled  # heads of their own: their mean
+        return torch.cat([logits.float(), normalize(one.float(), dim=1)], dim=1)
+
+    def past(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features and labels in the queue: (n, width), (n, 20)."""
+        n = min(int(self.seen), len(self.past_features))
+        return self.past_features[:n], self.past_labels[:n]
+
+    def remember(self, features: torch.Tensor, labels: torch.Tensor) -> None:
+        """Puts arguments into the queue, in place of the oldest ones."""
+        size = len(self.past_features)
+        features, labels = features.detach()[-size:], labels[-size:]
+        places = (torch.arange(len(features), device=features.device) + self.seen) % size
+        self.past_features[places] = features
+        self.past_labels[places] = labels
+        self.seen += len(features)
+
+
+class JointLoss(nn.Module):
+    """The classifier's loss and the contrastive one, on what `WithFeatures` gives.
+
+    Args:
+        loss: Of logits and labels.
+        memory: Whose features these are; its queue is read and filled.
+        weight: Of the contrastive loss.
+        temperature: Of the contrastive loss.
+    """
+
+    def __init__(
+        self, loss: nn.Module, memory: WithFeatures, weight: float, temperature: float
+    ) -> None:
+        super().__init__()
+        self.loss = loss
+        self._memory = (memory,)  # not a part of this module
+        self.weight = weight
+        self.temperature = temperature
+
+    def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The sum, a scalar, of outputs (batch, 20 + width) and labels (batch, 20)."""
+        logits, features = outputs[:, :_VALUES], outputs[:, _VALUES:]
+        memory = self._memory[0]
+        contrast = contrastive_loss(features, labels, *memory.past(), self.temperature)
+        memory.remember(features, labels)
+        return cast(torch.Tensor, self.loss(logits, labels) + self.weight * contrast)
+
+
+def contrastive_loss(
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    past_features: torch.Tensor,
+    past_labels: torch.Tensor,
+    temperature: float,
+) -> torch.Tensor:
+    """The contrastive loss of a batch, a scalar; 0 if no argument shares a value with another.
+
+    Args:
+        features: Of length 1, (batch, width).
+        labels: (batch, 20), floats.
+        past_features: Those of the queue, (n, width).
+        past_labels: (n, 20).
+        temperature: T.
+    """
+    others = torch.cat([features, past_features])
+    other_labels = torch.cat([labels, past_labels])
+    if len(others) == 1:
+        return features.sum() * 0.0
+    itself = torch.eye(len(features), len(others), dtype=torch.bool, device=features.device)
+    similarity = features @ others.T / temperature
+    similarity = similarity.masked_fill(itself, float("-inf"))
+    log_share = (similarity - similarity.logsumexp(dim=1, keepdim=True)).masked_fill(itself, 0.0)
+    shared = labels @ other_labels.T
+    union = labels.sum(dim=1, keepdim=True) + other_labels.sum(dim=1) - shared
+    jaccard = (shared / union.clamp(min=1)).masked_fill(itself, 0.0)
+    total = jaccard.sum(dim=1)
+    has_positives = total > 0
+    losses = -(jaccard * log_share).sum(dim=1) / total.clamp(min=1e-9)
+    return losses[has_positives].sum() / has_positives.sum().clamp(min=1)
