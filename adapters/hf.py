@@ -7,16 +7,16 @@ questions about it, and soft prompts stand where they were in training. What thi
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from lm_eval.api.instance import Instance
+from lm_eval.api.model import CacheHook
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import simple_parse_args_string
@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from valueeval.adapters import identity
 from valueeval.adapters.causal import CausalReader, Encoded
+from valueeval.adapters.documents import CHUNK, Document, chunks, like, same_requests
 from valueeval.adapters.encoder_decoder import EncoderDecoderReader
 from valueeval.adapters.prefix import LogLikelihood, PrefixScorer
 from valueeval.adapters.probe import why_not, window
@@ -35,14 +36,8 @@ from valueeval.tasks.requests import ValueRequest
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-Answer = TypeVar("Answer", LogLikelihood, str)
-Document = list[tuple[int, Instance]]
-
-# Arguments that are tokenised at a time: memory does not grow with their number.
-_CHUNK = 64
 # Texts whose tokens are kept: those of a chunk of valueeval_bca.
-_REMEMBERED = 60 * _CHUNK
+_REMEMBERED = 60 * CHUNK
 # Tokens in one forward pass for batch_size=auto: beyond them it gets no faster.
 _AUTO_TOKENS = {"cpu": 1024, "cuda": 32768}
 
@@ -66,6 +61,7 @@ class ValueEvalHF(HFLM):
     """
 
     _model: Any
+    cache_hook: Any
     batch_size_per_gpu: int | str
 
     def __init__(
@@ -227,10 +223,10 @@ class ValueEvalHF(HFLM):
     ) -> list[LogLikelihood]:
         """Log-probability of each request's continuation, and whether it is the greedy one."""
         answers: list[LogLikelihood] = [(0.0, False)] * len(requests)
-        same = _same(requests)
+        same = same_requests(requests)
         before = dict(self._cut)
         with _progress(requests, disable_tqdm or self.rank != 0, "loglikelihood") as bar:
-            for family, documents in _chunks(requests, same):
+            for family, documents in chunks(requests, same):
                 self._fits(documents, lambda _: self.max_length)
                 for document, results in zip(
                     documents, self._scored(family, documents), strict=True
@@ -250,7 +246,8 @@ class ValueEvalHF(HFLM):
         longest = max(len(e.context) + len(e.continuation) for row in encoded for e in row)
         if self._reader is None or self.enable_thinking or self._beyond_window(longest):
             flat = [request for document in documents for _, request in document]
-            return _like(documents, super().loglikelihood(flat, disable_tqdm=True))
+            with self._uncached():
+                return like(documents, super().loglikelihood(flat, disable_tqdm=True))
         return self._reader.score(family, encoded)
 
     def _beyond_window(self, length: int) -> bool:
@@ -297,10 +294,10 @@ class ValueEvalHF(HFLM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """The text that follows each request's context."""
         answers = [""] * len(requests)
-        same = _same(requests)
+        same = same_requests(requests)
         before = dict(self._cut)
         with _progress(requests, disable_tqdm or self.rank != 0, "generate_until") as bar:
-            for family, documents in _chunks(requests, same):
+            for family, documents in chunks(requests, same):
                 self._fits(documents, self._room)
                 for document, results in zip(
                     documents, self._generated(family, documents), strict=True
@@ -325,7 +322,7 @@ class ValueEvalHF(HFLM):
         return room
 
     def _generated(self, family: str, documents: Sequence[Document]) -> list[list[str]]:
-        """Documents whose requests all have the same settings (see ``_chunks``)."""
+        """Documents whose requests all have the same settings (see `chunks`)."""
         request = documents[0][0][1]
         kwargs = normalize_gen_kwargs(request.args[1], self.max_gen_toks)
         reason = not_greedy(kwargs, getattr(self.model, "generation_config", None))
@@ -357,9 +354,19 @@ class ValueEvalHF(HFLM):
             # PEFT puts virtual tokens before the padding of a batch.
             self.batch_size_per_gpu = 1
         try:
-            return _like(documents, super().generate_until(flat, disable_tqdm=True))
+            with self._uncached():
+                return like(documents, super().generate_until(flat, disable_tqdm=True))
         finally:
             self.batch_size_per_gpu = size
+
+    @contextmanager
+    def _uncached(self) -> Iterator[None]:
+        """Within it ``hf`` keeps no answers: prompts may be cut, and thresholds are not in yet."""
+        hook, self.cache_hook = self.cache_hook, CacheHook(None)
+        try:
+            yield
+        finally:
+            self.cache_hook = hook
 
     def _ends(self) -> set[int]:
         ends = getattr(self.model.generation_config, "eos_token_id", None)
@@ -472,49 +479,6 @@ class ValueEvalHF(HFLM):
             "weights_sha256": sha256,
             "config": {"peft_type": str(config.peft_type.value), "weights_sha256": sha256},
         }
-
-
-def _same(requests: Sequence[Instance]) -> dict[int, list[int]]:
-    """The first of requests that ask the same → all of them."""
-    firsts: dict[Any, int] = {}
-    same: dict[int, list[int]] = {}
-    for index, request in enumerate(requests):
-        context, asked = request.args
-        if not isinstance(asked, str):
-            # samples drawn for the same prompt differ
-            sampled = index if asked.get("do_sample") else None
-            asked = (json.dumps(asked, sort_keys=True, default=str), sampled)
-        first = firsts.setdefault((context, asked), index)
-        same.setdefault(first, []).append(index)
-    return same
-
-
-def _chunks(
-    requests: Sequence[Instance], same: Mapping[int, list[int]]
-) -> Iterator[tuple[str, list[Document]]]:
-    """Documents with their distinct requests, longest first, some at a time.
-
-    Documents of a chunk are of one task and, where they generate, of the same settings.
-    """
-    families: dict[str, dict[Any, Document]] = defaultdict(lambda: defaultdict(list))
-    for index in same:
-        request = requests[index]
-        asked = request.args[1]
-        settings = "" if isinstance(asked, str) else json.dumps(asked, sort_keys=True, default=str)
-        families[f"{request.task_name} {settings}"][request.doc_id].append((index, request))
-    for family, by_document in families.items():
-        documents = sorted(
-            by_document.values(), key=lambda d: -max(len(request.args[0]) for _, request in d)
-        )
-        for start in range(0, len(documents), _CHUNK):
-            # Copies: a document's requests may be shortened.
-            yield family, [list(document) for document in documents[start : start + _CHUNK]]
-
-
-def _like(documents: Sequence[Document], flat: Sequence[T]) -> list[list[T]]:
-    """A flat list in the shape of the documents."""
-    items = iter(flat)
-    return [[next(items) for _ in document] for document in documents]
 
 
 @contextmanager
