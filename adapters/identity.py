@@ -125,8 +125,8 @@ def _named_causal(config: Any, names: Mapping[str, Any]) -> bool:
 
 
 def method_name(config: Any) -> str:
-    """A PEFT method as `valueeval train --method` calls it: ``lora``, ``prompt_tuning`` …."""
-    return str(config.peft_type.value).lower()
+    """A PEFT method as `valueeval train --method` calls it: ``lora``, ``prompt-tuning`` …."""
+    return str(config.peft_type.value).lower().replace("_", "-")
 
 
 def adapter_size(model: Any) -> int:

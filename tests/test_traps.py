@@ -239,7 +239,7 @@ def test_trap_7_results_lie_in_the_adapters_folder(
     (file,) = (tmp_path / "results").rglob("results_*.json")
     assert file.parent.name.endswith("my-adapter")
     described = json.loads(file.read_text())["config"]["valueeval"]
-    assert described["method"] == "prompt_tuning"
+    assert described["method"] == "prompt-tuning"
     assert described["parameters"]["trainable"] == VIRTUAL_TOKENS * 32
     assert described["base_model"]["name"] == str(tiny_gpt2)
 
