@@ -14,9 +14,6 @@ T = TypeVar("T")
 Document = list[tuple[int, Instance]]
 """The requests about one argument, each with its place among all requests of a run."""
 
-CHUNK = 64
-"""Arguments that are tokenised at a time: memory does not grow with their number."""
-
 
 def same_requests(requests: Sequence[Instance]) -> dict[int, list[int]]:
     """The first of requests that ask the same → all of them."""
@@ -34,7 +31,7 @@ def same_requests(requests: Sequence[Instance]) -> dict[int, list[int]]:
 
 
 def chunks(
-    requests: Sequence[Instance], same: Mapping[int, list[int]]
+    requests: Sequence[Instance], same: Mapping[int, list[int]], size: int
 ) -> Iterator[tuple[str, list[Document]]]:
     """Documents with their distinct requests, longest first, some at a time.
 
@@ -51,9 +48,9 @@ def chunks(
         documents = sorted(
             by_document.values(), key=lambda d: -max(len(request.args[0]) for _, request in d)
         )
-        for start in range(0, len(documents), CHUNK):
+        for start in range(0, len(documents), size):
             # Copies: a document's requests may be shortened.
-            yield family, [list(document) for document in documents[start : start + CHUNK]]
+            yield family, [list(document) for document in documents[start : start + size]]
 
 
 def like(documents: Sequence[Document], flat: Sequence[T]) -> list[list[T]]:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from valueeval.adapters import identity
 from valueeval.adapters.causal import CausalReader, Encoded
-from valueeval.adapters.documents import CHUNK, Document, chunks, like, same_requests
+from valueeval.adapters.documents import Document, chunks, like, same_requests
 from valueeval.adapters.encoder_decoder import EncoderDecoderReader
 from valueeval.adapters.prefix import LogLikelihood, PrefixScorer
 from valueeval.adapters.probe import why_not, window
@@ -36,8 +36,10 @@ from valueeval.tasks.requests import ValueRequest
 
 logger = logging.getLogger(__name__)
 
+# Arguments that are tokenised at a time: memory does not grow with their number, a bar moves.
+_CHUNK = {"cpu": 8, "cuda": 128}
 # Texts whose tokens are kept: those of a chunk of valueeval_bca.
-_REMEMBERED = 60 * CHUNK
+_REMEMBERED = 60 * 128
 # Tokens in one forward pass for batch_size=auto: beyond them it gets no faster.
 _AUTO_TOKENS = {"cpu": 1024, "cuda": 32768}
 
@@ -161,6 +163,10 @@ class ValueEvalHF(HFLM):
     # --------------------------------------------------------------------------- lengths
 
     @property
+    def _chunk(self) -> int:
+        return _CHUNK.get(self.device.type, _CHUNK["cuda"])
+
+    @property
     def max_length(self) -> int:
         """Tokens of text that fit, after the virtual tokens before it."""
         return int(super().max_length) - self._virtual_tokens
@@ -226,7 +232,7 @@ class ValueEvalHF(HFLM):
         same = same_requests(requests)
         before = dict(self._cut)
         with _progress(requests, disable_tqdm or self.rank != 0, "loglikelihood") as bar:
-            for family, documents in chunks(requests, same):
+            for family, documents in chunks(requests, same, self._chunk):
                 self._fits(documents, lambda _: self.max_length)
                 for document, results in zip(
                     documents, self._scored(family, documents), strict=True
@@ -297,7 +303,7 @@ class ValueEvalHF(HFLM):
         same = same_requests(requests)
         before = dict(self._cut)
         with _progress(requests, disable_tqdm or self.rank != 0, "generate_until") as bar:
-            for family, documents in chunks(requests, same):
+            for family, documents in chunks(requests, same, self._chunk):
                 self._fits(documents, self._room)
                 for document, results in zip(
                     documents, self._generated(family, documents), strict=True
