@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp, log
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from training import write_small_data
 
 from valueeval.adapters.classifier import ValueClassifier, load_backbone
-from valueeval.train.contrastive import JointLoss, WithFeatures, contrastive_loss
+from valueeval.train.config import TrainConfig
+from valueeval.train.contrastive import ContrastiveLoss, JointLoss, WithFeatures, contrastive_loss
+from valueeval.train.loop import Training
+from valueeval.train.pretraining import Pretraining, ViewsLoss
+from valueeval.train.run import train
 
 EAST, NORTH = [1.0, 0.0], [0.0, 1.0]
 NOTHING = torch.zeros(0, 2), torch.zeros(0, 20)
@@ -107,8 +113,78 @@ def test_sum_of_both_losses(tiny_bert: Path, kind: str) -> None:
     torch.testing.assert_close(outputs[:, 20:].norm(dim=1), torch.ones(2))
     plain = nn.BCEWithLogitsLoss()
     contrast = contrastive_loss(outputs[:, 20:], labels, *(t for t in memory.past()), 0.1)
-    joint = JointLoss(plain, memory, weight=0.25, temperature=0.1)
+    joint = JointLoss(plain, ContrastiveLoss(memory, 0.1), weight=0.25)
     assert not list(joint.parameters())
     expected = plain(outputs[:, :20], labels) + 0.25 * contrast
     torch.testing.assert_close(joint(outputs, labels), expected)
     assert int(memory.seen) == 2
+
+
+# ------------------------------------------------------------------------------- pretraining
+
+
+def test_two_views_by_hand() -> None:
+    """Two arguments, east and north; a view sees its twin (1) and two of the other (0)."""
+    views = torch.zeros(4, 22)
+    views[:, 20:] = torch.tensor([EAST, NORTH, EAST, NORTH])
+    loss = ViewsLoss(temperature=1.0)(views, torch.zeros(4, 20))
+    assert loss.item() == pytest.approx(-log(exp(1) / (exp(1) + 2)))
+
+
+@pytest.fixture
+def config(tiny_bert: Path, tmp_path: Path) -> TrainConfig:
+    return TrainConfig(
+        output=str(tmp_path / "adapter"),
+        base=str(tiny_bert),
+        data_dir=str(write_small_data(tmp_path / "data", 24, 12)),
+        epochs=1,
+        batch_size=8,
+        max_length=48,
+        precision="float32",
+        contrastive="pretrain",
+        checkpoint_seconds=0.0,
+    )
+
+
+@pytest.mark.parametrize("positives", ["labels", "views"])
+def test_pretraining_changes_what_is_learnt_and_leaves_the_layer_alone(
+    config: TrainConfig, positives: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[torch.Tensor] = []
+    before = Pretraining._step
+
+    def step(stage: Pretraining) -> float:
+        steps.append(stage.model.classifier.head.weight.detach().clone())
+        return before(stage)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretraining, "_step", step)
+        manifest = train(replace(config, contrastive_positives=positives, contrastive_epochs=2))
+    assert len(steps) == 2 * 3
+    assert torch.equal(steps[0], steps[-1])
+    assert manifest.objective == "contrastive, bce"
+    plain = train(replace(config, contrastive="none", output=config.output + "-plain"))
+    assert plain.parameters == manifest.parameters
+    assert plain.weights_sha256 != manifest.weights_sha256
+
+
+@pytest.mark.parametrize("stage", [Pretraining, Training])
+def test_stopped_in_either_stage_and_resumed_gives_the_same_adapter(
+    config: TrainConfig, stage: type[Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(replace(config, output=config.output + "-whole"))
+    before = Training._step
+
+    def step_or_stop(training: Training) -> float:
+        if type(training) is stage and training.state.step == 2:
+            raise KeyboardInterrupt
+        return before(training)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_step", step_or_stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    again = train(replace(config, resume=True))
+    assert again.weights_sha256 == whole.weights_sha256
+    assert (again.thresholds, again.validation) == (whole.thresholds, whole.validation)
+    assert not Path(config.output + ".training").exists()

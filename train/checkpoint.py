@@ -100,10 +100,7 @@ def load_checkpoint(
     Raises:
         ValueEvalError: It cannot be read, or belongs to another model.
     """
-    found = sorted(
-        (path for path in folder.glob(f"{_PREFIX}*") if path.suffix != ".tmp"),
-        key=lambda path: int(path.name.removeprefix(_PREFIX)),
-    )
+    found = _checkpoints(folder)
     if not found:
         return State()
     newest = found[-1]
@@ -118,6 +115,19 @@ def load_checkpoint(
         raise ValueEvalError(
             f"{newest}: this checkpoint cannot be read ({error}); remove {folder} to start again"
         ) from error
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is one to go on from."""
+    return bool(_checkpoints(folder))
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Those that are whole, oldest first."""
+    return sorted(
+        (path for path in folder.glob(f"{_PREFIX}*") if path.suffix != ".tmp"),
+        key=lambda path: int(path.name.removeprefix(_PREFIX)),
+    )
 
 
 def best_file(folder: Path, epoch: int) -> Path:

@@ -57,6 +57,12 @@ _BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
     },
     "contrastive": {
         "none": {},
+        "pretrain": {
+            "contrastive_positives": "labels",
+            "contrastive_epochs": 1,
+            "contrastive_temperature": 0.05,
+            "contrastive_queue": 1024,
+        },
         "joint": {
             "contrastive_weight": 0.1,
             "contrastive_temperature": 0.1,
@@ -164,15 +170,19 @@ class TrainConfig:
             Source: our choice.
         focal_gamma: Of the two other losses: how much less easy answers count; null is 2 for
             focal and 0 for distribution-balanced (2 makes it «DB-focal»). Source: the papers.
-        contrastive: none, or joint: a second loss draws arguments with values in common together
-            (see train/contrastive.py). Source: Khosla et al., 2020; for several labels Lin et al.,
-            2023.
-        contrastive_weight: Of the second loss; null is 0.1. Source: Gunel et al., 2021, who try
-            0.1 to 0.9.
-        contrastive_temperature: Of the second loss: the lower, the more the nearest count; null is
-            0.1. Source: Khosla et al., 2020.
-        contrastive_queue: Arguments of earlier steps that the second loss compares with; null is
-            1024. Source: Wang et al., 2020; number: our choice.
+        contrastive: none, or a loss that draws arguments with values in common together: in a stage
+            before the classifier's training (pretrain), or beside its loss (joint). Source: Khosla
+            et al., 2020; for several labels Lin et al., 2023 (formulas: train/contrastive.py).
+        contrastive_positives: Of pretrain, what is drawn together: labels (arguments with values
+            in common), or views (nothing but two readings of the same argument under different
+            dropout); null is labels. Source: Gao et al., 2021 (SimCSE).
+        contrastive_epochs: Of pretrain: how many; null is 1. Source: Gao et al., 2021, A.
+        contrastive_weight: Of joint: how much the contrastive loss counts; null is 0.1. Source:
+            Gunel et al., 2021, who try 0.1 to 0.9.
+        contrastive_temperature: The lower, the more the nearest count; null is 0.05 for pretrain,
+            0.1 for joint. Source: Gao et al., 2021; Khosla et al., 2020.
+        contrastive_queue: Arguments of earlier steps that are compared with (not with views); null
+            is 1024. Source: Wang et al., 2020; number: our choice.
         thresholds: half (0.5 for every value), or tuned on validation for macro_f1: global (one
             for all values), per-value (the best of each value), halfway (between these two, as
             logits). Source: our choice by halves of validation (see train/thresholds.py).
@@ -218,7 +228,9 @@ class TrainConfig:
     loss: LossName = "bce"
     positive_weight: float | None = None
     focal_gamma: float | None = None
-    contrastive: Literal["none", "joint"] = "none"
+    contrastive: Literal["none", "pretrain", "joint"] = "none"
+    contrastive_positives: Literal["labels", "views"] | None = None
+    contrastive_epochs: int | None = None
     contrastive_weight: float | None = None
     contrastive_temperature: float | None = None
     contrastive_queue: int | None = None

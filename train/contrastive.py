@@ -1,4 +1,4 @@
-"""Contrastive learning beside the classifier's loss (``--contrastive joint``).
+"""Contrastive learning: its loss and queue; beside the classifier's loss (``--contrastive joint``).
 
 Arguments with values in common are drawn together, others apart. With features u of length 1 (what
 the head pools), the label sets Y, a temperature T, and for argument i the others k of the batch and
@@ -11,9 +11,11 @@ and its mean over the arguments that share a value with any other: the supervise
 (Khosla et al., 2020, equation 2) with positives weighted by how much they share (Lin et al., 2023,
 «An effective deployment of contrastive learning in multi-label text classification», JSCL).
 The queue holds the latest features and labels, so that positives need not be in the batch; they are
-constants there (Wang et al., 2020, «Cross-batch memory»). The whole is
+constants there (Wang et al., 2020, «Cross-batch memory»). With ``joint`` the whole is
 
-    loss = classifier's loss + weight · contrastive loss.
+    loss = classifier's loss + weight · contrastive loss;
+
+`valueeval.train.pretraining` has it in a stage of its own.
 """
 
 from __future__ import annotations
@@ -77,32 +79,46 @@ class WithFeatures(nn.Module):
         self.seen += len(features)
 
 
+class ContrastiveLoss(nn.Module):
+    """The contrastive loss on what `WithFeatures` gives.
+
+    Args:
+        memory: Whose features these are; its queue is read and filled.
+        temperature: T.
+    """
+
+    def __init__(self, memory: WithFeatures, temperature: float) -> None:
+        super().__init__()
+        self._memory = (memory,)  # not a part of this module
+        self.temperature = temperature
+
+    def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """A scalar, of outputs (batch, 20 + width) and labels (batch, 20)."""
+        (memory,), features = self._memory, outputs[:, _VALUES:]
+        loss = contrastive_loss(features, labels, *memory.past(), self.temperature)
+        memory.remember(features, labels)
+        return loss
+
+
 class JointLoss(nn.Module):
     """The classifier's loss and the contrastive one, on what `WithFeatures` gives.
 
     Args:
         loss: Of logits and labels.
-        memory: Whose features these are; its queue is read and filled.
+        contrast: The contrastive loss.
         weight: Of the contrastive loss.
-        temperature: Of the contrastive loss.
     """
 
-    def __init__(
-        self, loss: nn.Module, memory: WithFeatures, weight: float, temperature: float
-    ) -> None:
+    def __init__(self, loss: nn.Module, contrast: ContrastiveLoss, weight: float) -> None:
         super().__init__()
         self.loss = loss
-        self._memory = (memory,)  # not a part of this module
+        self.contrast = contrast
         self.weight = weight
-        self.temperature = temperature
 
     def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The sum, a scalar, of outputs (batch, 20 + width) and labels (batch, 20)."""
-        logits, features = outputs[:, :_VALUES], outputs[:, _VALUES:]
-        memory = self._memory[0]
-        contrast = contrastive_loss(features, labels, *memory.past(), self.temperature)
-        memory.remember(features, labels)
-        return cast(torch.Tensor, self.loss(logits, labels) + self.weight * contrast)
+        plain = self.loss(outputs[:, :_VALUES], labels)
+        return cast(torch.Tensor, plain + self.weight * self.contrast(outputs, labels))
 
 
 def contrastive_loss(
@@ -116,9 +132,9 @@ def contrastive_loss(
 
     Args:
         features: Of length 1, (batch, width).
-        labels: (batch, 20), floats.
+        labels: (batch, labels), floats; 20 labels, or any others.
         past_features: Those of the queue, (n, width).
-        past_labels: (n, 20).
+        past_labels: (n, labels).
         temperature: T.
     """
     others = torch.cat([features, past_features])

@@ -151,6 +151,20 @@ class Training:
         Raises:
             ValueEvalError: The loss is not a number, or a checkpoint cannot be written.
         """
+        self.all_steps()
+        best = self.state.best
+        assert best is not None  # noqa: S101 (every epoch ends with an evaluation)
+        load_model_tensors(self.model, load_file(best_file(self.folder, best.epoch)))
+        evaluation = self.evaluate()
+        self._account()
+        return Fit(best, evaluation, self.state)
+
+    def all_steps(self) -> None:
+        """Goes through the steps that are left, with a checkpoint now and then.
+
+        Raises:
+            ValueEvalError: As `run`.
+        """
         saved = time.monotonic()
         with TrainingProgress(self.total_steps, self.state.step) as progress:
             while self.state.step < self.total_steps:
@@ -165,12 +179,6 @@ class Training:
                         self.folder, self.state, self.model, self.optimizer, self.scheduler
                     )
                     saved = time.monotonic()
-        best = self.state.best
-        assert best is not None  # noqa: S101 (every epoch ends with an evaluation)
-        load_model_tensors(self.model, load_file(best_file(self.folder, best.epoch)))
-        evaluation = self.evaluate()
-        self._account()
-        return Fit(best, evaluation, self.state)
 
     def evaluate(self) -> Evaluation:
         """Chooses thresholds on validation and scores it with them."""

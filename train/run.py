@@ -43,8 +43,9 @@ from valueeval.adapters.peft_encoder import save_peft
 from valueeval.tasks.data import DataSet, load_set
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train import full, head, lora, p_tuning, prefix_tuning, prompt_tuning
+from valueeval.train.checkpoint import has_checkpoint
 from valueeval.train.config import TrainConfig
-from valueeval.train.contrastive import JointLoss, WithFeatures
+from valueeval.train.contrastive import ContrastiveLoss, JointLoss, WithFeatures
 from valueeval.train.head import compute_features
 from valueeval.train.inputs import Inputs, Tokens
 from valueeval.train.loop import METRICS_FILE, Fit, Split, Training
@@ -52,6 +53,7 @@ from valueeval.train.losses import build_loss
 from valueeval.train.optimizer import parameter_groups
 from valueeval.train.output import is_finished, new_adapter, run_folder
 from valueeval.train.precision import with_known_precision
+from valueeval.train.pretraining import Pretraining
 from valueeval.train.progress import note
 from valueeval.train.subsets import training_subset
 
@@ -103,6 +105,8 @@ def train(config: TrainConfig) -> Manifest:
         loss = build_loss(config, training.labels)
         if config.contrastive == "joint":
             trained, loss = with_contrast(model, loss, config)
+        if config.contrastive == "pretrain":
+            started -= pretrain(model, config, splits[0], folder, started)
         fit = Training(
             config=config,
             model=trained,
@@ -181,10 +185,22 @@ def with_contrast(
 ) -> tuple[nn.Module, nn.Module]:
     """Model and loss of a run with contrastive learning beside the classifier's loss."""
     memory = WithFeatures(model, config.contrastive_queue or 0)
-    weight, temperature = config.contrastive_weight, config.contrastive_temperature
-    assert weight is not None  # noqa: S101 (for the type checker)
-    assert temperature is not None  # noqa: S101
-    return memory, JointLoss(loss, memory, weight, temperature)
+    contrast = ContrastiveLoss(memory, config.contrastive_temperature or 0.0)
+    return memory, JointLoss(loss, contrast, config.contrastive_weight or 0.0)
+
+
+def pretrain(
+    model: ValueClassifier, config: TrainConfig, training: Split, folder: Path, started: float
+) -> float:
+    """Brings the model to the end of the contrastive stage, from wherever that stands.
+
+    Returns:
+        Seconds of earlier parts of the run that are in no checkpoint of the stage after it.
+    """
+    memory = WithFeatures(model, config.contrastive_queue or 0)
+    stage = Pretraining(config, memory, groups(model, config), training, folder, started)
+    stage.all_steps()
+    return 0.0 if has_checkpoint(folder) else stage.earlier_seconds
 
 
 def _with_labels(inputs: Sequence[Inputs], data: Sequence[DataSet]) -> list[Split]:
@@ -232,7 +248,7 @@ def describe(
         labels=VALUE_NAMES,
         base_model=BaseModel(_findable_name(base), base.revision, base.sha256),
         method=config.method,
-        objective=config.loss + ("+contrastive" if config.contrastive == "joint" else ""),
+        objective=objective(config),
         thresholds=fit.evaluation.thresholds,
         parameters=Parameters(
             total=sum(size for size, _ in sizes),
@@ -254,6 +270,12 @@ def describe(
         files=files,
         weights_sha256=combined_hash(files),
     )
+
+
+def objective(config: TrainConfig) -> str:
+    """What was minimised, in a word: ``bce``, ``focal+contrastive``, ``contrastive, bce`` …."""
+    joint, before = config.loss + "+contrastive", "contrastive, " + config.loss
+    return {"none": config.loss, "joint": joint, "pretrain": before}[config.contrastive]
 
 
 def _findable_name(base: Base) -> str:

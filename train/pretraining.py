@@ -1,0 +1,116 @@
+"""A stage of contrastive learning before the classifier's training (``--contrastive pretrain``).
+
+Every argument is read twice, under two draws of dropout: two views of the same. Which views are
+drawn together is the option ``--contrastive_positives``:
+
+``views``
+    The two of the same argument, and nothing else; labels are not used. This is SimCSE without
+    supervision (Gao et al., 2021, section 3), with the views of both draws among the others.
+``labels``
+    Also those of arguments with values in common, by how much they share; views of earlier batches
+    wait in the queue.
+
+The loss is that of `valueeval.train.contrastive`; with ``views`` each argument counts as having a
+label of its own. What the head's pooling and the method let change is trained, the head's linear
+layer is not. Checkpoints are in the folder ``pretraining`` of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from valueeval.tasks.values import VALUE_NAMES
+from valueeval.train.checkpoint import writing
+from valueeval.train.config import TrainConfig
+from valueeval.train.contrastive import ContrastiveLoss, WithFeatures, contrastive_loss
+from valueeval.train.loop import Split, Training
+from valueeval.train.progress import TrainingProgress
+
+FOLDER = "pretraining"
+
+
+class Pretraining(Training):
+    """The stage: as training, but every batch is read twice and nothing is evaluated.
+
+    Args:
+        config: The run's options, none left open.
+        model: The classifier and the queue.
+        groups: Its trainable parameters as the optimizer takes them.
+        training: What it learns from.
+        folder: The run's.
+        started: When this part of the run began, as `time.monotonic` told it.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: WithFeatures,
+        groups: Sequence[dict[str, Any]],
+        training: Split,
+        folder: Path,
+        started: float,
+    ) -> None:
+        with writing(folder):
+            (folder / FOLDER).mkdir(exist_ok=True)
+        temperature = config.contrastive_temperature or 0.0
+        loss: nn.Module = ContrastiveLoss(model, temperature)
+        if config.contrastive_positives == "views":
+            loss = ViewsLoss(temperature)
+        super().__init__(
+            # Another seed, or both stages would draw the same orders and the same dropout.
+            config=replace(config, epochs=config.contrastive_epochs, seed=config.seed ^ 0x9E3779B9),
+            model=model,
+            groups=_without_layer(groups, model),
+            loss=loss,
+            training=training,
+            validation=training,
+            folder=folder / FOLDER,
+            started=started,
+        )
+        self.earlier_seconds = self.state.seconds
+
+    def _backward(self, rows: list[int], share: float) -> float:
+        device = self.accelerator.device
+        batch = self.training.inputs.batch(rows, device)
+        bfloat16 = self.config.precision == "bfloat16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            views = torch.cat([self.model(**batch), self.model(**batch)])
+        labels = self.labels[rows].to(device).repeat(2, 1)
+        loss = self.loss(views, labels) * share
+        self.accelerator.backward(loss)
+        return float(loss.item())
+
+    def _end_epoch(self, loss: float, progress: TrainingProgress) -> None:
+        epoch = self.state.step // self.steps_per_epoch
+        progress.console.print(f"contrastive epoch {epoch}: loss {loss:.4f}")
+
+
+class ViewsLoss(nn.Module):
+    """The contrastive loss with the two views of an argument as the only positives."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """A scalar, of outputs (2 batch, 20 + width): first views, then second ones."""
+        features = outputs[:, len(VALUE_NAMES) :]
+        own = torch.eye(len(features) // 2, device=features.device).repeat(2, 1)
+        nothing = features[:0].detach(), own[:0]
+        return contrastive_loss(features, own, *nothing, self.temperature)
+
+
+def _without_layer(groups: Sequence[dict[str, Any]], model: WithFeatures) -> list[dict[str, Any]]:
+    head = model.classifier.head
+    layer = {id(head.weight), id(head.bias)}
+    kept = [
+        {**group, "params": [p for p in cast(Any, group["params"]) if id(p) not in layer]}
+        for group in groups
+    ]
+    return [group for group in kept if group["params"]]
