@@ -7,12 +7,14 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import valueeval
 from valueeval import cli, demo, registration, run
@@ -61,7 +63,7 @@ model_registry.register("hf", target="lm_eval.models.huggingface:HFLM")
 MODELS_TO_COME = (
     MODELS
     + """
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 for entry in entry_points(group="lm_eval.models"):
     if entry.name not in model_registry:
         model_registry.register(entry.name, target=entry)
@@ -83,7 +85,7 @@ class TaskManager:
         self.paths = TaskIndex().build(paths + PLUGINS + [Path(p) for p in include_path])
 """
 PLUGINS_TO_COME = """
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 from importlib.util import find_spec
 PLUGINS = [Path(find_spec(entry.value).submodule_search_locations[0])
            for entry in entry_points(group="lm_eval.tasks")]
@@ -280,6 +282,16 @@ def test_models_exist_where_they_are_said_to_be(target: str) -> None:
     assert spec.origin is not None
     body = ast.parse(Path(spec.origin).read_text()).body
     assert name in {node.name for node in body if isinstance(node, ast.ClassDef)}
+
+
+def test_everything_that_is_declared_is_pinned() -> None:
+    pinned = {
+        canonicalize_name(Requirement(line).name)
+        for line in (STARTUP.parents[1] / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    }
+    declared = {canonicalize_name(Requirement(r).name) for r in requires("lm-eval-valueeval") or ()}
+    assert declared <= pinned
 
 
 # ---------------------------------------------------------------- the command
