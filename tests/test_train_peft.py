@@ -231,6 +231,19 @@ def test_heads_of_their_own_on_an_adapter(config: TrainConfig, data_dir: Path) -
     assert score(validation.labels, manifest.thresholds.decide(logits)) == manifest.validation
 
 
+def test_lm_eval_takes_it_for_a_classifier(config: TrainConfig, data_dir: Path) -> None:
+    """And not for a language model, though it has PEFT's files."""
+    from valueeval.adapters.lm import ValueEvalLM
+
+    manifest = train(replace(config, epochs=1))
+    model = ValueEvalLM.create_from_arg_obj({"adapter": config.output}, {"device": "cpu"})
+    assert isinstance(model, ValueEvalLM)
+    validation = load_set("validation", data_dir)
+    decided = model.differences(validation.arguments) > 0
+    assert score(validation.labels, decided) == manifest.validation
+    assert model.get_model_info()["model_num_parameters"] == manifest.parameters.total
+
+
 def test_contrastive_learning_beside_the_loss(config: TrainConfig, data_dir: Path) -> None:
     plain = train(config)
     joint = train(replace(config, contrastive="joint", output=config.output + "-joint"))
