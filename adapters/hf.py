@@ -96,17 +96,14 @@ class ValueEvalHF(HFLM):
     ) -> ValueEvalHF:
         """The model from ``--model_args``; they win over flags of the same name.
 
-        An ``adapter`` is also entered as ``peft`` in ``arg_dict``, from which lm-eval takes the
-        name of the results' folder.
+        What an ``adapter`` stands for is entered in ``arg_dict``, from which lm-eval takes the name
+        of the results' folder.
         """
         flags = {k: v for k, v in (additional_config or {}).items() if v is not None}
         if arg_dict.get("adapter"):
             for key, value in identity.adapter_arguments(arg_dict["adapter"]).items():
                 arg_dict.setdefault(key, value)
-        model = cls(**{**flags, **arg_dict})
-        if arg_dict.get("adapter"):
-            arg_dict["peft"] = arg_dict["adapter"]
-        return model
+        return cls(**{**flags, **arg_dict})
 
     @classmethod
     def create_from_arg_string(
