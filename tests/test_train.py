@@ -114,6 +114,12 @@ def test_nothing_is_left_beside_the_adapter(adapter: Path) -> None:
     assert not list(adapter.glob("*.tmp"))
 
 
+def test_all_files_have_the_rights_of_the_umask(adapter: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert {path.stat().st_mode for path in adapter.iterdir()} == {plain.stat().st_mode}
+
+
 def test_learns_and_same_seed_gives_the_same_adapter(adapter: Path, config: TrainConfig) -> None:
     again = train(config)
     assert weights(Path(config.output)) == weights(adapter)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -114,8 +115,21 @@ def new_adapter(work: Path, output: Path) -> Iterator[Path]:
     with writing(output.parent, partial=folder):
         folder.mkdir()
         yield folder
+        _let_others_read(folder)
         folder.rename(output)
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _let_others_read(folder: Path) -> None:
+    """Gives files the rights that the user's umask allows: safetensors writes them as 0600.
+
+    On a shared cluster a colleague could otherwise read the manifest but not the weights.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~umask)
 
 
 def _flat(content: Mapping[str, Any]) -> dict[str, Any]:

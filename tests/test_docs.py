@@ -1,0 +1,89 @@
+"""What the documentation shows exists: commands, options, tasks, models, make targets, links."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from valueeval import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "adapters" / "README.md",
+    ROOT / "valueeval_tasks" / "README.md",
+    ROOT / "leaderboard" / "leaderboard.md",
+]
+TASKS = {path.stem for path in (ROOT / "valueeval_tasks").glob("valueeval_*.yaml")}
+TAGS = {
+    tag
+    for path in (ROOT / "valueeval_tasks").glob("valueeval_*.yaml")
+    for tag in re.findall(r"valueeval\w*", path.read_text().partition("\ntag: ")[2].split("\n")[0])
+}
+MODELS = {"hf", "valueeval", "valueeval_baseline", "vllm", "sglang"}
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of every command in the page's shell blocks, and in its code spans."""
+    text = page.read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"```(?:bash|sh)?\n(.*?)```", text, re.S)).replace("\\\n", " ")
+    spans = re.findall(r"`((?:valueeval|lm_eval|make) [^`\n]+)`", text)
+    found = []
+    for line in [*blocks.split("\n"), *spans]:
+        with contextlib.suppress(ValueError):  # a line of another language with a lone quote
+            words = shlex.split(line.strip(), comments=True)
+            if words and words[0] in ("valueeval", "lm_eval", "make", "accelerate"):
+                found.append(words)
+    return found
+
+
+SHOWN = [
+    pytest.param(words, id=f"{page.parent.name}/{page.name}: {' '.join(words)[:60]}")
+    for page in PAGES
+    for words in commands(page)
+]
+
+
+@cache
+def help_of(command: str) -> str:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as stop:
+        raise SystemExit(cli.main([command, "--help"]))
+    assert not stop.value.code
+    return out.getvalue()
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(SHOWN) > 20
+
+
+@pytest.mark.parametrize("words", SHOWN)
+def test_command_exists(words: list[str]) -> None:
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+        assert next(word for word in words[1:] if "=" not in word) in targets
+        return
+    if words[0] == "valueeval" and words[1] not in ("run", "…", "--help", "COMMAND"):
+        text = help_of(words[1])
+        for option in (word.partition("=")[0] for word in words[2:] if word.startswith("--")):
+            assert option in text or option.replace("-", "_") in text or option == "--debug"
+        return
+    options = dict(itertools.pairwise(words))
+    for task in options.get("--tasks", "").split(","):
+        assert not task or "$" in task or task in TASKS | TAGS
+    assert options.get("--model", "hf") in MODELS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target and "*" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
