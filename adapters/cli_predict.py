@@ -39,7 +39,10 @@ def main(argv: Sequence[str]) -> int:
     from valueeval.adapters.devices import choose_device, parse_batch_size
 
     batch_size = parse_batch_size(options.batch_size)
-    classifier = load_adapter(options.adapter, choose_device(options.device), manifest)
+    device = choose_device(options.device)
+    if options.device and not options.device.startswith(device.type):
+        _note(f"device {options.device} is not there: running on the CPU")
+    classifier = load_adapter(options.adapter, device, manifest)
     with whole_file(options.output, options.overwrite) as write, _progress(total) as progress:
         count = label(
             source,
@@ -52,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     if classifier.truncated:
         limit = manifest.input.max_length
         _note(f"{classifier.truncated} arguments are longer than {limit} tokens and were cut")
-    _note(f"{count} arguments labelled: {options.output}")
+    _note(f"{count} argument{'' if count == 1 else 's'} labelled: {options.output}")
     return 0
 
 

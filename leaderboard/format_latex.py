@@ -60,7 +60,8 @@ def _line(cells: Sequence[str]) -> str:
 def _cells(row: Row) -> list[str]:
     run, macro, official = row.run, row.scores["macro_f1"], row.mean("official_f1")
     spread = rf" $\pm$ {macro.sd:.3f}" if macro.sd is not None else ""
-    alike = r" $\approx$" if row.tests is not None and row.tests.like_best else ""
+    tests = row.tests
+    alike = r" $\approx$" if tests and tests.like_best and not tests.is_best else ""
     return [
         "" if row.rank is None else str(row.rank), text.latex(row.name) + alike,
         text.latex(run.method), text.latex(row.prompt), text.count(run.parameters),

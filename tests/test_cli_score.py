@@ -288,3 +288,9 @@ def test_known_answer_on_the_released_test_labels(
     assert report["official_f1"] == pytest.approx(0.26293020308, abs=1e-10)
     assert report["macro_f1"] == pytest.approx(0.24842634517, abs=1e-10)
     assert (report["n"], report["interval"]["units"]) == (1576, 106)
+
+
+def test_run_files_written_on_windows_are_read(labels: Path, run: Path, scored: Command) -> None:
+    plain = scored("--labels", labels, "--run", run)
+    run.write_bytes(b"\xef\xbb\xbf" + run.read_bytes().replace(b"\n", b"\r\n"))
+    assert scored("--labels", labels, "--run", run) == plain

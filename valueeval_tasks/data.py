@@ -204,8 +204,15 @@ def read_arguments(path: str | Path) -> tuple[Argument, ...]:
     return _parse_arguments(_read_bytes(path), path)
 
 
-def read_labels(path: str | Path) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
+def read_labels(
+    path: str | Path, *, any_line_end: bool = False
+) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
     """Reads a labels file, or a run file of the shared task, which has the same format.
+
+    Args:
+        path: The file.
+        any_line_end: Take Windows line ends and a UTF-8 byte order mark, too: in a file of labels
+            they tell that somebody changed it; in what a system wrote they say nothing.
 
     Returns:
         The n argument ids, and labels of shape (n, 20), bool, columns in the order of `VALUES`
@@ -215,7 +222,10 @@ def read_labels(path: str | Path) -> tuple[tuple[str, ...], npt.NDArray[np.bool_
         ValueEvalError: The file cannot be read or is malformed (see the module's docstring).
     """
     path = Path(path)
-    return _parse_labels(_read_bytes(path), path)
+    content = _read_bytes(path)
+    if any_line_end:
+        content = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+    return _parse_labels(content, path)
 
 
 # os.path where pathlib would raise: for an unknown user, or a folder that may not be entered.

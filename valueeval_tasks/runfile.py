@@ -65,13 +65,13 @@ class Run:
 
 
 def read_run(path: str | Path) -> Run:
-    """Read a run file; columns and arguments may stand in any order.
+    """Read a run file; columns and arguments may stand in any order, line ends may be Windows'.
 
     Raises:
         ValueEvalError: The file cannot be read or is malformed: an empty file, a column missing,
             unknown or doubled, a doubled id, a cell that is neither 0 nor 1, …; with the line.
     """
-    return Run(Path(path), *read_labels(path))
+    return Run(Path(path), *read_labels(path, any_line_end=True))
 
 
 def write_run(path: str | Path, ids: Sequence[str], prediction: npt.ArrayLike) -> None:
