@@ -241,13 +241,14 @@ def unfinished(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> TrainCon
 
 
 def test_refuses_an_unfinished_run_unless_it_is_to_be_resumed(
-    unfinished: TrainConfig, adapter: Path
+    unfinished: TrainConfig, adapter: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ValueEvalError, match=r"unfinished run .* add --resume"):
         train(unfinished)
     with pytest.raises(ValueEvalError, match=r"another configuration \(epochs 2 there, 3 here\)"):
         train(replace(unfinished, epochs=3, resume=True))
     assert train(replace(unfinished, resume=True)).seconds > 0
+    assert f"going on after step {STEPS} of {EPOCHS * STEPS}" in capfd.readouterr().err
     assert weights(Path(unfinished.output)) == weights(adapter)
 
 

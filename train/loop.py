@@ -44,7 +44,7 @@ from valueeval.train.checkpoint import (
 )
 from valueeval.train.config import TrainConfig
 from valueeval.train.inputs import Inputs
-from valueeval.train.progress import TrainingProgress
+from valueeval.train.progress import TrainingProgress, note
 from valueeval.train.thresholds import choose_thresholds
 
 METRICS_FILE = "metrics.jsonl"
@@ -165,6 +165,8 @@ class Training:
         Raises:
             ValueEvalError: As `run`.
         """
+        if self.state.step:
+            note(f"going on after step {self.state.step} of {self.total_steps}")
         saved = time.monotonic()
         with TrainingProgress(self.total_steps, self.state.step) as progress:
             while self.state.step < self.total_steps:
