@@ -10,19 +10,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from valueeval.tasks import statistics
-from valueeval.tasks.scoring import score
-from valueeval.tasks.statistics import (
+from valueeval.tasks.f1 import (
     ClusterCounts,
-    argument_interval,
+    Metric,
     count,
-    estimate,
     f1_of_value,
-    holm,
     macro_f1,
     official_f1,
-    randomisation,
 )
+from valueeval.tasks.scoring import score
+from valueeval.tasks.statistics import argument_interval, estimate, holm, randomisation
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,7 +58,7 @@ def test_scores_agree_with_the_scorer(seed: int) -> None:
 
 
 @pytest.mark.parametrize("metric", [macro_f1, official_f1, f1_of_value(4)])
-def test_gradients_are_those_of_finite_differences(metric: statistics.Metric) -> None:
+def test_gradients_are_those_of_finite_differences(metric: Metric) -> None:
     rng = np.random.default_rng(0)
     tp = rng.uniform(5, 10, 20)
     totals = np.concatenate([tp, tp + rng.uniform(1, 5, 20), tp + rng.uniform(1, 5, 20)])

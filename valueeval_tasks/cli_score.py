@@ -162,7 +162,7 @@ def _print_tables(report: dict[str, Any]) -> None:
     console.print(_score_table(report))
     console.print(_value_table(report["per_value"]))
     for note in (*_NOTES, _interval_note(report["interval"])):
-        console.print(note, soft_wrap=True)
+        console.print(note)
 
 
 def _score_table(report: dict[str, Any]) -> Table:

@@ -18,8 +18,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,7 @@ import numpy.typing as npt
 
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.official import NYT_DOWNLOADER, OFFICIAL_SHA256
+from valueeval.tasks.tsv import malformed, parse_rows, read_bytes, shown
 from valueeval.tasks.values import VALUE_NAMES
 
 #: A set's name → what stands in the names of its two files.
@@ -53,7 +53,6 @@ DATA_VARIABLE = "VALUEEVAL_DATA"
 CACHE_VARIABLE = "VALUEEVAL_CACHE"
 
 _PACKAGE = Path(__file__).resolve().parent
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _BINARY = frozenset({"0", "1"})
 
 
@@ -79,10 +78,11 @@ class DataSet:
     """Arguments with their labels.
 
     Attributes:
-        name: One of `SETS`.
+        name: One of `SETS`; those of several sets taken together are joined by ``+``.
         arguments: n arguments in the order of their file.
         labels: (n, 20) bool; row i belongs to ``arguments[i]``, columns in the order of `VALUES`.
-        sha256: Hex digest over the bytes of the arguments file, then of the labels file.
+        sha256: Hex digest over the bytes of the arguments file, then of the labels file; of several
+            sets, theirs, joined by ``+``.
         directory: The folder that it was read from.
         official: Whether both files are, byte for byte, those published.
     """
@@ -178,7 +178,7 @@ def load_set(name: str, data_dir: str | Path | None = None) -> DataSet:
     for path in (arguments_path, labels_path):
         if not os.path.isfile(path):
             raise ValueEvalError(_missing_file(path))
-    arguments_bytes, labels_bytes = _read_bytes(arguments_path), _read_bytes(labels_path)
+    arguments_bytes, labels_bytes = read_bytes(arguments_path), read_bytes(labels_path)
     arguments = _parse_arguments(arguments_bytes, arguments_path)
     label_ids, labels = _parse_labels(labels_bytes, labels_path)
     return DataSet(
@@ -201,7 +201,7 @@ def read_arguments(path: str | Path) -> tuple[Argument, ...]:
         ValueEvalError: The file cannot be read or is malformed (see the module's docstring).
     """
     path = Path(path)
-    return _parse_arguments(_read_bytes(path), path)
+    return _parse_arguments(read_bytes(path), path)
 
 
 def read_labels(
@@ -222,7 +222,7 @@ def read_labels(
         ValueEvalError: The file cannot be read or is malformed (see the module's docstring).
     """
     path = Path(path)
-    content = _read_bytes(path)
+    content = read_bytes(path)
     if any_line_end:
         content = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
     return _parse_labels(content, path)
@@ -273,126 +273,32 @@ def _missing_file(path: Path) -> str:
     return f"{path.name} is missing in {path.parent}.\n{remedy}"
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or error
-        raise ValueEvalError(f"{path}: cannot be read ({reason}). Check the path.") from error
-
-
 def _parse_arguments(content: bytes, path: Path) -> tuple[Argument, ...]:
-    arguments = tuple(Argument(*row) for row in _parse_rows(content, path, ARGUMENT_COLUMNS))
+    arguments = tuple(Argument(*row) for row in parse_rows(content, path, ARGUMENT_COLUMNS))
     for line, argument in enumerate(arguments, start=2):
         if argument.stance not in STANCE_WORDS:
-            raise _malformed(
-                path, line, "Stance", f'{_shown(argument.stance)} is not "in favor of" or "against"'
+            raise malformed(
+                path, line, "Stance", f'{shown(argument.stance)} is not "in favor of" or "against"'
             )
         if not argument.conclusion.strip():
-            raise _malformed(path, line, "Conclusion", "is empty; fill it in or drop the line")
+            raise malformed(path, line, "Conclusion", "is empty; fill it in or drop the line")
         if not argument.premise.strip():
-            raise _malformed(path, line, "Premise", "is empty; fill it in or drop the line")
+            raise malformed(path, line, "Premise", "is empty; fill it in or drop the line")
     return arguments
 
 
 def _parse_labels(content: bytes, path: Path) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
-    rows = _parse_rows(content, path, LABEL_COLUMNS)
+    rows = parse_rows(content, path, LABEL_COLUMNS)
     for line, row in enumerate(rows, start=2):
         labels = row[1:]
         if not _BINARY.issuperset(labels):
             index, label = next((i, x) for i, x in enumerate(labels) if x not in _BINARY)
-            raise _malformed(
-                path, line, VALUE_NAMES[index], f"{_shown(label)} is not a label; write 0 or 1"
+            raise malformed(
+                path, line, VALUE_NAMES[index], f"{shown(label)} is not a label; write 0 or 1"
             )
     ones_and_zeros = "".join("".join(row[1:]) for row in rows).encode("ascii")
     labels_array = np.frombuffer(ones_and_zeros, dtype=np.uint8) == ord("1")
     return tuple(row[0] for row in rows), labels_array.reshape(len(rows), len(VALUE_NAMES))
-
-
-def _parse_rows(content: bytes, path: Path, columns: Sequence[str]) -> list[list[str]]:
-    """The table's rows, each a list of fields in the order of ``columns``, with unique ids."""
-    lines = _decode(content, path).removesuffix("\n").split("\n")
-    order = _column_order(lines[0].split("\t"), path, columns)
-    reordered = order != list(range(len(columns)))
-    rows = []
-    line_of_id: dict[str, int] = {}
-    for line, text in enumerate(lines[1:], start=2):
-        row = text.split("\t")
-        if len(row) != len(columns):
-            raise _wrong_field_count(text, path, line, lines[0].split("\t"))
-        if reordered:
-            row = [row[position] for position in order]
-        if not row[0].strip():
-            raise _malformed(path, line, "Argument ID", "is empty; give every argument an id")
-        if row[0] in line_of_id:
-            raise _malformed(
-                path,
-                line,
-                "Argument ID",
-                f"{_shown(row[0])} stands in line {line_of_id[row[0]]} already; ids must be unique",
-            )
-        line_of_id[row[0]] = line
-        rows.append(row)
-    if not rows:
-        raise ValueEvalError(f"{path}: there is only a header, no argument below it.")
-    return rows
-
-
-def _decode(content: bytes, path: Path) -> str:
-    """The file's text, free of byte order marks, carriage returns and control characters."""
-    if not content:
-        raise ValueEvalError(f"{path}: the file is empty (0 bytes). Fetch or write it again.")
-    if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        raise ValueEvalError(
-            f"{path}, line 1: starts with a byte order mark. Save it as plain UTF-8 without one."
-        )
-    if (position := content.find(b"\r\n")) >= 0:
-        raise _malformed_at(content[:position], path, "ends in CRLF (Windows); save with LF")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        problem = f"byte 0x{content[error.start]:02x} is not valid UTF-8; save the file as UTF-8"
-        raise _malformed_at(content[: error.start], path, problem) from error
-    if control := _CONTROL_CHARACTER.search(text):
-        problem = f"control character U+{ord(control[0]):04X}; remove it"
-        raise _malformed_at(text[: control.start()].encode(), path, problem)
-    return text
-
-
-def _column_order(header: list[str], path: Path, columns: Sequence[str]) -> list[int]:
-    """For each of ``columns``, its position in the header."""
-    problems = []
-    for name in dict.fromkeys(header):
-        if name not in columns:
-            near = difflib.get_close_matches(name, columns, n=1)
-            problems.append(f"unknown column {_shown(name)}" + (f" ({near[0]!r}?)" if near else ""))
-        elif header.count(name) > 1:
-            problems.append(f"column {name!r} twice")
-    problems += [f"column {name!r} is missing" for name in columns if name not in header]
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ValueEvalError(
-            f"{path}, line 1 (header): {', '.join(problems[:3])}{more}.\n"
-            f"Expected, separated by tabs: {_column_list(columns)}."
-        )
-    return [header.index(name) for name in columns]
-
-
-def _column_list(columns: Sequence[str]) -> str:
-    if columns == LABEL_COLUMNS:
-        return "Argument ID, then the 20 values from 'Self-direction: thought' on"
-    return ", ".join(columns)
-
-
-def _wrong_field_count(text: str, path: Path, line: int, header: list[str]) -> ValueEvalError:
-    found = text.count("\t") + 1
-    if not text:
-        return ValueEvalError(f"{path}, line {line}: the line is empty; delete it.")
-    if found < len(header):
-        problem = f"is missing: {found} of {len(header)} fields; is a tab missing?"
-        return _malformed(path, line, header[found], problem)
-    problem = f"is followed by more: {found} fields, expected {len(header)}; is there a tab in it?"
-    return _malformed(path, line, header[-1], problem)
 
 
 def _join(
@@ -417,22 +323,7 @@ def _join(
     return labels[[row_of_id[argument.id] for argument in arguments]]
 
 
-def _few(ids: Iterable[str], shown: int = 3) -> str:
+def _few(ids: Iterable[str], most: int = 3) -> str:
     ids = list(ids)
-    more = f" and {len(ids) - shown} more" if len(ids) > shown else ""
-    return ", ".join(_shown(one) for one in ids[:shown]) + more
-
-
-def _shown(text: str, length: int = 40) -> str:
-    return repr(text if len(text) <= length else text[:length] + "…")
-
-
-def _malformed(path: Path, line: int, field: str, problem: str) -> ValueEvalError:
-    return ValueEvalError(f"{path}, line {line}, field {field!r}: {problem}.")
-
-
-def _malformed_at(before: bytes, path: Path, problem: str) -> ValueEvalError:
-    """The error for what follows ``before``: line and field are counted in it."""
-    line = before.count(b"\n") + 1
-    field = before[before.rfind(b"\n") + 1 :].count(b"\t") + 1
-    return ValueEvalError(f"{path}, line {line}, field {field}: {problem}.")
+    more = f" and {len(ids) - most} more" if len(ids) > most else ""
+    return ", ".join(shown(one) for one in ids[:most]) + more

@@ -6,7 +6,7 @@ Used by the tasks while lm-eval runs and by re-scoring of sample files; imports 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from valueeval.tasks import bca, cls, cot, mbc, oa, scoring
@@ -15,7 +15,10 @@ from valueeval.tasks.prompts import Ask
 from valueeval.tasks.values import VALUES
 
 TEMPLATES = ("cls", "mbc", "bca", "oa", "cot")
-_SCORES = {"cls": cls.scores, "bca": bca.scores}
+_SCORES: dict[str, Callable[[Sequence[Any]], tuple[Any, ...]]] = {
+    "cls": cls.scores,
+    "bca": bca.scores,
+}
 _PARSERS = {"mbc": mbc.parse, "cot": cot.parse}
 _NOTHING = (False,) * len(VALUES)
 
@@ -115,8 +118,18 @@ def entries(doc: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     )
 
 
+def differences(template: str, loglikelihoods: Sequence[Any]) -> tuple[Any, ...]:
+    """The 20 scores of cls or bca, whose signs decide.
+
+    Args:
+        template: ``"cls"`` or ``"bca"``.
+        loglikelihoods: One for each of ``ASKS[template]``: numbers, or arrays of any shape.
+    """
+    return _SCORES[template](loglikelihoods)
+
+
 def _by_loglikelihood(template: str, loglikelihoods: list[float]) -> Decision:
-    scores = _SCORES[template](loglikelihoods)
+    scores = differences(template, loglikelihoods)
     finite = all(math.isfinite(score) for score in scores)
     return Decision(tuple(score > 0 for score in scores), scores if finite else None, 0.0)
 

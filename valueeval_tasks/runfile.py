@@ -6,9 +6,7 @@ value names, then a line per argument with 0 or 1 for each value.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import numpy.typing as npt
 
 from valueeval.tasks.data import LABEL_COLUMNS, read_labels
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.files import replacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,20 +84,17 @@ def write_run(path: str | Path, ids: Sequence[str], prediction: npt.ArrayLike) -
     Raises:
         ValueEvalError: The file cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     rows = np.asarray(prediction).astype(int)
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        with (
+            replacing(Path(path)) as temporary,
+            temporary.open("w", encoding="utf-8", newline="\n") as file,
+        ):
             file.write("\t".join(LABEL_COLUMNS) + "\n")
             for id, row in zip(ids, rows, strict=True):
                 file.write(id + "\t" + "\t".join(map(str, row)) + "\n")
-        temporary.replace(path)
     except OSError as error:
         raise ValueEvalError(f"{path}: cannot be written ({error.strerror}).") from error
-    finally:
-        with suppress(OSError):  # renamed already, or never made
-            temporary.unlink()
 
 
 def _some(ids: Sequence[str]) -> str:

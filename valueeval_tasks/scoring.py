@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from valueeval.tasks import statistics
+from valueeval.tasks.f1 import count, macro_f1, official_f1, quotient
 from valueeval.tasks.statistics import LEVEL, RESAMPLES, SEED
 from valueeval.tasks.values import VALUE_SLUGS
 
@@ -32,7 +33,7 @@ BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 
 _N_VALUES = len(VALUE_SLUGS)
-_POINTS = ("macro_f1", "official_f1")
+_POINTS = {"macro_f1": macro_f1, "official_f1": official_f1}
 _INTERVALS = ("stderr", "ci_low", "ci_high")
 _F1_METRICS = tuple(f"f1_{slug}" for slug in VALUE_SLUGS)
 
@@ -114,7 +115,7 @@ def per_value_counts(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Counts:
 
 def f1_per_value(counts: Counts) -> FloatArray:
     """F1 of each value, shape (…, 20); 0 where a value is neither predicted nor true."""
-    return _ratio(2 * counts.tp, counts.predicted + counts.actual)
+    return quotient(2 * counts.tp, counts.predicted + counts.actual)
 
 
 def means(counts: Counts) -> Means:
@@ -128,9 +129,9 @@ def means(counts: Counts) -> Means:
         np.divide(total, n, out=out, where=n > 0)
         return out
 
-    precision = mean(_ratio(counts.tp, counts.predicted))
-    recall = mean(_ratio(counts.tp, counts.actual))
-    official = np.where(n > 0, _ratio(2 * precision * recall, precision + recall), np.nan)
+    precision = mean(quotient(counts.tp, counts.predicted))
+    recall = mean(quotient(counts.tp, counts.actual))
+    official = np.where(n > 0, quotient(2 * precision * recall, precision + recall), np.nan)
     return Means(mean(f1_per_value(counts)), official, precision, recall)
 
 
@@ -217,13 +218,12 @@ def intervals(
         undefined = Interval(None, None, None, None)
         return Intervals(undefined, undefined, units, LEVEL)
     scores = score(t, p)
+    counts = None if clusters is None else count(t, [p], clusters)
     each = []
-    for name in _POINTS:
-        metric = getattr(statistics, name)
-        if clusters is None:
+    for name, metric in _POINTS.items():
+        if counts is None:
             found = statistics.argument_interval(t, [p], metric)
         else:
-            counts = statistics.count(t, [p], clusters)
             rows = statistics.estimate(counts, [[0]], metric, resamples=resamples, seed=seed)
             found = rows.stderr[0], rows.low[0], rows.high[0]
         each.append(Interval(scores[name], *map(_or_none, found)))
@@ -362,13 +362,6 @@ def _as_labels(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> tuple[BoolArr
     if t.shape != p.shape:
         raise ValueError(f"truth has {len(t)} arguments, prediction {len(p)}")
     return t, p
-
-
-def _ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> FloatArray:
-    """Quotient of non-negative arrays, 0 where the denominator is."""
-    out = np.zeros(np.shape(denominator))
-    np.divide(numerator, denominator, out=out, where=denominator > 0)
-    return out
 
 
 def _or_none(value: Any) -> float | None:

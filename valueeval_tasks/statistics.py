@@ -25,14 +25,13 @@ randomisation; Holm (1979); Mogstad, Romano, Shaikh and Wilhelm (2024) for the i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from valueeval.tasks.f1 import Array, BoolArray, ClusterCounts, Metric, macro_f1
 
 RESAMPLES = 10_000
 SEED = 20230713
@@ -43,103 +42,6 @@ MIN_CLUSTERS = 5
 _BLOCK = 250  # resamples at a time: keeps the working memory at some tens of megabytes
 _ROUNDING = 1e-12  # differences below are of arithmetic, not of systems
 _NORMAL_QUANTILE = 1.959963984540054
-
-
-@dataclass(frozen=True, eq=False)
-class ClusterCounts:
-    """Counts per run, cluster and value.
-
-    Attributes:
-        tp: (runs, clusters, 20), true positives.
-        predicted: (runs, clusters, 20).
-        actual: (clusters, 20), positives in truth.
-    """
-
-    tp: Array
-    predicted: Array
-    actual: Array
-
-    @property
-    def clusters(self) -> int:
-        """How many clusters there are."""
-        return len(self.actual)
-
-
-def count(
-    truth: BoolArray, predictions: Sequence[BoolArray], clusters: Sequence[Hashable]
-) -> ClusterCounts:
-    """Counts of `predictions`, each (n, 20), against `truth`, (n, 20), by cluster of each argument.
-
-    Clusters are taken in sorted order, so that the order of arguments makes no difference.
-    """
-    _, index = np.unique(np.array([str(cluster) for cluster in clusters]), return_inverse=True)
-    # (clusters, n) with a one where the argument belongs to the cluster
-    member = np.zeros((index.max(initial=-1) + 1, len(truth)))
-    member[index, np.arange(len(truth))] = 1
-    tp = np.stack([member @ (truth & prediction) for prediction in predictions])
-    predicted = np.stack([member @ prediction for prediction in predictions])
-    return ClusterCounts(tp, predicted, member @ truth)
-
-
-# ------------------------------------------------------------------------------- scores
-
-# A metric maps totals (tp, predicted, actual), each (…, 20), to its value (…) and its gradient by
-# the 60 totals (…, 60). Being a ratio of totals (homogeneous of degree 0), its linear change when a
-# cluster is weighted up is just the gradient times the counts of that cluster.
-Metric = Callable[[Array, Array, Array], tuple[Array, Array]]
-
-
-def _over(numerator: Array, denominator: Array) -> Array:
-    """Quotient, 0 where the denominator is 0."""
-    out = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
-    return np.divide(numerator, denominator, out=out, where=denominator > 0)
-
-
-def macro_f1(tp: Array, predicted: Array, actual: Array) -> tuple[Array, Array]:
-    """Mean F1 over the values that have a positive; NaN if none has."""
-    present, each = _present(actual)
-    both = predicted + actual
-    f1 = _over(2 * tp, both) * present
-    scale = _over(each, both) * present
-    slope = -f1 * scale
-    value = np.where(each[..., 0] > 0, _over(f1.sum(-1), present.sum(-1)), np.nan)
-    return value, np.concatenate([2 * scale, slope, slope], axis=-1)
-
-
-def official_f1(tp: Array, predicted: Array, actual: Array) -> tuple[Array, Array]:
-    """Harmonic mean of macro-precision and macro-recall; NaN if no value has a positive."""
-    present, each = _present(actual)
-    precisions, recalls = _over(tp, predicted) * present, _over(tp, actual)
-    precision = (precisions * each).sum(-1, keepdims=True)
-    recall = (recalls * each).sum(-1, keepdims=True)
-    total = precision + recall
-    by_precision = 2 * _over(recall, total) ** 2
-    by_recall = 2 * _over(precision, total) ** 2
-    per_predicted = _over(each, predicted) * present * by_precision
-    per_actual = _over(each, actual) * by_recall
-    value = np.where(each[..., 0] > 0, _over(2 * precision * recall, total)[..., 0], np.nan)
-    gradient = [per_predicted + per_actual, -precisions * per_predicted, -recalls * per_actual]
-    return value, np.concatenate(gradient, axis=-1)
-
-
-def _present(actual: Array) -> tuple[Array, Array]:
-    """Which values have a positive (…, 20), and the weight of each in a mean (…, 1)."""
-    present = (actual > 0).astype(np.float64)
-    return present, _over(np.ones(()), present.sum(-1, keepdims=True))
-
-
-def f1_of_value(value: int) -> Metric:
-    """The F1 of one value as a metric; NaN where it has no positive."""
-
-    def metric(tp: Array, predicted: Array, actual: Array) -> tuple[Array, Array]:
-        only = np.zeros(tp.shape[-1])
-        only[value] = 1
-        return macro_f1(tp * only, predicted * only, actual * only)
-
-    return metric
-
-
-# ------------------------------------------------------------------------------- the engine
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +86,7 @@ def estimate(
         counts: Of all runs.
         rows: For each row the runs that are its seeds. Where there are several, seeds are resampled
             together with conclusions.
-        metric: :func:`macro_f1`, :func:`official_f1` or :func:`f1_of_value`.
+        metric: One of :mod:`valueeval.tasks.f1`.
         best: The row to compare with; by default the one with the highest value.
         resamples: How many.
         seed: Of the draws; the same draws serve every row, so differences are paired.
