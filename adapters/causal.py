@@ -38,6 +38,7 @@ class CausalReader:
         self._tokens = tokens
         self._roots: dict[str, Root] = {}
 
+    @torch.no_grad()
     def score(
         self, family: str, documents: Sequence[Sequence[Encoded]]
     ) -> list[list[LogLikelihood]]:
@@ -47,11 +48,17 @@ class CausalReader:
             family: Prompts of the same family begin with the same instruction.
             documents: The prompts about each argument.
         """
-        # The last token predicts nothing that is asked for.
-        inputs = [[(e.context + e.continuation)[:-1] for e in document] for document in documents]
-        targets = [[e.continuation for e in document] for document in documents]
-        return self._in_batches(family, inputs, targets, self._scorer.score)
+        return self._in_batches(family, *_split(documents), self._scorer.score)
 
+    def log_likelihoods(self, documents: Sequence[Sequence[Encoded]]) -> torch.Tensor:
+        """The same with gradients, for training: (continuations,), in one forward pass."""
+        inputs, targets = _split(documents)
+        root = self._scorer.root(common_prefix(_before_targets(inputs, targets)))
+        scores = self._scorer.log_probabilities(root, _units(root, inputs, targets)).scores
+        lengths = [len(asked) for wanted in targets for asked in wanted]
+        return torch.stack([part.sum() for part in torch.split(scores, lengths)])
+
+    @torch.no_grad()
     def generate(
         self,
         family: str,
@@ -77,12 +84,7 @@ class CausalReader:
         answer: Callable[[Root, Sequence[Unit]], list[T]],
     ) -> list[T]:
         root = self._root(family, inputs, targets)
-        units = []
-        for document, wanted in zip(inputs, targets, strict=True):
-            unit = Unit()
-            for tokens, ahead in zip(document, wanted, strict=True):
-                unit.add(tokens[len(root.tokens) :], ahead)
-            units.append(unit)
+        units = _units(root, inputs, targets)
         order = sorted(range(len(units)), key=lambda i: -len(units[i].tree))
         answers: dict[int, T] = {}
         start = 0
@@ -123,14 +125,39 @@ class CausalReader:
     ) -> Root:
         """What these prompts, and those of the family before them, begin with; read once a run."""
         known = self._roots.get(family)
-        sequences = [
-            # what is scored stays in the tree
-            tokens[: len(tokens) - len(ahead)]
-            for document, wanted in zip(inputs, targets, strict=True)
-            for tokens, ahead in zip(document, wanted, strict=True)
-        ]
+        sequences = _before_targets(inputs, targets)
         shared = common_prefix(sequences if known is None else [*sequences, list(known.tokens)])
         if known is None or len(shared) < len(known.tokens):
             # One at a time: keys and values of a long few-shot prompt take memory.
             self._roots = {family: self._scorer.root(shared)}
         return self._roots[family]
+
+
+_Tokens = Sequence[Sequence[list[int]]]
+"""Of each document, of each of its prompts."""
+
+
+def _split(documents: Sequence[Sequence[Encoded]]) -> tuple[_Tokens, _Tokens]:
+    """What is read, and what it is to predict at its end."""
+    # The last token predicts nothing that is asked for.
+    inputs = [[(e.context + e.continuation)[:-1] for e in document] for document in documents]
+    return inputs, [[e.continuation for e in document] for document in documents]
+
+
+def _before_targets(inputs: _Tokens, targets: _Tokens) -> list[list[int]]:
+    """What may be in a root: what is scored stays in the tree."""
+    return [
+        tokens[: len(tokens) - len(ahead)]
+        for document, wanted in zip(inputs, targets, strict=True)
+        for tokens, ahead in zip(document, wanted, strict=True)
+    ]
+
+
+def _units(root: Root, inputs: _Tokens, targets: _Tokens) -> list[Unit]:
+    units = []
+    for document, wanted in zip(inputs, targets, strict=True):
+        unit = Unit()
+        for tokens, ahead in zip(document, wanted, strict=True):
+            unit.add(tokens[len(root.tokens) :], ahead)
+        units.append(unit)
+    return units

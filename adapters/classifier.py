@@ -1,10 +1,8 @@
-"""An encoder with a head: one logit for each of the 20 values, from one reading."""
+"""A pretrained model with a head on it: one logit for each of the 20 values."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,14 +12,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    MODEL_MAPPING,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedTokenizerBase
 
+from valueeval.adapters.backbones import (
+    knows_token_types,
+    load_backbone,
+    load_tokenizer,
+    pad_token,
+    quiet_transformers,
+)
 from valueeval.adapters.base import fetch_base
+from valueeval.adapters.devices import choose_device, device_of
 from valueeval.adapters.heads import ValueHead
 from valueeval.adapters.manifest import (
     InputFormat,
@@ -29,12 +30,14 @@ from valueeval.adapters.manifest import (
     ManifestError,
     read_manifest,
 )
+from valueeval.adapters.truncation import cut_argument
 from valueeval.tasks.data import Argument
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.values import VALUE_NAMES
+from valueeval.tasks.values import VALUE_NAMES, VALUES, Value
 
 HEAD_FILE = "head.safetensors"
 Batch = dict[str, torch.Tensor]
+_TEXTS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,9 @@ class Encoded:
 
     Attributes:
         inputs: For each argument what the tokenizer gives (``input_ids``, and
-            ``token_type_ids`` for models that know them), unpadded.
-        truncated: How many of them were longer than the input format's limit and were cut.
+            ``token_type_ids`` for models that know them), unpadded. For a cross-encoder 20 of them
+            for each argument, in the order of the values.
+        truncated: How many arguments were longer than the input format's limit and were cut.
     """
 
     inputs: list[dict[str, list[int]]]
@@ -52,18 +56,18 @@ class Encoded:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each argument."""
+        """Tokens of each input."""
         return [len(item["input_ids"]) for item in self.inputs]
 
 
 class ValueClassifier(nn.Module):
-    """An encoder with a head (see `valueeval.adapters.heads.ValueHead`).
+    """A pretrained model with a head (see `valueeval.adapters.heads.ValueHead`).
 
     Args:
-        backbone: An encoder whose output has ``last_hidden_state`` (batch, length, hidden).
-        pooling: What the head reads of them: ``"mean"``, ``"cls"`` or ``"attention"``.
+        backbone: A model whose output has ``last_hidden_state`` (batch, length, hidden).
+        pooling: What the head reads of them: ``"mean"``, ``"cls"``, ``"last"`` or ``"attention"``.
         dropout: Share of the pooled features set to 0 in training.
-        kind: Of the head: ``"linear"`` or ``"multiple"``.
+        kind: Of the head: ``"linear"``, ``"multiple"`` or ``"cross-encoder"``.
     """
 
     def __init__(
@@ -73,12 +77,15 @@ class ValueClassifier(nn.Module):
         self.backbone = backbone
         # A PEFT model's own; others have none.
         peft_config = getattr(backbone, "active_peft_config", None)
-        self._soft_prompt = bool(getattr(peft_config, "is_prompt_learning", False))
-        width = cast(Any, backbone).config.hidden_size
+        soft_prompt = bool(getattr(peft_config, "is_prompt_learning", False))
+        config = cast(Any, backbone).config
+        # PEFT takes none with virtual tokens; stock PEFT and we give the same.
+        self._token_types = knows_token_types(config) and not soft_prompt
+        width = config.hidden_size
         self.head = ValueHead(kind, pooling, width, dropout)
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, 20) of padded inputs, each (batch, length)."""
+        """Logits (batch, 20) of padded inputs (batch, length); (batch, 1) from a cross-encoder."""
         return cast(torch.Tensor, self.head(self.hidden(**inputs), inputs["attention_mask"]))
 
     def hidden(self, **inputs: torch.Tensor) -> torch.Tensor:
@@ -86,15 +93,14 @@ class ValueClassifier(nn.Module):
 
         Virtual tokens before the text have hidden states, too; nothing pools those.
         """
-        if self._soft_prompt:
-            # PEFT takes none with virtual tokens; stock PEFT and we give the same.
+        if not self._token_types:
             inputs.pop("token_type_ids", None)
         hidden = self.backbone(**inputs).last_hidden_state
         return cast(torch.Tensor, hidden[:, -inputs["input_ids"].shape[1] :])
 
     def save(self, folder: Path) -> None:
         """Writes the backbone as a Transformers model directory and ``head.safetensors``."""
-        with _quiet_transformers():
+        with quiet_transformers():
             cast(Any, self.backbone).save_pretrained(folder)
         self.save_head(folder)
 
@@ -135,12 +141,13 @@ class Classifier:
 
         Args:
             arguments: What to read, in any order and of any length.
-            batch_size: Arguments read at once; those of like length go together.
+            batch_size: Inputs read at once; those of like length go together. An argument is one
+                input, for a cross-encoder 20 of them.
 
         Returns:
             float32, shape (arguments, 20), rows in the order given.
         """
-        encoded = encode(self.tokenizer, arguments, self.manifest.input)
+        encoded = encode(self.tokenizer, arguments, self.manifest.reading)
         self.truncated += encoded.truncated
         return predict_logits(self.model, encoded, batch_size, pad_token(self.tokenizer))
 
@@ -176,7 +183,7 @@ def load_classifier(
         model.head.load_state_dict(load_file(folder / HEAD_FILE))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ManifestError(f"{folder / HEAD_FILE}: cannot be read: {error}") from error
-    return Classifier(manifest, load_tokenizer(source), model, pick_device(device))
+    return Classifier(manifest, load_tokenizer(source), model, choose_device(device))
 
 
 def _base_of(folder: Path, manifest: Manifest) -> Path:
@@ -197,117 +204,69 @@ def _base_of(folder: Path, manifest: Manifest) -> Path:
     return base.path
 
 
-def pick_device(device: str | torch.device | None = None) -> torch.device:
-    """The device asked for, or the best there is: CUDA, then MPS, then the CPU."""
-    if device is not None:
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def load_backbone(folder: Path) -> nn.Module:
-    """The encoder in a Transformers model directory, in float32, without its pooler.
-
-    Raises:
-        ValueEvalError: It is not an encoder, or cannot be read.
-    """
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueEvalError(
-            f"{folder}: its config.json cannot be used: {str(error).strip().splitlines()[0]}"
-        ) from error
-    _refuse_other_than_encoder(config, folder)
-    options: dict[str, Any] = {}
-    # Pooling is ours; a pooler that nothing reads would be parameters that no gradient reaches.
-    model_class = cast(Any, MODEL_MAPPING)[type(config)]
-    if "add_pooling_layer" in inspect.signature(model_class).parameters:
-        options["add_pooling_layer"] = False
-    try:
-        with _quiet_transformers():
-            backbone, report = AutoModel.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                **options,
-            )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise ValueEvalError(
-            f"{folder}: its weights cannot be read: {str(error).strip().splitlines()[0]}"
-        ) from error
-    if missing := sorted(report["missing_keys"]):
-        raise ValueEvalError(
-            f"{folder}: its weights lack {len(missing)} tensors of a {config.model_type} encoder "
-            f"({missing[0]} …); they would be random"
-        )
-    return cast(nn.Module, backbone)
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in a Transformers model directory.
-
-    Raises:
-        ValueEvalError: There is none, or it has no padding token.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueEvalError(
-            f"{folder}: its tokenizer cannot be read: {str(error).strip().splitlines()[0]}"
-        ) from error
-    pad_token(tokenizer)
-    return cast(PreTrainedTokenizerBase, tokenizer)
-
-
-def pad_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The number of the padding token."""
-    if tokenizer.pad_token_id is None:
-        raise ValueEvalError(f"{tokenizer.name_or_path}: its tokenizer has no padding token")
-    return cast(int, tokenizer.pad_token_id)
-
-
-def check_max_length(
-    backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, limit: int, virtual: int = 0
-) -> None:
-    """Refuses an input limit beyond what model or tokenizer can take beside virtual tokens."""
-    positions = getattr(cast(Any, backbone).config, "max_position_embeddings", None)
-    most = min(tokenizer.model_max_length, positions or tokenizer.model_max_length) - virtual
-    if limit > most:
-        beside = f" and {virtual} virtual tokens" if virtual else ""
-        raise ValueEvalError(
-            f"max_length: {limit}; allowed for this base model{beside}: at most {most}"
-        )
-
-
 def encode(
     tokenizer: PreTrainedTokenizerBase, arguments: Sequence[Argument], form: InputFormat
 ) -> Encoded:
-    """Tokenizes arguments; what is too long loses tokens from the end of its longest segment."""
-    if not arguments:
+    """Tokenizes arguments; what is too long is cut at the end of its longest segment."""
+    values: Sequence[Value | None] = VALUES if form.names_a_value else (None,)
+    texts = [form.texts(argument, value) for argument in arguments for value in values]
+    if not texts:
         return Encoded([], 0)
-    columns = list(zip(*(form.texts(argument) for argument in arguments), strict=True))
-    options: dict[str, Any] = {"return_attention_mask": False, "padding": False, "verbose": False}
-    cut = tokenizer(
-        *(list(column) for column in columns),
-        truncation="longest_first",
-        max_length=form.max_length,
-        **options,
-    )
-    inputs = [
-        {key: cut[key][row] for key in cut if key in tokenizer.model_input_names}
-        for row in range(len(arguments))
-    ]
+    joined = texts if form.separator is None else [(form.separator.join(text),) for text in texts]
+    inputs = _tokens(tokenizer, joined, form.max_length)
     # Only what fills the limit can have been cut: those few are tokenized again, uncut.
     full = [row for row, item in enumerate(inputs) if len(item["input_ids"]) >= form.max_length]
-    truncated = 0
-    if full:
-        uncut = tokenizer(*([column[row] for row in full] for column in columns), **options)
-        truncated = sum(len(ids) > form.max_length for ids in uncut["input_ids"])
-    return Encoded(inputs, truncated)
+    uncut = _tokens(tokenizer, [joined[row] for row in full]) if full else []
+    long = [
+        row
+        for row, item in zip(full, uncut, strict=True)
+        if len(item["input_ids"]) > form.max_length
+    ]
+    if long and form.separator is not None:  # else the tokenizer knew the segments
+        shorter = [(_cut_longest(texts[row], tokenizer, form),) for row in long]
+        for row, item in zip(long, _tokens(tokenizer, shorter, form.max_length), strict=True):
+            inputs[row] = item
+    return Encoded(inputs, len({row // len(values) for row in long}))
+
+
+def _tokens(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[tuple[str, ...]],
+    limit: int | None = None,
+) -> list[dict[str, list[int]]]:
+    """Texts, or pairs of texts, as tokens; at most so many if there is a limit."""
+    options: dict[str, Any] = {"return_attention_mask": False, "padding": False, "verbose": False}
+    if limit is not None:
+        options.update(truncation="longest_first", max_length=limit)
+    # A cross-encoder has 20 times as many: what is made on the way does not stay, and equal numbers
+    # are one object.
+    numbers: dict[int, int] = {}
+    inputs: list[dict[str, list[int]]] = []
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        chunk = texts[start : start + _TEXTS_AT_ONCE]
+        found = tokenizer(*(list(column) for column in zip(*chunk, strict=True)), **options)
+        names = [name for name in found if name in tokenizer.model_input_names]
+        inputs += [
+            {name: [numbers.setdefault(n, n) for n in found[name][row]] for name in names}
+            for row in range(len(chunk))
+        ]
+    return inputs
+
+
+def _cut_longest(
+    segments: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, form: InputFormat
+) -> str:
+    """Segments joined, of which the longest loses words at its end until all of it fits.
+
+    If two are too long the text stays as it is.
+    """
+    text = (form.separator or "").join(segments)
+
+    def fits(prompts: list[str]) -> bool:
+        return len(_tokens(tokenizer, [(prompts[0],)])[0]["input_ids"]) <= form.max_length
+
+    shortened = cut_argument([text], max(segments, key=len), fits)
+    return text if shortened is None else shortened[0]
 
 
 def collate(
@@ -336,27 +295,20 @@ def collate(
 
 
 def predict_logits(model: nn.Module, encoded: Encoded, batch_size: int, padding: int) -> np.ndarray:
-    """Logits (arguments, 20), float32, of a model that is in evaluation mode; longest first."""
-    device = next(model.parameters()).device
-    return logits_in_batches(
-        model, encoded.lengths, batch_size, lambda rows: collate(encoded, rows, padding, device)
-    )
+    """Logits (arguments, 20), float32, of a model that is in evaluation mode; longest first.
 
-
-def logits_in_batches(
-    model: nn.Module,
-    lengths: Sequence[int],
-    batch_size: int,
-    batch: Callable[[Sequence[int]], Batch],
-) -> np.ndarray:
-    """As `predict_logits`, of anything with a length that `batch` can make a batch of."""
+    A batch holds inputs of like length, those of a cross-encoder wherever they come from.
+    """
     if batch_size < 1:
         raise ValueEvalError(f"batch_size: {batch_size}; allowed: 1 or more")
-    logits = np.zeros((len(lengths), len(VALUE_NAMES)), dtype=np.float32)
+    device = device_of(model)
+    logits: list[np.ndarray] = [np.empty(0)] * len(encoded.inputs)
     with torch.inference_mode():
-        for rows in batches_by_length(lengths, batch_size):
-            logits[rows] = model(**batch(rows)).float().cpu().numpy()
-    return logits
+        for rows in batches_by_length(encoded.lengths, batch_size):
+            answers = model(**collate(encoded, rows, padding, device)).float().cpu().numpy()
+            for row, answer in zip(rows, answers, strict=True):
+                logits[row] = answer
+    return np.array(logits, dtype=np.float32).reshape(-1, len(VALUE_NAMES))
 
 
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
@@ -364,27 +316,3 @@ def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Without Transformers' bars for single files, and its report on the pooler left out."""
-    logging = cast(Any, transformers_logging)
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()
-
-
-def _refuse_other_than_encoder(config: Any, folder: Path) -> None:
-    encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    if config.is_encoder_decoder or not encoder or getattr(config, "is_decoder", False):
-        raise ValueEvalError(
-            f"{folder}: a {config.model_type} model is not an encoder; a linear head (method full) "
-            "needs one, such as minilm, BERT, RoBERTa, DeBERTa or ModernBERT"
-        )

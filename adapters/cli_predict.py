@@ -29,20 +29,21 @@ def main(argv: Sequence[str]) -> int:
     if options.output != "-":
         refuse_existing(Path(options.output), options.overwrite)
 
-    from valueeval.adapters.members import read_adapter
+    from valueeval.adapters.members import find_members
 
-    manifest = read_adapter(options.adapter)
+    members = find_members(options.adapter)
+    manifest = members.manifest
     total = source.check(form)
 
     # Slow to import, so after everything that can be refused at once.
-    from valueeval.adapters.average import load_adapter
+    from valueeval.adapters.average import load_members
     from valueeval.adapters.devices import choose_device, parse_batch_size
 
     batch_size = parse_batch_size(options.batch_size)
     device = choose_device(options.device)
     if options.device and not options.device.startswith(device.type):
         _note(f"device {options.device} is not there: running on the CPU")
-    classifier = load_adapter(options.adapter, device, manifest)
+    classifier = load_members(members, device)
     with whole_file(options.output, options.overwrite) as write, _progress(total) as progress:
         count = label(
             source,
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
             progress,
         )
     if classifier.truncated:
-        limit = manifest.input.max_length
+        limit = manifest.reading.max_length
         _note(f"{classifier.truncated} arguments are longer than {limit} tokens and were cut")
     _note(f"{count} argument{'' if count == 1 else 's'} labelled: {options.output}")
     return 0
@@ -71,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         "--adapter",
         required=True,
         metavar="DIR",
-        help="from `valueeval train`; several joined by + are averaged: A+B+C",
+        help="from `valueeval train`, one that lists members, or org/name on the Hugging Face hub; "
+        "several joined by + are averaged: A+B+C",
     )
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUT", help=".tsv, .csv or .jsonl; - is stdout"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import torch
+from torch import nn
 
 from valueeval.tasks.errors import ValueEvalError
 
@@ -24,8 +25,10 @@ def parse_batch_size(given: int | str) -> int:
     return int(text)
 
 
-def choose_device(given: str | None) -> torch.device:
-    """The device asked for; the CPU in place of a GPU that is not there; None: the best there is.
+def choose_device(given: str | torch.device | None) -> torch.device:
+    """The device asked for, the CPU in place of a GPU that is not there; for None the best.
+
+    That is CUDA, MPS, or whatever else PyTorch calls its accelerator here, then the CPU.
 
     Raises:
         ValueEvalError: It is no device's name.
@@ -44,3 +47,8 @@ def choose_device(given: str | None) -> torch.device:
         logger.info("device %s is not there: running on the CPU", given)
         return torch.device("cpu")
     return device
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model is."""
+    return next(model.parameters()).device

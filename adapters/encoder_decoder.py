@@ -18,8 +18,12 @@ from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from valueeval.adapters.causal import Encoded
-from valueeval.adapters.prefix import LogLikelihood, layers_of, normaliser
+from valueeval.adapters.prefix import LogLikelihood, Targets, layers_of, normaliser
 from valueeval.adapters.soft_prompts import SoftPrompt
+from valueeval.adapters.stopping import Growing
+
+_Pair = tuple[int, tuple[int, ...]]
+"""A row of inputs, and the tokens of a continuation after it."""
 
 
 @dataclass
@@ -90,6 +94,18 @@ class EncoderDecoderReader:
             for document in documents
         ]
 
+    def log_likelihoods(self, documents: Sequence[Sequence[Encoded]]) -> torch.Tensor:
+        """The same with gradients, for training: (continuations,), in one forward pass."""
+        contexts = {tuple(e.context): 0 for document in documents for e in document}
+        contexts.update(zip(contexts, range(len(contexts)), strict=True))
+        pairs = [
+            (contexts[tuple(e.context)], tuple(e.continuation))
+            for document in documents
+            for e in document
+        ]
+        said = self._targets(self._read(list(contexts)), pairs)
+        return torch.stack([one.scores.sum() for one in said])
+
     @torch.no_grad()
     def generate(
         self,
@@ -153,59 +169,60 @@ class EncoderDecoderReader:
         start: int = self._prompt.base.config.decoder_start_token_id
         return start
 
-    def _answers(
-        self, read: _Read, pairs: Sequence[tuple[int, tuple[int, ...]]]
-    ) -> list[LogLikelihood]:
+    def _answers(self, read: _Read, pairs: Sequence[_Pair]) -> list[LogLikelihood]:
         """Log-likelihoods of continuations, each after the input in that row."""
         size = self._batch_size or max(1, self._tokens // read.mask.shape[1])
-        first, best = normaliser(read.first, self._softmax_dtype)
         answers: list[LogLikelihood] = []
         for start in range(0, len(pairs), size):
-            some = pairs[start : start + size]
-            # The first token is known already; the others follow it.
-            later = self._later(read, some)
-            for (row, continuation), (score, greedy) in zip(some, later, strict=True):
-                token = continuation[0]
-                one = float(read.first[row, token].to(self._softmax_dtype) - first[row])
-                answers.append((one + score, greedy and int(best[row]) == token))
+            said = self._targets(read, pairs[start : start + size])
+            answers += [(float(one.scores.sum()), bool(one.greedy.all())) for one in said]
         return answers
 
+    def _targets(self, read: _Read, pairs: Sequence[_Pair]) -> list[Targets]:
+        """What the model says about the tokens of each continuation after the input in its row."""
+        rows = torch.tensor([row for row, _ in pairs], device=self._device)
+        tokens = [torch.tensor(asked, device=self._device) for _, asked in pairs]
+        first, best = normaliser(read.first, self._softmax_dtype)
+        wanted = torch.stack([asked[0] for asked in tokens])
+        # The first token is known already; the others follow it.
+        scores = read.first[rows, wanted].to(self._softmax_dtype) - first[rows]
+        greedy = best[rows] == wanted
+        later = self._later(read, rows, tokens)
+        return [
+            Targets(
+                torch.cat([scores[i : i + 1], more.scores]),
+                torch.cat([greedy[i : i + 1], more.greedy]),
+            )
+            for i, more in enumerate(later)
+        ]
+
     def _later(
-        self, read: _Read, pairs: Sequence[tuple[int, tuple[int, ...]]]
-    ) -> list[LogLikelihood]:
-        """The part of all but the first token in each continuation's log-likelihood."""
-        results: list[LogLikelihood] = [(0.0, True)] * len(pairs)
-        long = [i for i, (_, continuation) in enumerate(pairs) if len(continuation) > 1]
+        self, read: _Read, rows: torch.Tensor, tokens: Sequence[torch.Tensor]
+    ) -> list[Targets]:
+        """All but the first token of each continuation."""
+        nothing = Targets(read.first.new_zeros(0), rows.new_zeros(0, dtype=torch.bool))
+        results = [nothing] * len(tokens)
+        long = [i for i, asked in enumerate(tokens) if len(asked) > 1]
         if not long:
             return results
-        rows = torch.tensor([pairs[i][0] for i in long], device=self._device)
-        tokens = [torch.tensor(pairs[i][1], dtype=torch.long) for i in long]
-        padded = pad_sequence(tokens, batch_first=True).to(self._device)
-        logits = self._step(read, rows, padded[:, :-1], read.cache(rows)).logits
+        padded = pad_sequence([tokens[i] for i in long], batch_first=True)
+        logits = self._step(read, rows[long], padded[:, :-1], read.cache(rows[long])).logits
         for place, i in enumerate(long):
-            wanted = tokens[place][1:].to(logits.device)
-            scores = logits[place, : len(wanted)]
-            total, best = normaliser(scores, self._softmax_dtype)
-            picked = scores.gather(1, wanted[:, None])[:, 0].to(self._softmax_dtype) - total
-            results[i] = (float(picked.sum()), bool((best == wanted).all()))
+            wanted = tokens[i][1:]
+            said = logits[place, : len(wanted)]
+            total, best = normaliser(said, self._softmax_dtype)
+            picked = said.gather(1, wanted[:, None])[:, 0].to(self._softmax_dtype) - total
+            results[i] = Targets(picked, best == wanted)
         return results
 
     def _grow(self, read: _Read, steps: int, done: Callable[[list[int]], bool]) -> list[list[int]]:
-        answers: list[list[int]] = [[] for _ in range(len(read.first))]
-        growing = [True] * len(answers)
-        rows = torch.arange(len(answers), device=self._device)
-        logits, past = read.first, read.cache(rows)
-        for step in range(steps):
-            chosen = logits.argmax(dim=-1)
-            for i, token in enumerate(chosen.tolist()):
-                if growing[i]:
-                    answers[i].append(token)
-                    growing[i] = not done(answers[i])
-            if step + 1 == steps or not any(growing):
-                break
-            output = self._step(read, rows, chosen[:, None].to(self._device), past)
-            logits, past = output.logits[:, -1], output.past_key_values
-        return answers
+        answers = Growing(len(read.first), steps, done)
+        rows = torch.arange(len(read.first), device=self._device)
+        best, past = read.first.argmax(dim=-1), read.cache(rows)
+        while answers.add(best.tolist()):
+            output = self._step(read, rows, best[:, None].to(self._device), past)
+            best, past = output.logits[:, -1].argmax(dim=-1), output.past_key_values
+        return answers.tokens
 
     def _step(self, read: _Read, rows: torch.Tensor, tokens: torch.Tensor, past: Any) -> Any:
         with self._context():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -42,7 +42,7 @@ class ArgumentLM(LM):
 
     def __init__(self, cpu: bool = False) -> None:
         super().__init__()
-        self._accelerator = _accelerator(cpu)
+        self._accelerator = join_processes(cpu)
         if self._accelerator is not None:
             self._rank = self._accelerator.process_index
             self._world_size = self._accelerator.num_processes
@@ -128,9 +128,7 @@ class ArgumentLM(LM):
         known = inspect.signature(cls).parameters
         for key in given:
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
-                raise ValueEvalError(f"--model_args: no argument {key!r}; {hint}")
+                raise ValueEvalError(f"--model_args: no argument {key!r}; {hint(key, known)}")
         used_flags = {key: value for key, value in flags.items() if key in known}
         model = cls(**{**used_flags, **given})
         arg_dict["path"] = model.name
@@ -188,7 +186,14 @@ class ArgumentLM(LM):
             self._accelerator.wait_for_everyone()
 
 
-def _accelerator(cpu: bool) -> Accelerator | None:
+def hint(given: object, known: Iterable[str]) -> str:
+    """What to say to a name that is none of those known: the nearest one, or all."""
+    names = list(known)
+    near = difflib.get_close_matches(str(given), names, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}."
+
+
+def join_processes(cpu: bool) -> Accelerator | None:
     """How this process talks to the others; None if it is alone."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return None

@@ -2,17 +2,19 @@
 
 Takes what lm-eval's ``hf`` takes, and gives its answers; but an argument is read once for all
 questions about it, and soft prompts stand where they were in training. What this cannot do
-(sampling, attention that no mask describes), ``hf``'s own code does, and the log says so.
+(sampling, models that keep their states in ways of their own), ``hf``'s own code does, and the log
+says so.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from lm_eval.api.instance import Instance
@@ -24,8 +26,12 @@ from tqdm import tqdm
 
 from valueeval.adapters import identity
 from valueeval.adapters.causal import CausalReader, Encoded
+from valueeval.adapters.devices import choose_device
 from valueeval.adapters.documents import Document, chunks, like, same_requests
 from valueeval.adapters.encoder_decoder import EncoderDecoderReader
+from valueeval.adapters.expanded import ExpandedScorer
+from valueeval.adapters.harness import join_processes
+from valueeval.adapters.hub import local_folder
 from valueeval.adapters.prefix import LogLikelihood, PrefixScorer
 from valueeval.adapters.probe import why_not, window
 from valueeval.adapters.soft_prompts import check_adapter, virtual_tokens
@@ -35,6 +41,8 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.requests import ValueRequest
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Arguments that are tokenised at a time: memory does not grow with their number, a bar moves.
 _CHUNK = {"cpu": 8, "cuda": 128}
@@ -52,7 +60,7 @@ class ValueEvalHF(HFLM):
 
     Args:
         pretrained: As ``hf``: a hub id, a folder, or a model.
-        peft: As ``hf``: a PEFT adapter, folder or hub id.
+        peft: As ``hf``: a PEFT adapter, folder or hub id (also ``org/name@revision``).
         adapter: The adapter directory that ``pretrained`` and ``peft`` were taken from, if any: its
             manifest's thresholds apply.
         **kwargs: As ``hf``.
@@ -65,6 +73,9 @@ class ValueEvalHF(HFLM):
     _model: Any
     cache_hook: Any
     batch_size_per_gpu: int | str
+    _reader: CausalReader | EncoderDecoderReader | None
+    _far_reader: CausalReader | None
+    _window: int | None
 
     def __init__(
         self,
@@ -76,17 +87,27 @@ class ValueEvalHF(HFLM):
         self._virtual_tokens = 0
         self._manifest = identity.read_template_manifest(adapter)
         self._cut: dict[str, int] = defaultdict(int)
-        self._window: int | None = None
+        self._cut_by_all: Counter[str] | None = None
         self._remembered: dict[tuple[str, bool | None], list[int]] = {}
         if isinstance(pretrained, str):
             identity.refuse_classifier(pretrained, kwargs)
         if peft:
+            peft = str(local_folder(peft, kwargs.get("revision")))
             check_adapter(peft)
             identity.check_base(self._manifest, pretrained)
+        if isinstance(pretrained, str) and not kwargs.get("tp_plan"):
+            # Else Accelerate would not know of processes on the CPU.
+            join_processes(cpu=choose_device(kwargs.get("device")).type == "cpu")
         super().__init__(pretrained, peft=peft, **kwargs)
         if not peft:
             self._note_model()
-        self._reader = self._make_reader()
+        if hasattr(self._model, "active_peft_config"):
+            self._virtual_tokens = virtual_tokens(self._model)
+        accelerator = getattr(self, "accelerator", None)
+        if accelerator is not None:
+            # hf does so only where a machine has several GPUs: else each would answer everything.
+            self._rank, self._world_size = accelerator.process_index, accelerator.num_processes
+        self._make_readers()
 
     # ------------------------------------------------------------------- as lm-eval makes it
 
@@ -97,13 +118,10 @@ class ValueEvalHF(HFLM):
         """The model from ``--model_args``; they win over flags of the same name.
 
         What an ``adapter`` stands for is entered in ``arg_dict``, from which lm-eval takes the name
-        of the results' folder.
+        of the results' folder: of one from the hub its name there.
         """
         flags = {k: v for k, v in (additional_config or {}).items() if v is not None}
-        if arg_dict.get("adapter"):
-            for key, value in identity.adapter_arguments(arg_dict["adapter"]).items():
-                arg_dict.setdefault(key, value)
-        return cls(**{**flags, **arg_dict})
+        return cls(**{**flags, **identity.enter_adapter(arg_dict)})
 
     @classmethod
     def create_from_arg_string(
@@ -131,24 +149,44 @@ class ValueEvalHF(HFLM):
         self._model = PeftModel.from_pretrained(
             self._model, peft, revision=kwargs.get("revision") or "main"
         )
-        self._virtual_tokens = virtual_tokens(self._model)
 
     def _note_model(self) -> None:
         parameters = getattr(self._model, "num_parameters", None)
         self._base_parameters = int(parameters()) if parameters else -1
 
-    def _make_reader(self) -> CausalReader | EncoderDecoderReader | None:
-        size = None if self.batch_size == "auto" else int(self.batch_size)
-        tokens = _AUTO_TOKENS.get(self.device.type, _AUTO_TOKENS["cpu"])
-        parts = (self.model, self.device, self.softmax_dtype, self._autocast)
-        reason = why_not(self.model, self.backend, self.device, self._autocast)
-        if reason is not None:
-            logger.warning("%s: every prompt is read by itself, as hf does", reason)
-            return None
+    def _make_readers(self) -> None:
+        """How prompts are read: as a tree, behind an expanded cache, or (None) as ``hf`` does."""
+        self._reader = self._far_reader = self._window = None
+        reason = self._why_not(PrefixScorer)
         if self.backend == "seq2seq":
-            return EncoderDecoderReader(*parts, size, tokens)
-        self._window = window(self.config)
-        return CausalReader(PrefixScorer(*parts), size, tokens)
+            if reason is None:
+                self._reader = EncoderDecoderReader(*self._parts, *self._batch)
+        elif reason is None:
+            self._reader = self._causal_reader(PrefixScorer)
+            self._window = window(self.config)
+            if self._window is not None and self._why_not(ExpandedScorer) is None:
+                self._far_reader = self._causal_reader(ExpandedScorer)
+        elif self._why_not(ExpandedScorer) is None:
+            logger.warning("%s: the cache of each argument is copied for its questions", reason)
+            self._reader = self._causal_reader(ExpandedScorer)
+        if self._reader is None:
+            logger.warning("%s: every prompt is read by itself, as hf does", reason)
+
+    def _why_not(self, scorer: type[PrefixScorer]) -> str | None:
+        return why_not(self.model, self.backend, self.device, self._autocast, scorer)
+
+    def _causal_reader(self, scorer: type[PrefixScorer]) -> CausalReader:
+        return CausalReader(scorer(*self._parts), *self._batch)
+
+    @property
+    def _parts(self) -> tuple[Any, torch.device, torch.dtype | None, Callable[[], Any]]:
+        return self.model, self.device, self.softmax_dtype, self._autocast
+
+    @property
+    def _batch(self) -> tuple[int | None, int]:
+        """Arguments in a batch, and tokens where that is ``auto``."""
+        size = None if self.batch_size == "auto" else int(self.batch_size)
+        return size, _AUTO_TOKENS.get(self.device.type, _AUTO_TOKENS["cpu"])
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
@@ -156,6 +194,10 @@ class ValueEvalHF(HFLM):
             dtype=self.mixed_precision_dtype,
             enabled=self.mixed_precision_dtype is not None,
         )
+
+    def weights_changed(self) -> None:
+        """Forgets what the model said with other weights (a model in training)."""
+        self._make_readers()
 
     # --------------------------------------------------------------------------- lengths
 
@@ -167,6 +209,12 @@ class ValueEvalHF(HFLM):
     def max_length(self) -> int:
         """Tokens of text that fit, after the virtual tokens before it."""
         return int(super().max_length) - self._virtual_tokens
+
+    def encoded(self, requests: Sequence[Instance]) -> list[Encoded]:
+        """Tokens of the scoring requests about one argument, which is cut if they are too long."""
+        document = list(enumerate(requests))
+        self._fits([document], lambda _: self.max_length)
+        return [self._within(*request.args) for _, request in document]
 
     def _fits(self, documents: Sequence[Document], limit: Callable[[Instance], int]) -> None:
         """Cuts arguments of ValueEval requests that are too long; counts what is cut."""
@@ -210,14 +258,60 @@ class ValueEvalHF(HFLM):
         return len(encoded.context) + len(encoded.continuation) - 1
 
     def _report_cuts(self, task_cuts_before: Mapping[str, int]) -> None:
+        share = f" (process {self.rank})" if self.world_size > 1 else ""
         for task, number in self._cut.items():
-            if number > task_cuts_before.get(task, 0) and self.rank == 0:
+            if number > task_cuts_before.get(task, 0):
                 logger.warning(
-                    "%s: %d arguments are longer than the %d tokens that fit and were cut",
+                    "%s: %d arguments are longer than the %d tokens that fit and were cut%s",
                     task,
                     number - task_cuts_before.get(task, 0),
                     self.max_length,
+                    share,
                 )
+
+    def gather_object(self, obj: Any, dst: int = 0) -> list[Any] | None:
+        """As ``hf``; what each process has cut comes along, as only ``dst`` writes results."""
+        gathered = super().gather_object((obj, dict(self._cut)), dst)
+        if gathered is None:
+            return None
+        self._cut_by_all = sum((Counter(cut) for _, cut in gathered), Counter())
+        return [its for its, _ in gathered]
+
+    # ------------------------------------------------------------------------------- answers
+
+    def _answered(
+        self,
+        kind: str,
+        requests: Sequence[Instance],
+        disable_tqdm: bool,
+        limit: Callable[[Instance], int],
+        answer: Callable[[str, Sequence[Document]], list[list[T]]],
+        own: Callable[[Instance, T], T],
+    ) -> list[T]:
+        """Answers requests of one type, those that ask the same once.
+
+        Args:
+            kind: lm-eval's name of the type.
+            requests: All of a run.
+            disable_tqdm: Whether to show no bar.
+            limit: Tokens of a request's arguments that the model reads at most.
+            answer: Answers to documents of a family.
+            own: A request's own answer, from that to all that ask the same.
+        """
+        answers: dict[int, T] = {}
+        same = same_requests(requests)
+        before = dict(self._cut)
+        with _progress(requests, disable_tqdm or self.rank != 0, kind) as bar:
+            for family, documents in chunks(requests, same, self._chunk):
+                self._fits(documents, limit)
+                for document, results in zip(documents, answer(family, documents), strict=True):
+                    for (index, _), result in zip(document, results, strict=True):
+                        for twin in same[index]:
+                            answers[twin] = own(requests[twin], result)
+                        self.cache_hook.add_partial(kind, requests[index].args, answers[index])
+                        bar.update(len(same[index]))
+        self._report_cuts(before)
+        return [answers[index] for index in range(len(requests))]
 
     # ------------------------------------------------------------------------ log-likelihood
 
@@ -225,39 +319,32 @@ class ValueEvalHF(HFLM):
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[LogLikelihood]:
         """Log-probability of each request's continuation, and whether it is the greedy one."""
-        answers: list[LogLikelihood] = [(0.0, False)] * len(requests)
-        same = same_requests(requests)
-        before = dict(self._cut)
-        with _progress(requests, disable_tqdm or self.rank != 0, "loglikelihood") as bar:
-            for family, documents in chunks(requests, same, self._chunk):
-                self._fits(documents, lambda _: self.max_length)
-                for document, results in zip(
-                    documents, self._scored(family, documents), strict=True
-                ):
-                    for (index, _), result in zip(document, results, strict=True):
-                        for twin in same[index]:
-                            answers[twin] = self._thresholded(requests[twin], result)
-                        self.cache_hook.add_partial(
-                            "loglikelihood", requests[index].args, answers[index]
-                        )
-                        bar.update(len(same[index]))
-        self._report_cuts(before)
-        return answers
+        return self._answered(
+            "loglikelihood",
+            requests,
+            disable_tqdm,
+            lambda _: self.max_length,
+            self._scored,
+            self._thresholded,
+        )
 
     def _scored(self, family: str, documents: Sequence[Document]) -> list[list[LogLikelihood]]:
         encoded = [[self._within(*r.args) for _, r in document] for document in documents]
         longest = max(len(e.context) + len(e.continuation) for row in encoded for e in row)
-        if self._reader is None or self.enable_thinking or self._beyond_window(longest):
+        reader = self._reader_of(longest)
+        if reader is None or self.enable_thinking:
             flat = [request for document in documents for _, request in document]
             with self._uncached():
                 return like(documents, super().loglikelihood(flat, disable_tqdm=True))
-        return self._reader.score(family, encoded)
+        return reader.score(family, encoded)
 
-    def _beyond_window(self, length: int) -> bool:
+    def _reader_of(self, length: int) -> CausalReader | EncoderDecoderReader | None:
+        """What reads prompts of so many tokens, the longest of them; None: hf's own code."""
         if self._window is None or length + self._virtual_tokens <= self._window:
-            return False
-        logger.info("prompts longer than the model's window of %d: each by itself", self._window)
-        return True
+            return self._reader
+        if self._far_reader is None:
+            logger.info("prompts longer than the window of %d: each by itself", self._window)
+        return self._far_reader
 
     def _within(self, context: str, continuation: str) -> Encoded:
         """Tokens of a request, cut on the left if they are too many (as hf does)."""
@@ -296,22 +383,14 @@ class ValueEvalHF(HFLM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """The text that follows each request's context."""
-        answers = [""] * len(requests)
-        same = same_requests(requests)
-        before = dict(self._cut)
-        with _progress(requests, disable_tqdm or self.rank != 0, "generate_until") as bar:
-            for family, documents in chunks(requests, same, self._chunk):
-                self._fits(documents, self._room)
-                for document, results in zip(
-                    documents, self._generated(family, documents), strict=True
-                ):
-                    for (index, _), result in zip(document, results, strict=True):
-                        for twin in same[index]:
-                            answers[twin] = result
-                        self.cache_hook.add_partial("generate_until", requests[index].args, result)
-                        bar.update(len(same[index]))
-        self._report_cuts(before)
-        return answers
+        return self._answered(
+            "generate_until",
+            requests,
+            disable_tqdm,
+            self._room,
+            self._generated,
+            lambda _, answer: answer,
+        )
 
     def _room(self, request: Instance) -> int:
         """Tokens of context that leave room for the answer."""
@@ -336,14 +415,13 @@ class ValueEvalHF(HFLM):
             [self.tok_encode(r.args[0])[-room:] for _, r in document] for document in documents
         ]
         longest = max(len(context) for row in contexts for context in row)
-        if self._beyond_window(longest + kwargs["max_gen_toks"]):
-            reason = "a window"
-        if reason is not None or self._reader is None:
+        reader = self._reader_of(longest + kwargs["max_gen_toks"])
+        if reason is not None or reader is None:
             return self._generated_as_hf(documents, reason)
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         until = handle_stop_sequences(kwargs["until"], eos=eos)
         stop = Stop(self.tokenizer, until, self._ends())
-        grown = self._reader.generate(family, contexts, kwargs["max_gen_toks"], stop)
+        grown = reader.generate(family, contexts, kwargs["max_gen_toks"], stop)
         return [[stop.text(tokens) for tokens in document] for document in grown]
 
     def _generated_as_hf(
@@ -442,7 +520,7 @@ class ValueEvalHF(HFLM):
         return identity.digest(
             {
                 "base": identity.weights_of(self.pretrained, self.revision, self.config),
-                "adapter": identity.adapter_hash(self.peft, self.revision),
+                "adapter": self._adapter_hash,
                 "delta": self.delta,
                 "thresholds": self._manifest and list(self._manifest.thresholds.values),
                 "dtype": str(getattr(self.model, "dtype", "")),
@@ -454,6 +532,10 @@ class ValueEvalHF(HFLM):
             }
         )
 
+    @cached_property
+    def _adapter_hash(self) -> str | None:
+        return identity.adapter_hash(self.peft)
+
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval writes under ``config`` of the results.
 
@@ -463,24 +545,26 @@ class ValueEvalHF(HFLM):
         info = dict(super().get_model_info())
         info["model_num_parameters"] = self._base_parameters
         if self.peft:
-            info["peft_sha"] = identity.adapter_hash(self.peft, self.revision)
+            info["peft_sha"] = self._adapter_hash
             info["valueeval"] = self._manifest.to_json() if self._manifest else self._described()
         elif self._manifest:
             info["valueeval"] = self._manifest.to_json()
-        info["arguments_cut"] = dict(self._cut)
+        info["arguments_cut"] = dict(self._cut if self._cut_by_all is None else self._cut_by_all)
         return info
 
     def _described(self) -> dict[str, Any]:
         """The adapter, as far as PEFT's own files tell: no data, no scores."""
         config = self.model.active_peft_config
         trained = identity.adapter_size(self.model)
-        sha256 = identity.adapter_hash(self.peft, self.revision)
         return {
             "method": identity.method_name(config),
             "base_model": {"name": str(self.pretrained), "revision": None, "sha256": None},
             "parameters": {"total": self._base_parameters + trained, "trainable": trained},
-            "weights_sha256": sha256,
-            "config": {"peft_type": str(config.peft_type.value), "weights_sha256": sha256},
+            "weights_sha256": self._adapter_hash,
+            "config": {
+                "peft_type": str(config.peft_type.value),
+                "weights_sha256": self._adapter_hash,
+            },
         }
 
 

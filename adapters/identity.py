@@ -8,26 +8,49 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from valueeval.adapters.base import resolve_base, weight_hash
+from valueeval.adapters.base import hub_origin, resolve_base, weight_hash
+from valueeval.adapters.hub import PEFT_CONFIG, PEFT_WEIGHTS, local_folder
 from valueeval.adapters.manifest import MANIFEST_FILE, Manifest, read_manifest
 from valueeval.tasks.errors import ValueEvalError
 
 _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice")
-_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _LANGUAGE_MODELS = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
 
 
 def is_language_model(arguments: Mapping[str, Any]) -> bool:
     """Whether ``--model_args`` name a language model rather than a classifier with a head."""
-    adapter = arguments.get("adapter")
-    folder = Path(str(adapter)).expanduser()
-    manifest = _read_json(folder / MANIFEST_FILE) if adapter else None
+    named = bool(arguments.get("pretrained") or arguments.get("peft"))
+    if not arguments.get("adapter"):
+        return named
+    folder = local_folder(str(arguments["adapter"]))
+    manifest = _read_json(folder / MANIFEST_FILE)
     if manifest is not None:
         return manifest.get("head") is None and manifest.get("template") is not None
-    if arguments.get("pretrained") or arguments.get("peft"):
+    if named:
         return True
-    config = _read_json(folder / "adapter_config.json")
+    config = _read_json(folder / PEFT_CONFIG)
     return config is not None and config.get("task_type") in _LANGUAGE_MODELS
+
+
+def enter_adapter(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Enters in ``--model_args`` what their ``adapter`` stands for, where they do not say it.
+
+    Returns:
+        The arguments to make the model from: where these have an adapter's name on the hub, its
+        folder in the cache.
+
+    Raises:
+        ValueEvalError: As `local_folder` and `adapter_arguments`.
+    """
+    given = dict(arguments)
+    if name := given.get("adapter"):
+        folder = local_folder(name)
+        given["adapter"] = str(folder)
+        for key, value in adapter_arguments(str(folder)).items():
+            given.setdefault(key, value)
+            fetched = value == str(folder) and hub_origin(folder)
+            arguments.setdefault(key, name if fetched else value)
+    return given
 
 
 def adapter_arguments(adapter: str) -> dict[str, Any]:
@@ -37,7 +60,7 @@ def adapter_arguments(adapter: str) -> dict[str, Any]:
         ValueEvalError: Its base model is not named in it.
     """
     folder = Path(adapter).expanduser()
-    config = _read_json(folder / "adapter_config.json")
+    config = _read_json(folder / PEFT_CONFIG)
     if config is None:
         return {"pretrained": str(folder)}  # all weights trained
     base = config.get("base_model_name_or_path")
@@ -46,16 +69,17 @@ def adapter_arguments(adapter: str) -> dict[str, Any]:
         base = manifest.get("base_model", {}).get("name") or base
     if not base:
         raise ValueEvalError(
-            f"{adapter}: adapter_config.json does not name its base model: add pretrained=MODEL."
+            f"{adapter}: {PEFT_CONFIG} does not name its base model: add pretrained=MODEL."
         )
     return {"pretrained": resolve_base(base), "peft": str(folder)}
 
 
 def read_template_manifest(adapter: str | None) -> Manifest | None:
-    """The manifest of an adapter directory; None if it has none (PEFT's files alone)."""
-    if adapter is None or not (Path(adapter).expanduser() / MANIFEST_FILE).is_file():
+    """The manifest of an adapter; None if it has none (PEFT's files alone)."""
+    if adapter is None:
         return None
-    return read_manifest(Path(adapter).expanduser())
+    folder = local_folder(adapter)
+    return read_manifest(folder) if (folder / MANIFEST_FILE).is_file() else None
 
 
 def check_base(manifest: Manifest | None, pretrained: Any) -> None:
@@ -80,7 +104,8 @@ def refuse_classifier(pretrained: str, kwargs: Mapping[str, Any]) -> None:
     """Refuses a model that is no language model: it would get a random head, and a score.
 
     Raises:
-        ValueEvalError: It is an encoder or has a classifier's head; says what to run.
+        ValueEvalError: It is an encoder or has a classifier's head (as `valueeval train` puts one
+            on a decoder, too); says what to run.
     """
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import (
@@ -96,8 +121,10 @@ def refuse_classifier(pretrained: str, kwargs: Mapping[str, Any]) -> None:
         trust_remote_code=bool(kwargs.get("trust_remote_code", False)),
         subfolder=kwargs.get("subfolder") or "",
     )
-    classifier = any(name.endswith(_CLASSIFIERS) for name in config.architectures or ())
-    encoder = (
+    manifest = _read_json(Path(pretrained) / MANIFEST_FILE) or {}
+    names = tuple(config.architectures or ())
+    classifier = any(name.endswith(_CLASSIFIERS) for name in names) or bool(manifest.get("head"))
+    encoder = any(name.endswith("EncoderModel") for name in names) or (
         config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
         and not getattr(config, "is_encoder_decoder", False)
         and not getattr(config, "is_decoder", False)
@@ -106,7 +133,7 @@ def refuse_classifier(pretrained: str, kwargs: Mapping[str, Any]) -> None:
     if not classifier and not encoder:
         return
     what = "a classifier" if classifier else "an encoder"
-    if (Path(pretrained) / MANIFEST_FILE).is_file():
+    if manifest:
         command = f"--model valueeval --model_args adapter={pretrained}"
     else:
         command = (
@@ -137,21 +164,9 @@ def adapter_size(model: Any) -> int:
     return sum(int(tensor.numel()) for tensor in state.values())
 
 
-def adapter_hash(peft: str | None, revision: str | None) -> str | None:
-    """SHA-256 (hex) of an adapter's weights, local or from the hub's cache."""
-    if not peft:
-        return None
-    folder = Path(peft).expanduser()
-    if folder.is_dir():
-        found = [folder / name for name in _WEIGHTS if (folder / name).is_file()]
-        return weight_hash(found[:1])
-    from huggingface_hub import try_to_load_from_cache
-
-    for name in _WEIGHTS:
-        cached = try_to_load_from_cache(peft, name, revision=revision or "main")
-        if isinstance(cached, str):
-            return weight_hash([Path(cached)])
-    return None
+def adapter_hash(peft: str | None) -> str | None:
+    """SHA-256 (hex) of the weights in a folder with a PEFT adapter."""
+    return weight_hash([Path(peft) / PEFT_WEIGHTS]) if peft else None
 
 
 def weights_of(pretrained: Any, revision: str | None, config: Any) -> list[str | None]:

@@ -29,13 +29,13 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 class ValueEvalLM(ArgumentLM):
     """A trained classifier with a head, for tasks ``valueeval_cls`` and ``valueeval_bca``.
 
-    It reads each argument once, whatever the task's prompt says, and answers so that the tasks'
-    difference of log-likelihoods is z - τ: its logit less the threshold in the manifest (as a
-    logit). Batch size changes no answer beyond float noise.
+    It reads each argument once (a cross-encoder: once for each value), whatever the task's prompt
+    says, and answers so that the tasks' difference of log-likelihoods is z - τ: its logit less the
+    threshold in the manifest (as a logit). Batch size changes no answer beyond float noise.
 
     Args:
         adapter: The adapter directory, or several joined by ``+``: the mean of their answers.
-        batch_size: Arguments read at once: a number, or ``"auto"``.
+        batch_size: Inputs read at once: a number, or ``"auto"``.
         device: Where to run; a GPU that is not there falls back to the CPU, as with ``hf`` (lm-eval
             says ``cuda:0`` by default).
         dtype: ``float32``, ``bfloat16`` or ``float16``; ``auto`` is float32, as trained.
@@ -85,7 +85,7 @@ class ValueEvalLM(ArgumentLM):
     @property
     def max_length(self) -> int:
         """Tokens of an argument that are read at most."""
-        return self._classifier.manifest.input.max_length
+        return self._classifier.manifest.reading.max_length
 
     def loglikelihood(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
@@ -139,11 +139,13 @@ class ValueEvalLM(ArgumentLM):
         manifest = self._classifier.manifest
         seen = sorted(task for task in tasks if task.endswith("_validation"))
         if seen and manifest.data.name == "touche23" and self.rank == 0:
+            trained = "validation" in manifest.data.set.split("+")
             logger.warning(
-                "%s: epoch and thresholds were chosen on validation, so the scores of %s are too "
-                "good; report those of a test set",
+                "%s: %s validation, so the scores of %s are %s; report those of a test set",
                 self.name,
+                "was trained on" if trained else "epoch and thresholds were chosen on",
                 ", ".join(seen),
+                "worth nothing" if trained else "too good",
             )
 
 

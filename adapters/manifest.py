@@ -9,26 +9,31 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from string import Formatter
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
-from valueeval.adapters.base import weight_hash
+from valueeval.adapters.base import hub_origin, weight_hash
 from valueeval.tasks.data import STANCE_WORDS, Argument
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.values import VALUE_NAMES
+from valueeval.tasks.files import replacing
+from valueeval.tasks.values import VALUE_NAMES, Value
 
+T = TypeVar("T")
 MANIFEST_FILE = "valueeval.json"
+# The model card. The manifest does not list it: people edit it, on the hub above all.
+CARD_FILE = "README.md"
 SCHEMA_VERSION = 1
-POOLINGS = ("mean", "cls", "attention")
+HEAD_KINDS = ("linear", "multiple", "cross-encoder")
+POOLINGS = ("mean", "cls", "last", "attention")
 INPUT_FIELDS = ("premise", "stance", "stance_word", "conclusion")
+VALUE_FIELDS = ("value.name", "value.short", "value.long")
 
 
 class ManifestError(ValueEvalError):
@@ -41,16 +46,17 @@ class Head:
 
     Attributes:
         kind: ``"linear"``: one linear layer with an output for each value; ``"multiple"``: a
-            classifier for each value with an attention pooling of its own.
+            classifier for each value with an attention pooling of its own; ``"cross-encoder"``: one
+            output, for the value that the input describes beside the argument.
         pooling: What it reads: ``"mean"`` of the last hidden states, that of the first token
-            (``"cls"``), or their mean weighted by ``"attention"``.
+            (``"cls"``) or the last one (``"last"``), or their mean weighted by ``"attention"``.
     """
 
     kind: str
     pooling: str
 
     def __post_init__(self) -> None:
-        _one_of("head.kind", self.kind, ("linear", "multiple"))
+        _one_of("head.kind", self.kind, HEAD_KINDS)
         _one_of("head.pooling", self.pooling, POOLINGS)
         if self.kind == "multiple":
             _one_of("head.pooling", self.pooling, ("attention",))
@@ -63,13 +69,17 @@ class InputFormat:
     Attributes:
         segments: One or two texts with fields in braces: ``{premise}``, ``{conclusion}``,
             ``{stance}`` ("in favor of" or "against"), ``{stance_word}`` ("for" or "against").
-            Two are read as a pair, as the tokenizer joins pairs.
-        max_length: Tokens at most, special tokens included; a longer input loses tokens from the
+            With a field of a value (``{value.name}``, ``{value.short}``: its description in a few
+            words, ``{value.long}``: in a sentence or two) an argument becomes 20 inputs.
+        max_length: Tokens at most, special tokens included; a longer input loses words from the
             end of its longest segment.
+        separator: What stands between two segments; None: they are read as a pair, as the
+            tokenizer joins pairs (where it does: that of GPT-2 puts nothing between them).
     """
 
     segments: tuple[str, ...]
     max_length: int
+    separator: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.segments) not in (1, 2):
@@ -79,13 +89,19 @@ class InputFormat:
         if self.max_length < 8:
             raise ManifestError(f"input.max_length: {self.max_length}; allowed: 8 or more")
 
-    def texts(self, argument: Argument) -> tuple[str, ...]:
-        """The argument in the words of each segment."""
+    @property
+    def names_a_value(self) -> bool:
+        """Whether an argument becomes 20 inputs, each with a value beside it."""
+        return any(field in VALUE_FIELDS for text in self.segments for field in _fields(text))
+
+    def texts(self, argument: Argument, value: Value | None = None) -> tuple[str, ...]:
+        """The argument, beside a value if one is named, in the words of each segment."""
         words = {
             "premise": argument.premise,
             "conclusion": argument.conclusion,
             "stance": argument.stance,
             "stance_word": STANCE_WORDS[argument.stance],
+            "value": value,
         }
         return tuple(segment.format_map(words) for segment in self.segments)
 
@@ -105,7 +121,8 @@ class Thresholds:
 
     Attributes:
         values: A probability in (0, 1) for each value, in label order.
-        split: The data that they were tuned on; never a test set.
+        split: The data that they were tuned on, ``"fold"`` if that is the fold left out of training
+            (see `TrainingData`); never a test set.
         metric: What they were tuned for.
     """
 
@@ -123,7 +140,7 @@ class Thresholds:
                 raise ManifestError(
                     f"thresholds.values: {value} for {name!r}; allowed: between 0 and 1"
                 )
-        _one_of("thresholds.split", self.split, ("training", "validation", "none"))
+        _one_of("thresholds.split", self.split, ("training", "validation", "fold", "none"))
 
     @property
     def logits(self) -> npt.NDArray[np.float64]:
@@ -150,15 +167,36 @@ class TrainingData:
 
     Attributes:
         name: ``"touche23"``, or ``"sample"`` for the set that ships with the package.
-        set: The split, e.g. ``"training"``.
-        size: Arguments used.
-        sha256: Hash of the split's files, as `valueeval.tasks.data.DataSet.sha256`.
+        set: The split, e.g. ``"training"``; several are joined by ``+``.
+        size: Arguments used; of an average, by the member that used the most.
+        sha256: Hash of the split's files, as `valueeval.tasks.data.DataSet.sha256`; of several,
+            theirs, joined by ``+``.
+        folds: Into how many folds by conclusion the data were cut; None if they were not.
+        left_out: The fold (from 0) that was not trained on; of an average, that of each member.
     """
 
     name: str
     set: str
     size: int
     sha256: str
+    folds: int | None = None
+    left_out: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        folds = self.folds or 0
+        if not all(0 <= fold < folds for fold in self.left_out) or (folds and not self.left_out):
+            raise ManifestError(
+                f"data.left_out: {list(self.left_out)}; allowed with {self.folds} folds: "
+                + (f"some of 0 to {folds - 1}" if folds else "none")
+            )
+
+    @property
+    def described(self) -> str:
+        """In words: ``touche23 training (d09c9a1f…)``, and what was left out of it."""
+        left = " or ".join(map(str, self.left_out))
+        without = f", fold {left} of {self.folds} left out" if self.folds else ""
+        hashes = "+".join(f"{sha256[:8]}…" for sha256 in self.sha256.split("+"))
+        return f"{self.name} {self.set} ({hashes}){without}"
 
 
 @dataclass(frozen=True)
@@ -176,7 +214,7 @@ class Manifest:
     Attributes:
         template: The task template whose verbaliser gives the answer; None for a head.
         head: The classifier head; None for a template.
-        input: How an argument becomes text.
+        input: How an argument becomes text; None for a template, whose task has the words.
         labels: The names of the values in the order of the outputs.
         base_model: What training started from.
         method: What was trained, e.g. ``"full"``.
@@ -186,19 +224,20 @@ class Manifest:
         data: The training data.
         seed: Seed of the run.
         config: The full training configuration.
-        validation: Scores on validation with these thresholds, by metric; None where undefined.
+        validation: Scores with these thresholds on validation, or on the fold left out of training,
+            by metric; None where undefined.
         versions: Versions of the libraries in use.
         seconds: Time that training took, in seconds, all resumed parts together.
         peak_memory_bytes: The largest resident set of the training process.
         date: When it was finished, ISO 8601 in UTC.
-        files: Every other file of the directory.
+        files: Every other file of the directory but its model card.
         weights_sha256: One hash for all weights: over the safetensors files in order of name.
         schema_version: Version of this layout.
     """
 
     template: str | None
     head: Head | None
-    input: InputFormat
+    input: InputFormat | None
     labels: tuple[str, ...]
     base_model: BaseModel
     method: str
@@ -225,6 +264,26 @@ class Manifest:
             )
         if (self.template is None) == (self.head is None):
             raise ManifestError("template and head: exactly one of them must be given")
+        if self.head is not None:
+            if self.input is None:
+                raise ManifestError(
+                    "input: missing; a model with a head reads arguments in its words"
+                )
+            check_head_and_input(self.head, self.input)
+
+    @property
+    def reading(self) -> InputFormat:
+        """How a model with a head reads an argument."""
+        assert self.input is not None  # noqa: S101 (checked above; for the type checker)
+        return self.input
+
+    @property
+    def task(self) -> str:
+        """The task that asks as the adapter was trained, on test arguments of its data set."""
+        paraphrase = self.config.get("paraphrase") or 1
+        wording = "" if paraphrase == 1 else f"_p{paraphrase}"
+        sample = "_sample" if self.data.name == "sample" else ""
+        return f"valueeval_{self.template or 'cls'}{wording}{sample}"
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON values (what lm-eval's results hold as ``config.valueeval``)."""
@@ -234,11 +293,11 @@ class Manifest:
 
 
 def describe_files(folder: Path) -> dict[str, FileInfo]:
-    """Size and hash of every file in a folder but the manifest, by name."""
+    """Size and hash of every file in a folder but the manifest and the model card, by name."""
     return {
         file.name: FileInfo(file.stat().st_size, weight_hash([file]))
         for file in sorted(folder.iterdir())
-        if file.is_file() and file.name != MANIFEST_FILE
+        if file.is_file() and file.name not in (MANIFEST_FILE, CARD_FILE)
     }
 
 
@@ -257,12 +316,8 @@ def write_manifest(folder: str | Path, manifest: Manifest) -> None:
     folder = Path(folder)
     _check_files(folder, manifest)
     text = json.dumps(manifest.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    temporary = folder / f".{MANIFEST_FILE}.tmp"
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(folder / MANIFEST_FILE)
+    with replacing(folder / MANIFEST_FILE) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -274,6 +329,27 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     folder = Path(folder)
     path = folder / MANIFEST_FILE
+    content = read_content(folder)
+    try:
+        if isinstance(content, dict) and "members" in content:
+            raise ManifestError(
+                "an average of adapters (it lists members), where a single one is needed: name "
+                "one of its members, or all in place of it"
+            )
+        manifest = manifest_from_json(content)
+        _check_files(folder, manifest)
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}{_about_copy(folder)}") from error
+    return manifest
+
+
+def read_content(folder: Path) -> object:
+    """What ``valueeval.json`` holds, as JSON values, unchecked.
+
+    Raises:
+        ManifestError: There is none, or it cannot be read.
+    """
+    path = folder / MANIFEST_FILE
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -281,15 +357,10 @@ def read_manifest(folder: str | Path) -> Manifest:
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: cannot be read: {error}") from error
     try:
-        content = json.loads(text, parse_constant=_refuse_constant)
+        content: object = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise ManifestError(f"{path}: not valid JSON: {error}") from error
-    try:
-        manifest = manifest_from_json(content)
-        _check_files(folder, manifest)
-    except ManifestError as error:
-        raise ManifestError(f"{path}: {error}") from error
-    return manifest
+    return content
 
 
 def manifest_from_json(content: object) -> Manifest:
@@ -298,12 +369,19 @@ def manifest_from_json(content: object) -> Manifest:
     Raises:
         ManifestError: Names the field, what it holds and what is allowed.
     """
+    return parse(Manifest, content)
+
+
+def parse(kind: type[T], content: object) -> T:
+    """JSON values as a dataclass with a schema version, every field's type and range checked.
+
+    Raises:
+        ManifestError: Names the field, what it holds and what is allowed.
+    """
     if isinstance(content, dict):
         # Before the fields: another version may well have other ones.
         _check_schema(content.get("schema_version"))
-    manifest = _parse(Manifest, content, "")
-    assert isinstance(manifest, Manifest)  # noqa: S101 (for the type checker)
-    return manifest
+    return cast(T, _parse(kind, content, ""))
 
 
 def _no_manifest(folder: Path) -> str:
@@ -318,6 +396,17 @@ def _no_manifest(folder: Path) -> str:
     return (
         f"{folder}: no {MANIFEST_FILE} in it, so this is no adapter directory as "
         "`valueeval train` writes it"
+    )
+
+
+def _about_copy(folder: Path) -> str:
+    """What can be done about a copy from the hub that cannot be used."""
+    origin = hub_origin(folder)
+    if origin is None:
+        return ""
+    return (
+        f"\nThis is a copy of {origin} from the hub: remove {folder.parent.parent} to fetch it "
+        "again; if that does not help, its author has to push it again"
     )
 
 
@@ -351,16 +440,36 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
             raise ManifestError(f"{name} was changed (its SHA-256 differs); copy it again")
 
 
+def check_head_and_input(head: Head, form: InputFormat) -> None:
+    """Refuses a cross-encoder that is told of no value, and other heads that are told of one.
+
+    Raises:
+        ManifestError: Names the segments and what is allowed.
+    """
+    if (head.kind == "cross-encoder") == form.names_a_value:
+        return
+    allowed = "{" + "} or {".join(VALUE_FIELDS) + "}"
+    if form.names_a_value:
+        raise ManifestError(f"input.segments: {allowed} has a meaning for a cross-encoder only")
+    raise ManifestError(f"input.segments: a cross-encoder must be told of a value, by {allowed}")
+
+
+def _fields(text: str) -> list[str]:
+    """The names of the fields in a segment."""
+    return [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+
+
 def _check_segment(text: str) -> None:
     try:
         parts = list(Formatter().parse(text))
     except ValueError as error:
         raise ManifestError(f"input.segments: {text!r}: {error}") from None
+    allowed = (*INPUT_FIELDS, *VALUE_FIELDS)
     for _, name, spec, conversion in parts:
-        if name is not None and (name not in INPUT_FIELDS or spec or conversion):
+        if name is not None and (name not in allowed or spec or conversion):
             raise ManifestError(
                 f"input.segments: field {{{name}}} in {text!r}; allowed: "
-                + ", ".join(f"{{{field}}}" for field in INPUT_FIELDS)
+                + ", ".join(f"{{{field}}}" for field in allowed)
             )
 
 

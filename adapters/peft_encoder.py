@@ -1,4 +1,4 @@
-"""Encoders with a PEFT adapter: how they are read from an adapter directory and written to one."""
+"""Models with a PEFT adapter and a head: read from an adapter directory and written to one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from torch import nn
 
+from valueeval.adapters.hub import PEFT_WEIGHTS
 from valueeval.adapters.manifest import ManifestError
 
-WEIGHTS_FILE = "adapter_model.safetensors"
 TASK_TYPE = "FEATURE_EXTRACTION"  # PEFT's name for a model whose output is hidden states
 
 
@@ -25,8 +25,8 @@ def load_peft(backbone: nn.Module, folder: Path) -> nn.Module:
         ManifestError: There is none, it is for another kind of model, or it cannot be read.
     """
     # Without it PEFT would look for a pickle.
-    if not (folder / WEIGHTS_FILE).is_file():
-        raise ManifestError(f"{folder}: {WEIGHTS_FILE} is missing; copy the directory again")
+    if not (folder / PEFT_WEIGHTS).is_file():
+        raise ManifestError(f"{folder}: {PEFT_WEIGHTS} is missing; copy the directory again")
     try:
         with quiet_peft():
             model = PeftModel.from_pretrained(backbone, folder)
@@ -49,7 +49,9 @@ def save_peft(model: PeftModel, folder: Path) -> None:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Without Transformers' complaint about a name that PEFT uses."""
+    """Without complaints about what PEFT itself does."""
     with warnings.catch_warnings():
+        # GPT-2's layers: PEFT sees for itself that their weights stand the other way.
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to False")
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
         yield

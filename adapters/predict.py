@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import io
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from valueeval.adapters.tables import Row, TableWriter, read_rows, writer_of
 from valueeval.tasks.data import Argument
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.files import replacing
 from valueeval.tasks.values import VALUE_SLUGS
 
 PROBABILITY_COLUMNS = tuple(f"p_{slug}" for slug in VALUE_SLUGS)
@@ -175,19 +175,14 @@ def whole_file(path: str, overwrite: bool) -> Iterator[Callable[[str], object]]:
         return
     target = Path(path)
     refuse_existing(target, overwrite)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        try:
-            with temporary.open("w", encoding="utf-8", newline="") as stream:
-                yield stream.write
-            temporary.replace(target)
-        except OSError as error:
-            raise ValueEvalError(
-                f"{path}: cannot be written ({error.strerror or error})."
-            ) from error
-    finally:
-        with suppress(OSError):  # renamed already, or never made
-            temporary.unlink()
+        with (
+            replacing(target) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as stream,
+        ):
+            yield stream.write
+    except OSError as error:
+        raise ValueEvalError(f"{path}: cannot be written ({error.strerror or error}).") from error
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

@@ -11,17 +11,19 @@ The vocabulary projection runs at the nodes that are scored, and nowhere else.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from transformers import DynamicCache
 
 from valueeval.adapters.soft_prompts import SoftPrompt
+from valueeval.adapters.stopping import Growing
 from valueeval.adapters.token_tree import TokenTree
 
 logger = logging.getLogger(__name__)
@@ -36,12 +38,16 @@ class Root:
 
     Attributes:
         tokens: The text's tokens (virtual ones are not among them).
-        layers: Keys and values of virtual tokens and text, (1, heads, length, width) each layer;
-            empty if the root is.
+        past: Transformers' cache of virtual tokens and text; None if the root is empty.
     """
 
     tokens: tuple[int, ...]
-    layers: KeysAndValues
+    past: Any
+
+    @property
+    def layers(self) -> KeysAndValues:
+        """Keys and values, (1, heads, length, width) each layer; empty if the root is."""
+        return [] if self.past is None else layers_of(self.past)
 
     @property
     def length(self) -> int:
@@ -75,6 +81,18 @@ class Unit:
         self.branches.append(Branch(path[len(path) - len(targets) :], list(targets)))
 
 
+class Targets(NamedTuple):
+    """What a model says about targets; both (targets,).
+
+    Attributes:
+        scores: Log-probabilities.
+        greedy: Whether each is the most probable token.
+    """
+
+    scores: torch.Tensor
+    greedy: torch.Tensor
+
+
 class PrefixScorer:
     """Scores and continues trees of prompts with one causal model.
 
@@ -99,29 +117,51 @@ class PrefixScorer:
         self._softmax_dtype = softmax_dtype or torch.float32
         self._context = context
 
-    @torch.no_grad()
     def root(self, tokens: Sequence[int]) -> Root:
         """Reads the virtual tokens and what all prompts begin with."""
         prompt = self._prompt
         if not tokens and not prompt.length:
-            return Root((), [])
+            return Root((), None)
         ids = torch.tensor([list(tokens)], dtype=torch.long, device=self._device)
-        past = prompt.cache(1) if prompt.in_cache else DynamicCache()
+        past = prompt.cache(1) if prompt.in_cache else None
         if tokens or prompt.embedded:
             inputs = {"inputs_embeds": prompt.embed(ids)} if prompt.embedded else {"input_ids": ids}
             with self._context(), self._projecting(torch.zeros(1, dtype=torch.long)):
                 past = prompt.base(**inputs, past_key_values=past, use_cache=True).past_key_values
-        return Root(tuple(tokens), layers_of(past))
+        return Root(tuple(tokens), past)
 
-    @torch.no_grad()
     def score(self, root: Root, units: Sequence[Unit]) -> list[list[LogLikelihood]]:
         """For each unit's branches: the log-probability of the targets, and whether greedy."""
-        nodes = [sorted({n for b in unit.branches for n in b.nodes}) for unit in units]
-        packed = _Packed(root, units, self._device)
-        logits, _ = self._read(packed, nodes, keep=False)
-        return self._read_off(units, nodes, logits)
+        read = self.log_probabilities(root, units)
+        scores, greedy = read.scores.tolist(), read.greedy.tolist()
+        lengths = [[len(branch.nodes) for branch in unit.branches] for unit in units]
+        ends = itertools.accumulate(itertools.chain.from_iterable(lengths))
+        return [
+            [
+                (sum(scores[end - length : end]), all(greedy[end - length : end]))
+                for length, end in zip(row, ends, strict=False)
+            ]
+            for row in lengths
+        ]
 
-    @torch.no_grad()
+    def log_probabilities(self, root: Root, units: Sequence[Unit]) -> Targets:
+        """Each target's log-probability, all units' branches one after the other.
+
+        Gradients flow through it and through the root, unless they are switched off.
+        """
+        nodes = [sorted({n for b in unit.branches for n in b.nodes}) for unit in units]
+        logits = self._logits(root, units, nodes)
+        places = {
+            (u, n): i for i, (u, n) in enumerate((u, n) for u, w in enumerate(nodes) for n in w)
+        }
+        at = [places[u, n] for u, unit in enumerate(units) for b in unit.branches for n in b.nodes]
+        targets = [t for unit in units for b in unit.branches for t in b.targets]
+        rows = torch.tensor(at, device=logits.device)
+        wanted = torch.tensor(targets, device=logits.device)
+        total, best = normaliser(logits, self._softmax_dtype)
+        scores = logits[rows, wanted].to(self._softmax_dtype) - total[rows]
+        return Targets(scores, best[rows] == wanted)
+
     def generate(
         self, root: Root, units: Sequence[Unit], steps: int, done: Callable[[list[int]], bool]
     ) -> list[list[list[int]]]:
@@ -136,18 +176,9 @@ class PrefixScorer:
         packed = _Packed(root, units, self._device)
         leaves = [[branch.nodes[-1] for branch in unit.branches] for unit in units]
         logits, past = self._read(packed, leaves, keep=True)
-        answers: list[list[list[int]]] = [[[] for _ in unit.branches] for unit in units]
-        flat = [answer for row in answers for answer in row]
-        growing = [True] * len(flat)
+        answers = Growing(sum(map(len, leaves)), steps, done)
         fan = _Fan(packed, leaves, self._device)
-        for step in range(steps):
-            chosen = logits.argmax(dim=-1).tolist()
-            for i, token in enumerate(chosen):
-                if growing[i]:
-                    flat[i].append(token)
-                    growing[i] = not done(flat[i])
-            if step + 1 == steps or not any(growing):
-                break
+        while answers.add(chosen := logits.argmax(dim=-1).tolist()):
             inputs, mask, positions = fan.step(chosen, self._dtype)
             with self._context(), self._projecting(fan.rows, fan.columns):
                 output = self._prompt.base(
@@ -158,12 +189,20 @@ class PrefixScorer:
                     use_cache=True,
                 )
             logits, past = output.logits[0], output.past_key_values
-        return answers
+        flat = iter(answers.tokens)
+        return [[next(flat) for _ in unit.branches] for unit in units]
 
     @property
     def _dtype(self) -> torch.dtype:
         dtype: torch.dtype = self._prompt.base.get_input_embeddings().weight.dtype
         return dtype
+
+    def _logits(
+        self, root: Root, units: Sequence[Unit], nodes: Sequence[Sequence[int]]
+    ) -> torch.Tensor:
+        """Logits (number of nodes, vocabulary) at these nodes of each unit."""
+        logits, _ = self._read(_Packed(root, units, self._device), nodes, keep=False)
+        return logits
 
     def _read(
         self, packed: _Packed, nodes: Sequence[Sequence[int]], keep: bool
@@ -181,30 +220,6 @@ class PrefixScorer:
                 use_cache=keep or past is not None,
             )
         return output.logits[0], output.past_key_values
-
-    def _read_off(
-        self, units: Sequence[Unit], nodes: Sequence[Sequence[int]], logits: torch.Tensor
-    ) -> list[list[LogLikelihood]]:
-        places = {
-            (u, n): i for i, (u, n) in enumerate((u, n) for u, w in enumerate(nodes) for n in w)
-        }
-        at = [places[u, n] for u, unit in enumerate(units) for b in unit.branches for n in b.nodes]
-        targets = [t for unit in units for b in unit.branches for t in b.targets]
-        rows = torch.tensor(at, device=logits.device)
-        wanted = torch.tensor(targets, device=logits.device)
-        total, best = normaliser(logits, self._softmax_dtype)
-        picked = logits[rows, wanted].to(self._softmax_dtype) - total[rows]
-        scores, greedy = picked.tolist(), (best[rows] == wanted).tolist()
-        results: list[list[LogLikelihood]] = []
-        start = 0
-        for unit in units:
-            row = []
-            for branch in unit.branches:
-                end = start + len(branch.nodes)
-                row.append((sum(scores[start:end]), all(greedy[start:end])))
-                start = end
-            results.append(row)
-        return results
 
     @contextmanager
     def _projecting(

@@ -1,4 +1,4 @@
-"""Whether a model can be read as :mod:`valueeval.adapters.prefix` does: tried, not believed."""
+"""Whether a model can be read in a way that shares what prompts begin with: tried, not believed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,26 @@ _MASKS = ("eager", "sdpa")
 
 
 def why_not(
-    model: Any, backend: str, device: torch.device, context: Callable[[], Any]
+    model: Any,
+    backend: str,
+    device: torch.device,
+    context: Callable[[], Any],
+    scorer: type[PrefixScorer] = PrefixScorer,
 ) -> str | None:
     """Why prompts cannot share what they begin with; None if they can.
 
     A few random tokens are scored together, and by the model's own forward pass one by one.
+
+    Args:
+        model: A Transformers model, or PEFT's wrapper of one.
+        backend: ``causal`` or ``seq2seq``.
+        device: Where inputs go.
+        context: Makes a context manager to run the model in (autocast).
+        scorer: How a causal model is to be read.
     """
     config = model.config
     attention = getattr(config, "_attn_implementation", None)
-    if backend == "causal":
+    if backend == "causal" and scorer is PrefixScorer:
         if attention not in _MASKS:
             return (
                 f"attn_implementation={attention} takes no mask of ours "
@@ -37,7 +48,7 @@ def why_not(
         if config.model_type in _LOCAL_ATTENTION:
             return f"{config.model_type} has local attention"
     try:
-        error, scale = _compare(model, backend, device, context)
+        error, scale = _compare(model, backend, device, context, scorer)
     except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as failure:
         logger.debug("reading together failed", exc_info=failure)
         return (
@@ -62,7 +73,11 @@ def window(config: Any) -> int | None:
 
 
 def _compare(
-    model: Any, backend: str, device: torch.device, context: Callable[[], Any]
+    model: Any,
+    backend: str,
+    device: torch.device,
+    context: Callable[[], Any],
+    scorer: type[PrefixScorer],
 ) -> tuple[float, float]:
     """Largest difference in log-probability, and how far these differ between tokens."""
     generator = torch.Generator().manual_seed(0)
@@ -77,7 +92,7 @@ def _compare(
     if backend == "seq2seq":
         documents = EncoderDecoderReader(*parts, 2, 0).score("", [asked])
     else:
-        documents = CausalReader(PrefixScorer(*parts), 1, 0).score("", [asked[:2], asked[2:]])
+        documents = CausalReader(scorer(*parts), 2, 0).score("", [asked[:2], asked[2:]])
     together = [answer for document in documents for answer in document]
     alone = [_alone(model, backend, device, context, *encoded) for encoded in asked]
     error = max(abs(a - b) for (a, _), (b, _) in zip(together, alone, strict=True))

@@ -6,11 +6,15 @@ class tells how much of the context they take. Here both follow from the adapter
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel, PeftType
 
+from valueeval.adapters.base import hub_origin
+from valueeval.adapters.hub import PEFT_WEIGHTS
 from valueeval.tasks.errors import ValueEvalError
 
 _EMBEDDED = (PeftType.PROMPT_TUNING, PeftType.P_TUNING)
@@ -76,9 +80,17 @@ def virtual_tokens(model: PeftModel) -> int:
 def check_adapter(peft: str) -> None:
     """Refuses an adapter before its base model is loaded.
 
+    Args:
+        peft: A folder.
+
     Raises:
-        ValueEvalError: It is none, it has a classifier's head, or its method is not supported.
+        ValueEvalError: It is none, it has a classifier's head, its weights are no safetensors, or
+            its method is not supported.
     """
+    if not Path(peft).is_dir():
+        raise ValueEvalError(
+            f"peft={peft}: no PEFT adapter there (no such folder, and no org/name of the hub)"
+        )
     try:
         config = PeftConfig.from_pretrained(peft)
     except (OSError, ValueError) as error:
@@ -90,6 +102,38 @@ def check_adapter(peft: str) -> None:
             f"--model valueeval --model_args adapter={peft}"
         )
     _check_method(config)
+    _check_weights(Path(peft))
+
+
+def _check_weights(folder: Path) -> None:
+    """Without safetensors PEFT would unpickle ``adapter_model.bin``."""
+    pickle = folder / "adapter_model.bin"
+    if (folder / PEFT_WEIGHTS).is_file():
+        return
+    if origin := hub_origin(folder):
+        repo, _, commit = origin.partition("@")
+        raise ValueEvalError(
+            f"peft={repo}: no {PEFT_WEIGHTS} in it, and nothing else is read: adapter_model.bin is "
+            "a pickle, which can run code.\nIf you trust it: "
+            f"hf download {repo} --revision {commit} --local-dir DIR, then peft=DIR says how to "
+            "convert it"
+        )
+    if not pickle.is_file():
+        raise ValueEvalError(f"peft={folder}: {PEFT_WEIGHTS} is missing; copy the directory again")
+    raise ValueEvalError(
+        f"peft={folder}: only safetensors are read, and {pickle.name} is a pickle, which can run "
+        f"code.\nIf you trust it, convert it: {_conversion(folder, pickle)}"
+    )
+
+
+def _conversion(folder: Path, pickle: Path) -> str:
+    """The command that makes safetensors of a pickle (without running code from it)."""
+    program = (
+        "import torch, safetensors.torch as s; "
+        f"w = torch.load({str(pickle)!r}, map_location='cpu', weights_only=True); "
+        f"s.save_file({{k: v.clone() for k, v in w.items()}}, {str(folder / PEFT_WEIGHTS)!r})"
+    )
+    return f"python -c {shlex.quote(program)}"
 
 
 def _check_method(config: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lm_eval.models.utils import postprocess_generated_text
@@ -71,3 +71,34 @@ class Stop:
         text = self._tokenizer.decode(tokens, skip_special_tokens=True)
         answer: str = postprocess_generated_text(text, self._until, None)
         return answer
+
+
+class Growing:
+    """Answers that grow by a token a step, each until it is done.
+
+    Args:
+        number: Of answers.
+        steps: The most tokens of each.
+        done: Told the tokens of an answer so far, says whether it ends with the last.
+
+    Attributes:
+        tokens: The answers.
+    """
+
+    def __init__(self, number: int, steps: int, done: Callable[[list[int]], bool]) -> None:
+        self.tokens: list[list[int]] = [[] for _ in range(number)]
+        self._growing = [steps > 0] * number
+        self._steps, self._done = steps, done
+
+    def add(self, chosen: Sequence[int | None]) -> bool:
+        """Appends a token to each answer that still grows; says whether any does after that.
+
+        Args:
+            chosen: For each answer a token; None if it has not begun yet.
+        """
+        for i, token in enumerate(chosen):
+            if token is not None and self._growing[i]:
+                answer = self.tokens[i]
+                answer.append(token)
+                self._growing[i] = len(answer) < self._steps and not self._done(answer)
+        return any(self._growing)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+Item = TypeVar("Item", int, tuple[int, int])
 
 
 class TokenTree:
@@ -41,6 +44,18 @@ class TokenTree:
             node = child
         return path
 
+    def path(self, end: int) -> list[int]:
+        """The nodes of the sequence that ends at a node."""
+        path = []
+        while end >= 0:
+            path.append(end)
+            end = self.parents[end]
+        return path[::-1]
+
+    def leaves(self) -> list[int]:
+        """The nodes that no other follows."""
+        return sorted(set(range(len(self))).difference(self.parents))
+
     def visible(self) -> npt.NDArray[np.bool_]:
         """Which nodes each node may attend to, itself and those before it: (nodes, nodes)."""
         matrix = np.eye(len(self), dtype=np.bool_)
@@ -58,8 +73,8 @@ class TokenTree:
         return node
 
 
-def common_prefix(sequences: Sequence[list[int]]) -> list[int]:
-    """The tokens that all sequences begin with."""
+def common_prefix(sequences: Sequence[list[Item]]) -> list[Item]:
+    """The items that all sequences begin with."""
     # The first and the last in lexicographic order differ earliest.
     first, last = min(sequences), max(sequences)
     length = 0

@@ -5,12 +5,15 @@ The reference reads one prompt at a time, without padding and without a cache.
 
 from __future__ import annotations
 
+import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from lm_eval.api.instance import Instance
+from lm_eval.tasks import TaskManager
 from peft import (
     IA3Config,
     LoraConfig,
@@ -20,12 +23,15 @@ from peft import (
     PromptTuningConfig,
     get_peft_model,
 )
+from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
 )
+
+from valueeval.registration import task_folder
 
 METHODS = ("prompt_tuning", "p_tuning", "prefix_tuning", "lora", "ia3")
 VIRTUAL_TOKENS = 5
@@ -77,6 +83,37 @@ def _config(method: str, task_type: str) -> PeftConfig:
         return PrefixTuningConfig(**virtual)
     layers = {"task_type": task_type, "fan_in_fan_out": task_type == "CAUSAL_LM"}  # GPT-2's
     return LoraConfig(**layers, r=4, lora_alpha=4) if method == "lora" else IA3Config(**layers)
+
+
+def task_manager() -> TaskManager:
+    """Knows our tasks only: lm-eval's own take seconds to find."""
+    return TaskManager(include_path=str(task_folder()), include_defaults=False)
+
+
+def assert_loadable_by_vllm(folder: Path, rank: int) -> None:
+    """What vLLM asks of a LoRA adapter (its vllm/lora/peft_helper.py and lora_model.py, 2026).
+
+    Nothing but pairs of low-rank matrices of this rank, of modules named one by one, without the
+    vocabulary's projection.
+    """
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["peft_type"] == "LORA"
+    assert config["r"] == rank
+    assert config["bias"] == "none"
+    assert not config["modules_to_save"]
+    assert not config["use_dora"]
+    assert isinstance(config["target_modules"], list)  # and not "all-linear"
+    targets = {module.rpartition(".")[2] for module in config["target_modules"]}
+    assert "lm_head" not in targets
+    weights = load_file(folder / "adapter_model.safetensors")
+    pairs: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in weights.items():
+        found = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", name)
+        assert found, name
+        pairs.setdefault(found[1], {})[found[2]] = tensor
+    assert {module.rpartition(".")[2] for module in pairs} == targets
+    for pair in pairs.values():
+        assert pair["A"].shape[0] == pair["B"].shape[1] == rank
 
 
 def contexts() -> list[str]:

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from language_models import task_manager
 from lm_eval import simple_evaluate
-from lm_eval.tasks import TaskManager
 from tiny_adapters import write_adapter
 
-from valueeval.adapters import cli_predict
+from valueeval.adapters import base, cli_predict
 from valueeval.adapters.average import Average, load_adapter
 from valueeval.adapters.classifier import load_classifier
-from valueeval.adapters.manifest import Manifest, Thresholds, read_manifest, write_manifest
-from valueeval.adapters.members import adapter_name, member_folders, read_adapter
-from valueeval.registration import register, task_folder
+from valueeval.adapters.identity import is_language_model
+from valueeval.adapters.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    ManifestError,
+    Thresholds,
+    read_manifest,
+    write_manifest,
+)
+from valueeval.adapters.members import (
+    adapter_name,
+    find_members,
+    member_folders,
+    read_adapter,
+    write_average,
+)
+from valueeval.registration import register
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 
@@ -112,29 +129,142 @@ def test_refusals(folders: list[Path], tmp_path: Path, tiny_bert: Path) -> None:
         load_adapter(f"{a}+{other}")
 
 
-def test_as_a_model_of_lm_eval(joined: str, monkeypatch: pytest.MonkeyPatch) -> None:
+# ------------------------------------------------------------------ a directory that lists them
+
+
+@pytest.fixture
+def average(joined: str, tmp_path: Path) -> Path:
+    write_average(tmp_path / "average", joined)
+    return tmp_path / "average"
+
+
+def edit(average: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads((average / MANIFEST_FILE).read_text("utf-8"))
+    change(content)
+    (average / MANIFEST_FILE).write_text(json.dumps(content), "utf-8")
+
+
+def test_a_directory_of_members_is_what_they_are_joined(average: Path, joined: str) -> None:
+    assert [path.name for path in average.iterdir()] == [MANIFEST_FILE]
+    one, other = load_adapter(str(average), "cpu"), load_adapter(joined, "cpu")
+    np.testing.assert_array_equal(one.logits(ARGUMENTS), other.logits(ARGUMENTS))
+    assert one.manifest.thresholds == other.manifest.thresholds
+    assert one.manifest.weights_sha256 == other.manifest.weights_sha256
+    assert adapter_name(str(average)) == str(average)
+    assert not is_language_model({"adapter": str(average)})
+
+
+def test_a_directory_of_members_moves_with_them(
+    folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths are relative to the directory, wherever one stands."""
+    for folder in folders[:2]:
+        shutil.copytree(folder, tmp_path / "here" / folder.name)
+    monkeypatch.chdir(tmp_path / "here")
+    write_average("average", "a+b")
+    listed = json.loads(Path("average", MANIFEST_FILE).read_text("utf-8"))["members"]
+    assert [member["adapter"] for member in listed] == ["../a", "../b"]
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    monkeypatch.chdir(tmp_path)
+    assert len(find_members("there/average").folders) == 2
+
+
+MEMBERS: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
+    ("one", lambda m: m["members"].__delitem__(slice(1, None)), "members: 1; allowed: two or more"),
+    ("no list", lambda m: m.update(members="a+b"), "members: 'a\\+b'; allowed: a list"),
+    ("other schema", lambda m: m.update(schema_version=2), "schema_version: 2"),
+    ("unknown", lambda m: m.update(weights=[1, 2]), "weights: unknown field"),
+    ("no hash", lambda m: m["members"][1].pop("weights_sha256"), r"members\[1\].weights.*missing"),
+    (
+        "other weights",
+        lambda m: m["members"][1].update(weights_sha256="0"),
+        r"members\[1\]: .*b has other weights than those listed \(\w{64} there, 0 here\)",
+    ),
+    (
+        "missing",
+        lambda m: m["members"][2].update(adapter="../nowhere"),
+        r"members\[2\]: .*nowhere: no such adapter directory",
+    ),
+    ("itself", lambda m: m["members"][0].update(adapter=""), r"members\[0\]: .* an average of"),
+    ("twice", lambda m: m["members"].append(m["members"][0]), "one is named twice"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [pytest.param(change, reason, id=name) for name, change, reason in MEMBERS],
+)
+def test_refuses_a_list_of_members_that_is_wrong(
+    average: Path, change: Callable[[dict[str, Any]], object], reason: str
+) -> None:
+    edit(average, change)
+    with pytest.raises(ValueEvalError, match=reason) as caught:
+        load_adapter(str(average))
+    assert str(average / MANIFEST_FILE) in str(caught.value)
+
+
+def test_an_average_is_no_member(average: Path, folders: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"an average of adapters .* a single one is needed"):
+        load_adapter(f"{folders[0]}+{average}")
+    with pytest.raises(ManifestError, match="a single one is needed"):
+        load_classifier(average)
+    with pytest.raises(ValueEvalError, match="members: 1; allowed: two or more"):
+        write_average(tmp_path / "one", str(folders[0]))
+    assert not (tmp_path / "one").exists()
+
+
+def test_an_average_overwrites_nothing(joined: str, folders: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueEvalError, match="holds other files"):
+        write_average(folders[0], joined)
+    read_manifest(folders[0])
+    (tmp_path / "file").write_text("mine", "utf-8")
+    with pytest.raises(ValueEvalError, match="cannot be written"):
+        write_average(tmp_path / "file", joined)
+    assert (tmp_path / "file").read_text("utf-8") == "mine"
+
+
+def test_weights_are_hashed_once(joined: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+
+    def weight_hash(files: list[Path]) -> str:
+        hashed.extend(files)
+        return base.weight_hash(files)
+
+    monkeypatch.setattr("valueeval.adapters.manifest.weight_hash", weight_hash)
+    load_adapter(joined, "cpu")
+    assert len(hashed) == len(set(hashed)) > 3
+
+
+# --------------------------------------------------------------------------------- where it is used
+
+
+@pytest.mark.parametrize("directory", [False, True])
+def test_as_a_model_of_lm_eval(
+    joined: str, average: Path, directory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     register()
     monkeypatch.setattr("lm_eval.evaluator.add_env_info", lambda storage: None)
     results = simple_evaluate(
         model="valueeval",
-        model_args={"adapter": joined},
+        model_args={"adapter": str(average) if directory else joined},
         tasks=["valueeval_cls_sample"],
         limit=len(ARGUMENTS),
         device="cpu",
         batch_size=4,
-        task_manager=TaskManager(include_defaults=False, include_path=str(task_folder())),
+        task_manager=task_manager(),
     )
     config = results["config"]["valueeval"]
     assert len(config["config"]["members"]) == 3
     assert results["config"]["model_num_parameters"] == config["parameters"]["total"]
-    average = load_adapter(joined, "cpu")
-    decided = average.manifest.thresholds.decide(average.logits(ARGUMENTS))
+    classifier = load_adapter(joined, "cpu")
+    decided = classifier.manifest.thresholds.decide(classifier.logits(ARGUMENTS))
     for sample in results["samples"]["valueeval_cls_sample"]:
         row = [argument.id for argument in ARGUMENTS].index(sample["doc"]["id"])
         assert sample["macro_f1"]["prediction"] == decided[row].astype(int).tolist()
 
 
-def test_labels_a_table(joined: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("directory", [False, True])
+def test_labels_a_table(joined: str, average: Path, directory: bool, tmp_path: Path) -> None:
     argument = ARGUMENTS[0]
     row = {
         "Premise": argument.premise,
@@ -143,9 +273,10 @@ def test_labels_a_table(joined: str, tmp_path: Path) -> None:
     }
     (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
     out = tmp_path / "out.jsonl"
-    words = [str(tmp_path / "in.jsonl"), "--adapter", joined, "-o", str(out), "--device", "cpu"]
+    adapter = str(average) if directory else joined
+    words = [str(tmp_path / "in.jsonl"), "--adapter", adapter, "-o", str(out), "--device", "cpu"]
     assert cli_predict.main(words) == 0
     labelled = json.loads(out.read_text("utf-8"))
-    average = load_adapter(joined, "cpu")
-    decided = average.manifest.thresholds.decide(average.logits([argument]))[0]
+    classifier = load_adapter(joined, "cpu")
+    decided = classifier.manifest.thresholds.decide(classifier.logits([argument]))[0]
     assert list(labelled.values())[-20:] == decided.astype(int).tolist()

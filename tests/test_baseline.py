@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from language_models import task_manager
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
-from lm_eval.tasks import TaskManager
 
 from valueeval.adapters.baseline import BaselineLM
-from valueeval.registration import register, task_folder
+from valueeval.registration import register
 from valueeval.tasks.data import Argument, load_set
 from valueeval.tasks.decide import TEMPLATES
 from valueeval.tasks.errors import ValueEvalError
@@ -36,7 +36,7 @@ def evaluate(model_args: dict[str, Any], limit: int) -> dict[str, Any]:
         tasks=[f"valueeval_{template}_sample" for template in TEMPLATES],
         limit=limit,
         device="cuda:0",  # what lm-eval says by default; a baseline runs anywhere
-        task_manager=TaskManager(include_defaults=False, include_path=str(task_folder())),
+        task_manager=task_manager(),
     )
 
 

@@ -9,41 +9,36 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_adapters import make_manifest
 from torch import nn
 from training import ENCODERS, write_encoder
 from transformers import PreTrainedTokenizerBase
 
 from valueeval.adapters import base as base_module
+from valueeval.adapters.backbones import check_max_length
 from valueeval.adapters.base import MINILM_SHA256, fetch_base, resolve_base, weight_hash
 from valueeval.adapters.classifier import (
     ValueClassifier,
     batches_by_length,
-    check_max_length,
     collate,
     encode,
     load_backbone,
     load_classifier,
     load_tokenizer,
     pad_token,
-    pick_device,
     predict_logits,
 )
+from valueeval.adapters.devices import choose_device
 from valueeval.adapters.manifest import (
-    BaseModel,
     Head,
     InputFormat,
     Manifest,
     ManifestError,
-    Parameters,
-    Thresholds,
-    TrainingData,
-    combined_hash,
     describe_files,
     write_manifest,
 )
 from valueeval.tasks.data import Argument, load_set
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.optimizer import parameter_groups
 
 PAIR = InputFormat(("{premise}", "{stance_word}: {conclusion}"), 256)
@@ -72,35 +67,21 @@ def save_adapter(
 ) -> Manifest:
     model.save(folder)
     tokenizer.save_pretrained(folder)
-    files = describe_files(folder)
-    manifest = Manifest(
-        template=None,
-        head=Head(model.head.kind, model.head.pooling),
-        input=PAIR,
-        labels=VALUE_NAMES,
-        base_model=BaseModel("tiny", None, "0"),
-        method="full",
-        objective="bce",
-        thresholds=Thresholds((0.5,) * 20, "validation", "macro_f1"),
-        parameters=Parameters(1, 1),
-        data=TrainingData("sample", "training", 1, "0"),
-        seed=0,
-        config={},
-        validation={},
-        versions={},
-        seconds=0.0,
-        peak_memory_bytes=0,
-        date="",
-        files=files,
-        weights_sha256=combined_hash(files),
-    )
+    head = Head(model.head.kind, model.head.pooling)
+    manifest = make_manifest(describe_files(folder), head=head, input=PAIR)
     write_manifest(folder, manifest)
     return manifest
 
 
 @pytest.mark.parametrize(
     ("kind", "pooling"),
-    [("linear", "mean"), ("linear", "cls"), ("linear", "attention"), ("multiple", "attention")],
+    [
+        ("linear", "mean"),
+        ("linear", "cls"),
+        ("linear", "last"),
+        ("linear", "attention"),
+        ("multiple", "attention"),
+    ],
 )
 def test_saved_and_loaded_gives_the_same_scores_at_every_batch_size(
     tmp_path: Path,
@@ -170,7 +151,7 @@ def test_pooling_by_hand() -> None:
         "input_ids": torch.tensor([[1, 3, 100]]),
         "attention_mask": torch.tensor([[1, 1, 0]]),
     }
-    for pooling, pooled in (("mean", 2.0), ("cls", 1.0)):
+    for pooling, pooled in (("mean", 2.0), ("cls", 1.0), ("last", 3.0)):
         model = ValueClassifier(Backbone(), pooling)
         nn.init.ones_(model.head.weight)
         nn.init.zeros_(model.head.bias)
@@ -220,10 +201,15 @@ def test_refuses_batch_size_0(
         predict_logits(model, encode(tokenizer, arguments, PAIR), 0, 0)
 
 
-def test_refuses_what_is_no_encoder(tiny_gpt2: Path, tiny_t5: Path, tmp_path: Path) -> None:
-    for folder, kind in ((tiny_gpt2, "gpt2"), (tiny_t5, "t5")):
-        with pytest.raises(ValueEvalError, match=f"a {kind} model is not an encoder"):
-            load_backbone(folder)
+@pytest.mark.parametrize("kind", ["bart", "t5gemma", "vit", "gemma3"])
+def test_refuses_what_takes_no_head(kind: str, tmp_path: Path) -> None:
+    """Encoder-decoders without a class for the encoder alone, and what reads more than text."""
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{kind}"}}', "utf-8")
+    with pytest.raises(ValueEvalError, match=f"a {kind} model takes no head here: take an enc"):
+        load_backbone(tmp_path)
+
+
+def test_refuses_what_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "nothing"}', "utf-8")
     with pytest.raises(ValueEvalError, match=r"config\.json cannot be used"):
         load_backbone(tmp_path)
@@ -260,8 +246,8 @@ def test_refuses_a_limit_beyond_the_positions(
 
 
 def test_device() -> None:
-    assert pick_device("cpu") == torch.device("cpu")
-    assert pick_device().type in ("cpu", "cuda", "mps")
+    assert choose_device("cpu") == choose_device(torch.device("cpu")) == torch.device("cpu")
+    assert choose_device(None).type in ("cpu", "cuda", "mps")
 
 
 # ------------------------------------------------------------------------------- base models

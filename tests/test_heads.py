@@ -18,7 +18,12 @@ MASK = torch.tensor([[1, 1, 0]])
 
 @pytest.mark.parametrize(
     ("pooling", "expected"),
-    [("mean", [2.0, 6.0]), ("cls", [1.0, 4.0]), ("attention", [2.0, 6.0])],
+    [
+        ("mean", [2.0, 6.0]),
+        ("cls", [1.0, 4.0]),
+        ("last", [3.0, 8.0]),
+        ("attention", [2.0, 6.0]),
+    ],
 )
 def test_poolings_by_hand(pooling: str, expected: list[float]) -> None:
     """An untrained attention weighs all tokens alike."""
@@ -50,7 +55,7 @@ def test_untrained_multiple_heads_are_a_single_one_on_the_mean() -> None:
     torch.testing.assert_close(multiple(HIDDEN, MASK), single(HIDDEN, MASK))
 
 
-@pytest.mark.parametrize("kind", ["linear", "multiple"])
+@pytest.mark.parametrize("kind", ["linear", "multiple", "cross-encoder"])
 def test_every_parameter_learns(kind: str) -> None:
     head = ValueHead(kind, "attention", 2)
     head(HIDDEN, MASK)[0, :5].sum().backward()
@@ -60,15 +65,23 @@ def test_every_parameter_learns(kind: str) -> None:
 
 
 def test_counts_by_hand() -> None:
-    """Width 2: 20 weights of 2 and 20 biases; one query of 2, or 20."""
+    """Width 2: 20 weights of 2 and 20 biases, or one of each; one query of 2, or 20."""
     sizes = {
         ("linear", "mean"): 60,
         ("linear", "attention"): 62,
         ("multiple", "attention"): 100,
+        ("cross-encoder", "mean"): 3,
+        ("cross-encoder", "attention"): 5,
     }
     for (kind, pooling), size in sizes.items():
         head = ValueHead(kind, pooling, 2)
         assert sum(parameter.numel() for parameter in head.parameters()) == size
+
+
+def test_a_cross_encoder_has_one_layer_for_all_values() -> None:
+    head = ValueHead("cross-encoder", "last", 2)
+    head.weight.data, head.bias.data = torch.tensor([[1.0, 0.5]]), torch.tensor([0.25])
+    assert head(HIDDEN, MASK).tolist() == [[3.0 + 4.0 + 0.25]]
 
 
 def test_multiple_heads_pool_by_attention() -> None:

@@ -18,33 +18,36 @@ from language_models import (
     reference_answer,
     request,
     scoring_requests,
+    task_manager,
     write_lively,
     write_peft,
 )
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from peft import MultitaskPromptTuningConfig, PeftModel, get_peft_model
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BloomConfig
+from tiny_adapters import make_manifest
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BloomConfig,
+    MambaConfig,
+    MistralConfig,
+)
 
-import valueeval.tasks
 from valueeval.adapters.base import fetch_base
 from valueeval.adapters.hf import ValueEvalHF
 from valueeval.adapters.lm import ValueEvalLM
 from valueeval.adapters.manifest import (
     BaseModel,
-    InputFormat,
     Manifest,
-    Parameters,
     Thresholds,
-    TrainingData,
-    combined_hash,
     describe_files,
     write_manifest,
 )
 from valueeval.adapters.truncation import cut_argument
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.requests import ValueRequest
-from valueeval.tasks.values import VALUE_NAMES
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
@@ -54,8 +57,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def manager() -> TaskManager:
-    folder = Path(valueeval.tasks.__file__).parent
-    return TaskManager(include_path=str(folder), include_defaults=False)
+    return task_manager()
 
 
 @pytest.fixture(scope="module", params=["causal", "seq2seq"])
@@ -136,22 +138,57 @@ def test_a_prompt_without_room_for_its_answer(tiny_gpt2: Path) -> None:
         load(tiny_gpt2, max_length=16).generate_until(generation_requests(16), disable_tqdm=True)
 
 
+def write_model(folder: Path, tokens_of: Path, config_class: Any, **sizes: Any) -> Path:
+    """A tiny random model of some architecture with the tokenizer of another."""
+    tokenizer = AutoTokenizer.from_pretrained(tokens_of)
+    config = config_class(
+        vocab_size=len(tokenizer), hidden_size=32, bos_token_id=1, eos_token_id=1, pad_token_id=0,
+        initializer_range=0.3, **sizes,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def assert_as_stock(model: ValueEvalHF, base: Path) -> None:
+    stock = HFLM(str(base), batch_size=1, device="cpu")
+    expected = [score for score, _ in stock.loglikelihood(scoring_requests(), disable_tqdm=True)]
+    answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
+    assert [score for score, _ in answers] == pytest.approx(expected, abs=1e-4)
+    texts = stock.generate_until(generation_requests(), disable_tqdm=True)
+    assert model.generate_until(generation_requests(), disable_tqdm=True) == texts
+
+
 def test_models_that_cannot_share_fall_back(
     tiny_gpt2: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = BloomConfig(
-        vocab_size=len(AutoTokenizer.from_pretrained(tiny_gpt2)), hidden_size=32, n_layer=2,
-        n_head=2, bos_token_id=1, eos_token_id=1, pad_token_id=0,
-    )  # fmt: skip
-    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    AutoTokenizer.from_pretrained(tiny_gpt2).save_pretrained(tmp_path)
+    write_model(tmp_path, tiny_gpt2, MambaConfig, num_hidden_layers=2)
     model = load(tmp_path)
+    assert model._reader is None
     assert "every prompt is read by itself" in caplog.text
-    stock = HFLM(str(tmp_path), batch_size=4, device="cpu")
-    for requests in (scoring_requests(), generation_requests()):
-        answer = requests[0].request_type
-        expected = getattr(stock, answer)(requests, disable_tqdm=True)
-        assert getattr(model, answer)(requests, disable_tqdm=True) == expected
+    assert_as_stock(model, tmp_path)
+
+
+def test_models_without_a_mask_of_ours_read_arguments_once(
+    tiny_gpt2: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_model(tmp_path, tiny_gpt2, BloomConfig, n_layer=2, n_head=2)
+    with caplog.at_level(logging.INFO):
+        model = load(tmp_path)
+    assert "copied for its questions" in caplog.text
+    assert "read by itself" not in caplog.text
+    assert_as_stock(model, tmp_path)
+    read = []
+    model.model.register_forward_pre_hook(
+        lambda _, __, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    premise = "people who live there need it " * 5
+    asked = [
+        request("loglikelihood", (f"Premise: {premise} Question: {q}?", " yes")) for q in range(6)
+    ]
+    model.loglikelihood(asked, disable_tqdm=True)
+    assert sum(read) < sum(model._length(one.args) for one in asked) / 3
 
 
 def test_other_decoding_is_right_with_soft_prompts(
@@ -251,16 +288,16 @@ def write_template_manifest(
     folder: Path, base: Path, template: str, thresholds: list[float]
 ) -> Manifest:
     """A manifest for an adapter whose answers are words, as training writes it."""
-    files = describe_files(folder)
     source = fetch_base(str(base))
-    manifest = Manifest(
-        template=template, head=None, input=InputFormat(("{premise}",), 96), labels=VALUE_NAMES,
-        base_model=BaseModel(source.name, None, source.sha256), method="lora", objective="nll",
+    manifest = make_manifest(
+        describe_files(folder),
+        template=template,
+        head=None,
+        base_model=BaseModel(source.name, None, source.sha256),
         thresholds=Thresholds(tuple(thresholds), "validation", "macro_f1"),
-        parameters=Parameters(10, 1), data=TrainingData("touche23", "training", 1, "0"), seed=0,
-        config={}, validation={}, versions={}, seconds=1.0, peak_memory_bytes=1, date="",
-        files=files, weights_sha256=combined_hash(files),
-    )  # fmt: skip
+        method="lora",
+        objective="nll",
+    )
     write_manifest(folder, manifest)
     return manifest
 
@@ -296,25 +333,20 @@ def test_virtual_tokens_of_an_encoder_decoder(tiny_t5: Path, tmp_path: Path) -> 
     assert lengths["prefix_tuning"] - lengths["prompt_tuning"] == VIRTUAL_TOKENS
 
 
-def test_prompts_beyond_a_window_are_read_one_by_one(tiny_gpt2: Path, tmp_path: Path) -> None:
-    from transformers import MistralConfig
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny_gpt2)
-    config = MistralConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=2, sliding_window=24, initializer_range=0.3,
-        bos_token_id=1, eos_token_id=1, pad_token_id=0,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
+@pytest.mark.parametrize("shared", [True, False], ids=["expanded", "one by one"])
+def test_prompts_beyond_a_window(
+    tiny_gpt2: Path, tmp_path: Path, shared: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    write_model(
+        tmp_path, tiny_gpt2, MistralConfig, intermediate_size=64, sliding_window=24, **sizes
+    )
     assert AutoConfig.from_pretrained(tmp_path).sliding_window == 24
     model = load(tmp_path)
     assert model._reader is not None
-    stock = HFLM(str(tmp_path), batch_size=1, device="cpu")
-    expected = [score for score, _ in stock.loglikelihood(scoring_requests(), disable_tqdm=True)]
-    answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
-    assert [score for score, _ in answers] == pytest.approx(expected, abs=1e-4)
-    assert model.generate_until(generation_requests(), disable_tqdm=True) == stock.generate_until(
-        generation_requests(), disable_tqdm=True
-    )
+    assert model._far_reader is not None
+    if not shared:
+        model._far_reader = None
+    with caplog.at_level(logging.INFO):
+        assert_as_stock(model, tmp_path)
+    assert ("longer than the window of 24: each by itself" in caplog.text) is not shared

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from language_models import task_manager
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.loggers import EvaluationTracker
-from lm_eval.tasks import TaskManager
 from tiny_adapters import write_adapter
 
 from valueeval.adapters import harness
 from valueeval.adapters.classifier import load_classifier
 from valueeval.adapters.devices import AUTO_BATCH_SIZE, choose_device, parse_batch_size
 from valueeval.adapters.lm import ValueEvalLM
-from valueeval.adapters.manifest import ManifestError, read_manifest
-from valueeval.registration import register, task_folder
+from valueeval.adapters.manifest import ManifestError, read_manifest, write_manifest
+from valueeval.registration import register
 from valueeval.tasks import cli_score
 from valueeval.tasks.data import load_set
 from valueeval.tasks.decide import ASKS, decide
@@ -86,7 +88,7 @@ def evaluate(adapter: Path, tasks: list[str], **options: Any) -> dict[str, Any]:
         tasks=tasks,
         limit=N,
         device="cpu",
-        task_manager=TaskManager(include_defaults=False, include_path=str(task_folder())),
+        task_manager=task_manager(),
         **{"batch_size": 4, **options},
     )
 
@@ -182,6 +184,33 @@ def test_scores_of_validation_are_said_to_be_too_good(
         assert "validation" not in caplog.text
         model.loglikelihood(requests_of("cls", task="valueeval_cls_validation"))
     assert "thresholds were chosen on validation" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("data", "warning"),
+    [
+        ({}, "chosen on validation, so the scores of valueeval_cls_validation are too good"),
+        (
+            {"set": "training+validation", "folds": 5, "left_out": (1,)},
+            "trained on validation, so the scores of valueeval_cls_validation are worth nothing",
+        ),
+    ],
+)
+def test_says_so_where_scores_are_those_of_data_used_in_training(
+    adapter: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    data: dict[str, Any],
+    warning: str,
+) -> None:
+    folder = shutil.copytree(adapter, tmp_path / "copy")
+    manifest = read_manifest(folder)
+    write_manifest(folder, replace(manifest, data=replace(manifest.data, **data)))
+    model = ValueEvalLM(str(folder))
+    model.loglikelihood(requests_of("cls"))
+    assert "validation" not in caplog.text
+    model.loglikelihood(requests_of("cls", "valueeval_cls_validation"))
+    assert warning in caplog.text
 
 
 # ------------------------------------------------------------------------------ through lm-eval

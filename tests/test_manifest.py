@@ -12,18 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_adapters import make_manifest
 
 from valueeval.adapters.manifest import (
     MANIFEST_FILE,
-    BaseModel,
-    FileInfo,
-    Head,
     InputFormat,
     Manifest,
     ManifestError,
-    Parameters,
     Thresholds,
-    TrainingData,
     combined_hash,
     describe_files,
     manifest_from_json,
@@ -31,7 +27,6 @@ from valueeval.adapters.manifest import (
     write_manifest,
 )
 from valueeval.tasks.data import Argument
-from valueeval.tasks.values import VALUE_NAMES
 
 
 @pytest.fixture
@@ -39,36 +34,8 @@ def adapter(tmp_path: Path) -> Path:
     """A directory with two small files in the place of weights, and its manifest."""
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "head.safetensors").write_bytes(b"head")
-    write_manifest(tmp_path, make_manifest(tmp_path))
+    write_manifest(tmp_path, make_manifest(describe_files(tmp_path)))
     return tmp_path
-
-
-def make_manifest(folder: Path) -> Manifest:
-    return manifest_of(describe_files(folder))
-
-
-def manifest_of(files: dict[str, FileInfo]) -> Manifest:
-    return Manifest(
-        template=None,
-        head=Head("linear", "mean"),
-        input=InputFormat(("{premise}", "{stance_word}: {conclusion}"), 256),
-        labels=VALUE_NAMES,
-        base_model=BaseModel("minilm", None, "00"),
-        method="full",
-        objective="bce",
-        thresholds=Thresholds((0.5,) * 20, "validation", "macro_f1"),
-        parameters=Parameters(100, 100),
-        data=TrainingData("sample", "training", 200, "11"),
-        seed=0,
-        config={"epochs": 1, "segments": ["{premise}"]},
-        validation={"macro_f1": 0.5, "f1_face": None},
-        versions={"torch": "2"},
-        seconds=1.5,
-        peak_memory_bytes=10,
-        date="2024-01-01T00:00:00+00:00",
-        files=files,
-        weights_sha256=combined_hash(files),
-    )
 
 
 def edit(adapter: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -79,7 +46,7 @@ def edit(adapter: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_read_gives_what_was_written(adapter: Path) -> None:
-    assert read_manifest(adapter) == make_manifest(adapter)
+    assert read_manifest(adapter) == make_manifest(describe_files(adapter))
     assert not list(adapter.glob("*.tmp")) + list(adapter.glob(".*"))
 
 
@@ -103,6 +70,9 @@ CHANGES: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
         r"thresholds\.values\[3\]: '0.5'; allowed: a number",
     ),
     ("test set", lambda m: m["thresholds"].update(split="main"), "thresholds.split: 'main'"),
+    ("fold of none", lambda m: m["data"].update(left_out=[0]), r"data.left_out: \[0\]; .* none"),
+    ("no fold", lambda m: m["data"].update(folds=5), r"left_out: \[\]; .* some of 0 to 4"),
+    ("no such fold", lambda m: m["data"].update(folds=5, left_out=[5]), r"left_out: \[5\]"),
     ("head kind", lambda m: m["head"].update(kind="quadratic"), "head.kind: 'quadratic'; allowed"),
     ("no head", lambda m: m.update(head=None), "exactly one of them"),
     ("bool", lambda m: m["parameters"].update(total=True), "parameters.total: True"),
@@ -170,7 +140,7 @@ def test_refuses_broken_json(adapter: Path) -> None:
 
 
 def test_writes_nothing_that_is_not_there(adapter: Path) -> None:
-    manifest = make_manifest(adapter)
+    manifest = make_manifest(describe_files(adapter))
     (adapter / MANIFEST_FILE).unlink()
     (adapter / "head.safetensors").unlink()
     with pytest.raises(ManifestError, match=r"head\.safetensors is missing"):
@@ -216,7 +186,7 @@ FIELDS = [name for name in Manifest.__dataclass_fields__ if name != "schema_vers
 @settings(deadline=None)
 @given(name=st.sampled_from(FIELDS), value=json_values)
 def test_no_value_of_a_field_crashes_the_reader(name: str, value: object) -> None:
-    content = manifest_of({}).to_json()
+    content = make_manifest({}).to_json()
     content[name] = value
     with contextlib.suppress(ManifestError):
         manifest_from_json(content)

@@ -20,6 +20,7 @@ from language_models import (
     reference_answer,
     request,
     scoring_requests,
+    task_manager,
     write_lively,
     write_peft,
 )
@@ -27,7 +28,6 @@ from lm_eval.api.model import CachingLM
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.models.huggingface import HFLM
-from lm_eval.tasks import TaskManager
 from peft import PeftModel
 from transformers import (
     AutoConfig,
@@ -38,7 +38,6 @@ from transformers import (
     BertForSequenceClassification,
 )
 
-import valueeval.tasks
 from valueeval.adapters.hf import ValueEvalHF
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.task import ValueEvalTask
@@ -56,12 +55,6 @@ def both(trap: str, raises: Any = AssertionError) -> pytest.MarkDecorator:
     fails = pytest.mark.xfail(strict=True, raises=raises, reason=f"trap {trap}: {VERSIONS}")
     stock = pytest.param(HFLM, marks=fails, id="hf")
     return pytest.mark.parametrize("model_class", [stock, pytest.param(ValueEvalHF, id="ours")])
-
-
-def task_manager() -> TaskManager:
-    """Knows our tasks only: lm-eval's own take seconds to find."""
-    folder = Path(valueeval.tasks.__file__).parent
-    return TaskManager(include_path=str(folder), include_defaults=False)
 
 
 def load(model_class: type[HFLM], base: Path, batch_size: int | str = 8, **kwargs: Any) -> HFLM:

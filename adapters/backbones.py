@@ -1,0 +1,208 @@
+"""The pretrained model under a head: an encoder, the encoder of a T5, or a decoder."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForTextEncoding,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_MAPPING,
+)
+from transformers.utils import logging as transformers_logging
+
+from valueeval.tasks.errors import ValueEvalError
+
+# Encoder-decoders whose encoder has a class of its own in Transformers, which anyone's PEFT loads.
+_T5_FAMILY = ("t5", "mt5", "umt5")
+
+
+def load_backbone(folder: Path) -> nn.Module:
+    """The model in a Transformers model directory, in float32, without its pooler.
+
+    Of an encoder-decoder of the T5 family that is its encoder alone.
+
+    Raises:
+        ValueEvalError: It is none that a head can be put on, or cannot be read.
+    """
+    config = read_config(folder)
+    _refuse_what_takes_no_head(config, folder)
+    if is_causal(config):
+        config.use_cache = False  # nothing is generated: keys and values need not be kept
+    options: dict[str, Any] = {}
+    # Pooling is ours; a pooler that nothing reads would be parameters that no gradient reaches.
+    model_class = cast(Any, MODEL_MAPPING)[type(config)]
+    if "add_pooling_layer" in inspect.signature(model_class).parameters:
+        options["add_pooling_layer"] = False
+    return load_weights(auto_class(config), folder, config, kind_of(config), **options)
+
+
+def read_config(folder: Path) -> Any:
+    """The configuration in a Transformers model directory.
+
+    Raises:
+        ValueEvalError: There is none, or of a kind that Transformers does not know.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueEvalError(
+            f"{folder}: its config.json cannot be used: {str(error).strip().splitlines()[0]}"
+        ) from error
+
+
+def load_weights(loader: Any, folder: Path, config: Any, what: str, **options: Any) -> nn.Module:
+    """The model in a Transformers model directory, in float32, from safetensors.
+
+    Args:
+        loader: The class of Transformers that loads it, such as ``AutoModel``.
+        folder: The directory.
+        config: Its configuration.
+        what: What messages call it.
+        **options: For ``from_pretrained``.
+
+    Raises:
+        ValueEvalError: The weights cannot be read, or some that the model has are not there.
+    """
+    try:
+        with quiet_transformers():
+            model, report = loader.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
+            )
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise ValueEvalError(
+            f"{folder}: its weights cannot be read: {str(error).strip().splitlines()[0]}"
+        ) from error
+    if missing := sorted(report["missing_keys"]):
+        raise ValueEvalError(
+            f"{folder}: its weights lack {len(missing)} tensors of a {config.model_type} "
+            f"{what} ({missing[0]} …); they would be random"
+        )
+    return cast(nn.Module, model)
+
+
+def auto_class(config: Any) -> Any:
+    """The class of Transformers that loads it, for anyone: ``AutoModel``, if not of a T5."""
+    return AutoModelForTextEncoding if config.model_type in _T5_FAMILY else AutoModel
+
+
+def is_causal(config: Any) -> bool:
+    """Whether a token sees none of those after it, by the model's configuration."""
+    name = getattr(config, "model_type", "")
+    if name not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.is_encoder_decoder:
+        return False
+    if name in MODEL_FOR_MASKED_LM_MAPPING_NAMES:  # both, like BERT
+        return bool(getattr(config, "is_decoder", False))
+    # Decoders that were trained further to be encoders.
+    return getattr(config, "use_bidirectional_attention", False) is not True
+
+
+def kind_of(config: Any) -> str:
+    """What messages call a backbone: ``"decoder"`` or ``"encoder"``."""
+    return "decoder" if is_causal(config) else "encoder"
+
+
+def knows_token_types(config: Any) -> bool:
+    """Whether token types tell the model about a pair of texts.
+
+    A decoder would take them for words (GPT-2) or fail, even where its tokenizer gives some.
+    """
+    return not is_causal(config) and getattr(config, "model_type", "") not in _T5_FAMILY
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a Transformers model directory.
+
+    Raises:
+        ValueEvalError: There is none, or it has no token to pad with.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueEvalError(
+            f"{folder}: its tokenizer cannot be read: {str(error).strip().splitlines()[0]}"
+        ) from error
+    pad_token(tokenizer)
+    return cast(PreTrainedTokenizerBase, tokenizer)
+
+
+def pad_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The number of the padding token; of the end of text where there is none (GPT-2, Llama).
+
+    Padding is masked, so any token would do, and the embeddings need no new one.
+
+    Raises:
+        ValueEvalError: The tokenizer has neither.
+    """
+    for number in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if number is not None:
+            return cast(int, number)
+    raise ValueEvalError(
+        f"{tokenizer.name_or_path}: its tokenizer has no padding token and no end-of-text token"
+    )
+
+
+def check_max_length(
+    backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, limit: int, virtual: int = 0
+) -> None:
+    """Refuses an input limit beyond what model or tokenizer can take beside virtual tokens."""
+    positions = getattr(cast(Any, backbone).config, "max_position_embeddings", None) or 0
+    most = tokenizer.model_max_length
+    if positions > 0:  # XLNet says -1: it has no limit
+        most = min(most, positions)
+    most -= virtual
+    if limit > most:
+        beside = f" and {virtual} virtual tokens" if virtual else ""
+        raise ValueEvalError(
+            f"max_length: {limit}; allowed for this base model{beside}: at most {most}"
+        )
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without Transformers' bars for single files, and its report on the pooler left out."""
+    logging = cast(Any, transformers_logging)
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _refuse_what_takes_no_head(config: Any, folder: Path) -> None:
+    name = config.model_type
+    one_part = not config.is_encoder_decoder and (
+        name in MODEL_FOR_MASKED_LM_MAPPING_NAMES or name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    )
+    # Models of images and text keep the sizes of the text model elsewhere.
+    if (one_part and hasattr(config, "hidden_size")) or name in _T5_FAMILY:
+        return
+    raise ValueEvalError(
+        f"{folder}: a {name} model takes no head here: take an encoder of text "
+        "(minilm, BERT, RoBERTa, DeBERTa, ModernBERT …), a decoder of text (GPT-2, Llama, Qwen …) "
+        "or a T5 (Flan-T5, mT5, UMT5), whose encoder is used"
+    )
