@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from training import write_small_data
+from training import small_config, stop_training, write_small_data
 
 from valueeval.adapters.classifier import ValueClassifier, load_backbone
 from valueeval.train.config import TrainConfig
@@ -133,17 +133,9 @@ def test_two_views_by_hand() -> None:
 
 @pytest.fixture
 def config(tiny_bert: Path, tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        output=str(tmp_path / "adapter"),
-        base=str(tiny_bert),
-        data_dir=str(write_small_data(tmp_path / "data", 24, 12)),
-        epochs=1,
-        batch_size=8,
-        max_length=48,
-        precision="float32",
-        contrastive="pretrain",
-        checkpoint_seconds=0.0,
-    )
+    data_dir = write_small_data(tmp_path / "data", 24, 12)
+    options = {"epochs": 1, "batch_size": 8, "contrastive": "pretrain", "checkpoint_seconds": 0.0}
+    return small_config(tmp_path / "adapter", tiny_bert, data_dir, **options)
 
 
 @pytest.mark.parametrize("positives", ["labels", "views"])
@@ -170,20 +162,10 @@ def test_pretraining_changes_what_is_learnt_and_leaves_the_layer_alone(
 
 @pytest.mark.parametrize("stage", [Pretraining, Training])
 def test_stopped_in_either_stage_and_resumed_gives_the_same_adapter(
-    config: TrainConfig, stage: type[Training], monkeypatch: pytest.MonkeyPatch
+    config: TrainConfig, stage: type[Training]
 ) -> None:
     whole = train(replace(config, output=config.output + "-whole"))
-    before = Training._step
-
-    def step_or_stop(training: Training) -> float:
-        if type(training) is stage and training.state.step == 2:
-            raise KeyboardInterrupt
-        return before(training)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "_step", step_or_stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(config)
+    stop_training(config, 2, stage)
     again = train(replace(config, resume=True))
     assert again.weights_sha256 == whole.weights_sha256
     assert (again.thresholds, again.validation) == (whole.thresholds, whole.validation)

@@ -34,6 +34,11 @@ def test_resume_is_a_switch(words: list[str], resume: bool) -> None:
     assert parse_config([*words, "--output=x"]).resume is resume
 
 
+def test_switches_of_several_words() -> None:
+    config = parse_config(["--gradient-checkpointing", "--compile", "--output=x"])
+    assert (config.gradient_checkpointing, config.compile, config.resume) == (True, True, False)
+
+
 def test_printed_configuration_reads_back(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,7 +59,7 @@ def test_printed_configuration_reads_back(
         (["--learning-rate", "fast"], "learning_rate: 'fast'; allowed: a number"),
         (["--learning-rate", ".nan"], "learning_rate: nan; allowed: above 0"),
         (["--learning-rate", ".inf"], "learning_rate: inf; allowed: above 0"),
-        (["--pooling", "max"], "pooling: 'max'; allowed: 'mean', 'cls', 'attention'"),
+        (["--pooling", "max"], "pooling: 'max'; allowed: 'mean', 'cls', 'last', 'attention'"),
         (["--dropout", "1"], "dropout: 1.0; allowed: from 0 to below 1"),
         (["--layer-decay", "0"], "layer_decay: 0.0; allowed: above 0, at most 1"),
         (["--seed", "-1"], "seed: -1; allowed: 0 to 4294967295"),
@@ -72,11 +77,33 @@ def test_printed_configuration_reads_back(
             "positive_weight: 0.0 has no meaning with --loss focal: leave it out, or take",
         ),
         (["--method=head", "--layer-decay=0.5"], "leave it out, or take --method full"),
+        (
+            ["--method=prefix-tuning", "--gradient-checkpointing"],
+            "gradient_checkpointing: does not go with --method prefix-tuning",
+        ),
+        (["--method=head", "--gradient-checkpointing"], "with --method head, which keeps nothing"),
+        (
+            ["--method=lora", "--template=bca", "--gradient-checkpointing"],
+            "with --template bca, which reads once what prompts share",
+        ),
+        (
+            ["--method=lora", "--template=oa", "--compile"],
+            "compile: does not go with --template oa",
+        ),
+        (["--tokens-at-once=0"], "tokens_at_once: 0; allowed: 1 or more"),
         (["--method=heads"], "method: 'heads'; allowed: 'full', 'head'"),
         (["--contrastive=joint", "--method=head"], "take --method full or lora"),
         (["--contrastive-weight=0.5"], "leave it out, or take --contrastive joint"),
         (["--heads=multiple", "--pooling=cls"], "pooling: 'cls' has no meaning with --heads multi"),
         (["--focal-gamma=2"], "or take --loss focal or distribution-balanced"),
+        (["--folds", "1"], "folds: 1; allowed: 2 or more"),
+        (["--folds", "5"], "fold: None; allowed with --folds 5: 0 to 4"),
+        (["--folds=5", "--fold=5"], "fold: 5; allowed with --folds 5: 0 to 4"),
+        (["--folds=5", "--fold=-1"], "fold: -1; allowed: 0 or more"),
+        (["--fold=0"], "fold: 0 has no meaning without --folds"),
+        (["--teacher-weight=0.5"], "teacher_weight: 0.5 has no meaning without --teacher"),
+        (["--teacher=a", "--teacher-weight=0"], "teacher_weight: 0.0; allowed: above 0, at most 1"),
+        (["--teacher=a", "--loss=focal"], "teacher: has no meaning with --loss focal"),
         (["--output", " "], "output: ' '; allowed: the name of a directory"),
         (["--output", "."], "output: '.'; allowed: the name of a directory"),
     ],
@@ -115,6 +142,8 @@ def test_what_is_left_open_depends_on_other_options() -> None:
     assert (focal.focal_gamma, focal.positive_weight) == (2.0, None)
     assert focal.with_defaults() == focal
     assert TrainConfig("x").with_defaults().head == Head("linear", "mean")
+    assert focal.teacher_weight is None
+    assert TrainConfig("x", teacher="a").with_defaults().teacher_weight == 0.5
     assert TrainConfig("x", heads="multiple").with_defaults().head == Head("multiple", "attention")
 
 

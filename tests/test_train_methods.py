@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from training import write_small_data
+from training import small_config, write_small_data
 
 from valueeval.adapters.classifier import load_backbone, load_classifier, load_tokenizer
 from valueeval.adapters.manifest import ManifestError, read_manifest
@@ -31,17 +31,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(tiny_bert: Path, data_dir: Path, tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        output=str(tmp_path / "adapter"),
-        base=str(tiny_bert),
-        data_dir=str(data_dir),
-        method="head",
-        epochs=2,
-        batch_size=16,
-        learning_rate=0.1,
-        max_length=48,
-        precision="float32",
-    )
+    options = {"method": "head", "epochs": 2, "batch_size": 16, "learning_rate": 0.1}
+    return small_config(tmp_path / "adapter", tiny_bert, data_dir, **options)
 
 
 def check_adapter(folder: Path, data_dir: Path) -> None:
@@ -73,7 +64,7 @@ def test_head_on_a_frozen_encoder(
     backbone = load_backbone(Path(config.base))
     assert manifest.parameters.total == size + sum(p.numel() for p in backbone.parameters())
     files = {path.name for path in Path(config.output).iterdir()}
-    assert files == {"head.safetensors", "metrics.jsonl", "valueeval.json"}
+    assert files == {"README.md", "head.safetensors", "metrics.jsonl", "valueeval.json"}
     check_adapter(Path(config.output), data_dir)
 
 

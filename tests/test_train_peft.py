@@ -17,7 +17,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch import nn
-from training import ENCODERS, write_encoder, write_small_data
+from training import ENCODERS, small_config, stop_training, write_encoder, write_small_data
 from transformers import AutoModel
 
 from valueeval.adapters.base import Base
@@ -35,7 +35,6 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score
 from valueeval.tasks.values import VALUES
 from valueeval.train.config import TrainConfig
-from valueeval.train.loop import Training
 from valueeval.train.prompt_tuning import TEMPLATE, initial_embeddings
 from valueeval.train.run import METHODS, build_model, train
 
@@ -58,17 +57,8 @@ def encoders(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[
 
 @pytest.fixture
 def config(tiny_bert: Path, data_dir: Path, tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        output=str(tmp_path / "adapter"),
-        base=str(tiny_bert),
-        data_dir=str(data_dir),
-        method="lora",
-        epochs=2,
-        batch_size=8,
-        learning_rate=0.05,
-        max_length=48,
-        precision="float32",
-    )
+    options = {"method": "lora", "epochs": 2, "batch_size": 8, "learning_rate": 0.05}
+    return small_config(tmp_path / "adapter", tiny_bert, data_dir, **options)
 
 
 def with_method(config: TrainConfig, method: str, **options: Any) -> TrainConfig:
@@ -94,8 +84,8 @@ def test_saved_and_loaded_gives_the_same_scores(
     manifest = train(config)
     folder = Path(config.output)
     assert {path.name for path in folder.iterdir()} == {
-        "adapter_config.json", "adapter_model.safetensors", "head.safetensors", "metrics.jsonl",
-        "valueeval.json",
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "head.safetensors",
+        "metrics.jsonl", "valueeval.json",
     }  # fmt: skip
     validation = load_set("validation", data_dir)
     classifier = load_classifier(folder, device="cpu")
@@ -275,22 +265,12 @@ def test_refuses_an_adapter_without_its_weights(config: TrainConfig) -> None:
     [("lora", {"contrastive": "joint", "contrastive_queue": 12}), ("p-tuning", {})],
 )
 def test_stopped_and_resumed_gives_the_same_adapter(
-    method: str, options: dict[str, Any], config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+    method: str, options: dict[str, Any], config: TrainConfig
 ) -> None:
     config = replace(with_method(config, method, **options), checkpoint_seconds=0.0)
     whole = replace(config, output=config.output + "-whole")
     train(whole)
-    step = Training._step
-
-    def step_or_stop(training: Training) -> float:
-        if training.state.step == 4:
-            raise KeyboardInterrupt
-        return step(training)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "_step", step_or_stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(config)
+    stop_training(config, 4)
     (checkpoint,) = Path(config.output + ".training").glob("checkpoint-*")
     saved = load_file(checkpoint / "model.safetensors")
     assert not any(".layer.0.output.dense.weight" in name for name in saved)  # nothing frozen

@@ -1,14 +1,35 @@
-"""Small data and small encoders for training in tests."""
+"""Small data, small models, short runs and several processes for training in tests."""
 
 from __future__ import annotations
 
+import json
+import multiprocessing
+import os
+import shutil
+import socket
+import sys
+import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+)
 
 from valueeval.tasks.data import load_set
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.train.config import TrainConfig
+from valueeval.train.loop import Training
+from valueeval.train.processes import FailedElsewhereError
+from valueeval.train.run import train
 
 
 def write_small_data(folder: Path, training: int, validation: int) -> Path:
@@ -59,3 +80,156 @@ def write_encoder(folder: Path, family: str, tokenizer: Path) -> Path:
     AutoModel.from_config(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
     return folder
+
+
+def small_config(output: Path, base: Path, data_dir: Path, **options: Any) -> TrainConfig:
+    """A short run whose numbers are the same on every machine."""
+    return TrainConfig(
+        output=str(output),
+        base=str(base),
+        data_dir=str(data_dir),
+        max_length=48,
+        precision="float32",
+        **options,
+    )
+
+
+def stop_training(config: TrainConfig, step: int, stage: type[Training] = Training) -> None:
+    """Trains up to a step of a stage, where it is stopped as by Ctrl-C."""
+    take_step = Training._step
+
+    def step_or_stop(training: Training) -> float:
+        if type(training) is stage and training.state.step == step:
+            raise KeyboardInterrupt
+        return take_step(training)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "_step", step_or_stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+
+
+# Tiny ones of language models, whose body takes a head: the encoder alone of a T5.
+LANGUAGE_MODELS: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 520},
+    "llama": {"num_key_value_heads": 1},
+    "qwen2": {"num_key_value_heads": 1},
+    "t5": {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2},
+}
+
+
+def write_language_model(folder: Path, family: str, tokenizer: Path) -> Path:
+    """Writes a random language model of one family with a tokenizer as that family has it.
+
+    That of GPT-2 and Llama has no padding token, that of Llama puts a beginning before every text,
+    that of T5 an end after it.
+    """
+    config = AutoConfig.for_model(
+        family,
+        vocab_size=512,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=520,
+        pad_token_id=None if family in ("gpt2", "llama") else 0,
+        bos_token_id=1,
+        eos_token_id=1,
+        decoder_start_token_id=0,
+        initializer_range=0.2,  # what is read differs enough between arguments
+        **LANGUAGE_MODELS[family],
+    )
+    torch.manual_seed(0)
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    kind.from_config(config).save_pretrained(folder)
+    words = AutoTokenizer.from_pretrained(tokenizer)
+    end = words.eos_token
+    templates = {
+        "llama": (f"{end} $A", f"{end} $A {end} $B"),
+        "t5": (f"$A {end}", f"$A {end} $B {end}"),
+    }
+    if family in templates:
+        single, pair = templates[family]
+        words._tokenizer.post_processor = TemplateProcessing(
+            single=single, pair=pair, special_tokens=[(end, words.eos_token_id)]
+        )
+    if config.pad_token_id is None:
+        words.pad_token = None
+    words.save_pretrained(folder)
+    return folder
+
+
+def write_without_dropout(folder: Path, base: Path) -> Path:
+    """Writes a copy of a BERT or GPT-2 that has no dropout."""
+    shutil.copytree(base, folder)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    names = ["hidden_dropout_prob", "attention_probs_dropout_prob"]
+    names += ["resid_pdrop", "embd_pdrop", "attn_pdrop"]
+    config |= {name: 0.0 for name in names if name in config}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    return folder
+
+
+# ---------------------------------------------------------------- several processes, on the CPU
+
+ELSEWHERE = 3  # exit status of a process that ends because another one has failed
+
+
+def start_processes(
+    config: TrainConfig, number: int, errors: Path | None = None
+) -> list[BaseProcess]:
+    """Trains in several processes that work together, as a launcher would start them.
+
+    Args:
+        config: What each of them is told.
+        number: How many.
+        errors: A file for the errors that they show.
+    """
+    # Started once with the libraries imported, so that a run begins in milliseconds.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["valueeval.train.run"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes: list[BaseProcess] = []
+    for index in range(number):
+        variables = {
+            "RANK": index,
+            "LOCAL_RANK": index,
+            "WORLD_SIZE": number,
+            "LOCAL_WORLD_SIZE": number,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+            "OMP_NUM_THREADS": 1,
+        }
+        environment = {name: str(value) for name, value in variables.items()}
+        process = context.Process(target=_train_in, args=(environment, config, errors))
+        process.start()
+        processes.append(process)
+    return processes
+
+
+def join(processes: list[BaseProcess], seconds: float) -> list[int | None]:
+    """Waits so long for all to end, then kills those that have not; their exit statuses."""
+    deadline = time.monotonic() + seconds
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+def _train_in(environment: dict[str, str], config: TrainConfig, errors: Path | None) -> None:
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    try:
+        train(config)
+    except FailedElsewhereError:
+        sys.exit(ELSEWHERE)
+    except ValueEvalError as error:
+        if errors is not None:
+            with errors.open("a", encoding="utf-8") as stream:
+                stream.write(f"{error}\n")
+        sys.exit(2)

@@ -117,17 +117,21 @@ def load_checkpoint(
         ) from error
 
 
-def has_checkpoint(folder: Path) -> bool:
-    """Whether there is one to go on from."""
-    return bool(_checkpoints(folder))
+def newest_step(folder: Path) -> int:
+    """The step of the newest checkpoint, 0 if there is none."""
+    return max(map(_step, _checkpoints(folder)), default=0)
 
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Those that are whole, oldest first."""
     return sorted(
         (path for path in folder.glob(f"{_PREFIX}*") if path.suffix != ".tmp"),
-        key=lambda path: int(path.name.removeprefix(_PREFIX)),
+        key=_step,
     )
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix(_PREFIX))
 
 
 def best_file(folder: Path, epoch: int) -> Path:
@@ -136,16 +140,20 @@ def best_file(folder: Path, epoch: int) -> Path:
 
 
 def model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """What training changes in a model, by name: contiguous, on the CPU; no frozen weights."""
-    frozen = {
+    """What training changes in a model, by name: contiguous, on the CPU; no frozen weights.
+
+    Weights that go by two names (embeddings that are the output layer, too) are there once.
+    """
+    once = {name for name, _ in model.named_parameters()}
+    left_out = {
         name
         for name, parameter in model.named_parameters(remove_duplicate=False)
-        if not parameter.requires_grad
+        if not parameter.requires_grad or name not in once
     }
     return {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
-        if name not in frozen
+        if name not in left_out
     }
 
 

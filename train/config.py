@@ -12,13 +12,35 @@ from typing import Any, Literal
 
 import jsonargparse
 
-from valueeval.adapters.manifest import Head, InputFormat, ManifestError
+from valueeval.adapters.hub import hub_id
+from valueeval.adapters.manifest import (
+    Head,
+    InputFormat,
+    ManifestError,
+    check_head_and_input,
+)
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.values import VALUE_NAMES
 
 LossName = Literal["bce", "focal", "distribution-balanced"]
 ThresholdsName = Literal["half", "global", "per-value", "halfway"]
 
-MethodName = Literal["full", "head", "lora", "prompt-tuning", "p-tuning", "prefix-tuning"]
+MethodName = Literal[
+    "full", "head", "lora", "prompt-tuning", "p-tuning", "prefix-tuning", "prompt+full"
+]
+TemplateName = Literal["cls", "mbc", "bca", "oa", "cot"]
+GENERATED = ("mbc", "oa", "cot")
+"""Templates whose answer is text; that of the others is a difference of log-likelihoods."""
+HeadsName = Literal["single", "multiple", "cross-encoder"]
+
+_KINDS: dict[HeadsName, str] = {
+    "single": "linear",
+    "multiple": "multiple",
+    "cross-encoder": "cross-encoder",
+}
+_ARGUMENT = ("{premise}", "{stance_word}: {conclusion}")
+# The premise last: what is too long loses the end of the argument, not its stance.
+_ARGUMENT_AND_VALUE = ("{stance_word}: {conclusion} {premise}", "{value.name}: {value.short}")
 
 _SOFT_PROMPT: dict[str, Any] = {
     "epochs": 10,
@@ -46,6 +68,7 @@ _BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
             "lora_alpha": 16,
             "lora_dropout": 0.1,
         },
+        "prompt+full": {"epochs": 3, "learning_rate": 5e-5, "layer_decay": 1.0},
         "prompt-tuning": {**_SOFT_PROMPT, "init": "vocabulary"},
         "p-tuning": {**_SOFT_PROMPT, "learning_rate": 1e-3, "prompt_hidden_size": None},
         "prefix-tuning": {**_SOFT_PROMPT, "prompt_hidden_size": None},
@@ -69,24 +92,45 @@ _BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
             "contrastive_queue": 1024,
         },
     },
-    "heads": {"single": {"pooling": "mean"}, "multiple": {"pooling": "attention"}},
+    "heads": {
+        "single": {"segments": _ARGUMENT, "pooling": None},
+        "multiple": {"segments": _ARGUMENT, "pooling": "attention"},
+        "cross-encoder": {
+            "segments": _ARGUMENT_AND_VALUE,
+            "pooling": None,
+            "values_per_step": None,
+        },
+    },
 }
+
+# What only a classifier head has.
+_OF_A_HEAD = (
+    *("heads", "pooling", "dropout", "head_learning_rate", "segments", "separator", "max_length"),
+    *("values_per_step", "contrastive", "loss"),
+)
 
 # Numbers that options can have, and how that is said.
 _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
-    (("epochs", "batch_size", "lora_rank", "lora_alpha"), lambda x: x >= 1, "1 or more"),
+    (("tokens_at_once",), lambda x: x >= 1, "1 or more"),
     (
-        ("train_size", "per_value", "virtual_tokens", "prompt_hidden_size"),
+        ("epochs", "batch_size", "lora_rank", "lora_alpha"),
+        lambda x: x >= 1,
+        "1 or more",
+    ),
+    (
+        ("paraphrase", "train_size", "per_value", "virtual_tokens", "prompt_hidden_size"),
         lambda x: x >= 1,
         "1 or more",
     ),
     (("learning_rate", "head_learning_rate", "max_grad_norm"), lambda x: 0 < x < inf, "above 0"),
     (("contrastive_weight", "contrastive_temperature"), lambda x: 0 < x < inf, "above 0"),
-    (("weight_decay", "checkpoint_seconds"), lambda x: x >= 0, "0 or more"),
+    (("weight_decay", "checkpoint_seconds", "fold"), lambda x: x >= 0, "0 or more"),
+    (("folds",), lambda x: x >= 2, "2 or more"),
     (("focal_gamma",), lambda x: 0 <= x < inf, "0 or more"),
     (("dropout", "warmup", "lora_dropout"), lambda x: 0 <= x < 1, "from 0 to below 1"),
-    (("layer_decay",), lambda x: 0 < x <= 1, "above 0, at most 1"),
+    (("layer_decay", "teacher_weight"), lambda x: 0 < x <= 1, "above 0, at most 1"),
     (("positive_weight",), lambda x: 0 <= x <= 1, "0 to 1"),
+    (("values_per_step",), lambda x: 1 <= x <= len(VALUE_NAMES), "1 to 20"),
 )
 
 
@@ -102,7 +146,9 @@ class TrainConfig:
         output: Adapter directory to write. While training goes on, its checkpoints and
             metrics.jsonl are in OUTPUT.training beside it.
         base: Base model: minilm (all-MiniLM-L6-v2 from the package's extra `offline`), a hub id,
-            or a folder. Source: sentence-transformers/all-MiniLM-L6-v2.
+            or a folder: an encoder (BERT, RoBERTa, DeBERTa, ModernBERT …), a decoder (GPT-2, Llama,
+            Qwen …), or of the T5 family, of which a head takes the encoder alone. Source:
+            sentence-transformers/all-MiniLM-L6-v2.
         revision: Branch, tag or commit of a base model on the hub; null is its main branch.
         data: touche23 (training and validation of Touché23-ValueEval) or sample (the small set
             that ships with the package).
@@ -112,12 +158,24 @@ class TrainConfig:
             number has those of a smaller one, too. null is all of them.
         per_value: As many arguments as it takes for each value to have so many; nested likewise.
             null is all of them.
+        folds: For cross-validation: training and validation are cut together into so many folds by
+            conclusion, the same for every seed; one is left out of training, and epochs and
+            thresholds are chosen on it. Adapters of all folds are averaged by adapter=A+B+C. null
+            trains on training and chooses on validation. Source: Krogh and Vedelsby, 1995.
+        fold: Which of the folds is left out, from 0.
         method: What is trained, beside a new head on top. full: all weights (Devlin et al., 2019).
             head: nothing else; features are computed once (Peters et al., 2019). lora: low-rank
             updates of the linear layers (Hu et al., 2022). prompt-tuning: embeddings before the
             text (Lester et al., 2021). p-tuning: the same, made by a network (Liu et al., 2021).
-            prefix-tuning: keys and values in every layer (Li and Liang, 2021; not on DeBERTa v2
-            and ModernBERT).
+            prefix-tuning: keys and values in every layer (Li and Liang, 2021; not on DeBERTa v2,
+            ModernBERT and the encoder of a T5). prompt+full: all weights of a language model that
+            answers a template.
+        template: The model is a language model (causal or encoder-decoder) that answers in words
+            and has no head: what valueeval_cls (names of values), bca (yes or no to each), mbc (a
+            list of yes and no), oa (words for a person) or cot (a final list) asks. null is a
+            classifier head. Source: Schick and Schütze, 2021, for answers in words; the tasks'
+            prompts.
+        paraphrase: Of a template: in which of its wordings it asks; null is 1.
         lora_rank: Of method lora: rank of the updates; null is 8. Source: Hu et al., 2022, D.1.
         lora_alpha: Of method lora: updates are scaled by lora_alpha / lora_rank; null is 16.
             Source: our choice, as Hu et al., 2022, have for the larger RoBERTa.
@@ -132,23 +190,38 @@ class TrainConfig:
             drawn from it), template (the words of valueeval_cls), values (each the mean of a
             value's description), or any other text. null is vocabulary. Source: Lester et al.,
             2021, 3.2; values: our choice.
-        segments: The text of an argument, one or two segments read as a pair; fields {premise},
-            {conclusion}, {stance}, {stance_word}. Source: our choice.
+        segments: The text of an argument, one or two segments; fields {premise}, {conclusion},
+            {stance}, {stance_word}, and with a cross-encoder {value.name}, {value.short} (its
+            description in a few words), {value.long}. null is the premise, then stance word and
+            conclusion; for a cross-encoder all of the argument, then name and description of the
+            value. Source: our choice.
+        separator: What stands between two segments. null: encoders read them as a pair, as their
+            tokenizer joins pairs; decoders, whose tokenizer need not put anything between them,
+            have a line break there. Source: our choice.
         max_length: Tokens that are read of an argument; longer ones are cut at the end of the
             longest segment, and counted. Source: all of training and validation are shorter (171
             tokens of BERT at most).
-        heads: single (one layer with 20 outputs), or multiple (a classifier for each value, which
-            pools the last hidden states with an attention of its own). Source: Yang et al., 2016,
-            2.2, for the attention.
-        pooling: What a single head reads: the mean of the last hidden states, the first token's
-            (cls), or their mean weighted by a trained attention; null is mean (multiple heads:
-            attention). Source: mean is how all-MiniLM-L6-v2 was trained.
+        heads: single (one layer with 20 outputs), multiple (a classifier for each value, which
+            pools the last hidden states with an attention of its own), or cross-encoder (the
+            argument is read 20 times, each time with the description of a value beside it, and one
+            layer gives that value's logit; on the real data that is 26 times the tokens, in
+            evaluation too). Source: Yang et al., 2016, 2.2, for the attention; Nogueira and Cho,
+            2019, 3, for the cross-encoder.
+        pooling: What the head reads: the mean of the last hidden states, the first token's (cls;
+            not of a decoder, whose first token sees no other), the last token's (last), or their
+            mean weighted by a trained attention. null is mean for encoders, last for decoders, and
+            attention for multiple heads. Source: mean is how all-MiniLM-L6-v2 was trained, and best
+            for the encoder of a T5 (Ni et al., 2022); last: Transformers' classifiers on decoders,
+            after Radford et al., 2018, 3.2.
+        values_per_step: Of a cross-encoder: in training each argument is read with so many values,
+            drawn anew in each step; the loss is scaled so that it stays an unbiased estimate, and a
+            step costs that much less. Evaluation reads all. null is all 20. Source: our choice.
         dropout: Share of the pooled features dropped in training. Source: BERT (Devlin et al.,
             2019), A.2.
         epochs: Passes over the training data; the best one by validation macro_f1 is kept. null
             is 5 for full, 50 for head, 10 for the others. Source: our choice; full by validation
             macro_f1.
-        batch_size: Arguments in a step. Source: BERT, A.3.
+        batch_size: Arguments in a step, all processes together. Source: BERT, A.3.
         learning_rate: Highest learning rate; AdamW. null is 2e-4 for full, 5e-4 for lora, 1e-3 for
             head and p-tuning, 1e-2 for prompt-tuning and prefix-tuning. Source: full: our choice;
             lora: Hu et al., 2022, D.1; prefix-tuning: P-tuning v2; others: our
@@ -170,6 +243,12 @@ class TrainConfig:
             Source: our choice.
         focal_gamma: Of the two other losses: how much less easy answers count; null is 2 for
             focal and 0 for distribution-balanced (2 makes it «DB-focal»). Source: the papers.
+        teacher: Adapter whose probabilities are learnt from beside the labels (distillation), or
+            several averaged, A+B+C; of loss bce. It must have been trained on the same data, and
+            with the same fold left out (why: train/distillation.py). Source: Hinton et al., 2015
+            (formula: train/losses.py).
+        teacher_weight: How much the teacher counts, against the labels; 1 leaves the labels out.
+            null is 0.5 with a teacher. Source: Hinton et al., 2015, 4.
         contrastive: none, or a loss that draws arguments with values in common together: in a stage
             before the classifier's training (pretrain), or beside its loss (joint). Source: Khosla
             et al., 2020; for several labels Lin et al., 2023 (formulas: train/contrastive.py).
@@ -190,11 +269,27 @@ class TrainConfig:
             processor multiplies it (CPUs with AMX, newer GPUs); auto takes bfloat16 just there.
             Weights and evaluation are float32. Source: Micikevicius et al., 2018; Kalamkar et
             al., 2019.
+        tokens_at_once: Tokens, padding included, that a process reads before it computes their
+            gradient: a step is read in as many parts as that takes, and their gradients are added
+            up. So memory depends on this, not on batch_size. Source: our choice.
+        gradient_checkpointing: Keep no more than the input of each layer for the gradient, and
+            compute the rest again: less memory, a forward pass more, the same result (not for
+            prefix-tuning). Source: Chen et al., 2016.
+        compile: Compile the model with torch.compile before the first step; evaluation is not
+            compiled. It takes a compiler (on CPUs one of C++) and some minutes; the same seed then
+            gives the same adapter but for rounding. Source: Ansel et al., 2024 (PyTorch 2).
         seed: Of everything random: head, dropout, order. The same seed gives the same adapter on
-            the same machine.
+            the same machine with the same number of processes.
+        log_with: Log loss and validation scores to tensorboard or wandb (Weights & Biases, which
+            reads its own settings, such as WANDB_PROJECT and WANDB_MODE), in OUTPUT.logs; it must
+            be installed. metrics.jsonl is written in any case.
         checkpoint_seconds: Time between checkpoints; each epoch ends with one, too.
         resume: Go on with an interrupted run of the same configuration; where there is none,
             start one, so that a job that is queued again can use one command.
+        push_to_hub: Model on the Hugging Face hub, org/name, that the finished adapter is uploaded
+            to; made if it is not there yet. Takes the token of `hf auth login` or $HF_TOKEN. With
+            resume, an adapter that is finished already is uploaded. null uploads nothing.
+        hub_private: Whether a model that push_to_hub makes is private.
     """
 
     output: str
@@ -204,17 +299,23 @@ class TrainConfig:
     data_dir: str | None = None
     train_size: int | None = None
     per_value: int | None = None
+    folds: int | None = None
+    fold: int | None = None
     method: MethodName = "full"
+    template: TemplateName | None = None
+    paraphrase: int | None = None
     lora_rank: int | None = None
     lora_alpha: int | None = None
     lora_dropout: float | None = None
     virtual_tokens: int | None = None
     prompt_hidden_size: int | None = None
     init: str | None = None
-    segments: tuple[str, ...] = ("{premise}", "{stance_word}: {conclusion}")
+    segments: tuple[str, ...] | None = None
+    separator: str | None = None
     max_length: int = 256
-    heads: Literal["single", "multiple"] = "single"
-    pooling: Literal["mean", "cls", "attention"] | None = None
+    heads: HeadsName = "single"
+    pooling: Literal["mean", "cls", "last", "attention"] | None = None
+    values_per_step: int | None = None
     dropout: float = 0.1
     epochs: int | None = None
     batch_size: int = 32
@@ -228,6 +329,8 @@ class TrainConfig:
     loss: LossName = "bce"
     positive_weight: float | None = None
     focal_gamma: float | None = None
+    teacher: str | None = None
+    teacher_weight: float | None = None
     contrastive: Literal["none", "pretrain", "joint"] = "none"
     contrastive_positives: Literal["labels", "views"] | None = None
     contrastive_epochs: int | None = None
@@ -236,9 +339,15 @@ class TrainConfig:
     contrastive_queue: int | None = None
     thresholds: ThresholdsName = "halfway"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    tokens_at_once: int = 2048
+    gradient_checkpointing: bool = False
+    compile: bool = False
     seed: int = 0
+    log_with: Literal["tensorboard", "wandb"] | None = None
     checkpoint_seconds: float = 60.0
     resume: bool = False
+    push_to_hub: str | None = None
+    hub_private: bool = False
 
     def __post_init__(self) -> None:
         for names, fine, allowed in _RANGES:
@@ -248,9 +357,17 @@ class TrainConfig:
         _check("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295")
         named = Path(self.output.strip()).name not in ("", "..")
         _check("output", self.output, named, "the name of a directory that is not there yet")
+        if self.push_to_hub is not None:
+            named_there = (found := hub_id(self.push_to_hub)) is not None and not found.revision
+            _check("push_to_hub", self.push_to_hub, named_there, "a name on the hub as org/name")
+        elif self.hub_private:
+            raise ConfigError("hub_private: true has no meaning without --push_to_hub org/name")
         self._refuse_options_without_meaning()
+        self._check_template()
         if self.train_size is not None and self.per_value is not None:
             raise ConfigError("train_size and per_value: choose one of them")
+        self._check_fold()
+        self._check_teacher()
         if self.contrastive != "none" and self.method == "head":
             raise ConfigError(
                 f"contrastive: {self.contrastive!r} has no meaning with --method head, whose "
@@ -261,10 +378,81 @@ class TrainConfig:
                 f"pooling: {self.pooling!r} has no meaning with --heads multiple, where each value "
                 "has an attention of its own: leave it out, or take --heads single"
             )
+        self._check_cross_encoder()
+        self._check_memory()
         try:
-            _ = self.input_format
+            check_head_and_input(Head(_KINDS[self.heads], "attention"), self.input_format)
         except ManifestError as error:
             raise ConfigError(str(error).removeprefix("input.")) from None
+
+    def _check_fold(self) -> None:
+        if self.folds is None and self.fold is not None:
+            raise ConfigError(f"fold: {self.fold} has no meaning without --folds: of how many?")
+        if self.folds is not None and (self.fold is None or self.fold >= self.folds):
+            raise ConfigError(
+                f"fold: {self.fold}; allowed with --folds {self.folds}: 0 to {self.folds - 1} "
+                "(the fold that is left out)"
+            )
+
+    def _check_teacher(self) -> None:
+        if self.teacher is None and self.teacher_weight is not None:
+            raise ConfigError(
+                f"teacher_weight: {self.teacher_weight} has no meaning without --teacher: leave it "
+                "out, or name a teacher"
+            )
+        if self.teacher is not None and self.template in GENERATED:
+            raise ConfigError(
+                f"teacher: has no meaning with --template {self.template}, whose answers are text: "
+                "leave it out, or take --template bca or cls"
+            )
+        if self.teacher is not None and self.loss != "bce":
+            raise ConfigError(
+                f"teacher: has no meaning with --loss {self.loss}, beside which its weight would "
+                "not say how much it counts: leave it out, or take --loss bce"
+            )
+
+    def _check_cross_encoder(self) -> None:
+        if self.heads != "cross-encoder":
+            return
+        if self.contrastive != "none":
+            raise ConfigError(
+                f"contrastive: {self.contrastive!r} has no meaning with --heads cross-encoder, "
+                "which has features of argument and value together, none of an argument: leave it "
+                "out, or take --heads single"
+            )
+        if self.method == "head" and self.pooling == "attention":
+            raise ConfigError(
+                "pooling: 'attention' with --heads cross-encoder and --method head would keep all "
+                "hidden states of 20 inputs an argument in memory: take mean, or --method lora"
+            )
+        if self.method == "head" and self.values_per_step is not None:
+            raise ConfigError(
+                f"values_per_step: {self.values_per_step} saves nothing with --method head, whose "
+                "features are computed once: leave it out"
+            )
+
+    def _check_memory(self) -> None:
+        if self.compile and self.template is not None:
+            raise ConfigError(
+                f"compile: does not go with --template {self.template}, whose prompts are put "
+                "together anew for every step: it would compile without end; leave it out"
+            )
+        if not self.gradient_checkpointing:
+            return
+        choice = f"--method {self.method}"
+        if self.method == "head":
+            reason = "keeps nothing of the layers"
+        elif self.method == "prefix-tuning":
+            reason = "puts its keys and values where it forgets them"
+        elif self.template is not None:
+            choice = f"--template {self.template}"
+            reason = "reads once what prompts share and keeps it"
+        else:
+            return
+        raise ConfigError(
+            f"gradient_checkpointing: does not go with {choice}, which {reason}: leave it out "
+            "(a lower --tokens_at_once saves memory, too)"
+        )
 
     def _refuse_options_without_meaning(self) -> None:
         for choice, rows in _BY_CHOICE.items():
@@ -277,31 +465,71 @@ class TrainConfig:
                         f"or take --{choice} {instead}"
                     )
 
+    def _check_template(self) -> None:
+        """A template and what belongs to a head exclude one another."""
+        if self.template is None:
+            if self.method == "prompt+full":
+                raise ConfigError(
+                    "method: 'prompt+full' needs a --template (cls, mbc, bca, oa or cot); "
+                    "a classifier head with all weights trained is --method full"
+                )
+            if self.paraphrase is not None:
+                raise ConfigError("paraphrase: has no meaning without a --template: leave it out")
+            return
+        if self.method in ("full", "head"):
+            instead = "prompt+full" if self.method == "full" else "prompt-tuning or lora"
+            raise ConfigError(
+                f"method: {self.method!r} trains a classifier head, which a --template has not: "
+                f"take --method {instead}"
+            )
+        for field in fields(self):
+            if field.name in _OF_A_HEAD and getattr(self, field.name) != field.default:
+                raise ConfigError(
+                    f"{field.name}: {getattr(self, field.name)!r} has no meaning with --template "
+                    f"{self.template}, which has no head: leave it out"
+                )
+
     def with_defaults(self) -> TrainConfig:
         """The configuration with what was left open filled in, as the manifest keeps it."""
         filled: dict[str, Any] = {}
+        if self.teacher is not None and self.teacher_weight is None:
+            filled["teacher_weight"] = 0.5
         for choice, rows in _BY_CHOICE.items():
             for name, value in rows[getattr(self, choice)].items():
                 if getattr(self, name) is None:
                     filled[name] = value
+        if self.template is not None:
+            filled = {name: filled[name] for name in filled if name not in _OF_A_HEAD}
+            filled["paraphrase"] = self.paraphrase or 1
         return replace(self, **filled)
 
     @property
+    def chosen_on(self) -> str:
+        """What the manifest calls the arguments that epochs and thresholds are chosen on."""
+        return "validation" if self.folds is None else "fold"
+
+    @property
     def head(self) -> Head:
-        """The head, as the manifest keeps it; nothing may be left open."""
-        kind = "multiple" if self.heads == "multiple" else "linear"
-        return Head(kind=kind, pooling=str(self.pooling))
+        """The head, as the manifest keeps it; a pooling left open is that of an encoder."""
+        return Head(kind=_KINDS[self.heads], pooling=self.pooling or "mean")
 
     @property
     def input_format(self) -> InputFormat:
         """How arguments become text, as the manifest keeps it."""
-        return InputFormat(segments=tuple(self.segments), max_length=self.max_length)
+        segments = self.segments
+        if segments is None:
+            segments = _BY_CHOICE["heads"][self.heads]["segments"]
+        return InputFormat(tuple(segments), self.max_length, self.separator)
 
     def recipe(self) -> dict[str, Any]:
         """The options that the result depends on, as JSON values."""
-        free = ("output", "data_dir", "resume", "checkpoint_seconds")
+        free: tuple[str, ...] = (
+            "output", "data_dir", "resume", "checkpoint_seconds", "push_to_hub", "hub_private",
+            "gradient_checkpointing", "log_with",
+        )  # fmt: skip
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        values["segments"] = list(self.segments)
+        values["segments"] = None if self.segments is None else list(self.segments)
+        free += ("template", "paraphrase") if self.template is None else _OF_A_HEAD
         return {name: value for name, value in values.items() if name not in free}
 
 
@@ -331,19 +559,23 @@ def parse_config(argv: Sequence[str]) -> TrainConfig:
         raise ConfigError(_readable(str(error))) from error
     values = options.as_dict()
     values.pop("config", None)
-    return TrainConfig(**{**values, "segments": tuple(values["segments"])})
+    if values["segments"] is not None:
+        values["segments"] = tuple(values["segments"])
+    return TrainConfig(**values)
 
 
 def _normalised(argv: Sequence[str]) -> list[str]:
     """``--batch-size=8`` as ``--batch_size=8``, and a bare ``--resume`` as ``--resume=true``."""
+    switches = {field.name for field in fields(TrainConfig) if field.type == "bool"}
     argv, words = list(argv), []
     for position, word in enumerate(argv):
         following = argv[position + 1 : position + 2]
-        if word == "--resume" and following not in (["true"], ["false"]):
-            words.append("--resume=true")
-        elif word.startswith("--"):
+        if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
-            words.append("--" + name.replace("-", "_") + equals + value)
+            name = name.replace("-", "_")
+            if name in switches and not equals and following not in (["true"], ["false"]):
+                equals, value = "=", "true"
+            words.append(f"--{name}{equals}{value}")
         else:
             words.append(word)
     return words

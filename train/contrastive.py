@@ -93,8 +93,11 @@ class ContrastiveLoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """A scalar, of outputs (batch, 20 + width) and labels (batch, 20)."""
-        (memory,), features = self._memory, outputs[:, _VALUES:]
+        """A scalar, of outputs (batch, 20 + width) and labels (batch, 20).
+
+        What stands beside the labels (a teacher's probabilities) is left alone.
+        """
+        (memory,), features, labels = self._memory, outputs[:, _VALUES:], labels[:, :_VALUES]
         loss = contrastive_loss(features, labels, *memory.past(), self.temperature)
         memory.remember(features, labels)
         return loss

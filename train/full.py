@@ -1,4 +1,4 @@
-"""Method ``full``: all weights of an encoder are trained, with a head on top.
+"""Method ``full``: all weights of a model are trained, with a head on top.
 
 The plainest way, and the upper bound that the parameter-efficient methods are measured against
 (Devlin et al., 2019, section 3.2). The result is a Transformers model directory with
@@ -14,5 +14,5 @@ from valueeval.train.config import TrainConfig
 
 
 def prepare(backbone: nn.Module, config: TrainConfig, base: Base) -> nn.Module:
-    """The encoder as it is: every weight is trained."""
+    """The model as it is: every weight is trained."""
     return backbone

@@ -1,4 +1,4 @@
-"""Method ``head``: the encoder stays as it is, the head alone is trained.
+"""Method ``head``: the model stays as it is, the head alone is trained.
 
 So its features do not change: they are computed once, and an epoch costs a small part of one that
 reads the text. Features are what the head reads: one pooled vector an argument, or, where the head
@@ -24,14 +24,14 @@ _BATCH = 32  # arguments read at once
 
 
 def prepare(backbone: nn.Module, config: TrainConfig, base: Base) -> nn.Module:
-    """The encoder, frozen."""
+    """The model, frozen."""
     return backbone.requires_grad_(False)
 
 
 def compute_features(
     model: ValueClassifier, encoded: Encoded, padding: int, device: torch.device
 ) -> Features:
-    """What the head of a model reads of each argument (as in evaluation: without dropout)."""
+    """What the head of a model reads of each input (as in evaluation: without dropout)."""
     model = model.to(device).eval()
     states: list[torch.Tensor] = [torch.empty(0)] * len(encoded.inputs)
     per_token = model.head.pooling == "attention"

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -13,11 +15,11 @@ from valueeval.adapters.classifier import Batch, Encoded, collate
 
 
 class Inputs(Protocol):
-    """Some arguments as a model takes them."""
+    """Some arguments as a model takes them, one input each (a cross-encoder: 20 each)."""
 
     @property
     def lengths(self) -> list[int]:
-        """Length of each argument: tokens, or features."""
+        """Length of each input: tokens, or features."""
 
     def batch(self, rows: Sequence[int], device: torch.device) -> Batch:
         """Some of them, padded to the longest, as the model's keyword arguments."""
@@ -57,3 +59,26 @@ class Features:
         lengths = torch.tensor([len(self.states[row]) for row in rows])
         mask = (torch.arange(hidden.shape[1]) < lengths.unsqueeze(1)).long()
         return {"hidden": hidden.to(device), "attention_mask": mask.to(device)}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Arguments as the model takes them, and what they are to be answered with.
+
+    Attributes:
+        inputs: The arguments.
+        labels: (arguments, 20).
+        teacher: A teacher's logits, (arguments, 20), if there is one.
+    """
+
+    inputs: Inputs
+    labels: npt.NDArray[np.bool_]
+    teacher: npt.NDArray[np.float32] | None = None
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """What the loss compares with: labels as floats, followed by a teacher's probabilities."""
+        labels = torch.from_numpy(self.labels).float()
+        if self.teacher is None:
+            return labels
+        return torch.cat([labels, torch.from_numpy(self.teacher).sigmoid()], dim=1)

@@ -3,6 +3,9 @@
 The randomness of a step is a function of the seed and the step's number, nothing else: its batch
 comes from `epoch_batches` and its dropout from generators seeded for it. So a run that is killed
 and resumed goes through the very same steps as one that is not.
+
+Several processes share the arguments of a batch. A step is the same as that of one process, but for
+dropout, which each draws by itself.
 """
 
 from __future__ import annotations
@@ -12,23 +15,20 @@ import math
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import convert_to_fp32, set_seed
 from safetensors.torch import load_file
 from torch import nn
 from transformers import get_scheduler
 
-from valueeval.adapters.classifier import logits_in_batches
-from valueeval.adapters.manifest import Thresholds
+from valueeval.adapters.classifier import Batch
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.scoring import score
 from valueeval.train.batches import epoch_batches
 from valueeval.train.checkpoint import (
     Best,
@@ -43,37 +43,13 @@ from valueeval.train.checkpoint import (
     writing,
 )
 from valueeval.train.config import TrainConfig
-from valueeval.train.inputs import Inputs
+from valueeval.train.evaluation import Evaluate, Evaluation
+from valueeval.train.inputs import Split
+from valueeval.train.processes import Processes
 from valueeval.train.progress import TrainingProgress, note
-from valueeval.train.thresholds import choose_thresholds
+from valueeval.train.tracking import Log, no_log
 
 METRICS_FILE = "metrics.jsonl"
-# Arguments read at once in evaluation, where nothing is kept for a backward pass.
-_EVALUATION_BATCH = 64
-# Most tokens of a training batch that are read together, padding included: a batch of the longest
-# arguments would otherwise need several times the memory of any other (2.6 instead of 1.5 GB).
-_TOKENS_AT_ONCE = 2048
-
-
-@dataclass(frozen=True)
-class Split:
-    """Arguments as the model takes them, with their labels (arguments, 20)."""
-
-    inputs: Inputs
-    labels: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Thresholds tuned on validation, and the scores there with them."""
-
-    thresholds: Thresholds
-    scores: dict[str, float | None]
-
-    @property
-    def macro_f1(self) -> float:
-        """The score that epochs are compared by; 0 where it is undefined."""
-        return self.scores["macro_f1"] or 0.0
 
 
 @dataclass(frozen=True)
@@ -96,13 +72,17 @@ class Training:
 
     Args:
         config: The run's options, none left open.
-        model: Takes a batch of its inputs, returns logits (batch, 20).
+        model: Takes a batch of its inputs.
         groups: Its trainable parameters as the optimizer takes them.
-        loss: Of logits and labels, both (batch, 20), floats.
+        loss: The mean over a batch, of what the model gives for it (in float32), such as logits
+            (batch, 20), and its labels (batch, 20), floats, with a teacher's probabilities beside
+            them if there is one (batch, 40).
         training: What it learns from.
-        validation: What epochs and thresholds are chosen on.
+        evaluate: What epochs are chosen by; None for a stage that ends at its last step.
         folder: Where checkpoints and metrics.jsonl are.
         started: When this part of the run began, as `time.monotonic` told it.
+        processes: Those that share the work.
+        log: Where the losses of steps and the scores of epochs go, beside metrics.jsonl.
     """
 
     def __init__(
@@ -113,37 +93,39 @@ class Training:
         groups: list[dict[str, Any]],
         loss: nn.Module,
         training: Split,
-        validation: Split,
+        evaluate: Evaluate | None,
         folder: Path,
         started: float,
+        processes: Processes,
+        log: Log = no_log,
     ) -> None:
         self.config = config
+        self.processes = processes
+        self._log = log
         self.training = training
         self.lengths = training.inputs.lengths
-        self.validation = validation
+        self._evaluate = evaluate
         self.folder = folder
         self.steps_per_epoch = math.ceil(len(training.labels) / config.batch_size)
         assert config.epochs is not None  # noqa: S101 (for the type checker)
         self.total_steps = config.epochs * self.steps_per_epoch
-        # Precision is ours, not that of a user's accelerate configuration: see _step.
-        self.accelerator = Accelerator(mixed_precision="no")
-        if self.accelerator.num_processes > 1:
-            raise ValueEvalError("training on several processes is not supported: start one")
-        optimizer = torch.optim.AdamW(groups, fused=True)
-        scheduler = get_scheduler(
+        self.model = model.to(processes.device)
+        # A second way to run the model, which itself stays what it is. Lengths differ from batch to
+        # batch, so sizes are left open.
+        self._forward = torch.compile(self.model, dynamic=True) if config.compile else self.model
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
+        self.scheduler = get_scheduler(
             config.schedule,
-            optimizer,
+            self.optimizer,
             num_warmup_steps=round(config.warmup * self.total_steps),
             num_training_steps=self.total_steps,
         )
-        self.model, self.optimizer, self.scheduler = self.accelerator.prepare(
-            model, optimizer, scheduler
-        )
-        self.loss = loss.to(self.accelerator.device)
-        self.labels = torch.from_numpy(training.labels).float()
-        self.state = load_checkpoint(folder, self.model, self.optimizer, self.scheduler)
+        self.loss = loss.to(processes.device)
+        self.labels = training.targets
+        self.state = self._newest_checkpoint()
         self._started = started - self.state.seconds
-        self._forget_metrics_after(self.state.step)
+        self._order: tuple[int, list[list[int]]] = (-1, [])  # an epoch and its batches
+        processes.from_main(lambda: self._forget_metrics_after(self.state.step))
 
     def run(self) -> Fit:
         """Trains to the end and returns to the best epoch.
@@ -175,23 +157,26 @@ class Training:
                 end_of_epoch = self.state.step % self.steps_per_epoch == 0
                 if end_of_epoch:
                     self._end_epoch(mean_loss, progress)
-                if end_of_epoch or time.monotonic() - saved >= self.config.checkpoint_seconds:
+                late = time.monotonic() - saved >= self.config.checkpoint_seconds
+                if end_of_epoch or self.processes.any(late):
                     self._account()
-                    save_checkpoint(
-                        self.folder, self.state, self.model, self.optimizer, self.scheduler
-                    )
+                    self.processes.from_main(self._save_checkpoint)
                     saved = time.monotonic()
 
     def evaluate(self) -> Evaluation:
-        """Chooses thresholds on validation and scores it with them."""
+        """How good the model is now."""
+        assert self._evaluate is not None  # noqa: S101 (stages without it do not ask)
         self.model.eval()
-        inputs, device = self.validation.inputs, self.accelerator.device
-        logits = logits_in_batches(
-            self.model, inputs.lengths, _EVALUATION_BATCH, lambda rows: inputs.batch(rows, device)
-        )
-        truth = self.validation.labels
-        thresholds = choose_thresholds(self.config.thresholds, truth, logits)
-        return Evaluation(thresholds, score(truth, thresholds.decide(logits)))
+        evaluation = self._evaluate(self.model)
+        return self.processes.from_main(lambda: evaluation)
+
+    def outputs(self, batch: Batch) -> Any:
+        """What the loss is computed from."""
+        return self._forward(**batch)
+
+    def targets(self, rows: Sequence[int]) -> torch.Tensor:
+        """The labels that the loss compares `outputs` with."""
+        return self.labels[rows]
 
     def _step(self) -> float:
         """One optimizer step; returns the mean loss of the epoch so far."""
@@ -199,13 +184,16 @@ class Training:
         if position == 0:
             self.state.loss_sum = 0.0
         rows = self._batches(epoch)[position]
-        set_seed(_step_seed(self.config.seed, self.state.step))
+        set_seed(_step_seed(self.config.seed, self.state.step, self.processes.index))
         self.model.train()
-        value = sum(self._backward(part, len(part) / len(rows)) for part in self._parts(rows))
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+        parts = self._parts(self.processes.own(rows))
+        value = sum(self._backward(part, len(part) / len(rows)) for part in parts)
+        value = self.processes.total(torch.tensor(value, dtype=torch.float64)).item()
+        self.processes.sum_gradients(self.model.parameters())
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         # Before the weights change, so that no checkpoint ever holds such weights.
         if not (math.isfinite(value) and torch.isfinite(norm)):
-            raise ValueEvalError(
+            raise self.processes.failure(
                 f"step {self.state.step + 1} of {self.total_steps}: the loss is {value} and its "
                 f"gradient {norm.item()}: training diverged. Lower --learning_rate (now "
                 f"{self.config.learning_rate}); the last checkpoint is kept in {self.folder}"
@@ -215,28 +203,33 @@ class Training:
         self.optimizer.zero_grad()
         self.state.step += 1
         self.state.loss_sum += value
+        self._log({"loss": value, "learning_rate": self._learning_rate()}, self.state.step)
         return self.state.loss_sum / (position + 1)
 
-    def _parts(self, rows: list[int]) -> list[list[int]]:
-        """A batch in parts that are read one after the other, so that long texts fit in memory."""
-        longest = max(self.lengths[row] for row in rows)
-        size = max(1, _TOKENS_AT_ONCE // longest)
+    def _parts(self, rows: Sequence[int]) -> list[Sequence[int]]:
+        """A batch in parts that are read one after the other.
+
+        Otherwise a batch of the longest arguments would need several times the memory of any other
+        (2.6 instead of 1.5 GB).
+        """
+        longest = max((self.lengths[row] for row in rows), default=1)
+        size = max(1, self.config.tokens_at_once // longest)
         return [rows[first : first + size] for first in range(0, len(rows), size)]
 
-    def _backward(self, rows: list[int], share: float) -> float:
+    def _backward(self, rows: Sequence[int], share: float) -> float:
         """Adds the gradient of a part's loss, weighted by its share of the batch; returns that."""
-        device = self.accelerator.device
+        device = self.processes.device
         batch = self.training.inputs.batch(rows, device)
         bfloat16 = self.config.precision == "bfloat16"
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            logits = self.model(**batch)
+            outputs = self.outputs(batch)
         # Losses are means over arguments, so the parts' shares add up to the batch's mean.
-        loss = self.loss(logits.float(), self.labels[rows].to(device)) * share
-        self.accelerator.backward(loss)
+        loss = self.loss(convert_to_fp32(outputs), self.targets(rows).to(device)) * share
+        loss.backward()
         return float(loss.item())
 
     def _batches(self, epoch: int) -> list[list[int]]:
-        if getattr(self, "_order", (None,))[0] != epoch:
+        if self._order[0] != epoch:
             batches = epoch_batches(self.lengths, self.config.batch_size, self.config.seed, epoch)
             self._order = (epoch, batches)
         return self._order[1]
@@ -246,11 +239,38 @@ class Training:
         evaluation = self.evaluate()
         if self.state.best is None or evaluation.macro_f1 > self.state.best.macro_f1:
             self.state.best = Best(epoch, evaluation.macro_f1)
-            save_tensors(model_tensors(self.model), best_file(self.folder, epoch))
+            self.processes.from_main(self._save_best)
         self._account()
-        self._record(epoch, loss, evaluation)
+        self.processes.from_main(lambda: self._record(epoch, loss, evaluation))
+        scores = {f"validation/{name}": score for name, score in evaluation.scores.items()}
+        self._log({"epoch": epoch, **scores}, self.state.step)
         progress.epoch(epoch, loss, evaluation.macro_f1, evaluation.scores["official_f1"] or 0.0)
         progress.best(self.state.best.macro_f1)
+
+    def _learning_rate(self) -> float:
+        """Of the first group, as it is after the steps done."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def _save_best(self) -> None:
+        assert self.state.best is not None  # noqa: S101 (called where it has been set)
+        save_tensors(model_tensors(self.model), best_file(self.folder, self.state.best.epoch))
+
+    def _save_checkpoint(self) -> None:
+        save_checkpoint(self.folder, self.state, self.model, self.optimizer, self.scheduler)
+
+    def _newest_checkpoint(self) -> State:
+        """Brings everything to where the newest checkpoint stands, or leaves it at the start."""
+        with self.processes.together():
+            state = load_checkpoint(self.folder, self.model, self.optimizer, self.scheduler)
+        main = self.processes.from_main(lambda: state.step)
+        with self.processes.together():
+            if state.step != main:
+                raise ValueEvalError(
+                    f"{self.folder}: the main process finds a checkpoint of step {main} there, "
+                    f"process {self.processes.index} one of step {state.step}: --output must be "
+                    "in a folder that all machines share"
+                )
+        return state
 
     def _account(self) -> None:
         self.state.seconds = time.monotonic() - self._started
@@ -261,7 +281,7 @@ class Training:
             "step": self.state.step,
             "epoch": epoch,
             "loss": loss,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self._learning_rate(),
             "seconds": round(self.state.seconds, 1),
             "thresholds": list(evaluation.thresholds.values),
             "validation": evaluation.scores,
@@ -286,8 +306,9 @@ class Training:
         write_text("".join(kept), path)
 
 
-def _step_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+def _step_seed(seed: int, step: int, process: int) -> int:
+    numbers = [seed, step, process] if process else [seed, step]
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _peak_memory() -> int:

@@ -14,15 +14,14 @@ from peft import LoraConfig
 from torch import nn
 
 from valueeval.adapters.base import Base
-from valueeval.adapters.peft_encoder import TASK_TYPE
 from valueeval.train.config import TrainConfig
-from valueeval.train.peft_methods import attach
+from valueeval.train.peft_methods import attach, task_type
 
 
 def prepare(backbone: nn.Module, config: TrainConfig, base: Base) -> nn.Module:
     """The encoder with a LoRA adapter."""
     lora = LoraConfig(
-        task_type=TASK_TYPE,
+        task_type=task_type(backbone),
         r=config.lora_rank or 0,
         lora_alpha=config.lora_alpha or 0,
         lora_dropout=config.lora_dropout or 0.0,

@@ -13,6 +13,18 @@ loss is a mean over arguments and values. n_k is how many of the N training argu
     among the argument's values, and b_k and l spare rare values from being pushed down by their
     many negatives. Wu et al., 2020, «Distribution-balanced loss for multi-label classification in
     long-tailed datasets», and its released code; for text Huang et al., 2021.
+
+With a teacher, whose logits are t, and its weight v (``--teacher``, ``--teacher_weight``):
+
+    (1 - v) bce(z, y) - v (s(t) log s(z) + (1 - s(t)) log(1 - s(z))),
+
+Hinton et al., 2015, «Distilling the knowledge in a neural network», section 2, with 20 sigmoids in
+place of a softmax. With w = 1 it is cross-entropy against (1 - v) y + v s(t). The teacher's part
+has no weights w: a teacher that was trained with them says w p / (w p + 1 - p) where p is the
+frequency of the value among arguments like this, and weighing that again would square them. There
+is no temperature: it brings out the small probabilities of a softmax, of which there are none here.
+Beside the other two losses, which are smaller by a factor that changes as training goes on, the
+weight would not say how much the teacher counts.
 """
 
 from __future__ import annotations
@@ -64,6 +76,32 @@ def weighted_bce(weights: torch.Tensor) -> nn.Module:
     (batch, 20), weights w of shape (20,), and s the logistic function.
     """
     return nn.BCEWithLogitsLoss(pos_weight=weights)
+
+
+class DistillationLoss(nn.Module):
+    """A loss on labels, mixed with cross-entropy against a teacher's probabilities.
+
+    Args:
+        loss: Of logits and labels.
+        weight: Of the teacher, v: 1 leaves the labels out.
+    """
+
+    def __init__(self, loss: nn.Module, weight: float) -> None:
+        super().__init__()
+        self.loss = loss
+        self.weight = weight
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The mean loss, a scalar.
+
+        Args:
+            logits: (batch, 20).
+            targets: Labels, then the teacher's probabilities: (batch, 40).
+        """
+        labels, probabilities = targets.chunk(2, dim=1)
+        soft = binary_cross_entropy_with_logits(logits, probabilities)
+        mixed: torch.Tensor = (1 - self.weight) * self.loss(logits, labels) + self.weight * soft
+        return mixed
 
 
 class FocalLoss(nn.Module):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import torch
+from torch import nn
 
-from valueeval.adapters.classifier import ValueClassifier
-
-# "encoder.layer.3.attention…" (BERT, DeBERTa), "layers.3.…" (ModernBERT), "transformer.layer.3.…".
+# "encoder.layer.3.attention…" (BERT, DeBERTa), "layers.3.…" (ModernBERT, Llama),
+# "transformer.layer.3.…", "h.3.…" (GPT-2), "encoder.block.3.layer.0.…" (T5).
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
+# "embeddings.…" (BERT), "embed_tokens" (Llama), "wte" and "wpe" (GPT-2), "shared" (T5).
+_EMBEDDINGS = re.compile(r"embed|(?:^|\.)(?:wte|wpe|shared)\.")
 
 
 def parameter_groups(
-    model: ValueClassifier,
+    model: nn.Module,
     learning_rate: float,
     layer_decay: float,
     weight_decay: float,
@@ -30,7 +31,7 @@ def parameter_groups(
         Groups with ``params``, ``lr`` and ``weight_decay``; every trainable parameter in one.
     """
     layers = _number_of_layers(model)
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -46,7 +47,7 @@ def parameter_groups(
     ]
 
 
-def _number_of_layers(model: ValueClassifier) -> int:
+def _number_of_layers(model: nn.Module) -> int:
     found = [_LAYER.search(name) for name, _ in model.named_parameters()]
     return 1 + max((int(match[1]) for match in found if match), default=-1)
 
@@ -56,4 +57,4 @@ def _distance_from_head(name: str, layers: int) -> int:
         return 0
     if match := _LAYER.search(name):
         return layers - int(match[1])
-    return layers + 1 if "embedding" in name else 1
+    return layers + 1 if _EMBEDDINGS.search(name) else 1

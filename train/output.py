@@ -11,15 +11,17 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from valueeval.adapters.manifest import MANIFEST_FILE, read_manifest
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.checkpoint import write_json, writing
+from valueeval.train.processes import Processes
 
 _RUN_FILE = "run.json"
+_LOCK = "lock"
 _ADAPTER = "adapter"
 
 
@@ -60,29 +62,48 @@ def is_finished(output: Path, recipe: Mapping[str, Any], resume: bool) -> bool:
 
 
 @contextmanager
-def run_folder(output: Path, run: Mapping[str, Any], resume: bool) -> Iterator[Path]:
-    """Opens the folder of a run, new or to be resumed, and keeps other processes out of it.
+def run_folder(
+    output: Path, run: Mapping[str, Any], resume: bool, processes: Processes
+) -> Iterator[Path]:
+    """Opens the folder of a run, new or to be resumed, and keeps other runs out of it.
 
     Args:
         output: Where the adapter will be.
         run: What the result depends on: the recipe, the hashes of data and base model.
         resume: Whether to go on with what is there.
+        processes: Those of the run.
 
     Raises:
         ValueEvalError: It holds another run, an unfinished one that is not to be resumed, one
             that a process is working on, or it cannot be written.
     """
     work = work_folder(output)
+    with ExitStack() as held:
+        with processes.together():
+            if processes.is_main:
+                held.enter_context(_lock(work))
+                _claim(work, run, resume)
+        try:
+            yield work
+        except ValueEvalError:
+            # Refused before it began: the next try, with other options, must find nothing here.
+            only = {_RUN_FILE, _LOCK}
+            if processes.is_main and {path.name for path in work.iterdir()} == only:
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+
+
+def _lock(work: Path) -> IO[str]:
+    """A file that is locked while it is open."""
     with writing(work.parent):
         work.mkdir(parents=True, exist_ok=True)
-        lock = (work / "lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueEvalError(f"{work}: another process is training there") from None
-        _claim(work, run, resume)
-        yield work
+        lock = (work / _LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise ValueEvalError(f"{work}: another process is training there") from None
+    return lock
 
 
 def _claim(work: Path, run: Mapping[str, Any], resume: bool) -> None:

@@ -14,17 +14,17 @@ from peft import PromptEncoderConfig
 from torch import nn
 
 from valueeval.adapters.base import Base
-from valueeval.adapters.peft_encoder import TASK_TYPE
 from valueeval.train.config import TrainConfig
-from valueeval.train.peft_methods import attach, soft_prompt_sizes, word_embeddings
+from valueeval.train.peft_methods import attach, soft_prompt_sizes, task_type, word_embeddings
 
 
 def prepare(backbone: nn.Module, config: TrainConfig, base: Base) -> nn.Module:
-    """The encoder with virtual tokens and their network."""
+    """The model with virtual tokens and their network."""
     width = word_embeddings(backbone).shape[1]
     p_tuning = PromptEncoderConfig(
-        task_type=TASK_TYPE,
+        task_type=task_type(backbone),
         num_virtual_tokens=config.virtual_tokens or 0,
+        num_transformer_submodules=1,  # of an encoder-decoder the encoder
         encoder_hidden_size=config.prompt_hidden_size or width,
         **soft_prompt_sizes(backbone, width),
     )

@@ -1,4 +1,4 @@
-"""What the PEFT methods share: an encoder is given an adapter, everything else is frozen."""
+"""What the PEFT methods share: a model is given an adapter, everything else is frozen."""
 
 from __future__ import annotations
 
@@ -8,26 +8,36 @@ import torch
 from peft import PeftConfig, PeftModel, get_peft_model
 from torch import nn
 
-from valueeval.adapters.peft_encoder import quiet_peft
+from valueeval.adapters.backbones import kind_of
+from valueeval.adapters.peft_encoder import TASK_TYPE, quiet_peft
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.train.probe import read_beside_padding
+
+
+def task_type(model: nn.Module) -> str:
+    """PEFT's name for what a model is for: hidden states, or the text of a language model."""
+    known = cast(Any, model)
+    if known.get_output_embeddings() is None:
+        return TASK_TYPE
+    return "SEQ_2_SEQ_LM" if known.config.is_encoder_decoder else "CAUSAL_LM"
 
 
 def attach(backbone: nn.Module, config: PeftConfig, method: str) -> PeftModel:
-    """The encoder with a new adapter; checks that the adapter has a say in the output.
+    """The model with a new adapter; checks that the adapter has a say in the output.
 
     Raises:
         ValueEvalError: PEFT does not support the method on this architecture.
     """
-    architecture = cast(Any, backbone).config.model_type
+    headed = config.task_type == TASK_TYPE
     try:
         with quiet_peft():
             model = cast(PeftModel, get_peft_model(cast(Any, backbone), config))
-        hidden = _read_two_tokens(model)
+        answer = read_beside_padding(model) if headed else _read_two_tokens(model)
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise _refusal(method, architecture, f"PEFT fails: {reason}") from error
-    if not hidden.requires_grad:
-        raise _refusal(method, architecture, "it leaves PEFT's keys and values unread")
+        raise _refusal(method, backbone, headed, f"PEFT fails: {reason}") from error
+    if not answer.requires_grad:
+        raise _refusal(method, backbone, headed, "it leaves PEFT's keys and values unread")
     return model
 
 
@@ -38,6 +48,8 @@ def word_embeddings(backbone: nn.Module) -> torch.Tensor:
 
 def soft_prompt_sizes(backbone: nn.Module, token_width: int) -> dict[str, Any]:
     """The sizes that a soft prompt depends on; not every architecture's names are known to PEFT."""
+    if task_type(backbone) != TASK_TYPE:
+        return {}  # PEFT finds those of language models, grouped queries included
     config = cast(Any, backbone).config
     return {
         "token_dim": token_width,
@@ -47,18 +59,26 @@ def soft_prompt_sizes(backbone: nn.Module, token_width: int) -> dict[str, Any]:
 
 
 def _read_two_tokens(model: PeftModel) -> torch.Tensor:
+    """The logits of a language model."""
     training = model.training
     tokens = torch.zeros(1, 2, dtype=torch.long)
-    output = model.eval()(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+    inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    if model.peft_config["default"].task_type == "SEQ_2_SEQ_LM":
+        inputs["decoder_input_ids"] = tokens
+    output = model.eval()(**inputs)
     model.train(training)
-    return cast(torch.Tensor, output.last_hidden_state)
+    return cast(torch.Tensor, output.logits)
 
 
-def _refusal(method: str, architecture: str, reason: str) -> ValueEvalError:
-    instead = "p-tuning (virtual tokens before the text) or lora"
-    if method == "lora":
-        instead = "full or head"
+def _refusal(method: str, backbone: nn.Module, headed: bool, reason: str) -> ValueEvalError:
+    config = cast(Any, backbone).config
+    full = "full" if headed else "prompt+full"
+    instead = {
+        "lora": full,
+        "prefix-tuning": "p-tuning (virtual tokens before the text) or lora",
+    }.get(method, f"lora or {full}")
+    kind = kind_of(config) if headed else "language model"
     return ValueEvalError(
-        f"--method {method} does not work on {architecture} encoders ({reason}): take {instead}, "
-        "or another --base"
+        f"--method {method} does not work on {config.model_type} {kind}s ({reason}): take "
+        f"{instead}, or another --base"
     )

@@ -6,20 +6,18 @@ from dataclasses import replace
 
 import torch
 
-from valueeval.adapters.classifier import pick_device
 from valueeval.train.config import TrainConfig
 
 
-def with_known_precision(config: TrainConfig) -> TrainConfig:
-    """The configuration with precision ``auto`` replaced by what it means here."""
+def with_known_precision(config: TrainConfig, device: torch.device) -> TrainConfig:
+    """The configuration with precision ``auto`` replaced by what it means on a device."""
     if config.precision != "auto":
         return config
-    return replace(config, precision="bfloat16" if multiplies_bfloat16() else "float32")
+    return replace(config, precision="bfloat16" if multiplies_bfloat16(device) else "float32")
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether the device has matrix instructions for bfloat16 (elsewhere it is slow)."""
-    device = pick_device()
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device has matrix instructions for bfloat16 (elsewhere it is slow)."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":

@@ -25,11 +25,14 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from valueeval.adapters.classifier import Batch
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.checkpoint import writing
 from valueeval.train.config import TrainConfig
 from valueeval.train.contrastive import ContrastiveLoss, WithFeatures, contrastive_loss
-from valueeval.train.loop import Split, Training
+from valueeval.train.inputs import Split
+from valueeval.train.loop import Training
+from valueeval.train.processes import Processes
 from valueeval.train.progress import TrainingProgress
 
 FOLDER = "pretraining"
@@ -45,6 +48,7 @@ class Pretraining(Training):
         training: What it learns from.
         folder: The run's.
         started: When this part of the run began, as `time.monotonic` told it.
+        processes: Those that share the work.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Pretraining(Training):
         training: Split,
         folder: Path,
         started: float,
+        processes: Processes,
     ) -> None:
         with writing(folder):
             (folder / FOLDER).mkdir(exist_ok=True)
@@ -69,22 +74,20 @@ class Pretraining(Training):
             groups=_without_layer(groups, model),
             loss=loss,
             training=training,
-            validation=training,
+            evaluate=None,
             folder=folder / FOLDER,
             started=started,
+            processes=processes,
         )
         self.earlier_seconds = self.state.seconds
 
-    def _backward(self, rows: list[int], share: float) -> float:
-        device = self.accelerator.device
-        batch = self.training.inputs.batch(rows, device)
-        bfloat16 = self.config.precision == "bfloat16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            views = torch.cat([self.model(**batch), self.model(**batch)])
-        labels = self.labels[rows].to(device).repeat(2, 1)
-        loss = self.loss(views, labels) * share
-        self.accelerator.backward(loss)
-        return float(loss.item())
+    def outputs(self, batch: Batch) -> torch.Tensor:
+        """Both views, (2 batch, 20 + width): first views, then second ones."""
+        return torch.cat([super().outputs(batch), super().outputs(batch)])
+
+    def targets(self, rows: Sequence[int]) -> torch.Tensor:
+        """The labels of both, (2 batch, 20)."""
+        return self.labels[rows].repeat(2, 1)
 
     def _end_epoch(self, loss: float, progress: TrainingProgress) -> None:
         epoch = self.state.step // self.steps_per_epoch

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from accelerate import PartialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -14,7 +15,7 @@ class TrainingProgress:
     """A context manager with a bar of steps: loss, best validation macro_f1, time left."""
 
     def __init__(self, total: int, done: int) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = _console()
         self._bar = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -58,11 +59,16 @@ class TrainingProgress:
 def reading(total: int) -> Iterator[Callable[[int], None]]:
     """A bar for reading arguments once; gives a function that says how many more are done."""
     columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True, highlight=False)) as bar:
+    with Progress(*columns, console=_console()) as bar:
         task = bar.add_task("", total=total)
         yield lambda number: bar.update(task, advance=number)
 
 
 def note(text: str) -> None:
     """A line for the person at the terminal, on stderr."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+    _console().print(text, markup=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    """Stderr; of several processes the main one alone speaks."""
+    return Console(stderr=True, highlight=False, quiet=not PartialState().is_main_process)

@@ -8,7 +8,7 @@ hidden states are pooled. Where the embeddings start matters (section 3.2 there)
 ``vocabulary``
     Embeddings of words drawn from the vocabulary, special tokens left out.
 ``template``
-    The words of the task ``valueeval_cls``.
+    The words of the task ``valueeval_cls``; with ``--template`` the instruction of that template.
 ``values``
     Virtual token i is the mean embedding of the words that describe value i (from the first again
     after the twentieth).
@@ -28,13 +28,13 @@ from peft import PeftModel, PromptTuningConfig
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from valueeval.adapters.backbones import load_tokenizer
 from valueeval.adapters.base import Base
-from valueeval.adapters.classifier import load_tokenizer
-from valueeval.adapters.peft_encoder import TASK_TYPE
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUES
 from valueeval.train.config import TrainConfig
-from valueeval.train.peft_methods import attach, soft_prompt_sizes, word_embeddings
+from valueeval.train.peft_methods import attach, soft_prompt_sizes, task_type, word_embeddings
+from valueeval.train.questions import instruction
 
 # The words of valueeval_cls around an argument.
 TEMPLATE = (
@@ -44,15 +44,19 @@ TEMPLATE = (
 
 
 def prepare(backbone: nn.Module, config: TrainConfig, base: Base) -> nn.Module:
-    """The encoder with virtual tokens, whose embeddings start as ``--init`` says."""
+    """The model with virtual tokens, whose embeddings start as ``--init`` says."""
     tokens, words = config.virtual_tokens or 0, word_embeddings(backbone)
     prompt = PromptTuningConfig(
-        task_type=TASK_TYPE,
+        task_type=task_type(backbone),
         num_virtual_tokens=tokens,
+        num_transformer_submodules=1,  # of an encoder-decoder the encoder (Lester et al., 2021)
         **soft_prompt_sizes(backbone, words.shape[1]),
     )
     model = attach(backbone, prompt, "prompt-tuning")
-    embeddings = initial_embeddings(config.init or "", tokens, words, load_tokenizer(base.path))
+    init = config.init or ""
+    if init == "template" and config.template is not None:
+        init = instruction(config.template, config.paraphrase or 1)
+    embeddings = initial_embeddings(init, tokens, words, load_tokenizer(base.path))
     _embedding(model).weight.data.copy_(embeddings)
     return model
 

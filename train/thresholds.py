@@ -26,7 +26,10 @@ _CUTS = np.log(GRID / (1 - GRID))  # the same as logits
 
 
 def choose_thresholds(
-    how: ThresholdsName, truth: npt.NDArray[np.bool_], logits: npt.NDArray[np.float32]
+    how: ThresholdsName,
+    truth: npt.NDArray[np.bool_],
+    logits: npt.NDArray[np.float32],
+    split: str = "validation",
 ) -> Thresholds:
     """The thresholds that the option ``--thresholds`` asks for.
 
@@ -34,6 +37,7 @@ def choose_thresholds(
         how: ``half`` tunes nothing, ``global`` and ``per-value`` as named, ``halfway`` between.
         truth: Of validation, (arguments, 20).
         logits: (arguments, 20).
+        split: What the manifest calls these arguments.
     """
     if how == "half":
         return Thresholds((0.5,) * len(VALUE_NAMES), split="none", metric="none")
@@ -42,7 +46,7 @@ def choose_thresholds(
     if how != "global":
         own = per_value_thresholds(truth, logits, common)
         values = own if how == "per-value" else _halfway(own, values)
-    return Thresholds(tuple(values.tolist()), split="validation", metric="macro_f1")
+    return Thresholds(tuple(values.tolist()), split=split, metric="macro_f1")
 
 
 def per_value_thresholds(

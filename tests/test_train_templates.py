@@ -1,0 +1,410 @@
+"""Language models that answer templates: trained, written, and read again as the harness does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from language_models import load_base, reference_score, write_lively
+from peft import PeftModel
+from safetensors.torch import load_file
+from training import stop_training, write_small_data
+from transformers import AutoModelForCausalLM, GPTNeoConfig, MistralConfig
+
+from valueeval.adapters.base import fetch_base
+from valueeval.adapters.classifier import load_tokenizer
+from valueeval.adapters.lm import ValueEvalLM
+from valueeval.adapters.manifest import Manifest, read_manifest
+from valueeval.tasks.data import load_set
+from valueeval.tasks.decide import decide
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.requests import ValueRequest
+from valueeval.tasks.scoring import score
+from valueeval.train import questions as train_questions
+from valueeval.train.cli import summary
+from valueeval.train.config import GENERATED, TrainConfig, parse_config
+from valueeval.train.language_model import build_language_model, harness_model, questions_of
+from valueeval.train.questions import answered, load_task, questions
+from valueeval.train.run import METHODS, train
+from valueeval.train.verbaliser import Verbaliser
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning"),
+]
+CPU = torch.device("cpu")
+SOFT_PROMPTS = ("prompt-tuning", "p-tuning", "prefix-tuning")
+FILES = {
+    "README.md", "adapter_config.json", "adapter_model.safetensors", "metrics.jsonl",
+    "valueeval.json",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_data(tmp_path_factory.mktemp("data"), 4, 3)
+
+
+@pytest.fixture(scope="module", params=["causal", "seq2seq"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def base(
+    backend: str, tiny_gpt2: Path, tiny_t5: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A model whose answers differ."""
+    tiny = tiny_t5 if backend == "seq2seq" else tiny_gpt2
+    return write_lively(tmp_path_factory.mktemp(f"lively-{backend}"), tiny, backend)
+
+
+@pytest.fixture(autouse=True)
+def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random models hardly ever end what they say."""
+    words_of = train_questions._config
+
+    def shorter(template: str, paraphrase: int) -> dict[str, Any]:
+        config = words_of(template, paraphrase)
+        if template in GENERATED:
+            config["generation_kwargs"] = {**config["generation_kwargs"], "max_gen_toks": 12}
+        return config
+
+    monkeypatch.setattr(train_questions, "_config", shorter)
+
+
+def config_of(base: Path, data_dir: Path, output: Path, **options: Any) -> TrainConfig:
+    return TrainConfig(
+        output=str(output), base=str(base), data_dir=str(data_dir), precision="float32",
+        batch_size=2, epochs=1, **options,
+    )  # fmt: skip
+
+
+def in_training(
+    config: TrainConfig, data_dir: Path
+) -> tuple[Verbaliser, Any, list[list[ValueRequest]]]:
+    """A model about to be trained, what it reads, and the requests of its task."""
+    config = config.with_defaults()
+    folder = fetch_base(config.base)
+    network = build_language_model(config, folder, METHODS[config.method], CPU).eval()
+    task = load_task(str(config.template), 1, "validation", str(data_dir))
+    lm = harness_model(network, load_tokenizer(folder.path))
+    data = load_set("validation", data_dir)
+    asked = questions_of(lm, task, data, config)
+    requests = questions(task, data.arguments)
+    if config.template in GENERATED:
+        end = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
+        requests = answered(task, data, end)
+    return Verbaliser(network, str(config.template)), (lm, asked), requests
+
+
+@pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS])
+@pytest.mark.parametrize("template", ["bca", "cls"])
+def test_logits_in_training_are_the_scores_of_the_task(
+    base: Path, data_dir: Path, tmp_path: Path, template: str, method: str
+) -> None:
+    config = config_of(base, data_dir, tmp_path / "x", template=template, method=method)
+    model, (lm, asked), requests = in_training(config, data_dir)
+    logits = model(**asked.batch(range(3), CPU)).detach().numpy()
+    flat = [request for document in requests for request in document]
+    answers = iter(lm.loglikelihood(flat, disable_tqdm=True))
+    for row, document in zip(logits, requests, strict=True):
+        decision = decide(template, [next(answers) for _ in document])
+        np.testing.assert_allclose(row, decision.scores, atol=2e-4)
+
+
+@pytest.mark.parametrize("method", ["lora", "prompt-tuning"])
+def test_gradients_are_those_of_reading_every_prompt_alone(
+    request: pytest.FixtureRequest, backend: str, data_dir: Path, tmp_path: Path, method: str
+) -> None:
+    """Shared prefixes, packed questions and cached instructions change no gradient."""
+    # Not the lively models: their gradients grow float noise to the size of themselves.
+    base = request.getfixturevalue({"causal": "tiny_gpt2", "seq2seq": "tiny_t5"}[backend])
+    config = config_of(base, data_dir, tmp_path / "x", template="bca", method=method)
+    model, (lm, asked), requests = in_training(config, data_dir)
+    check_gradients(model, backend, lm, asked, requests)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GPTNeoConfig(
+            hidden_size=32, num_layers=2, num_heads=2, attention_types=[[["global", "local"], 1]],
+            window_size=16, max_position_embeddings=4096,
+        ),
+        MistralConfig(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, sliding_window=16,
+        ),
+    ],
+    ids=["gpt_neo", "mistral"],
+)  # fmt: skip
+def test_gradients_of_attention_that_reaches_to_a_window(
+    config: Any, tiny_gpt2: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    """Prompts are longer than the window."""
+    tokenizer = load_tokenizer(tiny_gpt2)
+    config.update({"vocab_size": len(tokenizer), "bos_token_id": 1, "eos_token_id": 1})
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    options = {"template": "bca", "method": "lora"}
+    model, (lm, asked), requests = in_training(
+        config_of(tmp_path / "base", data_dir, tmp_path / "x", **options), data_dir
+    )
+    check_gradients(model, "causal", lm, asked, requests)
+
+
+def check_gradients(
+    model: Verbaliser, backend: str, lm: Any, asked: Any, requests: list[list[ValueRequest]]
+) -> None:
+    weights = torch.linspace(-1, 1, 20)
+    (model(**asked.batch([0], CPU)) * weights).sum().backward()
+    ours = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    encoded = lm.encoded(requests[0])
+    for place, one in enumerate(encoded):
+        sign = 1.0 if requests[0][place].role == "yes" else -1.0
+        said = plain_score(model.model, backend, one.context, one.continuation)
+        (said * sign * weights[place // 2]).backward()
+    theirs = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    assert ours.keys() == theirs.keys()
+    largest = max(float(grad.abs().max()) for grad in ours.values())
+    assert largest > 1e-4
+    for name, grad in ours.items():
+        torch.testing.assert_close(grad, theirs[name], atol=1e-4 * largest, rtol=1e-3)
+
+
+def plain_score(model: Any, backend: str, before: list[int], asked: list[int]) -> torch.Tensor:
+    """As `reference_score`, by PEFT's own forward pass, with its gradient."""
+    if backend == "seq2seq":
+        ids = torch.tensor([before])
+        logits = model(
+            input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([asked])
+        ).logits[0]
+    else:
+        logits = model(input_ids=torch.tensor([(before + asked)[:-1]])).logits[0, -len(asked) :]
+    return logits.log_softmax(-1).gather(1, torch.tensor(asked)[:, None]).sum()
+
+
+@pytest.mark.parametrize("template", GENERATED)
+def test_loss_of_text_is_that_of_its_tokens(
+    base: Path, backend: str, data_dir: Path, tmp_path: Path, template: str
+) -> None:
+    options = {"positive_weight": 1.0} if template == "oa" else {}
+    config = config_of(base, data_dir, tmp_path / "x", template=template, method="lora", **options)
+    model, (lm, asked), requests = in_training(config, data_dir)
+    losses = model(**asked.batch([1, 2], CPU)).tolist()
+    labels = load_set("validation", data_dir).labels
+    for row, loss in zip((1, 2), losses, strict=True):
+        total, tokens = 0.0, 0.0
+        for request, one in zip(requests[row], lm.encoded(requests[row]), strict=True):
+            weight = 1.0
+            if request.value is not None and labels[row, request.value]:
+                positives = int(labels[:, request.value].sum())
+                weight = max((len(labels) - positives) / positives, 1e-3)
+            said = reference_score(model.model, backend, *one)
+            total, tokens = total - weight * said, tokens + weight * len(one.continuation)
+        assert loss == pytest.approx(total / tokens, rel=1e-4)
+
+
+def test_right_answers_end_and_hold_no_label_of_the_document(
+    tiny_gpt2: Path, data_dir: Path
+) -> None:
+    task = load_task("cot", 1, "validation", str(data_dir))
+    data = load_set("validation", data_dir)
+    (request,) = answered(task, data, "<end>")[0]
+    assert request.args[1].endswith("<end>")
+    assert "labels" not in request.doc
+    named = decide("cot", [request.args[1].removesuffix("<end>")]).prediction
+    assert named == tuple(data.labels[0].tolist())
+
+
+def harness_scores(folder: Path, template: str, data_dir: Path, batch_size: int) -> Any:
+    """Scores on validation by `--model valueeval --model_args adapter=…`."""
+    task = load_task(template, 1, "validation", str(data_dir))
+    data = load_set("validation", data_dir)
+    lm = ValueEvalLM.create_from_arg_obj(
+        {"adapter": str(folder)}, {"device": "cpu", "batch_size": batch_size}
+    )
+    documents = questions(task, data.arguments)
+    flat = [request for document in documents for request in document]
+    ask = lm.generate_until if template in GENERATED else lm.loglikelihood
+    answers = iter(ask(flat, disable_tqdm=True))
+    decisions = [decide(template, [next(answers) for _ in document]) for document in documents]
+    unparsed = [d.unparsed for d in decisions] if template in GENERATED else None
+    return score(data.labels, np.array([d.prediction for d in decisions]), unparsed)
+
+
+def check_adapter(folder: Path, template: str, data_dir: Path) -> Manifest:
+    """The harness gives the manifest's scores, at every batch size."""
+    manifest = read_manifest(folder)
+    assert manifest.template == template
+    assert manifest.head is None and manifest.input is None  # noqa: PT018
+    for batch_size in (1, 8):
+        assert harness_scores(folder, template, data_dir, batch_size) == manifest.validation
+    return manifest
+
+
+@pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS, "prompt+full"])
+def test_every_method_reads_back(
+    base: Path, backend: str, data_dir: Path, tmp_path: Path, method: str
+) -> None:
+    config = config_of(base, data_dir, tmp_path / "a", template="bca", method=method)
+    train(config)
+    manifest = check_adapter(tmp_path / "a", "bca", data_dir)
+    files = {path.name for path in (tmp_path / "a").iterdir()}
+    if method == "prompt+full":
+        assert {"model.safetensors", "config.json", "tokenizer.json"} <= files
+        assert manifest.parameters.trainable == manifest.parameters.total
+        return
+    assert files == FILES
+    size = sum(p.numel() for p in load_base(base, backend).parameters())
+    assert manifest.parameters.total == size + manifest.parameters.trainable
+    # PEFT's own files, for whoever has nothing but PEFT.
+    PeftModel.from_pretrained(load_base(base, backend), tmp_path / "a")
+    held = load_file(tmp_path / "a" / "adapter_model.safetensors")
+    if method == "prompt-tuning":
+        assert [tuple(tensor.shape) for tensor in held.values()] == [(20, 32)]
+
+
+@pytest.mark.parametrize("template", ["cls", *GENERATED])
+def test_every_template_reads_back(
+    base: Path, data_dir: Path, tmp_path: Path, template: str
+) -> None:
+    config = config_of(base, data_dir, tmp_path / "a", template=template, method="lora")
+    train(config)
+    check_adapter(tmp_path / "a", template, data_dir)
+
+
+def test_a_soft_prompt_learns_what_the_frozen_model_can_say(
+    tiny_gpt2: Path, tmp_path: Path
+) -> None:
+    """A model that says yes or no as its first token tells it; all labels are yes."""
+    base = pretrained_on_first_token(tiny_gpt2, tmp_path / "base")
+    data = write_small_data(tmp_path / "data", 8, 2)
+    for split in ("training", "validation"):
+        path = data / f"labels-{split}.tsv"
+        header, *rows = path.read_text("utf-8").splitlines()
+        ones = [row.split("\t")[0] + "\t1" * 20 for row in rows]
+        path.write_text("\n".join([header, *ones]) + "\n", "utf-8")
+    options = {"template": "bca", "method": "prompt-tuning", "virtual_tokens": 1}
+    config = config_of(base, data, tmp_path / "a", **options, init="no", thresholds="half")
+    frozen = replace(config, learning_rate=1e-9)
+    assert train(frozen).validation["macro_f1"] == 0.0
+    learnt = replace(config, output=str(tmp_path / "b"), epochs=10, learning_rate=0.3)
+    assert train(learnt).validation["macro_f1"] == 1.0
+    first, *_, last = (tmp_path / "b" / "metrics.jsonl").read_text("utf-8").splitlines()
+    losses = [json.loads(line)["loss"] for line in (first, last)]
+    assert losses[1] < 0.5 * losses[0]
+
+
+def pretrained_on_first_token(tiny: Path, folder: Path) -> Path:
+    """A tiny GPT-2 whose every next token is the first one of its text."""
+    tokenizer = load_tokenizer(tiny)
+    model = load_base(tiny, "causal").train()
+    yes, no = (tokenizer.encode(f" {word}")[0] for word in ("yes", "no"))
+    torch.manual_seed(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(150):
+        ids = torch.randint(2, len(tokenizer), (16, 48))
+        ids[:, 0] = torch.where(torch.rand(16) < 0.5, yes, no)
+        logits = model(input_ids=ids).logits[:, :, [yes, no]]
+        wanted = (ids[:, :1] == no).long().expand(-1, ids.shape[1])
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_initialisations_differ_and_begin_as_they_say(
+    tiny_gpt2: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    """The text of the template is the instruction of the template that is asked."""
+    begun = {}
+    for init in ("random", "vocabulary", "template", "values", "some words"):
+        config = config_of(
+            tiny_gpt2, data_dir, tmp_path / "x", template="cot", method="prompt-tuning", init=init
+        )
+        model, _, _ = in_training(config, data_dir)
+        begun[init] = next(p for n, p in model.named_parameters() if "prompt_encoder" in n)
+    kinds = list(begun.values())
+    assert all(not torch.equal(a, b) for i, a in enumerate(kinds) for b in kinds[:i])
+    tokenizer = load_tokenizer(tiny_gpt2)
+    task = load_task("cot", 1, "validation", str(data_dir))
+    first = tokenizer.encode(task.config.description)[:20]
+    words = load_base(tiny_gpt2, "causal").get_input_embeddings().weight[first]
+    torch.testing.assert_close(begun["template"], words)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(
+    tiny_t5: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    options = {"template": "bca", "method": "prompt+full", "checkpoint_seconds": 0.0}
+    whole = config_of(tiny_t5, data_dir, tmp_path / "whole", **options)
+    whole = replace(whole, epochs=2)
+    train(whole)
+    stopped = replace(whole, output=str(tmp_path / "stopped"))
+    stop_training(stopped, 3)
+    train(replace(stopped, resume=True))
+    weights = [load_file(tmp_path / n / "model.safetensors") for n in ("whole", "stopped")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--template bca", "method: 'full' trains a classifier head.*prompt\\+full"),
+        ("--template bca --method head", "head'.*take --method prompt-tuning or lora"),
+        ("--method prompt+full", "needs a --template"),
+        ("--paraphrase 2", "no meaning without a --template"),
+        ("--template bca --method lora --paraphrase 0", "paraphrase: 0; allowed: 1 or more"),
+        ("--template bca --method lora --heads multiple", "heads: 'multiple' has no meaning"),
+        ("--template cls --method lora --loss focal", "loss: 'focal' has no meaning"),
+        ("--template cls --method lora --contrastive joint", "contrastive: 'joint'"),
+        ("--template oa --method lora --teacher A", "teacher: has no meaning with --template oa"),
+        ("--template xyz --method lora", "template: 'xyz'; allowed: 'cls', 'mbc', 'bca'"),
+    ],
+)
+def test_options_that_do_not_go_together(words: str, message: str) -> None:
+    with pytest.raises(ValueEvalError, match=message):
+        parse_config([*words.split(), "--output", "x"])
+
+
+def test_an_encoder_cannot_answer_in_words(tiny_bert: Path, data_dir: Path, tmp_path: Path) -> None:
+    config = config_of(tiny_bert, data_dir, tmp_path / "x", template="bca", method="lora")
+    with pytest.raises(ValueEvalError, match=r"\(bert\) is no language model.*leave --template"):
+        train(config)
+
+
+def test_a_paraphrase_that_is_not_there(tiny_gpt2: Path, data_dir: Path, tmp_path: Path) -> None:
+    config = config_of(
+        tiny_gpt2, data_dir, tmp_path / "x", template="bca", method="lora", paraphrase=9
+    )
+    with pytest.raises(ValueEvalError, match="paraphrase: 9; allowed: 1 to 3"):
+        train(config)
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[1] / "studies").glob("*.yaml")))
+def test_configurations_of_studies_are_understood(file: Path) -> None:
+    config = parse_config(["--config", str(file), "--output", "x"])
+    assert config.template is not None
+    assert f"[{file.name}]({file.name})" in (file.parent / "README.md").read_text("utf-8")
+
+
+def test_the_command_at_the_end_asks_as_training_did(
+    tiny_gpt2: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    config = config_of(
+        tiny_gpt2, data_dir, tmp_path / "a", template="bca", method="lora", paraphrase=2
+    )
+    assert "\nlm_eval --tasks valueeval_bca_p2 --model valueeval" in summary(config, train(config))

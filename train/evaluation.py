@@ -1,0 +1,88 @@
+"""How good a model is on validation: what epochs are compared by, and what the manifest keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from valueeval.adapters.classifier import batches_by_length
+from valueeval.adapters.devices import device_of
+from valueeval.adapters.manifest import Thresholds
+from valueeval.tasks.scoring import score
+from valueeval.train.config import ThresholdsName
+from valueeval.train.inputs import Split
+from valueeval.train.processes import Processes
+from valueeval.train.thresholds import choose_thresholds
+
+# Arguments read at once, where nothing is kept for a backward pass.
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Thresholds tuned on validation, and the scores there with them.
+
+    Attributes:
+        thresholds: Those of split ``"none"`` for answers that are text, which no threshold touches.
+        scores: By metric; ``macro_f1`` and ``official_f1`` are among them.
+        prediction: Which values are predicted, (arguments, 20).
+    """
+
+    thresholds: Thresholds
+    scores: dict[str, float | None]
+    prediction: npt.NDArray[np.bool_]
+
+    @property
+    def macro_f1(self) -> float:
+        """The score that epochs are compared by; 0 where it is undefined."""
+        return self.scores["macro_f1"] or 0.0
+
+
+Evaluate = Callable[[nn.Module], Evaluation]
+"""Evaluates a model, which is in evaluation mode and on the device where it is trained.
+
+Of several processes each calls it, and what it gives in the main one counts.
+"""
+
+
+@dataclass(frozen=True)
+class EvaluateLogits:
+    """Evaluates a model that gives logits (batch, 20).
+
+    Args:
+        validation: What is read and scored.
+        thresholds: How they are chosen there.
+        processes: Those that share the reading.
+        name: What the manifest calls it.
+    """
+
+    validation: Split
+    thresholds: ThresholdsName
+    processes: Processes
+    name: str = "validation"
+
+    def __call__(self, model: nn.Module) -> Evaluation:
+        """Chooses thresholds on validation and scores it with them."""
+        truth, logits = self.validation.labels, self._logits(model)
+        thresholds = choose_thresholds(self.thresholds, truth, logits, self.name)
+        prediction = thresholds.decide(logits)
+        return Evaluation(thresholds, score(truth, prediction), prediction)
+
+    def _logits(self, model: nn.Module) -> npt.NDArray[np.float32]:
+        """Those of all arguments, (arguments, 20); each process reads its share of the batches."""
+        inputs, device = self.validation.inputs, device_of(model)
+        batches = list(batches_by_length(inputs.lengths, _BATCH))
+        with torch.inference_mode():
+            own = [
+                model(**inputs.batch(rows, device)).float().cpu().numpy()
+                for rows in self.processes.own(batches)
+            ]
+        logits = np.zeros(self.validation.labels.shape, dtype=np.float32)
+        for rows, answers in zip(batches, self.processes.collect(own), strict=True):
+            logits[rows] = answers
+        return logits
