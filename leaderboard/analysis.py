@@ -13,7 +13,8 @@ from valueeval.leaderboard.samples import Predictions, SamplesError, read_checke
 from valueeval.leaderboard.table import RANKED, Board, Row, RowTests, Table
 from valueeval.leaderboard.text import clean
 from valueeval.tasks import statistics
-from valueeval.tasks.statistics import Estimates, macro_f1, official_f1
+from valueeval.tasks.f1 import count, macro_f1, official_f1
+from valueeval.tasks.statistics import Estimates
 
 SIGNIFICANCE = 0.05
 RESAMPLES = statistics.RESAMPLES
@@ -44,9 +45,7 @@ def _analyse_board(board: Board, problems: list[Problem], advance: Callable[[], 
     for index in usable:
         rows.append(list(range(start, start := start + len(read[index]))))
     first = predictions[0]
-    counts = statistics.count(
-        first.truth, [each.prediction for each in predictions], first.clusters
-    )
+    counts = count(first.truth, [each.prediction for each in predictions], first.clusters)
     macro = statistics.estimate(counts, rows, macro_f1, resamples=RESAMPLES)
     official = statistics.estimate(counts, rows, official_f1, macro.best, RESAMPLES)
     swapped = {

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,10 +19,12 @@ from valueeval.leaderboard import (
     format_markdown,
 )
 from valueeval.leaderboard.analysis import analyse
+from valueeval.leaderboard.collate import collate
 from valueeval.leaderboard.read import find_results, read_manifests, read_results
 from valueeval.leaderboard.runfiles import read_run_files
-from valueeval.leaderboard.table import RANKED, Table, collate
+from valueeval.leaderboard.table import RANKED, Table
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.files import replacing
 
 _FORMATS: dict[str, Callable[[Table], str]] = {
     ".md": format_markdown.render,
@@ -84,7 +84,8 @@ def _collate(places: Sequence[str], adapters: Sequence[str]) -> Table:
 def _analyse(table: Table) -> Table:
     """With a progress bar on stderr where samples take long to read."""
     files = sum(len(row.runs) for board in table.boards for row in board.rows)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("samples", total=files)
         return analyse(table, advance=lambda: progress.advance(task))
 
@@ -144,14 +145,7 @@ def _write(output: Path, content: str | bytes) -> None:
     """All of it or nothing: under a temporary name first."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-        try:
-            with open(handle, "wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, output)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with replacing(output) as temporary:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise ValueEvalError(f"{output}: cannot be written ({error.strerror})") from error

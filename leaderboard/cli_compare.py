@@ -15,15 +15,16 @@ from rich.text import Text
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from valueeval.leaderboard import text
+from valueeval.leaderboard.collate import collate
 from valueeval.leaderboard.read import find_results, read_results
 from valueeval.leaderboard.samples import Predictions, SamplesError, read_checked
-from valueeval.leaderboard.table import Row, collate
+from valueeval.leaderboard.table import Row
 from valueeval.tasks import statistics
 from valueeval.tasks.data import read_arguments, read_labels
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.f1 import ClusterCounts, count, f1_of_value, macro_f1, official_f1
 from valueeval.tasks.runfile import read_run
 from valueeval.tasks.scoring import conclusion_key
-from valueeval.tasks.statistics import f1_of_value, macro_f1, official_f1
 from valueeval.tasks.values import VALUE_NAMES
 
 RESAMPLES = statistics.RESAMPLES
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ValueEvalError: one of the two cannot be read, or they are not about the same arguments.
     """
     options = _parser().parse_args(argv)
-    console = Console()
+    console = Console(highlight=False)
     if options.labels is None:
         pairs = _results(options.a, options.b, options.task)
     else:
@@ -165,8 +166,7 @@ def _beside(labels: Path) -> Path | None:
 
 
 def _names(a: str, b: str) -> tuple[str, str]:
-    a, b = text.clean(a), text.clean(b)
-    return (a, b) if a != b else (f"A {a}", f"B {b}")
+    return text.clean(a), text.clean(b)
 
 
 # ------------------------------------------------------------------------------- comparison
@@ -186,25 +186,33 @@ def _print(
                 f"{title}: {names[0]} and {names[1]} were not scored on the same arguments, labels "
                 "and conclusions; only runs on the same data can be compared"
             )
-    counts = statistics.count(a[0].truth, [each.prediction for each in (*a, *b)], a[0].clusters)
+    counts = count(a[0].truth, [each.prediction for each in (*a, *b)], a[0].clusters)
     rows = [list(range(len(a))), list(range(len(a), len(a) + len(b)))]
     console.print(Text(f"{title}: {names[0]} against {names[1]}", style="bold"))
     console.print(
-        f"{len(a[0].ids)} arguments on {counts.clusters} conclusions; 95 % intervals over "
-        "conclusions; a difference above 0 means that the first is better"
+        f"{len(a[0].ids)} arguments on {counts.clusters} conclusions. A is the first of the two, "
+        "B the second; where A - B is above 0, A is better. 95 % intervals are over conclusions."
     )
-    console.print(_overall(names, counts, rows))
-    console.print(_per_value(names, counts, rows))
+    for table in (_overall(counts, rows), _per_value(counts, rows)):
+        console.print()
+        console.print(table)
     if shown > 0:
-        console.print(_arguments(names, a, b, shown))
+        console.print("\nwhere they differ most (errors of 20 decisions)\n")
+        console.print(_arguments(a, b, shown))
 
 
-def _overall(
-    names: tuple[str, str], counts: statistics.ClusterCounts, rows: list[list[int]]
-) -> RichTable:
-    table = RichTable(box=SIMPLE_HEAD)
-    for head in ("score", names[0], names[1], "difference", "95 %", "p", "p (randomisation)"):
-        table.add_column(Text(head), justify="left" if head == "score" else "right")
+def _table(*heads: str, leading: int = 0) -> RichTable:
+    """A table that leaves names of values and numbers whole in 80 columns."""
+    table = RichTable(
+        box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, show_edge=False, leading=leading
+    )
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place else "left", no_wrap=True)
+    return table
+
+
+def _overall(counts: ClusterCounts, rows: list[list[int]]) -> RichTable:
+    table = _table("score", "A", "B", "A - B", "95 %", "p", "p (randomised)")
     for name, metric in (("macro_f1", macro_f1), ("official_f1", official_f1)):
         found = statistics.estimate(counts, rows, metric, best=1, resamples=RESAMPLES)
         swapped = statistics.randomisation(counts, rows, 1, metric, RESAMPLES)
@@ -215,13 +223,9 @@ def _overall(
     return table
 
 
-def _per_value(
-    names: tuple[str, str], counts: statistics.ClusterCounts, rows: list[list[int]]
-) -> RichTable:
+def _per_value(counts: ClusterCounts, rows: list[list[int]]) -> RichTable:
     """F1 per value, largest difference first; p Holm-corrected over the values."""
-    table = RichTable(box=SIMPLE_HEAD)
-    for head in ("value", names[0], names[1], "difference", "95 %", "p (Holm)"):
-        table.add_column(Text(head), justify="left" if head == "value" else "right")
+    table = _table("value", "A", "B", "A - B", "95 %", "p (Holm)")
     present = [value for value in range(20) if counts.actual[:, value].sum() > 0]
     found = {
         value: statistics.estimate(counts, rows, f1_of_value(value), best=1, resamples=RESAMPLES)
@@ -248,29 +252,24 @@ def _p(value: float) -> str:
     return "" if np.isnan(value) else text.p_value(float(value))
 
 
-def _arguments(
-    names: tuple[str, str], a: list[Predictions], b: list[Predictions], shown: int
-) -> RichTable:
+def _arguments(a: list[Predictions], b: list[Predictions], shown: int) -> RichTable:
     """The arguments on which the number of errors differs most, and in which values."""
-    table = RichTable(box=SIMPLE_HEAD, title="where they differ most (errors of 20 decisions)")
-    for head in ("argument", names[0], names[1], "right only in one", "premise"):
-        table.add_column(Text(head), overflow="fold")
+    table = _table("argument", "A", "B", leading=1)
+    table.add_column("premise, and the values that only one has right", overflow="fold")
     errors = [np.mean([each.prediction != each.truth for each in side], axis=0) for side in (a, b)]
     gap = errors[0] - errors[1]  # (n, 20), above 0 where the second is right more often
     size = np.abs(gap).sum(1)
     for index in np.lexsort((np.arange(len(size)), -size))[:shown]:
         if size[index] == 0:
             break
-        sides = ((0, np.flatnonzero(gap[index] < 0)), (1, np.flatnonzero(gap[index] > 0)))
-        better = [
-            f"{names[side]}: {', '.join(VALUE_NAMES[value] for value in values)}"
-            for side, values in sides
-            if len(values)
-        ]
         premise = text.clean(a[0].premises[index])
-        cut = premise[:_PREMISE_LENGTH] + ("…" if len(premise) > _PREMISE_LENGTH else "")
+        said = [premise[:_PREMISE_LENGTH] + ("…" if len(premise) > _PREMISE_LENGTH else "")]
+        for side, better in (("A", gap[index] < 0), ("B", gap[index] > 0)):
+            if better.any():
+                values = ", ".join(VALUE_NAMES[value] for value in np.flatnonzero(better))
+                said.append(f"only {side} is right: {values}")
         table.add_row(
             Text(text.clean(a[0].ids[index])), f"{errors[0][index].sum():g}",
-            f"{errors[1][index].sum():g}", Text("\n".join(better)), Text(cut),
+            f"{errors[1][index].sum():g}", Text("\n".join(line for line in said if line)),
         )  # fmt: skip
     return table

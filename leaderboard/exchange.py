@@ -114,7 +114,8 @@ def _record(board: Board, row: Row) -> dict[str, Any]:
                 "deployment_type": "self_deployed",
                 "model_availability": "unknown",
                 **_known(base_model=run.base, method=run.method, parameters=run.parameters,
-                         trainable_parameters=run.trainable, training_size=run.training_size),
+                         trainable_parameters=run.trainable, training_data=run.training_data,
+                         training_size=run.training_size),
             },
         },
         "evaluation_results": [

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from valueeval.leaderboard import text
+from valueeval.leaderboard.published import UPPER_REFERENCE
 from valueeval.leaderboard.records import board_records, spreads
 from valueeval.leaderboard.table import RANKED, Table
 from valueeval.tasks.values import VALUE_NAMES
@@ -97,10 +98,11 @@ def _colours(rows: Sequence[Record]) -> Colours:
 
 
 def _label(row: Record) -> str:
-    prompt = row["template"] or ""
-    if (row["paraphrase"] or 1) > 1:
-        prompt += f" p{row['paraphrase']}"
-    name = row["system"] if len(row["system"]) <= 36 else row["system"][:35] + "…"
+    return _named(row["system"], text.prompt(row["template"], row["paraphrase"]))
+
+
+def _named(system: str, prompt: str) -> str:
+    name = system if len(system) <= 36 else system[:35] + "…"
     return f"{name} · {prompt}" if prompt else name
 
 
@@ -178,10 +180,10 @@ def _error_bar(axes: Axes, x: float, row: Record, colour: str) -> None:
 def _heat_map(rows: Sequence[Record]) -> Figure | None:
     """F1 of each value for each row; the best published per value stands last."""
     known = [row for row in rows if row["f1"] and any(score is not None for score in row["f1"])]
-    systems = [row for row in known if row["method"] != "upper reference"][:_MAX_ROWS]
+    systems = [row for row in known if row["method"] != UPPER_REFERENCE][:_MAX_ROWS]
     if not any(row["status"] == RANKED for row in systems):
         return None
-    systems += [row for row in known if row["method"] == "upper reference"]
+    systems += [row for row in known if row["method"] == UPPER_REFERENCE]
     scores = np.array([[np.nan if score is None else score for score in row["f1"]]
                        for row in systems])  # fmt: skip
     figure, axes = _axes(10, 2.2 + 0.26 * len(systems), "F1 per value")
@@ -209,7 +211,7 @@ def _spread(groups: Sequence[Record], colour: Colours) -> Figure | None:
         for run in group["runs"]:
             axes.plot(run["macro_f1"], place, _SHAPES.get(run["paraphrase"], "s"), color=own,
                       markersize=5, markeredgecolor="white")  # fmt: skip
-    names = [f"{group['system'][:36]} · {group['template']}" for group in groups]
+    names = [_named(group["system"], group["template"]) for group in groups]
     axes.set_yticks(range(len(groups)), names, color=_INK)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")

@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from valueeval.leaderboard import text
+from valueeval.leaderboard.published import UPPER_REFERENCE
 from valueeval.leaderboard.records import board_records, spreads
 from valueeval.leaderboard.table import GAMING_MARGIN, RANKED, REASONS, Board, Table
 from valueeval.tasks.values import VALUE_NAMES
@@ -100,9 +101,7 @@ def _rows(table: Table) -> list[dict[str, Any]]:
             for record in board_records(board)]  # fmt: skip
     for number, row in enumerate(rows):
         row["id"] = number
-        row["prompt"] = (row["template"] or "") + (
-            f" p{row['paraphrase']}" if (row["paraphrase"] or 1) > 1 else ""
-        )
+        row["prompt"] = text.prompt(row["template"], row["paraphrase"])
     return sorted(rows, key=lambda row: (-(row["macro_f1"] or 0.0), row["id"]))
 
 
@@ -121,7 +120,7 @@ def _board(number: int, board: Board, rows: list[dict[str, Any]]) -> dict[str, A
     published.sort(key=lambda row: (-(row["official_f1"] or 0.0), row["id"]))
     for row in published:
         row["parameters_text"] = text.count(row["parameters"])
-        row["official_text"] = "" if row["official_f1"] is None else f"{row['official_f1']:.2f}"
+        row["official_text"] = text.published_score(row["official_f1"])
         row["method"] = row["method"] or ""
     return {"number": number, "title": board.title, "official_only": published}
 
@@ -135,19 +134,18 @@ def _apart(number: int, board: Board, rows: list[dict[str, Any]]) -> dict[str, A
 def _line(row: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any]:
     """What the table shows of a row, as text."""
     ours = row["status"] != "published"
-    reference = row["method"] == "upper reference"
-    official = row["official_f1"]
+    reference = row["method"] == UPPER_REFERENCE
     interval = (row["macro_f1_low"], row["macro_f1_high"])
     shown_interval = text.interval(None if None in interval else interval)
     return {
         "id": row["id"],
         "kind": "ours" if ours else "reference" if reference else "published",
-        "kind_label": "upper reference" if reference else "published",
+        "kind_label": UPPER_REFERENCE if reference else "published",
         "is_best": row["is_best"],
         "rank": "" if row["rank"] is None else row["rank"],
         "ranks": _rank_interval(row),
         "system": row["system"],
-        "detail": row["base_model"] if row["base_model"] != row["system"] else None,
+        "detail": _detail(row),
         "alike": row["like_best"] and not row["is_best"],
         "gamed": row["gamed"],
         "warnings": row["warnings"] or (),
@@ -161,11 +159,20 @@ def _line(row: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any]:
         "interval": shown_interval + (" °" if row["interval_from"] == "results" else ""),
         "difference": "best" if row["is_best"] else _signed(row["difference"]),
         "p": "" if row["p_holm"] is None or row["is_best"] else text.p_value(row["p_holm"]),
-        "official": text.score(official) if ours else "" if official is None else f"{official:.2f}",
+        "official": (text.score if ours else text.published_score)(row["official_f1"]),
         "unparsed": text.share(row["unparsed"]),
         "seeds": row["seeds"] or "",
         "arguments": row["arguments"] or "",
     }
+
+
+def _detail(row: dict[str, Any]) -> str:
+    """The base model, and what was trained on, where the name or the rule do not say it."""
+    base, data = row["base_model"], row["training_data"]
+    return ", ".join(
+        part for part, implied in ((base, row["system"]), (data, "training"))
+        if part and part != implied
+    )  # fmt: skip
 
 
 def _rank_interval(row: dict[str, Any]) -> str:

@@ -33,16 +33,12 @@ def render(table: Table) -> str:
 
 
 def _board(board: Board) -> str:
-    listed = [system for system in board.published if system.macro_f1 is not None]
     lines = [(row.macro_f1, _cells(row)) for row in board.rows]
-    lines += [(system.macro_f1 or 0.0, _published_cells(system)) for system in listed]
+    lines += [(system.macro_f1 or 0.0, _published_cells(system)) for system in board.listed]
     lines.sort(key=lambda line: -line[0])
-    official = [system for system in board.published
-                if system.macro_f1 is None and system.official_f1 is not None]  # fmt: skip
-    rest = sorted(official, key=lambda system: -(system.official_f1 or 0.0))
     body = [_line(cells) for _, cells in lines]
-    if rest:
-        body += [r"\midrule", *(_line(_published_cells(system)) for system in rest)]
+    if board.official_only:
+        body += [r"\midrule", *(_line(_published_cells(system)) for system in board.official_only)]
     caption = text.latex(f"{board.title}. {REASONS[board.status]}".strip())
     return "\n".join(
         [
@@ -61,9 +57,10 @@ def _cells(row: Row) -> list[str]:
     run, macro, official = row.run, row.scores["macro_f1"], row.mean("official_f1")
     spread = rf" $\pm$ {macro.sd:.3f}" if macro.sd is not None else ""
     tests = row.tests
+    data = f" ({text.latex(row.trained_on)})" if row.trained_on else ""
     alike = r" $\approx$" if tests and tests.like_best and not tests.is_best else ""
     return [
-        "" if row.rank is None else str(row.rank), text.latex(row.name) + alike,
+        "" if row.rank is None else str(row.rank), text.latex(row.name) + data + alike,
         text.latex(run.method), text.latex(row.prompt), text.count(run.parameters),
         text.count(run.trainable), text.score(macro.mean) + spread,
         text.interval(row.macro_interval),
@@ -73,8 +70,15 @@ def _cells(row: Row) -> list[str]:
 
 
 def _published_cells(system: Published) -> list[str]:
-    kind = "upper reference" if system.oracle else system.method
-    official = "" if system.official_f1 is None else f"{system.official_f1:.2f}"
-    return ["", rf"\emph{{{text.latex(system.system)}}}", text.latex(kind), "",
-            text.count(system.parameters), text.count(system.trainable),
-            text.score(system.macro_f1), "", official, ""]  # fmt: skip
+    return [
+        "",
+        rf"\emph{{{text.latex(system.system)}}}",
+        text.latex(system.shown_method),
+        "",
+        text.count(system.parameters),
+        text.count(system.trainable),
+        text.score(system.macro_f1),
+        "",
+        text.published_score(system.official_f1),
+        "",
+    ]

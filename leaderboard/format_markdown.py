@@ -66,18 +66,14 @@ def _board(board: Board) -> list[str]:
         parts.append(REASONS[board.status])
     if board.rows:
         parts.append(_data_line(board))
-    listed = [system for system in board.published if system.macro_f1 is not None]
-    if board.rows or listed:
-        parts.append(_main_table(board, listed))
-    rest = [system for system in board.published if system.macro_f1 is None]
-    official = [system for system in rest if system.official_f1 is not None]
-    other = [system for system in rest if system.official_f1 is None]
-    if official:
+    if board.rows or board.listed:
+        parts.append(_main_table(board))
+    if board.official_only:
         summary = "Published with official_f1 only: not comparable with macro_f1"
-        parts += _folded(summary, _official_table(official))
-    if other:
+        parts += _folded(summary, _official_table(board.official_only))
+    if board.other_only:
         summary = "Published with another score, or where it is unclear which F1 is meant"
-        parts += _folded(summary, _other_table(other))
+        parts += _folded(summary, _other_table(board.other_only))
     return parts
 
 
@@ -91,11 +87,11 @@ def _data_line(board: Board) -> str:
     return f"{size}data `{board.data_sha256[:12]}`{version}."
 
 
-def _main_table(board: Board, listed: Sequence[Published]) -> str:
+def _main_table(board: Board) -> str:
     header = ["#", "system", "method", "template", "parameters", "trained", "macro_f1", "95 %",
               "as if independent", "vs best", "official_f1", "unparsed", "n", "seeds"]  # fmt: skip
     lines: list[tuple[float, list[str]]] = [(row.macro_f1, _cells(row)) for row in board.rows]
-    lines += [(system.macro_f1 or 0.0, _published_cells(system)) for system in listed]
+    lines += [(system.macro_f1 or 0.0, _published_cells(system)) for system in board.listed]
     lines.sort(key=lambda line: -line[0])
     return _table(
         header,
@@ -111,7 +107,7 @@ def _cells(row: Row) -> list[str]:
     flag = " ⚠" if row.gamed else ""
     return [
         _rank(row),
-        text.markdown(row.name) + _warning_mark(row),
+        text.markdown(row.name) + _trained_on(row) + _warning_mark(row),
         text.markdown(run.method),
         text.markdown(row.prompt),
         text.count(run.parameters),
@@ -148,17 +144,20 @@ def _versus_best(row: Row) -> str:
     return f"{mark}{tests.difference:+.3f}, p {text.p_value(tests.p_holm)}"
 
 
+def _trained_on(row: Row) -> str:
+    return f" ({text.markdown(row.trained_on)})" if row.trained_on else ""
+
+
 def _warning_mark(row: Row) -> str:
     warnings = sorted({warning for run in row.runs for warning in run.warnings})
     return f" (⚠ {text.markdown('; '.join(warnings))})" if warnings else ""
 
 
 def _published_cells(system: Published) -> list[str]:
-    kind = "upper reference" if system.oracle else system.method
     return [
         "",
         f"*{text.markdown(system.system)}*",
-        text.markdown(kind),
+        text.markdown(system.shown_method),
         "",
         text.count(system.parameters),
         text.count(system.trainable),
@@ -166,7 +165,7 @@ def _published_cells(system: Published) -> list[str]:
         "",
         "",
         "",
-        "" if system.official_f1 is None else f"{system.official_f1:.2f}",
+        text.published_score(system.official_f1),
         "",
         "",
         "",
@@ -174,16 +173,15 @@ def _published_cells(system: Published) -> list[str]:
 
 
 def _official_table(systems: Sequence[Published]) -> str:
-    ordered = sorted(systems, key=lambda system: -(system.official_f1 or 0.0))
     rows = [
         [
             f"*{text.markdown(system.system)}*",
-            text.markdown("upper reference" if system.oracle else system.method),
+            text.markdown(system.shown_method),
             text.markdown(system.base),
             text.count(system.parameters),
-            f"{system.official_f1:.2f}",
+            text.published_score(system.official_f1),
         ]
-        for system in ordered
+        for system in systems
     ]
     header = ["system", "method", "base model", "parameters", "official_f1"]
     return _table(header, rows, right="parameters,official_f1")

@@ -159,7 +159,8 @@ function empty(plot, text) {
 
 function ticks(low, high, wanted = 5) {
   const raw = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
+  // A third more of them than wanted is better than half as many; labels have two decimals.
+  const step = Math.max(0.01, [1, 2, 5, 10].map((m) => m * power).find((s) => s >= 0.75 * raw));
   const found = [];
   for (let t = Math.ceil(low / step - 1e-9) * step; t <= high + 1e-9; t += step) found.push(+t.toFixed(10));
   return found;
@@ -272,9 +273,13 @@ function mark(svg, x, y, row) {
   tip(group, describe(row));
 }
 
+const ruler = document.createElement("canvas").getContext("2d");
 function shorten(text, pixels) {
-  const letters = Math.max(6, Math.floor(pixels / 7.5));
-  return text.length > letters ? `${text.slice(0, letters - 1)}…` : text;
+  ruler.font = `12px ${getComputedStyle(document.body).fontFamily}`; // as the figures' text
+  const fits = (words) => ruler.measureText(words).width <= pixels;
+  let letters = text.length;
+  while (letters > 6 && !fits(`${text.slice(0, letters)}…`)) letters -= 1;
+  return fits(text) ? text : `${text.slice(0, letters)}…`;
 }
 
 function drawSpread() {
@@ -296,7 +301,7 @@ function drawSpread() {
   make(svg, "text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, "macro F1");
   groups.forEach((group, index) => {
     const cy = 16 + index * rowHeight, values = group.runs.map((run) => run.macro_f1);
-    make(svg, "text", { class: "strong", x: left, y: cy + 4, "text-anchor": "end" }, `${shorten(group.system, left - 38)} · ${group.template}`);
+    make(svg, "text", { class: "strong", x: left, y: cy + 4, "text-anchor": "end" }, `${shorten(group.system, left - 42)} · ${group.template}`);
     make(svg, "line", { x1: x(Math.min(...values)), x2: x(Math.max(...values)), y1: cy, y2: cy, stroke: hue(group.method), "stroke-width": 7, opacity: 0.22, "stroke-linecap": "round" });
     for (const run of group.runs) {
       const dot = make(svg, "g", { class: "mark" }), at = x(run.macro_f1);
@@ -324,7 +329,7 @@ function drawPrecisionRecall() {
     make(item, "i", { style: `background:${colour}` });
     item.append(name);
   }
-  const width = Math.max(300, plot.clientWidth), left = Math.min(190, width * 0.46), step = 21;
+  const width = Math.max(300, plot.clientWidth), left = Math.min(190, width * 0.5), step = 21;
   const height = DATA.values.length * step + 34;
   const svg = make(plot, "svg", { viewBox: `0 0 ${width} ${height}`, role: "group" });
   const x = (score) => left + 12 + score * (width - left - 26);
@@ -359,7 +364,8 @@ function drawValues() {
   const body = make(table, "tbody");
   for (const row of [...rows, ...reference]) {
     const line = make(body, "tr", { class: row.method === "upper reference" ? "reference" : row.status });
-    const name = make(line, "th", { scope: "row", title: row.system }, row.system);
+    const name = make(line, "th", { scope: "row", title: row.system });
+    make(name, "span", {}, row.system);
     if (row.template) make(name, "small", {}, ` ${row.prompt}`);
     row.f1.forEach((score, index) => {
       if (!known(score)) return make(line, "td", { class: "missing", title: `${DATA.values[index]}: no argument holds it` }, "–");

@@ -14,6 +14,7 @@ from importlib import resources
 from valueeval.tasks.values import VALUE_NAMES
 
 ORACLE = "Best per category"
+UPPER_REFERENCE = "upper reference"
 # System in the table of values -> system in the table of scores.
 _SAME_SYSTEM = {
     "BERT": "BERT",
@@ -63,6 +64,11 @@ class Published:
     def oracle(self) -> bool:
         """Whether it is no system but the best of many per value, chosen on the test set."""
         return self.system.startswith(ORACLE)
+
+    @property
+    def shown_method(self) -> str:
+        """What stands in the column of methods."""
+        return UPPER_REFERENCE if self.oracle else self.method
 
 
 @cache

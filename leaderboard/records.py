@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from valueeval.leaderboard.published import Published
+from valueeval.leaderboard.read import SCORES
 from valueeval.leaderboard.table import RANKED, WORDING, Board, Row, Table
 from valueeval.tasks.values import VALUE_SLUGS
-
-SCORES = ("macro_f1", "official_f1", "micro_f1", "macro_precision", "macro_recall",
-          "subset_accuracy", "unparsed")  # fmt: skip
 
 
 def records(table: Table) -> list[dict[str, Any]]:
@@ -32,7 +30,7 @@ def _row_keys() -> tuple[str, ...]:
     return (
         "board", "status", "set", "rank", "rank_low", "rank_high", "system", "base_model",
         "method", "template", "paraphrase", "shots", "parameters", "trainable_parameters",
-        "training_size", "arguments", "conclusions", "seeds", "seed_list",
+        "training_data", "training_size", "arguments", "conclusions", "seeds", "seed_list",
         "macro_f1", "macro_f1_sd", "macro_f1_stderr", "macro_f1_low", "macro_f1_high",
         "interval_from", "macro_f1_argument_low", "macro_f1_argument_high",
         "official_f1", "official_f1_sd", "official_f1_low", "official_f1_high",
@@ -58,7 +56,8 @@ def _row_record(board: Board, row: Row) -> dict[str, Any]:
         "system": row.name, "base_model": run.base, "method": run.method,
         "template": run.template or None, "paraphrase": run.paraphrase, "shots": run.shots,
         "parameters": run.parameters, "trainable_parameters": run.trainable,
-        "training_size": run.training_size, "arguments": run.arguments,
+        "training_data": run.training_data, "training_size": run.training_size,
+        "arguments": run.arguments,
         "conclusions": board.clusters if row.interval_by_samples else None,
         "seeds": macro.n, "seed_list": [each.seed for each in row.runs if each.seed is not None],
         "macro_f1_sd": macro.sd, "macro_f1_stderr": row.stderr,
@@ -105,7 +104,7 @@ def _published_record(board: Board, system: Published) -> dict[str, Any]:
     return {
         "board": board.title, "status": "published", "set": system.dataset or None,
         "system": system.system, "base_model": system.base or None,
-        "method": "upper reference" if system.oracle else system.method or None,
+        "method": system.shown_method or None,
         "parameters": system.parameters, "trainable_parameters": system.trainable,
         "macro_f1": system.macro_f1, "official_f1": system.official_f1,
         "f1": list(system.per_value) or None, "other_score": system.other or None,

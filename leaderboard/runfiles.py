@@ -10,14 +10,12 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from valueeval.leaderboard.read import METRICS, Problem, Run
+from valueeval.leaderboard.read import METRICS, SETS, Problem, Run
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.data import DataSet, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.runfile import read_run
 from valueeval.tasks.scoring import score
-
-_SETS = ("main", "validation", "zhihu", "nahjalbalagha", "nyt")
 
 
 def read_run_files(paths: list[Path]) -> tuple[list[Run], list[Problem]]:
@@ -41,7 +39,7 @@ def data_of(path: Path) -> DataSet:
     """
     ids = set(read_run(path).ids)
     looked: list[str] = []
-    for name in _SETS:
+    for name in SETS:
         try:
             data = load_set(name)
         except ValueEvalError as error:
@@ -85,5 +83,6 @@ def _run(path: Path) -> Run:
         metrics={name: scores.get(name) for name in METRICS},
         date="",
         versions={},
+        manifest={},
         samples=path,
     )

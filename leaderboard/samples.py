@@ -14,9 +14,9 @@ import numpy.typing as npt
 from valueeval.leaderboard.read import Run
 from valueeval.leaderboard.runfiles import data_of
 from valueeval.leaderboard.text import clean
+from valueeval.tasks.f1 import macro_f1, official_f1
 from valueeval.tasks.runfile import read_run
 from valueeval.tasks.scoring import conclusion_key
-from valueeval.tasks.statistics import macro_f1, official_f1
 
 _TOLERANCE = 1e-6  # between scores in the results and the same recomputed from samples
 

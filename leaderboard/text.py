@@ -54,9 +54,20 @@ def csv(text: str) -> str:
     return "'" + text if text.startswith(_FORMULA_STARTS) else text
 
 
+def prompt(template: str | None, paraphrase: int | None) -> str:
+    """Template and wording: ``bca``, ``bca p2``; what has no template is empty."""
+    wording = f" p{paraphrase}" if paraphrase is not None and paraphrase > 1 else ""
+    return (template or "") + wording
+
+
 def score(value: float | None) -> str:
     """A score with three decimals; missing is empty, not 0."""
     return "" if value is None else f"{value:.3f}"
+
+
+def published_score(value: float | None) -> str:
+    """A score as the shared task published it, with two decimals; missing is empty."""
+    return "" if value is None else f"{value:.2f}"
 
 
 def share(value: float | None) -> str:

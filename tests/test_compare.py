@@ -53,6 +53,22 @@ def test_two_results_are_compared_in_both_scores_per_value_and_argument(
     assert most.count("Premise") == 1, "they differ on one argument only"
     assert line_of(most, DOCS[3]["id"])[:3] == [DOCS[3]["id"], "0", "20"]
     assert "right: Self-direction: thought" in most
+    assert "only A is right: Self-direction: thought" in most
+
+
+def test_in_a_narrow_terminal_numbers_and_values_are_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = "an-organisation/a-model-whose-name-is-longer-than-a-column-of-any-table-should-be"
+    a = write_results(tmp_path / "a", prediction=predictions(DOCS, 0.8), model=long)
+    b = write_results(tmp_path / "b", prediction=predictions(DOCS, 0.2, 3), model="gpt2")
+    page = compare(capsys, a, b)
+    assert max(map(len, page.splitlines())) <= 80
+    assert "…" not in page
+    tables = page[page.index("score") : page.index("where they differ most")]
+    assert all(name in tables for name in VALUE_NAMES)
+    assert len(line_of(tables, "official_f1")) == 8
 
 
 def test_folders_and_seeds_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

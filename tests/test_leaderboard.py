@@ -27,6 +27,7 @@ from valueeval.leaderboard import (
     format_markdown,
 )
 from valueeval.leaderboard.cli import main
+from valueeval.leaderboard.collate import collate
 from valueeval.leaderboard.published import published
 from valueeval.leaderboard.read import find_results, read_manifests, read_results
 from valueeval.leaderboard.table import (
@@ -35,9 +36,9 @@ from valueeval.leaderboard.table import (
     OWN_DATA,
     RANKED,
     SAMPLE,
+    SEEN,
     WORDING,
     Table,
-    collate,
 )
 from valueeval.tasks.errors import ValueEvalError
 
@@ -325,6 +326,13 @@ def test_seeds_of_one_configuration_become_one_row(tmp_path: Path) -> None:
     assert rows[1].scores["macro_f1"].sd is None
 
 
+def test_an_option_left_open_is_one_that_was_not_there_yet(tmp_path: Path) -> None:
+    for seed, settings_of in ((1, {}), (2, {"folds": None})):
+        adapter = manifest(seed=seed, config={"seed": seed, "epochs": 3, **settings_of})
+        write_results(tmp_path / str(seed), kind="valueeval", adapter=adapter)
+    assert len(only_row(table_of(tmp_path)).runs) == 2
+
+
 def test_seeds_of_a_baseline_become_one_row(tmp_path: Path) -> None:
     for seed in (1, 2):
         name = f"baseline-training_frequency-seed{seed}"
@@ -374,6 +382,51 @@ def test_tuning_on_the_test_set_is_called_out(
 ) -> None:
     write_results(tmp_path, kind="valueeval", adapter=manifest(**change))
     assert warning in only_row(table_of(tmp_path)).run.warnings[0]
+
+
+FOLDS = {"name": "touche23", "set": "training+validation", "size": 5800, "folds": 5,
+         "sha256": f"{'b' * 64}+{'c' * 64}"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("left_out", "shown"),
+    [
+        ([2], "training+validation without fold 2 of 5"),
+        ([0, 3], "training+validation, each without fold 0 or 3 of 5"),
+        ([0, 1, 2, 3, 4], "5 folds of training+validation"),
+    ],
+)
+def test_a_row_says_of_what_folds_it_is(tmp_path: Path, left_out: list[int], shown: str) -> None:
+    fold = {"values": [0.5] * 20, "split": "fold", "metric": "macro_f1"}
+    adapter = manifest(data={**FOLDS, "left_out": left_out}, thresholds=fold)
+    write_results(tmp_path, kind="valueeval", adapter=adapter, model="runs/cv",
+                  model_args={"adapter": "runs/cv"})  # fmt: skip
+    table = table_of(tmp_path)
+    row = only_row(table)
+    assert (row.rank, row.run.training_data, row.run.warnings) == (1, shown, ())
+    assert f"| cv ({shown}) |" in format_markdown.render(table)
+    assert f"cv ({shown})" in format_latex.render(table)
+    assert f"minilm, {shown}" in format_html.render(table)
+    assert shown in format_csv.render(table)
+
+
+def test_folds_of_validation_are_not_ranked_on_validation(tmp_path: Path) -> None:
+    adapter = manifest(data={**FOLDS, "left_out": [2]})
+    write_results(tmp_path / "cv", kind="valueeval", model="cv", adapter=adapter,
+                  dataset="validation", sha="c" * 64)  # fmt: skip
+    write_results(tmp_path / "other", model="other", dataset="validation", sha="c" * 64)
+    table = table_of(tmp_path)
+    assert statuses(table) == [(RANKED, "validation", 1), (SEEN, "validation", 1)]
+    seen = next(board for board in table.boards if board.status == SEEN)
+    assert seen.title == "Validation set: seen in training"
+    assert seen.rows[0].rank is None
+    assert "trained on the very data" in seen.rows[0].run.warnings[-1]
+
+
+def test_thresholds_that_nobody_tuned_need_no_warning(tmp_path: Path) -> None:
+    half = {"values": [0.5] * 20, "split": "none", "metric": "none"}
+    write_results(tmp_path, kind="valueeval", adapter=manifest(thresholds=half))
+    assert only_row(table_of(tmp_path)).run.warnings == ()
 
 
 def test_a_validation_score_after_tuning_on_validation_is_called_out(tmp_path: Path) -> None:

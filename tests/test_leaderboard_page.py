@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from leaderboard_results import SAMPLE_SHA, documents, manifest, predictions, wr
 
 from valueeval.leaderboard import analysis
 from valueeval.leaderboard.cli import main
+from valueeval.tasks.values import VALUE_NAMES
 
 DOCS = documents()
 EVIL = '"><img src=x onerror="window.pwned=1"></script><script>window.pwned=1'
@@ -206,15 +208,52 @@ def test_the_explanation_of_gaming_is_one_click_away(browser: Any) -> None:
     assert "harmonic mean" in note.text
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
-def test_the_page_fits_the_screen(browser: Any, width: int) -> None:
+@contextmanager
+def screen(browser: Any, width: int) -> Iterator[None]:
+    """The page as on a screen of this width."""
     # A headless window has a least width; the device metrics have none.
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.refresh()
-    wide = browser.execute_script("return document.documentElement.scrollWidth")
+    yield
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_the_page_fits_the_screen(browser: Any, width: int) -> None:
+    with screen(browser, width):
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
     assert wide <= width
+
+
+def test_on_a_phone_no_score_of_a_folded_table_is_off_the_screen(browser: Any) -> None:
+    with screen(browser, 360):
+        cells = browser.execute_script(
+            "for (const node of document.querySelectorAll('details')) node.open = true;"
+            "return [...document.querySelectorAll('.plain td:not(:empty)')].map((cell) =>"
+            "[cell.dataset.label, cell.getBoundingClientRect().right]);"
+        )
+    assert {"method", "base", "official F1", "other", "macro F1"} <= {label for label, _ in cells}
+    assert max(right for _, right in cells) <= 360
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_long_name_leaves_its_template_in_sight(browser: Any, width: int) -> None:
+    with screen(browser, width):
+        places = browser.execute_script(
+            "return [...document.querySelectorAll('.heat tbody th:has(small)')].map((name) =>"
+            "[name.textContent, name.querySelector('small').getBoundingClientRect().right,"
+            "name.getBoundingClientRect().right]);"
+        )
+    assert f"{EVIL} oa" in [name for name, *_ in places]
+    assert all(template <= cell for _, template, cell in places)
+
+
+def test_the_names_of_the_values_are_whole(browser: Any) -> None:
+    names = browser.execute_script(
+        "return [...document.querySelectorAll('#fig-pr svg > text')].map((n) => n.textContent)"
+    )
+    assert set(VALUE_NAMES) <= set(names)
 
 
 @pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])

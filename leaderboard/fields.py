@@ -1,0 +1,35 @@
+"""Fields of JSON that anybody may have written: of the type that is expected, or nothing."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from valueeval.leaderboard.text import clean
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """An object; an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def string(value: object) -> str | None:
+    """A string, or a number as one (versions); ``None`` for anything else and for nothing."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    return clean(value) or None
+
+
+def count(value: object) -> int | None:
+    """A number of things; lm-eval writes -1 where it does not know."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(value) if math.isfinite(value) and value >= 0 else None
+
+
+def seed_of(value: object) -> int | None:
+    """A seed, also where it is written as a string (in the arguments of a model)."""
+    if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
+        return int(value)
+    return count(value)
