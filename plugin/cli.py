@@ -78,7 +78,7 @@ def _help() -> str:
         [
             "usage: valueeval COMMAND [ARGUMENTS]",
             "",
-            "Human values behind arguments: data, training, evaluation with lm-eval, leaderboard.",
+            "Human values behind arguments: data, training, evaluation, leaderboard.",
             "",
             "commands:",
             *lines,

@@ -1,4 +1,4 @@
-"""What registration with lm-eval means: two harness models and one folder of tasks.
+"""What registration with lm-eval means: two harness models, one folder of tasks, plain errors.
 
 Called by the start-up hook once lm-eval's own modules are loaded, and by ``valueeval run``. Nothing
 is done twice: where lm-eval has found us through the entry points of pyproject.toml (models: merged
@@ -7,9 +7,12 @@ upstream for the release after 0.4.13; tasks: proposed), these functions find it
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 # The same pairs stand in pyproject.toml under the entry-point group lm_eval.models.
@@ -17,6 +20,7 @@ MODELS = {
     "valueeval": "valueeval.adapters.lm:ValueEvalLM",
     "valueeval_baseline": "valueeval.adapters.baseline:BaselineLM",
 }
+DEBUG_VARIABLE = "VALUEEVAL_DEBUG"
 
 
 def register() -> None:
@@ -36,6 +40,34 @@ def register_models() -> None:
     for name, target in MODELS.items():
         if name not in model_registry:
             model_registry.register(name, target=target)
+
+
+def register_tasks() -> None:
+    """Adds our tasks; in the ``lm_eval`` command, has our errors shown as ``valueeval`` shows them.
+
+    Only there: a program that uses lm-eval as a library keeps its own way to show errors.
+    """
+    add_task_folder()
+    if "lm_eval._cli" in sys.modules and "valueeval.cli" not in sys.modules:
+        show_errors_plainly()
+
+
+def show_errors_plainly() -> None:
+    """An uncaught ``ValueEvalError`` is shown without traceback, unless ``VALUEEVAL_DEBUG`` is set.
+
+    Everything else goes to the ``sys.excepthook`` that was there before.
+    """
+    from valueeval.tasks.errors import ValueEvalError
+
+    before = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+        if isinstance(error, ValueEvalError) and not os.environ.get(DEBUG_VARIABLE):
+            print(f"valueeval: {error}", file=sys.stderr)
+        else:
+            before(kind, error, at)
+
+    sys.excepthook = show
 
 
 def task_folder() -> Path:

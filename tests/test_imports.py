@@ -33,6 +33,7 @@ LIGHT_MODULES = [
     "valueeval.registration",
     "valueeval.tasks",
     "valueeval.tasks.errors",
+    "valueeval.tasks.files",
     "valueeval.tasks.values",
     "valueeval.tasks.data",
     "valueeval.tasks.scoring",

@@ -104,6 +104,7 @@ def small_lm_eval(folder: Path, *, discovers: bool = False) -> Path:
         "api/registry.py": REGISTRY,
         "models/__init__.py": MODELS_TO_COME if discovers else MODELS,
         "models/huggingface.py": "class HFLM: pass",
+        "_cli.py": "",
         "tasks/__init__.py": "from lm_eval.tasks.manager import TaskManager",
         "tasks/_index.py": INDEX,
         "tasks/manager.py": MANAGER + (PLUGINS_TO_COME if discovers else "PLUGINS = []"),
@@ -190,6 +191,64 @@ print(sorted(model_registry), len(TaskManager().paths))
         "False ['hf'] 1",
         "['hf', 'valueeval', 'valueeval_baseline'] 2",
     ]
+
+
+def uncaught(code: str, folder: Path, **environment: str) -> str:
+    """The standard error of a program that an exception ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(folder), **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    return done.stderr
+
+
+RAISES = """
+import lm_eval.tasks
+from valueeval.adapters.manifest import ManifestError
+raise {}("no such adapter")
+"""
+COMMAND = "import lm_eval._cli" + RAISES
+
+
+def test_the_lm_eval_command_shows_our_errors_without_traceback(tmp_path: Path) -> None:
+    folder = small_lm_eval(tmp_path)
+    assert uncaught(COMMAND.format("ManifestError"), folder) == "valueeval: no such adapter\n"
+
+
+def test_other_errors_go_to_the_hook_that_was_there_before(tmp_path: Path) -> None:
+    folder = small_lm_eval(tmp_path)
+    assert "Traceback" in uncaught(COMMAND.format("ValueError"), folder)
+    own = "import sys\nsys.excepthook = lambda *error: sys.stderr.write(f'mine: {error[1]}')\n"
+    assert uncaught(own + COMMAND.format("ValueError"), folder) == "mine: no such adapter"
+
+
+@pytest.mark.parametrize(
+    ("code", "variable"),
+    [
+        (COMMAND, "VALUEEVAL_DEBUG"),
+        (COMMAND, "VALUEEVAL_NO_HOOK"),
+        (RAISES, "UNRELATED"),
+        ("import valueeval.cli\n" + COMMAND, "UNRELATED"),
+    ],
+    ids=["asked for", "hook switched off", "lm-eval as a library", "valueeval run --debug"],
+)
+def test_the_traceback_of_our_errors_elsewhere(code: str, variable: str, tmp_path: Path) -> None:
+    shown = uncaught(code.format("ManifestError"), small_lm_eval(tmp_path), **{variable: "1"})
+    assert "Traceback" in shown
+    assert shown.endswith("ManifestError: no such adapter\n")
+
+
+def test_real_lm_eval_shows_our_errors_without_traceback() -> None:
+    command = [sys.executable, "-m", "lm_eval", "--tasks", "valueeval_cls_sample", "--model",
+               "valueeval_baseline", "--model_args", "strategy=chance"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "\nvalueeval: " in done.stderr
+    assert "chance" in done.stderr.splitlines()[-1]
 
 
 def test_looking_for_a_module_without_importing_it_does_not_use_up_the_hook(tmp_path: Path) -> None:
@@ -302,7 +361,7 @@ def test_help_lists_every_command_on_one_line(capsys: pytest.CaptureFixture[str]
     lines = capsys.readouterr().out.splitlines()
     for name in cli.COMMANDS:
         assert sum(line.startswith(f"  {name} ") for line in lines) == 1
-    assert max(map(len, lines)) <= 88
+    assert max(map(len, lines)) <= 80
     assert cli.main([]) == 0
 
 

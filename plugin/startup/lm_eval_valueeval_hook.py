@@ -13,7 +13,7 @@ import sys
 
 WAITING_FOR = {
     "lm_eval.models": "register_models",
-    "lm_eval.tasks._index": "add_task_folder",
+    "lm_eval.tasks._index": "register_tasks",
 }
 
 
