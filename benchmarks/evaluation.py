@@ -9,8 +9,9 @@ processor time of the process; on a machine that others use, compare processor t
 
 Parts: ``compare`` (the ratio, its bound, the largest difference of answers, peak memory),
 ``growth`` (1, 4 and 16 times the arguments), ``classifier`` (an encoder adapter against its bare
-forward passes). The bound is the ratio of tokens: what hf reads to what must be read once.
-hf computes the vocabulary at every token, so that the ratio may exceed it.
+forward passes); and, only if asked for, ``ways`` (both ways to read an argument once: an expanded
+cache, and a tree with a mask). The bound is the ratio of tokens: what hf reads to what must be read
+once. hf computes the vocabulary at every token, so that the ratio may exceed it.
 """
 
 from __future__ import annotations
@@ -29,13 +30,16 @@ from typing import Any
 from models import GPT2_VOCABULARY, SIZES, write_classifier, write_model
 
 WORKER = Path(__file__).with_name("evaluation_worker.py")
-PARTS = ("compare", "growth", "classifier")
+USUAL_PARTS = ("compare", "growth", "classifier")
+PARTS = (*USUAL_PARTS, "ways")
 Result = dict[str, Any]
 
 
 def main() -> None:
     """Runs the parts asked for and prints their tables."""
     arguments = _parse()
+    if "ways" in arguments.parts and arguments.shape == "t5":
+        sys.exit("--parts ways: an encoder-decoder is read in one way only; --shape gpt2 or llama")
     settings = {
         "threads": arguments.threads, "device": arguments.device, "dtype": arguments.dtype,
         "folder": str(write_model(arguments.models, arguments.shape, arguments.size)),
@@ -45,10 +49,19 @@ def main() -> None:
         f"{arguments.shape} {arguments.size}, vocabulary {GPT2_VOCABULARY}, {arguments.dtype}, "
         f"{arguments.device}, load {os.getloadavg()[0]:.1f}"
     )
-    if "compare" in arguments.parts:
-        report["compare"] = [
-            _compare(task, settings, arguments) for task in arguments.tasks.split(",")
-        ]
+    ours: Result = {"model": "valueeval", "batch_size": arguments.batch_size}
+    pairs: dict[str, dict[str, Result]] = {
+        "compare": {
+            "hf": {"model": "hf", "batch_size": arguments.hf_batch_size},
+            "valueeval": ours,
+        },
+        "ways": {"expanded": {**ours, "way": "expanded"}, "tree": ours},
+    }
+    for part, pair in pairs.items():
+        if part in arguments.parts:
+            report[part] = [
+                _compare(task, pair, settings, arguments) for task in arguments.tasks.split(",")
+            ]
     if "growth" in arguments.parts:
         report["growth"] = _growth(settings, arguments)
     if "classifier" in arguments.parts:
@@ -59,44 +72,46 @@ def main() -> None:
         arguments.json.write_text(text, encoding="utf-8")
 
 
-def _compare(task: str, settings: Result, arguments: argparse.Namespace) -> Result:
-    """Stock and ours in turn; the ratio of each round."""
+def _compare(
+    task: str, pair: dict[str, Result], settings: Result, arguments: argparse.Namespace
+) -> Result:
+    """Two settings of the worker in turn, by name; the ratio of each round."""
     common = {**settings, "task": _task_name(task), "arguments": arguments.arguments, "keep": True}
-    stock, ours = [], []
+    runs: dict[str, list[Result]] = {name: [] for name in pair}
     for turn in range(arguments.rounds):
-        stock.append(_run(model="hf", batch_size=arguments.hf_batch_size, **common))
-        ours.append(
-            _run(model="valueeval", batch_size=arguments.batch_size, count=turn == 0, **common)
-        )
-    tokens = ours[0].get("tokens") or {}
+        for name, own in pair.items():
+            runs[name].append(_run(**own, count=turn == 0 and name == "valueeval", **common))
+    first, second = runs.values()
+    tokens = second[0].get("tokens") or {}
     row: Result = {
         "task": common["task"],
         "arguments": arguments.arguments,
         "bound": tokens["hf"] / tokens["once"] if tokens else None,
-        "difference": _difference(stock[0].pop("answers"), ours[0].pop("answers")),
-        "peak_bytes": {"hf": _peak(stock), "valueeval": _peak(ours)},
-        "seconds": {"hf": [r["seconds"] for r in stock], "valueeval": [r["seconds"] for r in ours]},
+        "difference": _difference(first[0].pop("answers"), second[0].pop("answers")),
+        "peak_bytes": {name: _peak(results) for name, results in runs.items()},
+        "seconds": {name: [r["seconds"] for r in results] for name, results in runs.items()},
     }
     for unit in ("seconds", "cpu_seconds"):
-        row[f"ratio_{unit}"] = [a[unit] / b[unit] for a, b in zip(stock, ours, strict=True)]
+        row[f"ratio_{unit}"] = [a[unit] / b[unit] for a, b in zip(first, second, strict=True)]
     _print_comparison(row)
     return row
 
 
 def _print_comparison(row: Result) -> None:
+    peaks = row["peak_bytes"]
+    slower, faster = peaks
     print(f"\n{row['task']}, {row['arguments']} arguments")
     for unit, label in (("seconds", "clock"), ("cpu_seconds", "processor time")):
         ratios = row[f"ratio_{unit}"]
         bound = f", {statistics.median(ratios) / row['bound']:.0%} of it" if row["bound"] else ""
         print(
-            f"  faster by {statistics.median(ratios):.1f}x "
+            f"  {faster} is {statistics.median(ratios):.1f}x as fast as {slower} "
             f"({min(ratios):.1f} to {max(ratios):.1f}; {label}{bound})"
         )
     if row["bound"]:
         print(f"  bound by tokens {row['bound']:.1f}x")
     print(f"  {row['difference']}")
-    peaks = row["peak_bytes"]
-    print(f"  peak memory: hf {_mib(peaks['hf'])}, valueeval {_mib(peaks['valueeval'])}")
+    print(f"  peak memory: {', '.join(f'{name} {_mib(size)}' for name, size in peaks.items())}")
 
 
 def _difference(stock: list[Any], ours: list[Any]) -> str:
@@ -192,7 +207,7 @@ def _machine() -> Result:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(USUAL_PARTS))
     parser.add_argument("--tasks", default="bca,cls,oa")
     parser.add_argument("--arguments", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)

@@ -21,6 +21,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
 
 import valueeval.tasks
+from valueeval.adapters.expanded import ExpandedScorer
 from valueeval.adapters.token_tree import TokenTree, common_prefix
 
 
@@ -60,12 +61,15 @@ def _load(settings: dict[str, Any]) -> Any:
     from valueeval.adapters.hf import ValueEvalHF
 
     kind = HFLM if settings["model"] == "hf" else ValueEvalHF
-    return kind(
+    model = kind(
         settings["folder"],
         batch_size=settings["batch_size"],
         device=settings["device"],
         dtype=settings["dtype"],
     )
+    if settings.get("way") == "expanded":
+        model._reader = model._causal_reader(ExpandedScorer)
+    return model
 
 
 def _bare_passes(settings: dict[str, Any]) -> dict[str, Any]:

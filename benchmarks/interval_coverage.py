@@ -28,14 +28,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from valueeval.tasks.statistics import (
-    ClusterCounts,
-    Metric,
-    estimate,
-    macro_f1,
-    official_f1,
-    randomisation,
-)
+from valueeval.tasks.f1 import ClusterCounts, Metric, macro_f1, official_f1
+from valueeval.tasks.statistics import estimate, randomisation
 
 Array = npt.NDArray[np.float64]
 

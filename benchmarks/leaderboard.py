@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from valueeval.leaderboard import cli
 from valueeval.tasks import statistics
-from valueeval.tasks.statistics import macro_f1, official_f1
+from valueeval.tasks.f1 import count, macro_f1, official_f1
 from valueeval.tasks.values import VALUE_SLUGS
 
 SYSTEMS, ARGUMENTS, CONCLUSIONS, FILES = 50, 1576, 106, 2000
@@ -54,7 +54,7 @@ def board_statistics() -> None:
                    for skill, noise in zip(skills, drawn, strict=True)]  # fmt: skip
     clusters = np.minimum(rng.geometric(0.02, ARGUMENTS), CONCLUSIONS).tolist()
     rows = [[system] for system in range(SYSTEMS)]
-    counts = statistics.count(truth, predictions, clusters)
+    counts = count(truth, predictions, clusters)
     with threadpool_limits(limits=1):
         best = statistics.estimate(counts, rows, macro_f1).best
         statistics.estimate(counts, rows, official_f1, best)
