@@ -14,7 +14,13 @@ from language_models import load_base, reference_score, write_lively
 from peft import PeftModel
 from safetensors.torch import load_file
 from training import stop_training, write_small_data
-from transformers import AutoModelForCausalLM, GPTNeoConfig, MistralConfig
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoConfig,
+    MistralConfig,
+)
 
 from valueeval.adapters.base import fetch_base
 from valueeval.adapters.classifier import load_tokenizer
@@ -286,41 +292,60 @@ def test_a_soft_prompt_learns_what_the_frozen_model_can_say(
     tiny_gpt2: Path, tmp_path: Path
 ) -> None:
     """A model that says yes or no as its first token tells it; all labels are yes."""
-    base = pretrained_on_first_token(tiny_gpt2, tmp_path / "base")
     data = write_small_data(tmp_path / "data", 8, 2)
     for split in ("training", "validation"):
         path = data / f"labels-{split}.tsv"
         header, *rows = path.read_text("utf-8").splitlines()
         ones = [row.split("\t")[0] + "\t1" * 20 for row in rows]
         path.write_text("\n".join([header, *ones]) + "\n", "utf-8")
+    base = write_echo_of_first_token(tmp_path / "base", tiny_gpt2)
     options = {"template": "bca", "method": "prompt-tuning", "virtual_tokens": 1}
-    config = config_of(base, data, tmp_path / "a", **options, init="no", thresholds="half")
+    config = config_of(base, data, tmp_path / "no", **options, init="no", thresholds="half")
     frozen = replace(config, learning_rate=1e-9)
     assert train(frozen).validation["macro_f1"] == 0.0
-    learnt = replace(config, output=str(tmp_path / "b"), epochs=10, learning_rate=0.3)
+    other = replace(frozen, output=str(tmp_path / "yes"), init="yes")
+    assert train(other).validation["macro_f1"] == 1.0
+    learnt = replace(config, output=str(tmp_path / "learnt"), epochs=10, learning_rate=0.1)
     assert train(learnt).validation["macro_f1"] == 1.0
-    first, *_, last = (tmp_path / "b" / "metrics.jsonl").read_text("utf-8").splitlines()
+    first, *_, last = (tmp_path / "learnt" / "metrics.jsonl").read_text("utf-8").splitlines()
     losses = [json.loads(line)["loss"] for line in (first, last)]
     assert losses[1] < 0.5 * losses[0]
 
 
-def pretrained_on_first_token(tiny: Path, folder: Path) -> Path:
-    """A tiny GPT-2 whose every next token is the first one of its text."""
-    tokenizer = load_tokenizer(tiny)
-    model = load_base(tiny, "causal").train()
-    yes, no = (tokenizer.encode(f" {word}")[0] for word in ("yes", "no"))
-    torch.manual_seed(0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(150):
-        ids = torch.randint(2, len(tokenizer), (16, 48))
-        ids[:, 0] = torch.where(torch.rand(16) < 0.5, yes, no)
-        logits = model(input_ids=ids).logits[:, :, [yes, no]]
-        wanted = (ids[:, :1] == no).long().expand(-1, ids.shape[1])
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    model.eval().save_pretrained(folder)
+def write_echo_of_first_token(folder: Path, tokenizer_of: Path) -> Path:
+    """A GPT-2 made by hand that says yes or no as the first token of its text does.
+
+    Its hidden states hold three numbers, each as (x, -x), which layer norms leave centred: «is yes»
+    (1 for the first token of «yes», -1 for that of «no», 0 for all others), «is at the start», and
+    a constant. Every token attends to the start alone and copies «is yes» from there into a fourth
+    number, of which the two answers' logits are multiples.
+    """
+    tokenizer = load_tokenizer(tokenizer_of)
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=4096, n_embd=8, n_layer=1, n_head=1,
+        bos_token_id=1, eos_token_id=1, pad_token_id=0, tie_word_embeddings=False,
+    )  # fmt: skip
+    model = GPT2LMHeadModel(config)
+    is_yes, at_start, constant, copied = (
+        torch.tensor([1.0 if i == 2 * n else -1.0 if i == 2 * n + 1 else 0.0 for i in range(8)])
+        for n in range(4)
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".ln_" not in name:
+                parameter.zero_()
+        gpt2, attention = model.transformer, model.transformer.h[0].attn
+        for sign, word in ((1, "yes"), (-1, "no")):
+            gpt2.wte.weight[tokenizer.encode(word)[0]] = sign * is_yes
+            model.lm_head.weight[tokenizer.encode(f" {word}")[0]] = sign * 10 * copied
+        gpt2.wpe.weight[:] = constant
+        gpt2.wpe.weight[0] += 3 * at_start
+        _, key, value = attention.c_attn.weight.split(8, dim=1)
+        attention.c_attn.bias[:8] = 30 * at_start  # what all tokens ask for
+        key.copy_(torch.outer(at_start, at_start))
+        value.copy_(torch.outer(is_yes, copied))
+        attention.c_proj.weight.copy_(torch.eye(8))
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
