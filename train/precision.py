@@ -23,5 +23,5 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         # Newer than the oldest torch that we support; without it, stay with what is always right.
         capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-        return bool(capabilities.get("amx_bf16", False))
+        return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
     return False
