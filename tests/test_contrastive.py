@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, log
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
-from training import small_config, stop_training, write_small_data
+from training import small_config, stop_training, write_small_data, write_without_dropout
 
 from valueeval.adapters.classifier import ValueClassifier, load_backbone
 from valueeval.train.config import TrainConfig
 from valueeval.train.contrastive import ContrastiveLoss, JointLoss, WithFeatures, contrastive_loss
+from valueeval.train.gradient_cache import backward_in_parts
 from valueeval.train.loop import Training
 from valueeval.train.pretraining import Pretraining, ViewsLoss
 from valueeval.train.run import train
@@ -158,6 +162,98 @@ def test_pretraining_changes_what_is_learnt_and_leaves_the_layer_alone(
     plain = train(replace(config, contrastive="none", output=config.output + "-plain"))
     assert plain.parameters == manifest.parameters
     assert plain.weights_sha256 != manifest.weights_sha256
+
+
+# ------------------------------------------------------------------------- batches in parts
+
+
+def losses_of(config: TrainConfig) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """The loss of every step of both stages, and the trained head."""
+    losses: list[float] = []
+    whole, part = Training._backward_of_whole, Training._backward
+
+    def noted(function: Any) -> Any:
+        def call(training: Training, *inputs: Any) -> float:
+            losses.append(function(training, *inputs))
+            return losses[-1]
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "_backward_of_whole", noted(whole))
+        patch.setattr(Training, "_backward", noted(part))
+        train(config)
+    return losses, load_file(Path(config.output) / "head.safetensors")
+
+
+@pytest.mark.parametrize("positives", ["labels", "views"])
+def test_a_batch_read_in_parts_is_compared_as_a_whole(
+    config: TrainConfig, tmp_path: Path, positives: str
+) -> None:
+    """Without dropout, whose noise depends on the parts; 48 tokens at once are one argument."""
+    base = write_without_dropout(tmp_path / "base", Path(config.base))
+    config = replace(config, base=str(base), dropout=0.0, contrastive_positives=positives)
+    losses, head = losses_of(config)
+    parts = replace(config, output=config.output + "-parts", tokens_at_once=48)
+    steps = 3  # of the first stage; the losses of parts of the second add up
+    in_parts, head_of_parts = losses_of(parts)
+    assert in_parts[:steps] == pytest.approx(losses[:steps], rel=1e-4)
+    torch.testing.assert_close(head_of_parts["weight"], head["weight"], atol=1e-4, rtol=1e-3)
+
+
+def test_both_losses_of_a_batch_read_in_parts(config: TrainConfig, tmp_path: Path) -> None:
+    base = write_without_dropout(tmp_path / "base", Path(config.base))
+    config = replace(config, base=str(base), dropout=0.0, contrastive="joint", epochs=2)
+    config = replace(config, contrastive_weight=1.0)
+    losses, head = losses_of(config)
+    parts = replace(config, output=config.output + "-parts", tokens_at_once=48)
+    in_parts, head_of_parts = losses_of(parts)
+    assert in_parts == pytest.approx(losses, rel=1e-4)
+    torch.testing.assert_close(head_of_parts["weight"], head["weight"], atol=1e-4, rtol=1e-3)
+
+
+def test_gradient_of_a_loss_over_parts_is_that_of_the_whole() -> None:
+    """With dropout: the one graph over all parts, each read under its own seed."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.Dropout(0.5), nn.Linear(5, 4))
+    inputs, labels = torch.randn(3, 2, 6), labels_of((0,), (0, 1), (1,), (2,), (0, 2), (1, 2))
+
+    def read(part: int) -> torch.Tensor:
+        torch.manual_seed(part)
+        return nn.functional.normalize(model(inputs[part]), dim=1)
+
+    def loss(outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        nothing = torch.zeros(0, 4), torch.zeros(0, 20)
+        return contrastive_loss(torch.cat(list(outputs)), labels, *nothing, 0.1)
+
+    value = loss([read(part) for part in range(3)])
+    value.backward()
+    expected = [parameter.grad for parameter in model.parameters()]
+    model.zero_grad()
+    assert backward_in_parts(read, 3, loss) == pytest.approx(value.item())
+    for parameter, gradient in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_a_part_has_the_same_dropout_at_both_readings(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings: list[torch.Tensor] = []
+    read = Pretraining._read
+
+    def noted(stage: Pretraining, rows: Sequence[int]) -> torch.Tensor:
+        outputs = read(stage, rows)
+        readings.append(outputs.detach().clone())
+        return outputs
+
+    monkeypatch.setattr(Pretraining, "_read", noted)
+    train(replace(config, tokens_at_once=4 * 48, contrastive_epochs=1, train_size=8))
+    first, second = readings[: len(readings) // 2], readings[len(readings) // 2 :]
+    assert len(first) >= 2
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one, other)
+        views = one.chunk(2)
+        assert not torch.equal(*views)
 
 
 @pytest.mark.parametrize("stage", [Pretraining, Training])

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ from valueeval.train.checkpoint import (
 )
 from valueeval.train.config import TrainConfig
 from valueeval.train.evaluation import Evaluate, Evaluation
+from valueeval.train.gradient_cache import backward_in_parts
 from valueeval.train.inputs import Split
 from valueeval.train.processes import Processes
 from valueeval.train.progress import TrainingProgress, note
@@ -82,6 +83,8 @@ class Training:
         folder: Where checkpoints and metrics.jsonl are.
         started: When this part of the run began, as `time.monotonic` told it.
         processes: Those that share the work.
+        compares: Whether the loss compares the arguments of a batch with each other, so that it is
+            no mean over parts of it.
         log: Where the losses of steps and the scores of epochs go, beside metrics.jsonl.
     """
 
@@ -97,10 +100,12 @@ class Training:
         folder: Path,
         started: float,
         processes: Processes,
+        compares: bool = False,
         log: Log = no_log,
     ) -> None:
         self.config = config
         self.processes = processes
+        self._compares = compares
         self._log = log
         self.training = training
         self.lengths = training.inputs.lengths
@@ -178,6 +183,10 @@ class Training:
         """The labels that the loss compares `outputs` with."""
         return self.labels[rows]
 
+    def joined(self, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What `outputs` gives for a batch, from what it gives for the batch's parts."""
+        return torch.cat(list(outputs))
+
     def _step(self) -> float:
         """One optimizer step; returns the mean loss of the epoch so far."""
         epoch, position = divmod(self.state.step, self.steps_per_epoch)
@@ -187,7 +196,10 @@ class Training:
         set_seed(_step_seed(self.config.seed, self.state.step, self.processes.index))
         self.model.train()
         parts = self._parts(self.processes.own(rows))
-        value = sum(self._backward(part, len(part) / len(rows)) for part in parts)
+        if self._compares and len(parts) > 1:
+            value = self._backward_of_whole(rows, parts)
+        else:
+            value = sum(self._backward(part, len(part) / len(rows)) for part in parts)
         value = self.processes.total(torch.tensor(value, dtype=torch.float64)).item()
         self.processes.sum_gradients(self.model.parameters())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
@@ -218,15 +230,35 @@ class Training:
 
     def _backward(self, rows: Sequence[int], share: float) -> float:
         """Adds the gradient of a part's loss, weighted by its share of the batch; returns that."""
+        # Losses are means over arguments, so the parts' shares add up to the batch's mean.
+        loss = self.loss(self._read(rows), self._targets_there(rows)) * share
+        loss.backward()
+        return float(loss.item())
+
+    def _backward_of_whole(self, rows: Sequence[int], parts: Sequence[Sequence[int]]) -> float:
+        """Adds the gradient of the whole batch's loss, though it is read in parts; returns that."""
+
+        def read(number: int) -> torch.Tensor:
+            # The same dropout at every reading of a part.
+            set_seed(_step_seed(self.config.seed, self.state.step, number))
+            return self._read(parts[number])
+
+        targets = self._targets_there(rows)
+        return backward_in_parts(
+            read, len(parts), lambda outputs: self.loss(self.joined(outputs), targets)
+        )
+
+    def _read(self, rows: Sequence[int]) -> torch.Tensor:
+        """What the loss is computed from, in float32."""
         device = self.processes.device
         batch = self.training.inputs.batch(rows, device)
         bfloat16 = self.config.precision == "bfloat16"
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             outputs = self.outputs(batch)
-        # Losses are means over arguments, so the parts' shares add up to the batch's mean.
-        loss = self.loss(convert_to_fp32(outputs), self.targets(rows).to(device)) * share
-        loss.backward()
-        return float(loss.item())
+        return cast(torch.Tensor, convert_to_fp32(outputs))
+
+    def _targets_there(self, rows: Sequence[int]) -> torch.Tensor:
+        return self.targets(rows).to(self.processes.device)
 
     def _batches(self, epoch: int) -> list[list[int]]:
         if self._order[0] != epoch:
@@ -306,8 +338,9 @@ class Training:
         write_text("".join(kept), path)
 
 
-def _step_seed(seed: int, step: int, process: int) -> int:
-    numbers = [seed, step, process] if process else [seed, step]
+def _step_seed(seed: int, step: int, share: int) -> int:
+    """Of a process's share of a step, or of a part that is read by itself."""
+    numbers = [seed, step, share] if share else [seed, step]
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 

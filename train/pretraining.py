@@ -78,6 +78,7 @@ class Pretraining(Training):
             folder=folder / FOLDER,
             started=started,
             processes=processes,
+            compares=True,
         )
         self.earlier_seconds = self.state.seconds
 
@@ -88,6 +89,11 @@ class Pretraining(Training):
     def targets(self, rows: Sequence[int]) -> torch.Tensor:
         """The labels of both, (2 batch, 20)."""
         return self.labels[rows].repeat(2, 1)
+
+    def joined(self, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """All first views, then all second ones."""
+        first, second = zip(*(views.chunk(2) for views in outputs), strict=True)
+        return torch.cat([*first, *second])
 
     def _end_epoch(self, loss: float, progress: TrainingProgress) -> None:
         epoch = self.state.step // self.steps_per_epoch

@@ -169,6 +169,7 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
                 folder=folder,
                 started=started,
                 processes=processes,
+                compares=config.contrastive == "joint",
                 log=log,
             ).run()
 
