@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import util
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,9 @@ from valueeval.tasks.errors import ValueEvalError
 
 # Encoder-decoders whose encoder has a class of its own in Transformers, which anyone's PEFT loads.
 _T5_FAMILY = ("t5", "mt5", "umt5")
+# Packages without which Transformers reads no SentencePiece file, and their modules.
+_SENTENCEPIECE = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+_WORDS = "We should protect nature: people need it."  # any text
 
 
 def load_backbone(folder: Path) -> nn.Module:
@@ -134,16 +138,51 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a Transformers model directory.
 
     Raises:
-        ValueEvalError: There is none, or it has no token to pad with.
+        ValueEvalError: There is none that knows words, it cannot be read with what is installed, or
+            it has no token to pad with.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueEvalError(
-            f"{folder}: its tokenizer cannot be read: {str(error).strip().splitlines()[0]}"
-        ) from error
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ValueEvalError(_why_no_tokenizer(folder, error)) from error
     pad_token(tokenizer)
+    _check_words(tokenizer, folder)
     return cast(PreTrainedTokenizerBase, tokenizer)
+
+
+def _why_no_tokenizer(folder: Path, error: Exception) -> str:
+    sentencepiece = sorted(folder.glob("*.model"))
+    if sentencepiece and not (folder / "tokenizer.json").exists():
+        missing = [name for name in _SENTENCEPIECE if not _installed(_SENTENCEPIECE[name])]
+        if missing:
+            # Transformers asks for tiktoken here, which does not help.
+            return (
+                f"{folder}: its tokenizer is a SentencePiece file ({sentencepiece[0].name}), which "
+                f"takes more than is installed: pip install {' '.join(missing)}; or add its "
+                "tokenizer.json"
+            )
+    return f"{folder}: its tokenizer cannot be read: {str(error).strip().splitlines()[0]}"
+
+
+def _installed(module: str) -> bool:
+    with suppress(ImportError):  # of a parent that is not there
+        return util.find_spec(module) is not None
+    return False
+
+
+def _check_words(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Refuses the tokenizer that Transformers makes where there is no file of one.
+
+    It has special tokens alone, so every text would be read as unknown words or as nothing.
+    """
+    tokens = set(tokenizer(_WORDS, add_special_tokens=False)["input_ids"])
+    if len(tokens - set(tokenizer.all_special_ids)) < 2:  # one may stand for the space
+        raise ValueEvalError(
+            f"{folder}: its tokenizer knows no words of «{_WORDS}»; are its files there "
+            "(tokenizer.json, vocab.txt, vocab.json with merges.txt, spiece.model …)? Copy them "
+            "into the folder, beside the weights"
+        )
 
 
 def pad_token(tokenizer: PreTrainedTokenizerBase) -> int:
