@@ -9,7 +9,6 @@ says so.
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +25,7 @@ from tqdm import tqdm
 
 from valueeval.adapters import identity
 from valueeval.adapters.causal import CausalReader, Encoded
+from valueeval.adapters.cuts import ARGUMENT, PROMPT, Cuts
 from valueeval.adapters.devices import choose_device
 from valueeval.adapters.documents import Document, chunks, like, same_requests
 from valueeval.adapters.encoder_decoder import EncoderDecoderReader
@@ -50,6 +50,14 @@ _CHUNK = {"cpu": 8, "cuda": 128}
 _REMEMBERED = 60 * 128
 # Tokens in one forward pass for batch_size=auto: beyond them it gets no faster.
 _AUTO_TOKENS = {"cpu": 1024, "cuda": 32768}
+_CUT = {
+    ARGUMENT: "%s: %d arguments are longer than the %d tokens that fit and were cut%s",
+    PROMPT: (
+        "%s: the prompts about %d arguments are longer than the %d tokens that fit, even without "
+        "the premise: they were cut on the left, so that the model does not see all of the "
+        "instruction, the examples or the question (fewer --num_fewshot would help)%s"
+    ),
+}
 
 
 class ValueEvalHF(HFLM):
@@ -86,8 +94,7 @@ class ValueEvalHF(HFLM):
     ) -> None:
         self._virtual_tokens = 0
         self._manifest = identity.read_template_manifest(adapter)
-        self._cut: dict[str, int] = defaultdict(int)
-        self._cut_by_all: Counter[str] | None = None
+        self._cuts = Cuts()
         self._remembered: dict[tuple[str, bool | None], list[int]] = {}
         if isinstance(pretrained, str):
             identity.refuse_classifier(pretrained, kwargs)
@@ -216,19 +223,36 @@ class ValueEvalHF(HFLM):
         self._fits([document], lambda _: self.max_length)
         return [self._within(*request.args) for _, request in document]
 
-    def _fits(self, documents: Sequence[Document], limit: Callable[[Instance], int]) -> None:
-        """Cuts arguments of ValueEval requests that are too long; counts what is cut."""
-        for document in documents:
-            requests = [request for _, request in document]
-            too_long = [r for r in requests if self._length(r.args) > limit(r)]
-            if too_long:
-                self._cut[str(requests[0].task_name)] += 1
-                self._shorten(document, limit)
+    def _fits(
+        self, documents: Sequence[Document], limit: Callable[[Instance], int]
+    ) -> dict[int, str]:
+        """Cuts arguments of ValueEval requests that are too long.
 
-    def _shorten(self, document: Document, limit: Callable[[Instance], int]) -> None:
+        Returns:
+            What requests lost (see :mod:`valueeval.adapters.cuts`), by their place in the run.
+        """
+        lost: dict[int, str] = {}
+        for document in documents:
+            long = [i for i, request in document if self._length(request.args) > limit(request)]
+            if long:
+                shortened = self._shorten(document, limit)
+                # Else it will be cut on the left, as hf does.
+                lost.update(
+                    dict.fromkeys(long, PROMPT)
+                    if shortened is None
+                    else dict.fromkeys(shortened, ARGUMENT)
+                )
+        return lost
+
+    def _shorten(self, document: Document, limit: Callable[[Instance], int]) -> list[int] | None:
+        """Cuts the argument that a document is about; places of the requests that have changed.
+
+        None if that does not help, or another task asks.
+        """
         requests = [request for _, request in document]
-        if not isinstance(requests[0], ValueRequest):
-            return  # of another task: cut on the left, as hf does
+        first = requests[0]
+        if not isinstance(first, ValueRequest):
+            return None
 
         def fits(contexts: list[str]) -> bool:
             return all(
@@ -236,16 +260,19 @@ class ValueEvalHF(HFLM):
                 for context, request in zip(contexts, requests, strict=True)
             )
 
-        contexts = cut_argument([r.args[0] for r in requests], requests[0].doc["premise"], fits)
+        prompts = [request.args[0] for request in requests]
+        # Prompts have it without blanks at its ends.
+        premise = first.doc["premise"].strip()
+        contexts = cut_argument(prompts, premise, fits, first.around_premise)
         if contexts is None:
-            logger.warning(
-                "%s: a prompt is too long even without its premise: cut on the left",
-                requests[0].task_name,
-            )
-            return
+            return None
+        changed = []
         for place, context in enumerate(contexts):
             index, request = document[place]
-            document[place] = (index, replace(request, arguments=(context, request.args[1])))
+            if context != request.args[0]:
+                document[place] = (index, replace(request, arguments=(context, request.args[1])))
+                changed.append(index)
+        return changed
 
     def _length(self, arguments: tuple[Any, ...]) -> int:
         """Tokens that the model would read for these arguments of a request."""
@@ -257,24 +284,20 @@ class ValueEvalHF(HFLM):
             return len(encoded.context)
         return len(encoded.context) + len(encoded.continuation) - 1
 
-    def _report_cuts(self, task_cuts_before: Mapping[str, int]) -> None:
+    def _report_cuts(self, before: Mapping[str, Mapping[str, int]]) -> None:
+        """Says what has been cut since there were so many."""
         share = f" (process {self.rank})" if self.world_size > 1 else ""
-        for task, number in self._cut.items():
-            if number > task_cuts_before.get(task, 0):
-                logger.warning(
-                    "%s: %d arguments are longer than the %d tokens that fit and were cut%s",
-                    task,
-                    number - task_cuts_before.get(task, 0),
-                    self.max_length,
-                    share,
-                )
+        for what, counts in self._cuts.own().items():
+            for task, number in counts.items():
+                if new := number - before[what].get(task, 0):
+                    logger.warning(_CUT[what], task, new, self.max_length, share)
 
     def gather_object(self, obj: Any, dst: int = 0) -> list[Any] | None:
         """As ``hf``; what each process has cut comes along, as only ``dst`` writes results."""
-        gathered = super().gather_object((obj, dict(self._cut)), dst)
+        gathered = super().gather_object((obj, self._cuts.own()), dst)
         if gathered is None:
             return None
-        self._cut_by_all = sum((Counter(cut) for _, cut in gathered), Counter())
+        self._cuts.gathered([cuts for _, cuts in gathered])
         return [its for its, _ in gathered]
 
     # ------------------------------------------------------------------------------- answers
@@ -300,13 +323,14 @@ class ValueEvalHF(HFLM):
         """
         answers: dict[int, T] = {}
         same = same_requests(requests)
-        before = dict(self._cut)
+        before = self._cuts.own()
         with _progress(requests, disable_tqdm or self.rank != 0, kind) as bar:
             for family, documents in chunks(requests, same, self._chunk):
-                self._fits(documents, limit)
+                lost = self._fits(documents, limit)
                 for document, results in zip(documents, answer(family, documents), strict=True):
                     for (index, _), result in zip(document, results, strict=True):
                         for twin in same[index]:
+                            self._cuts.note(lost.get(index), requests[twin])
                             answers[twin] = own(requests[twin], result)
                         self.cache_hook.add_partial(kind, requests[index].args, answers[index])
                         bar.update(len(same[index]))
@@ -540,7 +564,8 @@ class ValueEvalHF(HFLM):
         """What lm-eval writes under ``config`` of the results.
 
         Beside ``hf``'s keys: ``valueeval`` describes the adapter (its manifest, or what PEFT's own
-        files tell), ``arguments_cut`` counts arguments that were too long, by task.
+        files tell), ``arguments_cut`` counts arguments that were too long, by task, and
+        ``prompts_cut`` those whose prompts are too long even without their premise.
         """
         info = dict(super().get_model_info())
         info["model_num_parameters"] = self._base_parameters
@@ -549,7 +574,7 @@ class ValueEvalHF(HFLM):
             info["valueeval"] = self._manifest.to_json() if self._manifest else self._described()
         elif self._manifest:
             info["valueeval"] = self._manifest.to_json()
-        info["arguments_cut"] = dict(self._cut if self._cut_by_all is None else self._cut_by_all)
+        info.update(self._cuts.all())
         return info
 
     def _described(self) -> dict[str, Any]:

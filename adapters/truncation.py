@@ -7,39 +7,50 @@ from collections.abc import Callable, Sequence
 
 
 def cut_argument(
-    prompts: Sequence[str], premise: str, fits: Callable[[list[str]], bool]
+    prompts: Sequence[str],
+    premise: str,
+    fits: Callable[[list[str]], bool],
+    around: tuple[str, str] = ("", ""),
 ) -> list[str] | None:
     """The prompts about one argument with its premise cut at its end, no more than needed.
 
-    All prompts lose the same words, so that they still begin alike. A prompt without the premise
-    (an empty argument, for a prior) stays as it is.
+    All prompts lose the same words, so that they still begin alike. A prompt without the argument
+    (an empty one, for a prior) stays as it is.
 
     Args:
-        prompts: Contexts, each with the premise in it once or, after few-shot examples, last.
+        prompts: Contexts, each with the argument in it once or, after few-shot examples, last.
         premise: The text that may be cut, at white space.
         fits: Whether prompts are short enough.
+        around: What the argument's text says before and after its premise: the same words may stand
+            in the question, too.
 
     Returns:
         The shortened prompts; None if they do not fit even without the premise.
     """
+    starts = [_start(prompt, premise, *around) for prompt in prompts]
+
+    def shortened(end: int) -> list[str]:
+        return [
+            prompt if at is None else prompt[: at + end] + prompt[at + len(premise) :]
+            for prompt, at in zip(prompts, starts, strict=True)
+        ]
+
     ends = [0, *(match.end() for match in re.finditer(r"\S+", premise))]
-    if not fits(_shortened(prompts, premise, 0)):
+    if not fits(shortened(0)):
         return None
     kept, too_many = 0, len(ends)
     while too_many - kept > 1:
         middle = (kept + too_many) // 2
-        if fits(_shortened(prompts, premise, ends[middle])):
+        if fits(shortened(ends[middle])):
             kept = middle
         else:
             too_many = middle
-    return _shortened(prompts, premise, ends[kept])
+    return shortened(ends[kept])
 
 
-def _shortened(prompts: Sequence[str], premise: str, end: int) -> list[str]:
-    shortened = []
-    for prompt in prompts:
-        start = prompt.rfind(premise) if premise else -1
-        if start >= 0:
-            prompt = prompt[: start + end] + prompt[start + len(premise) :]
-        shortened.append(prompt)
-    return shortened
+def _start(prompt: str, premise: str, before: str, after: str) -> int | None:
+    """Where the premise of the last argument in a prompt begins; None if there is none."""
+    # Chat templates trim a turn, which the argument begins.
+    before = before.lstrip()
+    at = prompt.rfind(before + premise + after) if premise else -1
+    return None if at < 0 else at + len(before)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from language_models import write_lively
+from language_models import request, write_lively
 
+from valueeval.adapters.cuts import ARGUMENT, PROMPT
 from valueeval.adapters.hf import ValueEvalHF
 
 TASKS = ("valueeval_bca_sample", "valueeval_oa_sample")
@@ -88,17 +89,21 @@ def test_counts_of_all_processes_are_reported(
 ) -> None:
     """The process that writes results adds up what each has cut; the others tell theirs."""
     model = ValueEvalHF(str(tiny_gpt2), device="cpu")
-    model._cut["a"] = 2
+    for document in (0, 1):
+        one = request("loglikelihood", ("", " yes"), document)
+        model._cuts.note(ARGUMENT, one)
     sent = []
 
     def gather(_: Any, obj: Any, dst: int = 0) -> Any:
         sent.append(obj)
-        return [obj, ("other", {"a": 1, "b": 3})]
+        return [obj, ("other", {ARGUMENT: {"task": 1, "b": 3}, PROMPT: {"c": 1}})]
 
     monkeypatch.setattr("lm_eval.models.huggingface.HFLM.gather_object", gather)
-    assert model.get_model_info()["arguments_cut"] == {"a": 2}
+    assert model.get_model_info()["arguments_cut"] == {"task": 2}
     assert model.gather_object("mine") == ["mine", "other"]
-    assert sent == [("mine", {"a": 2})]
-    assert model.get_model_info()["arguments_cut"] == {"a": 3, "b": 3}
+    assert sent == [("mine", {ARGUMENT: {"task": 2}, PROMPT: {}})]
+    info = model.get_model_info()
+    assert info["arguments_cut"] == {"task": 3, "b": 3}
+    assert info["prompts_cut"] == {"c": 1}
     monkeypatch.setattr("lm_eval.models.huggingface.HFLM.gather_object", lambda *_: None)
     assert model.gather_object("mine", dst=1) is None

@@ -102,8 +102,51 @@ def test_an_argument_is_cut_and_never_its_question() -> None:
     assert cut == ["Say. one two Why?", "Say. one two Who?", "Say. N/A Why?"]
 
 
+def test_the_premises_words_in_the_question_stay() -> None:
+    prompts = [f"Premise: value\nDoes this rest on the value of {v}?" for v in ("nature", "power")]
+    cut = cut_argument(
+        prompts, "value", lambda texts: max(map(len, texts)) <= 50, ("Premise: ", "")
+    )
+    assert cut == [prompt.replace("Premise: value", "Premise: ") for prompt in prompts]
+    # A chat template trims the turn.
+    cut = cut_argument(prompts, "value", lambda texts: True, ("\n Premise: ", "\n"))
+    assert cut == prompts
+
+
 def test_nothing_can_be_cut() -> None:
     assert cut_argument(["a long question"], "premise", lambda texts: False) is None
+
+
+def test_a_tasks_premise_with_blanks_at_its_ends_is_cut(
+    tiny_gpt2: Path, manager: TaskManager
+) -> None:
+    """One text in twenty of the official files has them."""
+    task = manager.load(["valueeval_bca_sample"])["tasks"]["valueeval_bca_sample"]
+    long = " ".join(["value of nature"] * 200)
+    doc = {**task.eval_docs[0], "premise": f" {long} ", "conclusion": "value of nature"}
+    model = load(tiny_gpt2, max_length=900)
+    prompts = task.fewshot_context(doc, 1)
+    requests = task.construct_requests(doc, prompts, ("task", 0, 1))
+    documents = [list(enumerate(requests))]
+    assert model._fits(documents, lambda _: 900) == dict.fromkeys(range(40), "arguments_cut")
+    shared = prompts[0].index(long)
+    for prompt, (_, cut) in zip(prompts, documents[0][::2], strict=True):
+        context = cut.args[0]
+        kept = len(context) + len(long) - len(prompt)
+        assert 0 < kept < len(long)
+        assert context[:shared] == prompt[:shared]
+        assert context[shared + kept :] == prompt[shared + len(long) :]
+
+
+def test_prompts_too_long_without_their_premise_are_counted_apart(
+    tiny_gpt2: Path, manager: TaskManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = load(tiny_gpt2, max_length=40)
+    responses(model, manager, ["valueeval_cls_sample"])
+    info = model.get_model_info()
+    assert info["arguments_cut"] == {}
+    assert info["prompts_cut"] == {"valueeval_cls_sample": 2}
+    assert "the prompts about 2 arguments are longer than the 40 tokens" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["loglikelihood", "generate_until"])

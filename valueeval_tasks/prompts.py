@@ -66,6 +66,14 @@ class Wording:
         """The text of one argument."""
         return self._argument.render(_variables(doc))
 
+    def around_premise(self, doc: Mapping[str, Any]) -> tuple[str, str]:
+        """The argument's text before its premise, and after it."""
+        mark = "\0"  # in no text
+        before, _, after = self._argument.render({**_variables(doc), "premise": mark}).partition(
+            mark
+        )
+        return before, after
+
     def turn(self, doc: Mapping[str, Any], value: int | None = None) -> str:
         """The argument and the question about it: what a user says."""
         variables = _variables(doc)

@@ -18,8 +18,11 @@ class ValueRequest(Instance):
         value: Index into ``VALUES``; ``None`` if the request is about all of them.
         role: cls: ``"name"`` (after the argument) or ``"empty"`` (after the empty one);
             bca: ``"yes"`` or ``"no"``; mbc, oa, cot: ``"answer"``.
+        around_premise: What the argument's text in the prompt says before and after its premise, so
+            that a model can shorten that, and nothing else.
     """
 
     template: str = ""
     value: int | None = None
     role: str = ""
+    around_premise: tuple[str, str] = ("", "")

@@ -231,6 +231,7 @@ class ValueEvalTask(ConfigurableTask):
         """The requests of the template about one argument, in the order of ``decide.ASKS``."""
         # After a chat template an answer begins a turn: no blank before it (as lm-eval does).
         delimiter = "" if apply_chat_template else self.config.target_delimiter
+        around_premise = self._wording.around_premise(doc)
         return [
             ValueRequest(
                 request_type=self.OUTPUT_TYPE,
@@ -246,6 +247,7 @@ class ValueEvalTask(ConfigurableTask):
                 template=self.template,
                 value=ask.value,
                 role=ask.role,
+                around_premise=around_premise,
             )
             for idx, ask in enumerate(self._asks)
         ]
