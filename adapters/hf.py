@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 
 import torch
 from lm_eval.api.instance import Instance
-from lm_eval.api.model import CacheHook
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import simple_parse_args_string
 from tqdm import tqdm
 
 from valueeval.adapters import identity
+from valueeval.adapters.answers import Answers
 from valueeval.adapters.causal import CausalReader, Encoded
 from valueeval.adapters.cuts import ARGUMENT, PROMPT, Cuts
 from valueeval.adapters.devices import choose_device
@@ -79,7 +79,6 @@ class ValueEvalHF(HFLM):
     """
 
     _model: Any
-    cache_hook: Any
     batch_size_per_gpu: int | str
     _reader: CausalReader | EncoderDecoderReader | None
     _far_reader: CausalReader | None
@@ -96,6 +95,7 @@ class ValueEvalHF(HFLM):
         self._manifest = identity.read_template_manifest(adapter)
         self._cuts = Cuts()
         self._remembered: dict[tuple[str, bool | None], list[int]] = {}
+        self._answers: Answers | None = None
         if isinstance(pretrained, str):
             identity.refuse_classifier(pretrained, kwargs)
         if peft:
@@ -105,6 +105,7 @@ class ValueEvalHF(HFLM):
         if isinstance(pretrained, str) and not kwargs.get("tp_plan"):
             # Else Accelerate would not know of processes on the CPU.
             join_processes(cpu=choose_device(kwargs.get("device")).type == "cpu")
+        self._given = {**kwargs, "peft": peft}
         super().__init__(pretrained, peft=peft, **kwargs)
         if not peft:
             self._note_model()
@@ -325,17 +326,51 @@ class ValueEvalHF(HFLM):
         same = same_requests(requests)
         before = self._cuts.own()
         with _progress(requests, disable_tqdm or self.rank != 0, kind) as bar:
-            for family, documents in chunks(requests, same, self._chunk):
-                lost = self._fits(documents, limit)
+
+            def enter(index: int, result: T, lost: str | None) -> None:
+                for twin in same[index]:
+                    self._cuts.note(lost, requests[twin])
+                    answers[twin] = own(requests[twin], result)
+                bar.update(len(same[index]))
+
+            known = self._known(kind, requests, same)
+            for index, (result, lost) in known.items():
+                enter(index, result, lost)
+            left = {index: twins for index, twins in same.items() if index not in known}
+            for family, documents in chunks(requests, left, self._chunk):
+                cut = self._fits(documents, limit)
                 for document, results in zip(documents, answer(family, documents), strict=True):
                     for (index, _), result in zip(document, results, strict=True):
-                        for twin in same[index]:
-                            self._cuts.note(lost.get(index), requests[twin])
-                            answers[twin] = own(requests[twin], result)
-                        self.cache_hook.add_partial(kind, requests[index].args, answers[index])
-                        bar.update(len(same[index]))
+                        enter(index, result, cut.get(index))
+                        self._keep(kind, requests[index], result, cut.get(index))
         self._report_cuts(before)
         return [answers[index] for index in range(len(requests))]
+
+    def _known(
+        self, kind: str, requests: Sequence[Instance], same: Mapping[int, list[int]]
+    ) -> dict[int, tuple[Any, str | None]]:
+        """Answers of ``--use_cache``, and what was cut, by the place of the first that asks so."""
+        if self._answers is None:
+            return {}
+        found = {
+            index: self._answers.find(kind, requests[index].args)
+            for index in same
+            if not _sampled(requests[index])
+        }
+        # Where it must be cut, an argument is cut the same for all that is asked about it.
+        partly = {_document(requests[index]) for index in same if found.get(index) is None}
+        known = {
+            index: entry
+            for index, entry in found.items()
+            if entry is not None and _document(requests[index]) not in partly
+        }
+        number = sum(len(same[index]) for index in known)
+        logger.info("%d of %d answers are from the cache", number, len(requests))
+        return known
+
+    def _keep(self, kind: str, request: Instance, answer: Any, cut: str | None) -> None:
+        if self._answers is not None and not _sampled(request):
+            self._answers.keep(kind, request.args, answer, cut)
 
     # ------------------------------------------------------------------------ log-likelihood
 
@@ -358,8 +393,7 @@ class ValueEvalHF(HFLM):
         reader = self._reader_of(longest)
         if reader is None or self.enable_thinking:
             flat = [request for document in documents for _, request in document]
-            with self._uncached():
-                return like(documents, super().loglikelihood(flat, disable_tqdm=True))
+            return like(documents, super().loglikelihood(flat, disable_tqdm=True))
         return reader.score(family, encoded)
 
     def _reader_of(self, length: int) -> CausalReader | EncoderDecoderReader | None:
@@ -391,6 +425,21 @@ class ValueEvalHF(HFLM):
         if tokens[0] == self.prefix_token_id:
             return Encoded(tokens[:1], tokens[1:])
         return Encoded([self.prefix_token_id], tokens)
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """As ``hf``, with the answers of ``--use_cache``."""
+        if self._answers is None:
+            return list(super().loglikelihood_rolling(requests, disable_tqdm))
+        kind = "loglikelihood_rolling"
+        found = [self._answers.find(kind, request.args) for request in requests]
+        left = [one for one, known in zip(requests, found, strict=True) if known is None]
+        new = iter(super().loglikelihood_rolling(left, disable_tqdm) if left else [])
+        answers = [next(new) if known is None else known[0] for known in found]
+        for request, answer in zip(requests, answers, strict=True):
+            self._answers.keep(kind, request.args, answer, None)
+        return answers
 
     def _thresholded(self, request: Instance, answer: LogLikelihood) -> LogLikelihood:
         """The answer such that a task's difference is less by the value's threshold (a logit)."""
@@ -459,19 +508,9 @@ class ValueEvalHF(HFLM):
             # PEFT puts virtual tokens before the padding of a batch.
             self.batch_size_per_gpu = 1
         try:
-            with self._uncached():
-                return like(documents, super().generate_until(flat, disable_tqdm=True))
+            return like(documents, super().generate_until(flat, disable_tqdm=True))
         finally:
             self.batch_size_per_gpu = size
-
-    @contextmanager
-    def _uncached(self) -> Iterator[None]:
-        """Within it ``hf`` keeps no answers: prompts may be cut, and thresholds are not in yet."""
-        hook, self.cache_hook = self.cache_hook, CacheHook(None)
-        try:
-            yield
-        finally:
-            self.cache_hook = hook
 
     def _ends(self) -> set[int]:
         ends = getattr(self.model.generation_config, "eos_token_id", None)
@@ -532,29 +571,21 @@ class ValueEvalHF(HFLM):
     # ------------------------------------------------------------------------------ identity
 
     def set_cache_hook(self, cache_hook: Any) -> None:
-        """Keeps answers of ``--use_cache`` in a table of this model's own in the cache file.
-
-        lm-eval's keys are prompts alone: another adapter would get this one's answers.
-        """
-        identity.own_table(cache_hook.dbdict, self._identity())
-        super().set_cache_hook(cache_hook)
+        """Keeps answers of ``--use_cache`` apart from those of any other model and adapter."""
+        self._answers = Answers(cache_hook.dbdict, self._identity())
 
     def _identity(self) -> str:
-        """Hash of what answers depend on beside the request."""
-        return identity.digest(
-            {
-                "base": identity.weights_of(self.pretrained, self.revision, self.config),
-                "adapter": self._adapter_hash,
-                "delta": self.delta,
-                "thresholds": self._manifest and list(self._manifest.thresholds.values),
-                "dtype": str(getattr(self.model, "dtype", "")),
-                "mixed": str(self.mixed_precision_dtype),
-                "tokenizer": self.tokenizer.name_or_path,
-                "max_length": self.max_length,
-                "bos": [self.add_bos_token, self.prefix_token_id],
-                "backend": self.backend,
-            }
+        """Hash of what answers depend on beside the request (thresholds come after them)."""
+        depend = identity.answers_depend_on(
+            self.model, self.tokenizer, self.pretrained, self._given
         )
+        made = {
+            "dtype": str(getattr(self.model, "dtype", "")),
+            "max_length": self.max_length,
+            "bos": [self.add_bos_token, self.prefix_token_id],
+            "backend": self.backend,
+        }
+        return identity.digest({**depend, **made})
 
     @cached_property
     def _adapter_hash(self) -> str | None:
@@ -591,6 +622,16 @@ class ValueEvalHF(HFLM):
                 "weights_sha256": self._adapter_hash,
             },
         }
+
+
+def _document(request: Instance) -> tuple[Any, Any]:
+    return request.task_name, request.args[0] if request.doc_id is None else request.doc_id
+
+
+def _sampled(request: Instance) -> bool:
+    """Whether each answer is drawn anew."""
+    asked = request.args[1]
+    return not isinstance(asked, str) and bool(asked.get("do_sample"))
 
 
 @contextmanager

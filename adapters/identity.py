@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from valueeval.adapters.base import hub_origin, resolve_base, weight_hash
 from valueeval.adapters.hub import PEFT_CONFIG, PEFT_WEIGHTS, local_folder
 from valueeval.adapters.manifest import MANIFEST_FILE, Manifest, read_manifest
@@ -15,6 +17,12 @@ from valueeval.tasks.errors import ValueEvalError
 
 _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice")
 _LANGUAGE_MODELS = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
+# Arguments of hf that say where and how fast, or whose effect is told otherwise (weights, adapter,
+# tokenizer).
+_WITHOUT_EFFECT = {
+    "device", "batch_size", "max_batch_size", "parallelize", "max_memory_per_gpu", "max_cpu_memory",
+    "offload_folder", "logits_cache", "peft", "tokenizer",
+}  # fmt: skip
 
 
 def is_language_model(arguments: Mapping[str, Any]) -> bool:
@@ -169,31 +177,83 @@ def adapter_hash(peft: str | None) -> str | None:
     return weight_hash([Path(peft) / PEFT_WEIGHTS]) if peft else None
 
 
-def weights_of(pretrained: Any, revision: str | None, config: Any) -> list[str | None]:
-    """What identifies a base model: the hash of local weights, or hub id and commit."""
-    folder = Path(str(pretrained)).expanduser()
+def weights_of(pretrained: Any, model: Any, given: Mapping[str, Any]) -> list[str | None]:
+    """What identifies a model's weights: their hash, or hub id and commit.
+
+    Args:
+        pretrained: As ``hf``: a hub id, a folder, or a model.
+        model: The model that was made of it.
+        given: The other arguments of ``hf``.
+    """
+    if not isinstance(pretrained, str):
+        return [_hash_of_tensors(model)]
+    folder = Path(pretrained).expanduser()
     if folder.is_dir():
-        files = [
-            file for kind in ("*.safetensors", "*.bin", "*.gguf") for file in folder.glob(kind)
-        ]
-        return [weight_hash(files)]
-    return [str(pretrained), revision, getattr(config, "_commit_hash", None)]
+        folder /= given.get("subfolder") or ""
+        return [weight_hash(_weights_in(folder))]
+    return [pretrained, given.get("revision"), getattr(model.config, "_commit_hash", None)]
+
+
+def answers_depend_on(
+    model: Any, tokenizer: Any, pretrained: Any, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All that answers depend on beside requests, as far as it was given or loaded.
+
+    Args:
+        model: The model, or PEFT's wrapper of it.
+        tokenizer: Its tokenizer.
+        pretrained: As ``hf``.
+        given: The other arguments of ``hf``. What is not known to be without effect counts, so that
+            a new argument of lm-eval or Transformers never mixes two models.
+    """
+    peft, delta = given.get("peft"), given.get("delta")
+    generation = getattr(model, "generation_config", None)
+    return {
+        "given": {key: repr(given[key]) for key in sorted(given) if key not in _WITHOUT_EFFECT},
+        "base": weights_of(pretrained, model, given),
+        "adapter": adapter_hash(peft),
+        "adapter config": _read_json(Path(peft) / PEFT_CONFIG) if peft else None,
+        "delta": weight_hash(_weights_in(Path(str(delta)))) if delta else None,
+        "config": _settings(model.config),
+        "generation": _settings(generation) if generation is not None else None,
+        "tokenizer": _tokenizer(tokenizer),
+    }
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """A configuration without what says where it came from."""
+    origin = ("_name_or_path", "transformers_version", "_commit_hash")
+    return {key: value for key, value in config.to_dict().items() if key not in origin}
+
+
+def _tokenizer(tokenizer: Any) -> list[Any]:
+    """What a tokenizer does, wherever it lies."""
+    rules = getattr(tokenizer, "backend_tokenizer", None)
+    words = rules.to_str() if rules is not None else sorted(tokenizer.get_vocab().items())
+    return [type(tokenizer).__name__, words, tokenizer.special_tokens_map]
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    return [file for kind in ("*.safetensors", "*.bin", "*.gguf") for file in folder.glob(kind)]
+
+
+def _hash_of_tensors(model: Any) -> str:
+    """SHA-256 (hex) of a model in memory."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def digest(parts: Mapping[str, Any]) -> str:
     """SHA-256 (hex) of named parts."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
-def own_table(cache: Any, key: str) -> None:
-    """Moves an open cache of lm-eval (a SqliteDict) to a table of its own in the same file."""
-    if cache is None:
-        return
-    cache.tablename = f"valueeval_{key[:32]}"
-    cache.conn.execute(
-        f'CREATE TABLE IF NOT EXISTS "{cache.tablename}" (key TEXT PRIMARY KEY, value BLOB)'
-    )
-    cache.conn.commit()
+def _plain(value: Any) -> Any:
+    # The order of a set differs from process to process.
+    return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else str(value)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,7 +82,10 @@ def test_two_processes_answer_as_one(tiny_gpt2: Path, tmp_path: Path) -> None:
 
     again, log = evaluate(base, tmp_path / "again", torchrun, *cache)
     assert_same(two, again)
-    assert log.count("Requests remaining: 0") == 2 * len(TASKS)
+    assert again[0]["config"]["arguments_cut"] == cut
+    shares = re.findall(r"(\d+) of (\d+) answers are from the cache", log)
+    assert len(shares) == 2 * len(TASKS)
+    assert all(known == asked for known, asked in shares)
 
 
 def test_counts_of_all_processes_are_reported(

@@ -7,6 +7,7 @@ version of it mends it.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -179,14 +180,99 @@ def _scores(answers: list[tuple[float, bool]]) -> list[float]:
 def test_a_cache_is_used_again(
     tiny_gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests = scoring_requests()[:6]
-    first = CachingLM(load(ValueEvalHF, tiny_gpt2), str(tmp_path / "db"))
-    expected = first.loglikelihood(requests)
-    first.dbdict.close()
-    second = CachingLM(load(ValueEvalHF, tiny_gpt2), str(tmp_path / "db"))
-    monkeypatch.setattr(ValueEvalHF, "loglikelihood", None)
-    assert second.loglikelihood(requests) == expected
-    second.dbdict.close()
+    """What was cut is counted all the same."""
+    asked = {
+        "loglikelihood": scoring_requests()[:6],
+        "generate_until": generation_requests(4)[:3],
+        "loglikelihood_rolling": [request("loglikelihood_rolling", ("people live there",))],
+    }
+    runs = []
+    for _ in range(2):
+        model = load(ValueEvalHF, tiny_gpt2, max_length=30)
+        cached = CachingLM(model, str(tmp_path / "db"))
+        answers = [getattr(cached, kind)(requests) for kind, requests in asked.items()]
+        runs.append((answers, model.get_model_info()["prompts_cut"]))
+        cached.dbdict.close()
+        for name in ("_scored", "_generated", "_loglikelihood_tokens"):
+            monkeypatch.setattr(ValueEvalHF, name, None)
+    assert runs[0] == runs[1]
+    assert runs[0][1] == {"task": 1}
+
+
+def test_a_cache_reads_an_argument_anew_if_an_answer_about_it_is_missing(
+    tiny_gpt2: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nine are asked about each."""
+    requests = scoring_requests()[:18]
+    for some, told in ((requests[:10], "0 of 10"), (requests, "9 of 18")):
+        cached = CachingLM(load(ValueEvalHF, tiny_gpt2), str(tmp_path / "db"))
+        with caplog.at_level("INFO"):
+            cached.loglikelihood(some)
+        assert f"{told} answers are from the cache" in caplog.text
+        cached.dbdict.close()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"subfolder": "part"},
+        {"think_end_token": "yes"},
+        {"dtype": "bfloat16"},
+        {"softmax_dtype": "float64"},
+        {"attn_implementation": "eager"},
+        {"add_bos_token": True},
+        {"max_length": 64},
+    ],
+    ids=str,
+)
+def test_what_changes_answers_has_a_cache_of_its_own(
+    tiny_gpt2: Path, tmp_path: Path, given: dict[str, Any]
+) -> None:
+    base = tmp_path / "base"
+    for folder in (base, base / "part"):
+        write_lively(folder, tiny_gpt2, "causal")
+    short_copy(tiny_gpt2, base / "part", 512)
+    assert load(ValueEvalHF, base, **given)._identity() != load(ValueEvalHF, base)._identity()
+
+
+def test_what_cannot_change_answers_has_the_same_cache(tiny_gpt2: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_gpt2, copy)
+    one = load(ValueEvalHF, tiny_gpt2, 1)._identity()
+    assert load(ValueEvalHF, copy, "auto", max_batch_size=4)._identity() == one
+
+
+def test_other_files_in_the_same_place_have_a_cache_of_their_own(
+    tiny_gpt2: Path, tmp_path: Path
+) -> None:
+    """Configuration, tokenizer, scale of an adapter; a model in memory."""
+    base, found = tmp_path / "base", []
+
+    def note(**kwargs: Any) -> None:
+        found.append(load(ValueEvalHF, base, **kwargs)._identity())
+
+    shutil.copytree(tiny_gpt2, base)
+    note()
+    for name, key, value in (
+        ("config.json", "layer_norm_epsilon", 0.1),
+        ("generation_config.json", "eos_token_id", 7),
+        ("tokenizer_config.json", "eos_token", "yes"),
+    ):
+        change(base / name, key, value)
+        note()
+    adapter = write_peft(tmp_path / "adapter", base, "causal", "lora")
+    note(peft=str(adapter))
+    change(adapter / "adapter_config.json", "lora_alpha", 32)
+    note(peft=str(adapter))
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    for _ in range(2):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
+        found.append(ValueEvalHF(model, tokenizer=tokenizer)._identity())
+    assert len(set(found)) == len(found) == 8
+
+
+def change(file: Path, key: str, value: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
 
 
 @both("7")
