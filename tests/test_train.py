@@ -14,6 +14,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from training import small_config, stop_training, write_small_data, write_without_dropout
 
 from valueeval.adapters.classifier import load_classifier
@@ -25,6 +26,7 @@ from valueeval.train import precision
 from valueeval.train.checkpoint import save_tensors, write_json
 from valueeval.train.cli import main
 from valueeval.train.config import TrainConfig
+from valueeval.train.loop import Training
 from valueeval.train.output import work_folder
 from valueeval.train.run import train
 
@@ -280,6 +282,56 @@ def test_divergence_stops_with_the_step_and_keeps_the_checkpoint(
     work = work_folder(Path(config.output))
     assert [path.name for path in work.glob("checkpoint-*")] == [f"checkpoint-{STEPS}"]
     train(replace(config, resume=True))  # the checkpoint is a good one
+
+
+@pytest.mark.parametrize(
+    ("method", "rate"),
+    [("full", 1e30), ("lora", 1e30), ("full", 1e38), ("head", 1e38), ("lora", 1e38)],
+)
+def test_real_divergence_leaves_no_ruined_weights(
+    config: TrainConfig, method: str, rate: float
+) -> None:
+    """Nothing finished, nothing to resume: there is no step before the ruinous one.
+
+    At 1e38 there is none after it, either.
+    """
+    ruined = replace(
+        config, method=method, learning_rate=rate, warmup=0.0, checkpoint_seconds=0.0, epochs=1
+    )
+    ruined = replace(ruined, batch_size=TRAINING) if rate == 1e38 else ruined
+    with pytest.raises(ValueEvalError, match=r"of \d: .*: training diverged\. Start again with a"):
+        train(ruined)
+    assert not Path(config.output).exists()
+    assert not work_folder(Path(config.output)).exists()
+
+
+def test_divergence_names_the_best_epoch_so_far(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rate that ruins the weights in the first step of the second epoch."""
+    step = Training._step
+
+    def step_with_rate(training: Training) -> float:
+        if training.state.step == STEPS:
+            for group in training.optimizer.param_groups:
+                group["lr"] = 1e38
+        return step(training)
+
+    monkeypatch.setattr(Training, "_step", step_with_rate)
+    with pytest.raises(
+        ValueEvalError, match=rf"step {STEPS + 2} of {2 * STEPS}: the loss"
+    ) as error:
+        train(replace(config, checkpoint_seconds=0.0))
+    work = work_folder(Path(config.output))
+    assert (
+        f"the last checkpoint is kept in {work}, and the weights of the best epoch so far (1, "
+        in str(error.value)
+    )
+    assert str(error.value).endswith("in best-1.safetensors")
+    assert (work / "best-1.safetensors").exists()
+    assert [path.name for path in work.glob("checkpoint-*")] == [f"checkpoint-{STEPS}"]
+    weights = load_file(work / f"checkpoint-{STEPS}" / "model.safetensors")
+    assert all(tensor.isfinite().all() and tensor.abs().max() < 10 for tensor in weights.values())
 
 
 def test_disk_full_keeps_the_last_checkpoint(

@@ -59,11 +59,18 @@ class State:
 def save_checkpoint(
     folder: Path,
     state: State,
-    model: nn.Module,
+    tensors: dict[str, torch.Tensor],
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
 ) -> None:
     """Writes a checkpoint and then removes those before it.
+
+    Args:
+        folder: The run's.
+        state: Where it stands.
+        tensors: The model's, as `model_tensors` gives them.
+        optimizer: Its moments are kept, too.
+        scheduler: Likewise.
 
     Raises:
         ValueEvalError: It cannot be written (no space, no permission); the one before is kept.
@@ -73,9 +80,9 @@ def save_checkpoint(
     with writing(folder, partial=temporary):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        save_tensors(model_tensors(model), temporary / "model.safetensors")
-        tensors, groups = _flatten(optimizer)
-        save_tensors(tensors, temporary / "optimizer.safetensors")
+        save_tensors(tensors, temporary / "model.safetensors")
+        moments, groups = _flatten(optimizer)
+        save_tensors(moments, temporary / "optimizer.safetensors")
         content = {"state": asdict(state), "groups": groups, "scheduler": scheduler.state_dict()}
         write_json(content, temporary / "state.json")
         if final.exists():

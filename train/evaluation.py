@@ -31,11 +31,13 @@ class Evaluation:
         thresholds: Those of split ``"none"`` for answers that are text, which no threshold touches.
         scores: By metric; ``macro_f1`` and ``official_f1`` are among them.
         prediction: Which values are predicted, (arguments, 20).
+        finite: Whether the model gave numbers.
     """
 
     thresholds: Thresholds
     scores: dict[str, float | None]
     prediction: npt.NDArray[np.bool_]
+    finite: bool = True
 
     @property
     def macro_f1(self) -> float:
@@ -71,7 +73,8 @@ class EvaluateLogits:
         truth, logits = self.validation.labels, self._logits(model)
         thresholds = choose_thresholds(self.thresholds, truth, logits, self.name)
         prediction = thresholds.decide(logits)
-        return Evaluation(thresholds, score(truth, prediction), prediction)
+        finite = bool(np.isfinite(logits).all())
+        return Evaluation(thresholds, score(truth, prediction), prediction, finite)
 
     def _logits(self, model: nn.Module) -> npt.NDArray[np.float32]:
         """Those of all arguments, (arguments, 20); each process reads its share of the batches."""

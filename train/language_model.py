@@ -163,7 +163,8 @@ class EvaluateAnswers:
         logits = np.array([decision.scores for decision in decisions], dtype=np.float32)
         thresholds = choose_thresholds(self._thresholds, self._truth, logits, self._name)
         prediction = thresholds.decide(logits)
-        return Evaluation(thresholds, score(self._truth, prediction), prediction)
+        finite = bool(np.isfinite(logits).all())
+        return Evaluation(thresholds, score(self._truth, prediction), prediction, finite)
 
     def _decisions(self) -> list[Decision]:
         asked = self._processes.own(self._asked)

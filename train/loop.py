@@ -15,7 +15,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +37,7 @@ from valueeval.train.checkpoint import (
     load_checkpoint,
     load_model_tensors,
     model_tensors,
+    newest_step,
     save_checkpoint,
     save_tensors,
     write_text,
@@ -51,6 +52,7 @@ from valueeval.train.progress import TrainingProgress, note
 from valueeval.train.tracking import Log, no_log
 
 METRICS_FILE = "metrics.jsonl"
+_NONE: Mapping[str, torch.Tensor] = {}
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class Training:
         self.labels = training.targets
         self.state = self._newest_checkpoint()
         self._started = started - self.state.seconds
+        self._checkpoint_due = False
         self._order: tuple[int, list[list[int]]] = (-1, [])  # an epoch and its batches
         processes.from_main(lambda: self._forget_metrics_after(self.state.step))
 
@@ -149,31 +152,41 @@ class Training:
     def all_steps(self) -> None:
         """Goes through the steps that are left, with a checkpoint now and then.
 
+        A checkpoint holds nothing but weights that gave finite numbers, so that a run that diverges
+        is not resumed from ruined ones.
+
         Raises:
             ValueEvalError: As `run`.
         """
         if self.state.step:
             note(f"going on after step {self.state.step} of {self.total_steps}")
-        saved = time.monotonic()
+        self._saved = time.monotonic()
         with TrainingProgress(self.total_steps, self.state.step) as progress:
             while self.state.step < self.total_steps:
                 mean_loss = self._step()
                 progress.step(mean_loss)
                 end_of_epoch = self.state.step % self.steps_per_epoch == 0
                 if end_of_epoch:
+                    self._check_weights()
                     self._end_epoch(mean_loss, progress)
-                late = time.monotonic() - saved >= self.config.checkpoint_seconds
-                if end_of_epoch or self.processes.any(late):
-                    self._account()
-                    self.processes.from_main(self._save_checkpoint)
-                    saved = time.monotonic()
+                    self._save_checkpoint()
+                late = time.monotonic() - self._saved >= self.config.checkpoint_seconds
+                # Weights that nothing has been computed with may be ruined: the next step tells.
+                self._checkpoint_due = self.processes.any(late)
 
     def evaluate(self) -> Evaluation:
-        """How good the model is now."""
+        """How good the model is now.
+
+        Raises:
+            ValueEvalError: It does not give numbers.
+        """
         assert self._evaluate is not None  # noqa: S101 (stages without it do not ask)
         self.model.eval()
-        evaluation = self._evaluate(self.model)
-        return self.processes.from_main(lambda: evaluation)
+        own = self._evaluate(self.model)
+        evaluation = self.processes.from_main(lambda: own)
+        if not evaluation.finite:
+            raise self._diverged(self.state.step, "on validation, logits are no numbers")
+        return evaluation
 
     def outputs(self, batch: Batch) -> Any:
         """What the loss is computed from."""
@@ -195,6 +208,9 @@ class Training:
         rows = self._batches(epoch)[position]
         set_seed(_step_seed(self.config.seed, self.state.step, self.processes.index))
         self.model.train()
+        # A step fills the queue of contrastive learning before its weights change.
+        due = self._checkpoint_due
+        buffers = {name: one.clone() for name, one in self.model.named_buffers() if due}
         parts = self._parts(self.processes.own(rows))
         if self._compares and len(parts) > 1:
             value = self._backward_of_whole(rows, parts)
@@ -203,13 +219,11 @@ class Training:
         value = self.processes.total(torch.tensor(value, dtype=torch.float64)).item()
         self.processes.sum_gradients(self.model.parameters())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-        # Before the weights change, so that no checkpoint ever holds such weights.
         if not (math.isfinite(value) and torch.isfinite(norm)):
-            raise self.processes.failure(
-                f"step {self.state.step + 1} of {self.total_steps}: the loss is {value} and its "
-                f"gradient {norm.item()}: training diverged. Lower --learning_rate (now "
-                f"{self.config.learning_rate}); the last checkpoint is kept in {self.folder}"
-            )
+            what = f"the loss is {value} and its gradient {norm.item()}"
+            raise self._diverged(self.state.step + 1, what)
+        if self._checkpoint_due:
+            self._save_checkpoint(buffers)
         self.optimizer.step()
         self.scheduler.step()
         self.optimizer.zero_grad()
@@ -287,8 +301,46 @@ class Training:
         assert self.state.best is not None  # noqa: S101 (called where it has been set)
         save_tensors(model_tensors(self.model), best_file(self.folder, self.state.best.epoch))
 
-    def _save_checkpoint(self) -> None:
-        save_checkpoint(self.folder, self.state, self.model, self.optimizer, self.scheduler)
+    def _save_checkpoint(self, buffers: Mapping[str, torch.Tensor] = _NONE) -> None:
+        """Writes where the run stands; buffers are as they are, or as they were."""
+        self._account()
+
+        def save() -> None:
+            tensors = model_tensors(self.model)
+            earlier = {name: buffers[name].cpu() for name in buffers.keys() & tensors.keys()}
+            state = self.state
+            save_checkpoint(
+                self.folder, state, {**tensors, **earlier}, self.optimizer, self.scheduler
+            )
+
+        self.processes.from_main(save)
+        self._checkpoint_due, self._saved = False, time.monotonic()
+
+    def _check_weights(self) -> None:
+        """Refuses weights that are no numbers.
+
+        Raises:
+            ValueEvalError: Some are not.
+        """
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
+            raise self._diverged(self.state.step, "weights are no numbers any more")
+
+    def _diverged(self, step: int, what: str) -> ValueEvalError:
+        """The error of a run that cannot go on: resumed, it would come to the same."""
+        message = (
+            f"step {step} of {self.total_steps}: {what}: training diverged. Start again with a "
+            f"lower --learning_rate (now {self.config.learning_rate})"
+        )
+        if newest_step(self.folder):
+            message += f" and another --output; the last checkpoint is kept in {self.folder}"
+        if (best := self.state.best) is not None:
+            file = best_file(self.folder, best.epoch)
+            message += (
+                f", and the weights of the best epoch so far ({best.epoch}, validation macro_f1 "
+                f"{best.macro_f1:.4f}) in {file.name}"
+            )
+        return self.processes.failure(message)
 
     def _newest_checkpoint(self) -> State:
         """Brings everything to where the newest checkpoint stands, or leaves it at the start."""
