@@ -40,14 +40,14 @@ class Average:
         self.device = self.members[0].device
 
     @property
-    def truncated(self) -> int:
-        """How many arguments have been cut so far, by the member that cut the most."""
-        return max(member.truncated for member in self.members)
+    def cut(self) -> list[Argument]:
+        """Arguments that a member has cut so far, each once."""
+        return list(dict.fromkeys(argument for member in self.members for argument in member.cut))
 
-    @truncated.setter
-    def truncated(self, number: int) -> None:
-        for member in self.members:
-            member.truncated = number
+    @property
+    def truncated(self) -> int:
+        """How many arguments a member has cut so far."""
+        return len(self.cut)
 
     def logits(self, arguments: Sequence[Argument], batch_size: int = 32) -> np.ndarray:
         """The mean of the members' logits: float32, shape (arguments, 20)."""

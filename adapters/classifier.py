@@ -48,11 +48,16 @@ class Encoded:
         inputs: For each argument what the tokenizer gives (``input_ids``, and
             ``token_type_ids`` for models that know them), unpadded. For a cross-encoder 20 of them
             for each argument, in the order of the values.
-        truncated: How many arguments were longer than the input format's limit and were cut.
+        cut: Which arguments were longer than the input format's limit and were cut: their places.
     """
 
     inputs: list[dict[str, list[int]]]
-    truncated: int
+    cut: frozenset[int]
+
+    @property
+    def truncated(self) -> int:
+        """How many arguments were cut."""
+        return len(self.cut)
 
     @property
     def lengths(self) -> list[int]:
@@ -120,7 +125,7 @@ class Classifier:
         tokenizer: Its tokenizer.
         model: Its network, in evaluation mode.
         device: Where it runs.
-        truncated: How many arguments have been cut to the input limit so far.
+        cut: Arguments that have been cut to the input limit so far, each time that they were read.
     """
 
     def __init__(
@@ -134,7 +139,12 @@ class Classifier:
         self.tokenizer = tokenizer
         self.model = model.to(device).eval()
         self.device = device
-        self.truncated = 0
+        self.cut: list[Argument] = []
+
+    @property
+    def truncated(self) -> int:
+        """How often an argument has been cut so far."""
+        return len(self.cut)
 
     def logits(self, arguments: Sequence[Argument], batch_size: int = 32) -> np.ndarray:
         """One logit for each argument and value; the same at every batch size up to float noise.
@@ -148,7 +158,7 @@ class Classifier:
             float32, shape (arguments, 20), rows in the order given.
         """
         encoded = encode(self.tokenizer, arguments, self.manifest.reading)
-        self.truncated += encoded.truncated
+        self.cut += [arguments[row] for row in sorted(encoded.cut)]
         return predict_logits(self.model, encoded, batch_size, pad_token(self.tokenizer))
 
 
@@ -211,7 +221,7 @@ def encode(
     values: Sequence[Value | None] = VALUES if form.names_a_value else (None,)
     texts = [form.texts(argument, value) for argument in arguments for value in values]
     if not texts:
-        return Encoded([], 0)
+        return Encoded([], frozenset())
     joined = texts if form.separator is None else [(form.separator.join(text),) for text in texts]
     inputs = _tokens(tokenizer, joined, form.max_length)
     # Only what fills the limit can have been cut: those few are tokenized again, uncut.
@@ -226,7 +236,7 @@ def encode(
         shorter = [(_cut_longest(texts[row], tokenizer, form),) for row in long]
         for row, item in zip(long, _tokens(tokenizer, shorter, form.max_length), strict=True):
             inputs[row] = item
-    return Encoded(inputs, len({row // len(values) for row in long}))
+    return Encoded(inputs, frozenset(row // len(values) for row in long))
 
 
 def _tokens(

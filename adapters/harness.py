@@ -72,7 +72,7 @@ class ArgumentLM(LM):
     ) -> Iterator[tuple[ValueRequest, list[float]]]:
         """Each request with the 20 numbers of its argument; distinct arguments are read once."""
         asked = [self._checked(request, templates) for request in requests]
-        arguments = [_argument(request) for request in asked]
+        arguments = [argument_of(request) for request in asked]
         distinct = list(dict.fromkeys(arguments))
         rows = dict(zip(distinct, self.differences(distinct).tolist(), strict=True))
         for request, argument in zip(asked, arguments, strict=True):
@@ -204,7 +204,7 @@ def join_processes(cpu: bool) -> Accelerator | None:
     return Accelerator(cpu=cpu, kwargs_handlers=[patience])
 
 
-def _argument(request: ValueRequest) -> Argument:
+def argument_of(request: ValueRequest) -> Argument:
     """What a request is about; its labels are left where they are."""
     doc = request.doc
     return Argument(doc["id"], doc["conclusion"], doc["stance"], doc["premise"])

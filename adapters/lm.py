@@ -14,12 +14,14 @@ from tqdm import tqdm
 
 from valueeval.adapters.average import Average, load_adapter
 from valueeval.adapters.classifier import Classifier
+from valueeval.adapters.cuts import ARGUMENT, Cuts
 from valueeval.adapters.devices import choose_device, parse_batch_size
-from valueeval.adapters.harness import ArgumentLM
+from valueeval.adapters.harness import ArgumentLM, argument_of
 from valueeval.adapters.identity import is_language_model
 from valueeval.adapters.members import adapter_name
 from valueeval.tasks.data import Argument
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.requests import ValueRequest
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class ValueEvalLM(ArgumentLM):
         if not adapter:
             raise ValueEvalError("--model valueeval needs --model_args adapter=DIR.")
         self.name = adapter_name(adapter)
+        self._cuts = Cuts()
         self.batch_size = parse_batch_size(batch_size)
         chosen = choose_device(device)
         super().__init__(cpu=chosen.type == "cpu")
@@ -92,7 +95,31 @@ class ValueEvalLM(ArgumentLM):
     ) -> list[tuple[float, bool]]:
         """As the base class; says so if the scores will be those of data used in training."""
         self._warn_of_seen_data({str(request.task_name) for request in requests})
-        return super().loglikelihood(requests, disable_tqdm)
+        before = self._cuts.own()[ARGUMENT]
+        answers = super().loglikelihood(requests, disable_tqdm)
+        cut = set(self._classifier.cut)
+        for request in requests:
+            # All are (see the base class).
+            if isinstance(request, ValueRequest) and argument_of(request) in cut:
+                self._cuts.note(ARGUMENT, request)
+        for task, number in self._cuts.own()[ARGUMENT].items():
+            if new := number - before.get(task, 0):
+                logger.warning(
+                    "%s, %s: %d arguments are longer than %d tokens and were cut",
+                    self.name,
+                    task,
+                    new,
+                    self.max_length,
+                )
+        return answers
+
+    def gather_object(self, obj: Any, dst: int = 0) -> list[Any] | None:
+        """As the base class; what each process has cut comes along: only ``dst`` writes results."""
+        gathered = super().gather_object((obj, self._cuts.own()), dst)
+        if gathered is None:
+            return None
+        self._cuts.gathered([cuts for _, cuts in gathered])
+        return [its for its, _ in gathered]
 
     def differences(self, arguments: Sequence[Argument]) -> npt.NDArray[np.float64]:
         """Logits less thresholds, z - τ: float64, shape (arguments, 20)."""
@@ -112,19 +139,15 @@ class ValueEvalLM(ArgumentLM):
                 f"{self.name}: it answers with numbers that are not finite. "
                 "Its weights are broken, or try dtype=float32."
             )
-        if self._classifier.truncated:
-            logger.warning(
-                "%s: %d arguments are longer than %d tokens and were cut",
-                self.name,
-                self._classifier.truncated,
-                self.max_length,
-            )
-            self._classifier.truncated = 0
         thresholds: npt.NDArray[np.float64] = self._classifier.manifest.thresholds.logits
         return logits.astype(np.float64) - thresholds
 
     def get_model_info(self) -> dict[str, Any]:
-        """What lm-eval writes under ``config`` of the results; ``valueeval`` is the manifest."""
+        """What lm-eval writes under ``config`` of the results.
+
+        ``valueeval`` is the manifest, ``arguments_cut`` counts arguments that were too long, by
+        task.
+        """
         manifest = self._classifier.manifest
         parameters = list(self._classifier.model.parameters())
         return {
@@ -133,6 +156,7 @@ class ValueEvalLM(ArgumentLM):
             "model_revision": manifest.base_model.revision or "",
             "model_sha": manifest.weights_sha256,
             "valueeval": manifest.to_json(),
+            ARGUMENT: self._cuts.all()[ARGUMENT],
         }
 
     def _warn_of_seen_data(self, tasks: set[str]) -> None:

@@ -165,14 +165,31 @@ def test_broken_weights_are_noticed(adapter: Path) -> None:
         scores_of(model, "cls")
 
 
-def test_truncation_is_said(
-    adapter: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    long = [type(a)(a.id, a.conclusion, a.stance, a.premise * 20) for a in SAMPLE.arguments[:2]]
+def test_truncation_is_said_and_counted(adapter: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Three of nine arguments are long, two of them the same; another task has one of these."""
+    requests = requests_of("cls") + requests_of("cls", "another_task")[:40]
+    for request in requests:
+        if request.doc_id > 2:
+            request.doc = {**request.doc, "premise": "it", "conclusion": "good"}
+        if request.doc_id == 2:
+            request.doc = requests[0].doc
     model = ValueEvalLM(str(adapter))
     with caplog.at_level(logging.WARNING):
-        model.differences(long)
-    assert "2 arguments are longer than 96 tokens" in caplog.text
+        model.loglikelihood(requests)
+    assert "valueeval_task: 3 arguments are longer than 96 tokens" in caplog.text
+    assert model.get_model_info()["arguments_cut"] == {"valueeval_task": 3, "another_task": 1}
+
+
+def test_counts_of_all_processes_are_reported(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ValueEvalLM(str(adapter))
+    other = {"arguments_cut": {"task": 2}, "prompts_cut": {}}
+    monkeypatch.setattr(harness.ArgumentLM, "gather_object", lambda *_: [("other", other)] * 2)
+    assert model.gather_object("mine") == ["other", "other"]
+    assert model.get_model_info()["arguments_cut"] == {"task": 4}
+    monkeypatch.setattr(harness.ArgumentLM, "gather_object", lambda *_: None)
+    assert model.gather_object("mine", dst=1) is None
 
 
 def test_scores_of_validation_are_said_to_be_too_good(
