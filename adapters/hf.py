@@ -41,6 +41,9 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.requests import ValueRequest
 
 logger = logging.getLogger(__name__)
+# lm-eval shows what is no warning only if it comes from a logger of its own. It says itself that no
+# answer is from the cache (see valueeval.adapters.answers).
+_shown_logger = logging.getLogger("lm_eval.valueeval")
 
 T = TypeVar("T")
 
@@ -365,7 +368,7 @@ class ValueEvalHF(HFLM):
             if entry is not None and _document(requests[index]) not in partly
         }
         number = sum(len(same[index]) for index in known)
-        logger.info("%d of %d answers are from the cache", number, len(requests))
+        _shown_logger.info("%d of %d answers are from the cache", number, len(requests))
         return known
 
     def _keep(self, kind: str, request: Instance, answer: Any, cut: str | None) -> None:
