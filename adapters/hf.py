@@ -104,7 +104,7 @@ class ValueEvalHF(HFLM):
         if peft:
             peft = str(local_folder(peft, kwargs.get("revision")))
             check_adapter(peft)
-            identity.check_base(self._manifest, pretrained)
+            identity.check_base(self._manifest, pretrained, kwargs.get("revision"))
         if isinstance(pretrained, str) and not kwargs.get("tp_plan"):
             # Else Accelerate would not know of processes on the CPU.
             join_processes(cpu=choose_device(kwargs.get("device")).type == "cpu")

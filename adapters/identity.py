@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from valueeval.adapters.base import hub_origin, resolve_base, weight_hash
+from valueeval.adapters.base import fetch_base, hub_origin, resolve_base, weight_hash
 from valueeval.adapters.hub import PEFT_CONFIG, PEFT_WEIGHTS, local_folder
 from valueeval.adapters.manifest import MANIFEST_FILE, Manifest, read_manifest
 from valueeval.tasks.errors import ValueEvalError
@@ -41,24 +41,57 @@ def is_language_model(arguments: Mapping[str, Any]) -> bool:
 
 
 def enter_adapter(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Enters in ``--model_args`` what their ``adapter`` stands for, where they do not say it.
+    """Enters in ``--model_args`` what their ``adapter`` or ``peft`` stands for.
 
     Returns:
         The arguments to make the model from: where these have an adapter's name on the hub, its
         folder in the cache.
 
     Raises:
-        ValueEvalError: As `local_folder` and `adapter_arguments`.
+        ValueEvalError: Arguments that do not go with the adapter; or as `local_folder` and
+            `adapter_arguments`.
     """
     given = dict(arguments)
     if name := given.get("adapter"):
         folder = local_folder(name)
         given["adapter"] = str(folder)
-        for key, value in adapter_arguments(str(folder)).items():
-            given.setdefault(key, value)
-            fetched = value == str(folder) and hub_origin(folder)
-            arguments.setdefault(key, name if fetched else value)
+        stands_for = adapter_arguments(str(folder))
+        _refuse_other_weights(name, stands_for, given)
+    elif given.get("peft") and not given.get("pretrained"):
+        name = given["peft"]
+        folder = local_folder(name, given.get("revision"))
+        given["peft"] = str(folder)
+        stands_for = adapter_arguments(str(folder))
+    else:
+        return given
+    if given.get("pretrained") not in (None, stands_for["pretrained"]):
+        stands_for.pop("revision", None)  # of the base that is not taken
+    for key, value in stands_for.items():
+        given.setdefault(key, value)
+        fetched = value == str(folder) and hub_origin(folder)
+        arguments.setdefault(key, name if fetched else value)
     return given
+
+
+def _refuse_other_weights(
+    name: str, stands_for: Mapping[str, Any], given: Mapping[str, Any]
+) -> None:
+    """Refuses arguments that put other weights under an adapter's manifest and thresholds."""
+    peft, base = given.get("peft"), given.get("pretrained")
+    if peft and "peft" not in stands_for:
+        raise ValueEvalError(
+            f"--model_args: adapter={name} is a whole model, on which no peft= is put. "
+            f"Give one of them: peft={peft},pretrained={name} for the two together"
+        )
+    if peft and local_folder(peft).resolve() != Path(stands_for["peft"]).resolve():
+        raise ValueEvalError(
+            f"--model_args: adapter={name} and peft={peft} are two adapters; give one of them"
+        )
+    if base and "peft" not in stands_for and str(base) not in (name, stands_for["pretrained"]):
+        raise ValueEvalError(
+            f"--model_args: adapter={name} is a whole model, all of whose weights were trained: "
+            f"leave out pretrained={base}, or adapter="
+        )
 
 
 def adapter_arguments(adapter: str) -> dict[str, Any]:
@@ -71,15 +104,19 @@ def adapter_arguments(adapter: str) -> dict[str, Any]:
     config = _read_json(folder / PEFT_CONFIG)
     if config is None:
         return {"pretrained": str(folder)}  # all weights trained
-    base = config.get("base_model_name_or_path")
+    base, revision = config.get("base_model_name_or_path"), config.get("revision")
     manifest = _read_json(folder / MANIFEST_FILE)
     if manifest is not None:
-        base = manifest.get("base_model", {}).get("name") or base
+        named = manifest.get("base_model", {})
+        base, revision = named.get("name") or base, named.get("revision")
     if not base:
         raise ValueEvalError(
             f"{adapter}: {PEFT_CONFIG} does not name its base model: add pretrained=MODEL."
         )
-    return {"pretrained": resolve_base(base), "peft": str(folder)}
+    found = {"pretrained": resolve_base(base), "peft": str(folder)}
+    if revision and not Path(found["pretrained"]).is_dir():
+        found["revision"] = revision
+    return found
 
 
 def read_template_manifest(adapter: str | None) -> Manifest | None:
@@ -90,21 +127,31 @@ def read_template_manifest(adapter: str | None) -> Manifest | None:
     return read_manifest(folder) if (folder / MANIFEST_FILE).is_file() else None
 
 
-def check_base(manifest: Manifest | None, pretrained: Any) -> None:
-    """Refuses a local base model that is not the one that an adapter was trained on.
+def check_base(manifest: Manifest | None, pretrained: Any, revision: str | None = None) -> None:
+    """Refuses a base model that is not the one that an adapter was trained on.
+
+    Args:
+        manifest: The adapter's; without one nothing is known.
+        pretrained: A folder or a hub id (which is fetched); a model in memory is not checked.
+        revision: Branch, tag or commit of a hub id; None is its main branch.
 
     Raises:
-        ValueEvalError: Their weights differ.
+        ValueEvalError: Their weights differ, or the hub does not give them.
     """
-    folder = Path(str(pretrained)).expanduser()
-    if manifest is None or not folder.is_dir():
+    if manifest is None or not isinstance(pretrained, str):
         return
-    found = weight_hash(folder.glob("*.safetensors"))
-    if found != manifest.base_model.sha256:
+    folder = Path(pretrained).expanduser()
+    if folder.is_dir():
+        found = weight_hash(folder.glob("*.safetensors"))
+    else:
+        found = fetch_base(pretrained, revision).sha256
+    named = manifest.base_model
+    if found != named.sha256:
+        at = f" at revision {named.revision}" if named.revision else ""
         raise ValueEvalError(
-            f"{pretrained}: not the base model of this adapter, which is "
-            f"{manifest.base_model.name} (SHA-256 {manifest.base_model.sha256[:12]}…, here "
-            f"{found[:12]}…).\nGive the right one: pretrained=MODEL."
+            f"{pretrained}: not the base model of this adapter, which is {named.name}{at} "
+            f"(SHA-256 {named.sha256[:12]}…, here {found[:12]}…): its scores would be "
+            "meaningless.\nGive the right one: pretrained=MODEL (and revision=COMMIT on the hub)."
         )
 
 

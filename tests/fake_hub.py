@@ -207,7 +207,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"id": name, "sha": found[0], "siblings": [], "private": False, "tags": []})
 
     def _tree(self, name: str, revision: str) -> None:
-        if found := self._found(name, revision):
+        revision, _, folder = revision.partition("/")
+        if folder and self._found(name, revision):
+            self._error(404, "EntryNotFound")  # files lie side by side
+        elif found := self._found(name, revision):
             self._json([_entry(path, content) for path, content in found[1].items()])
 
     def _file(self, name: str, revision: str, path: str) -> None:

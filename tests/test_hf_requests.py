@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +326,42 @@ def test_another_base_is_refused(tiny_gpt2: Path, tmp_path: Path) -> None:
     arguments = {"adapter": str(adapter), "pretrained": str(other)}
     with pytest.raises(ValueEvalError, match="not the base model of this adapter"):
         ValueEvalLM.create_from_arg_obj(arguments, {"device": "cpu"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "said"),
+    [
+        ("lora", "peft", "are two adapters; give one of them"),
+        ("whole", "peft", "is a whole model, on which no peft= is put"),
+        ("whole", "pretrained", "leave out pretrained="),
+    ],
+)
+def test_other_weights_under_an_adapters_manifest_are_refused(
+    tiny_gpt2: Path, tmp_path: Path, kind: str, more: str, said: str
+) -> None:
+    adapter = tmp_path / "adapter"
+    if kind == "lora":
+        write_peft(adapter, tiny_gpt2, "causal", "lora")
+    else:
+        shutil.copytree(tiny_gpt2, adapter)
+    write_template_manifest(adapter, tiny_gpt2, "bca", [0.5] * 20)
+    other = write_peft(tmp_path / "other", tiny_gpt2, "causal", "lora", seed=1)
+    arguments = {"adapter": str(adapter), more: str(other if more == "peft" else tiny_gpt2)}
+    with pytest.raises(ValueEvalError, match=said):
+        ValueEvalLM.create_from_arg_obj(arguments, {"device": "cpu"})
+
+
+def test_peft_alone_finds_its_base(tiny_gpt2: Path, tmp_path: Path) -> None:
+    adapter = write_peft(tmp_path / "adapter", tiny_gpt2, "causal", "lora")
+    arguments = {"peft": str(adapter)}
+    model = ValueEvalLM.create_from_arg_obj(arguments, {"device": "cpu"})
+    assert model.get_model_info()["valueeval"]["base_model"]["name"] == str(tiny_gpt2)
+    assert arguments["pretrained"] == str(tiny_gpt2)
+    config = adapter / "adapter_config.json"
+    content = {**json.loads(config.read_text()), "base_model_name_or_path": None}
+    config.write_text(json.dumps(content))
+    with pytest.raises(ValueEvalError, match="add pretrained=MODEL"):
+        ValueEvalLM.create_from_arg_obj({"peft": str(adapter)}, {"device": "cpu"})
 
 
 def write_template_manifest(

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from fake_hub import FakeHub
-from language_models import scoring_requests, task_manager, write_peft
+from language_models import scoring_requests, task_manager, write_lively, write_peft
 from tiny_adapters import make_manifest, write_adapter
 
 from valueeval.adapters import cli_predict
@@ -240,6 +240,29 @@ def test_thresholds_of_a_template_come_along(hub: FakeHub, tiny_gpt2: Path, tmp_
     assert model.get_model_info()["valueeval"] == manifest.to_json()
     direct = ValueEvalHF(str(tiny_gpt2), peft="org/lora", adapter="org/lora", device="cpu")
     assert direct.get_model_info()["valueeval"] == manifest.to_json()
+
+
+def test_the_base_on_the_hub_is_that_of_then(hub: FakeHub, tiny_gpt2: Path, tmp_path: Path) -> None:
+    """Its commit is taken, whatever was pushed since; other weights are refused."""
+    then = hub.add("org/base", tiny_gpt2)
+    hub.add("org/base", write_lively(tmp_path / "lively", tiny_gpt2, "causal"))
+    folder = write_peft(tmp_path / "lora", tiny_gpt2, "causal", "lora")
+    base = BaseModel("org/base", then, fetch_base(str(tiny_gpt2)).sha256)
+    manifest = make_manifest(
+        describe_files(folder), head=None, template="bca", method="lora", base_model=base
+    )
+    write_manifest(folder, manifest)
+    arguments = {"adapter": str(folder)}
+    model = ValueEvalLM.create_from_arg_obj(arguments, {"device": "cpu"})
+    assert (arguments["pretrained"], arguments["revision"]) == ("org/base", then)
+    expected = answers(ValueEvalHF(str(tiny_gpt2), peft=str(folder), device="cpu"))
+    assert answers(model) == expected
+    for other in ({"revision": "main"}, {"pretrained": "org/base", "revision": "main"}):
+        with pytest.raises(ValueEvalError, match=f"org/base at revision {then} .SHA-256"):
+            ValueEvalLM.create_from_arg_obj({"adapter": str(folder), **other}, {"device": "cpu"})
+    # Another name for the same weights will do.
+    renamed = {"adapter": str(folder), "pretrained": str(tiny_gpt2)}
+    assert answers(ValueEvalLM.create_from_arg_obj(renamed, {"device": "cpu"})) == expected
 
 
 def test_a_model_of_which_all_weights_were_trained(hub: FakeHub, tiny_gpt2: Path) -> None:
