@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import shutil
@@ -10,11 +11,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from training import small_config, stop_training, write_small_data, write_without_dropout
 
 from valueeval.adapters.classifier import load_classifier
@@ -23,10 +27,11 @@ from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score
 from valueeval.train import precision
-from valueeval.train.checkpoint import save_tensors, write_json
+from valueeval.train.checkpoint import save_tensors, write_json, writing
 from valueeval.train.cli import main
 from valueeval.train.config import TrainConfig
 from valueeval.train.loop import Training
+from valueeval.train.memory import enough_memory
 from valueeval.train.output import work_folder
 from valueeval.train.run import train
 
@@ -211,6 +216,53 @@ def test_an_empty_directory_is_as_good_as_none(config: TrainConfig) -> None:
     read_manifest(config.output)
 
 
+def test_refuses_links_before_it_trains(
+    config: TrainConfig, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end the adapter could not take their place."""
+    output = Path(config.output)
+    for target in (output.with_name("empty"), output.with_name("not-there")):
+        if target.name == "empty":
+            target.mkdir()
+        output.symlink_to(target)
+        with pytest.raises(ValueEvalError, match="is a link or the root of a disk"):
+            train(config)
+        assert not work_folder(output).exists()
+        output.unlink()
+    output.symlink_to(adapter)  # what is finished can be read through a link
+    assert train(replace(config, resume=True)) == read_manifest(adapter)
+
+
+def test_refuses_a_folder_on_another_disk(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared_memory = Path("/dev/shm")  # noqa: S108 (another disk, where there is one)
+    work = work_folder(Path(config.output))
+    if not shared_memory.is_dir() or shared_memory.stat().st_dev == work.parent.stat().st_dev:
+        pytest.skip("no other disk")
+    with TemporaryDirectory(dir=shared_memory) as elsewhere:
+        work.symlink_to(elsewhere)
+        with pytest.raises(ValueEvalError, match="is on another disk than"):
+            train(config)
+
+
+def test_a_finished_run_is_not_that_of_other_data_or_another_base(
+    adapter: Path, config: TrainConfig, tiny_gpt2: Path, tmp_path: Path
+) -> None:
+    there = replace(config, output=str(shutil.copytree(adapter, config.output)), resume=True)
+    other = write_small_data(tmp_path / "data", TRAINING - 1, VALIDATION)
+    with pytest.raises(ValueEvalError, match=r"of another run \(training_sha256 '"):
+        train(replace(there, data_dir=str(other)))
+    base = write_without_dropout(tmp_path / "base", Path(config.base))
+    train(replace(there, base=str(base)))  # the same weights, under another name
+    tensors = load_file(base / "model.safetensors")
+    tensors["embeddings.LayerNorm.bias"][0] += 1
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueEvalError, match=r"of another run \(base_sha256 '"):
+        train(replace(there, base=str(base)))
+    assert weights(Path(config.output)) == weights(adapter)
+
+
 @pytest.fixture
 def unfinished(config: TrainConfig) -> TrainConfig:
     """A run that was stopped in its second epoch."""
@@ -228,6 +280,99 @@ def test_refuses_an_unfinished_run_unless_it_is_to_be_resumed(
     assert train(replace(unfinished, resume=True)).seconds > 0
     assert f"going on after step {STEPS} of {EPOCHS * STEPS}" in capfd.readouterr().err
     assert weights(Path(unfinished.output)) == weights(adapter)
+
+
+def test_resumes_with_fewer_tokens_at_once_and_another_name_of_the_base(
+    unfinished: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = Path(unfinished.base)
+    monkeypatch.chdir(base.parent)
+    manifest = train(replace(unfinished, resume=True, tokens_at_once=48, base=f"./{base.name}"))
+    assert manifest.base_model.name == str(base)
+    assert manifest.config["tokens_at_once"] == 48
+
+
+@pytest.mark.parametrize("moment", [0, 2])
+def test_a_run_stopped_before_its_first_checkpoint_leaves_nothing(
+    config: TrainConfig, moment: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stop_training(config, moment)
+    assert not work_folder(Path(config.output)).exists()
+    assert "interrupted before the first checkpoint: the same command" in capfd.readouterr().err
+
+
+def test_a_stopped_run_says_how_it_goes_on(
+    unfinished: TrainConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stop_training(replace(unfinished, resume=True), STEPS + 2)
+    work = work_folder(Path(unfinished.output))
+    said = capfd.readouterr().err.replace("\n", " ")
+    assert f"interrupted: the same command with --resume goes on from {work}" in said
+
+
+def test_what_a_run_killed_at_its_start_leaves_is_in_nobodys_way(
+    config: TrainConfig, adapter: Path
+) -> None:
+    work = work_folder(Path(config.output))
+    work.mkdir()
+    for content in ('{"config": {"epochs": 7}}', "[]", ""):
+        (work / "run.json").write_text(content, "utf-8")
+        (work / "teacher.safetensors").write_bytes(b"of another run")
+        (work / "pretraining").mkdir()
+        stop_training(config, 0)
+        assert not work.exists()
+        work.mkdir()
+    train(config)
+    assert weights(Path(config.output)) == weights(adapter)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '"x"'])
+def test_a_broken_run_file_beside_checkpoints_is_named(
+    unfinished: TrainConfig, content: str
+) -> None:
+    path = work_folder(Path(unfinished.output)) / "run.json"
+    path.write_text(content, "utf-8")
+    with pytest.raises(ValueEvalError, match=r"run\.json: cannot be read as what a run has"):
+        train(replace(unfinished, resume=True))
+
+
+def test_strange_things_in_the_folder_of_a_run(unfinished: TrainConfig, adapter: Path) -> None:
+    work = work_folder(Path(unfinished.output))
+    (work / "checkpoint-old").mkdir()
+    (work / "checkpoint-9.tmp").mkdir()
+    with (work / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write('{"epoch": 3}\n[]\n{"step": "many"}\n{"step": ')
+    train(replace(unfinished, resume=True))
+    assert weights(Path(unfinished.output)) == weights(adapter)
+    assert without_seconds(Path(unfinished.output)) == without_seconds(adapter)
+
+
+def test_without_the_weights_of_the_best_epoch(unfinished: TrainConfig) -> None:
+    work = work_folder(Path(unfinished.output))
+    (work / "best-1.safetensors").write_bytes(b"half")
+    training = Training._end_epoch
+
+    def no_better(self: Training, *inputs: Any) -> None:
+        self.state.best = replace(self.state.best, macro_f1=2.0) if self.state.best else None
+        training(self, *inputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "_end_epoch", no_better)
+        with pytest.raises(ValueEvalError, match=r"best-1\.safetensors: the weights of the best"):
+            train(replace(unfinished, resume=True))
+
+
+def test_a_folder_that_is_removed_while_training(config: TrainConfig) -> None:
+    step = Training._step
+
+    def remove(training: Training) -> float:
+        shutil.rmtree(training.folder)
+        return step(training)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "_step", remove)
+        with pytest.raises(ValueEvalError, match=r"it, or a folder above it, is not there"):
+            train(replace(config, batch_size=TRAINING))
 
 
 def test_refuses_to_resume_on_other_data(unfinished: TrainConfig, tmp_path: Path) -> None:
@@ -358,6 +503,58 @@ def test_disk_full_keeps_the_last_checkpoint(
     assert not list(work.rglob("*.tmp"))
     train(replace(config, resume=True))
     assert weights(Path(config.output)) == weights(adapter)
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.ENOSPC, "make room there, or choose another --output"),
+        (errno.EROFS, "choose an --output where you may write"),
+        (errno.EACCES, "choose an --output where you may write"),
+        (errno.EIO, "; choose another --output. An interrupted run goes on with --resume"),
+    ],
+)
+def test_what_to_do_about_a_failure_to_write(tmp_path: Path, number: int, cure: str) -> None:
+    with pytest.raises(ValueEvalError, match=cure), writing(tmp_path):
+        raise OSError(number, "it fails")
+    with pytest.raises(ValueEvalError, match=cure), writing(tmp_path):
+        raise SafetensorError(f"I/O error: it fails (os error {number}) at path")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            torch.cuda.OutOfMemoryError("CUDA out of memory. Tried 2 GiB\nmore"),
+            "CUDA out of memory",
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "DefaultCPUAll"),
+        (MemoryError(), "memory"),
+    ],
+)
+def test_too_little_memory_says_what_takes_less(
+    config: TrainConfig, error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*inputs: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch.nn.BCEWithLogitsLoss, "forward", fail)
+    with pytest.raises(ValueEvalError) as caught:
+        train(config)
+    assert str(caught.value).startswith(f"out of memory ({message}")
+    assert "a lower --tokens_at_once (now 2048) or --gradient_checkpointing" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not work_folder(Path(config.output)).exists()
+
+
+def test_a_rank_beyond_all_memory_is_not_the_fault_of_the_architecture(config: TrainConfig) -> None:
+    with pytest.raises(ValueEvalError, match=r"out of memory .* lower --lora_rank \(now 10{14}\)"):
+        train(replace(config, method="lora", lora_rank=10**14))
+
+
+def test_other_errors_of_pytorch_are_not_taken_for_memory(config: TrainConfig) -> None:
+    with pytest.raises(RuntimeError, match="shape"), enough_memory(config):
+        raise RuntimeError("shapes do not match")
 
 
 def test_an_output_that_cannot_be_written(config: TrainConfig, tmp_path: Path) -> None:

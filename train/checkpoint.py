@@ -9,8 +9,10 @@ and the step's number (see `valueeval.train.loop`).
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -132,13 +134,33 @@ def newest_step(folder: Path) -> int:
 def _checkpoints(folder: Path) -> list[Path]:
     """Those that are whole, oldest first."""
     return sorted(
-        (path for path in folder.glob(f"{_PREFIX}*") if path.suffix != ".tmp"),
+        (path for path in folder.glob(f"{_PREFIX}*") if _number(path).isdecimal()),
         key=_step,
     )
 
 
 def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix(_PREFIX))
+    return int(_number(checkpoint))
+
+
+def _number(checkpoint: Path) -> str:
+    return checkpoint.name.removeprefix(_PREFIX)
+
+
+def load_best(folder: Path, epoch: int, model: nn.Module) -> None:
+    """Brings a model to its best epoch.
+
+    Raises:
+        ValueEvalError: Its weights are not there, or cannot be read.
+    """
+    file = best_file(folder, epoch)
+    try:
+        load_model_tensors(model, load_file(file))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ValueEvalError(
+            f"{file}: the weights of the best epoch cannot be read ({error}); remove {folder} to "
+            "start again"
+        ) from error
 
 
 def best_file(folder: Path, epoch: int) -> Path:
@@ -220,10 +242,24 @@ def writing(folder: Path, partial: Path | None = None) -> Iterator[None]:
                 partial.unlink(missing_ok=True)
         if isinstance(error, (OSError, SafetensorError)):
             raise ValueEvalError(
-                f"cannot write to {folder}: {error}; what was there is untouched. Make room or "
-                "choose another --output; an interrupted run goes on with --resume"
+                f"cannot write to {folder}: {error}; {_cure(error)}. An interrupted run goes on "
+                "with --resume"
             ) from error
         raise
+
+
+def _cure(error: Exception) -> str:
+    """What a person can do about a failure to write."""
+    number = error.errno if isinstance(error, OSError) else None
+    if told := re.search(r"\(os error (\d+)\)", str(error)):  # as safetensors tells it
+        number = int(told[1])
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "make room there, or choose another --output"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "choose an --output where you may write"
+    if number == errno.ENOENT:
+        return "it, or a folder above it, is not there (any more)"
+    return "choose another --output"
 
 
 def _flatten(

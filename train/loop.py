@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +24,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from accelerate.utils import convert_to_fp32, set_seed
-from safetensors.torch import load_file
 from torch import nn
 from transformers import get_scheduler
 
@@ -34,8 +34,8 @@ from valueeval.train.checkpoint import (
     Best,
     State,
     best_file,
+    load_best,
     load_checkpoint,
-    load_model_tensors,
     model_tensors,
     newest_step,
     save_checkpoint,
@@ -144,7 +144,7 @@ class Training:
         self.all_steps()
         best = self.state.best
         assert best is not None  # noqa: S101 (every epoch ends with an evaluation)
-        load_model_tensors(self.model, load_file(best_file(self.folder, best.epoch)))
+        load_best(self.folder, best.epoch, self.model)
         evaluation = self.evaluate()
         self._account()
         return Fit(best, evaluation, self.state)
@@ -170,9 +170,10 @@ class Training:
                     self._check_weights()
                     self._end_epoch(mean_loss, progress)
                     self._save_checkpoint()
-                late = time.monotonic() - self._saved >= self.config.checkpoint_seconds
-                # Weights that nothing has been computed with may be ruined: the next step tells.
-                self._checkpoint_due = self.processes.any(late)
+                else:
+                    late = time.monotonic() - self._saved >= self.config.checkpoint_seconds
+                    # These weights may be ruined: the next step tells.
+                    self._checkpoint_due = self.processes.any(late)
 
     def evaluate(self) -> Evaluation:
         """How good the model is now.
@@ -381,12 +382,9 @@ class Training:
             return
         kept = []
         for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                content = json.loads(line)
-            except ValueError:
-                break  # cut off in the middle of writing
-            if content["step"] <= step:
-                kept.append(line + "\n")
+            with suppress(ValueError, TypeError, KeyError):  # cut off in the middle of writing
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
         write_text("".join(kept), path)
 
 

@@ -1,12 +1,16 @@
-"""Gradient checkpointing: less memory for more time (``--gradient_checkpointing``)."""
+"""Memory: gradient checkpointing (``--gradient_checkpointing``), and what to do without enough."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.train.config import TrainConfig
 
 
 def keep_layer_inputs_only(model: nn.Module) -> None:
@@ -29,3 +33,39 @@ def keep_layer_inputs_only(model: nn.Module) -> None:
             f"--gradient_checkpointing does not work on {network.config.model_type} models "
             f"({error}): leave it out; a lower --tokens_at_once saves memory, too"
         ) from error
+
+
+@contextmanager
+def enough_memory(config: TrainConfig) -> Iterator[None]:
+    """Says which options take less memory where there is too little, on a GPU or a CPU.
+
+    Raises:
+        ValueEvalError: There is.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).strip() or "memory").splitlines()[0]
+        raise ValueEvalError(
+            f"out of memory ({reason}): {_cure(config)}. An interrupted run goes on with --resume"
+        ) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error means that memory was not enough."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    # On a CPU it has no class of its own.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _cure(config: TrainConfig) -> str:
+    options = [f"a lower --tokens_at_once (now {config.tokens_at_once})"]
+    if config.lora_rank is not None:
+        options.append(f"a lower --lora_rank (now {config.lora_rank})")
+    checkpointing = config.method not in ("head", "prefix-tuning") and config.template is None
+    if checkpointing and not config.gradient_checkpointing:
+        options.append("--gradient_checkpointing")
+    return "take " + " or ".join([*options, "a smaller --base"])

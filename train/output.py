@@ -10,19 +10,24 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from valueeval.adapters.manifest import MANIFEST_FILE, read_manifest
+from valueeval.adapters.manifest import MANIFEST_FILE, Manifest, read_manifest
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.train.checkpoint import write_json, writing
+from valueeval.train.checkpoint import newest_step, write_json, writing
 from valueeval.train.processes import Processes
+from valueeval.train.progress import note
 
 _RUN_FILE = "run.json"
 _LOCK = "lock"
 _ADAPTER = "adapter"
+# Options that a run may be resumed with in another form. A base model and a teacher can have many
+# names, but their hashes are compared. Fewer tokens at once are the cure for too little memory: the
+# steps stay what they are, but for rounding and the noise of dropout.
+_FREE_TO_CHANGE = ("base", "revision", "teacher", "tokens_at_once")
 
 
 def work_folder(output: Path) -> Path:
@@ -31,16 +36,20 @@ def work_folder(output: Path) -> Path:
 
 
 def is_finished(output: Path, recipe: Mapping[str, Any], resume: bool) -> bool:
-    """Whether the run that is to be resumed has already ended and left its adapter.
+    """Whether a run that is to be resumed has already ended and left its adapter.
 
     Raises:
-        ValueEvalError: The directory holds something else, which is not touched.
+        ValueEvalError: The adapter cannot be put there: the directory holds something else, which
+            is not touched, or is a link.
     """
-    if not output.exists():
-        return False
-    if not output.is_dir():
+    if output.exists() and not output.is_dir():
         raise ValueEvalError(f"--output {output} is a file; name a directory that is not there yet")
-    if not any(output.iterdir()):
+    if not output.exists() or not any(output.iterdir()):
+        if output.is_symlink() or output.is_mount():
+            raise ValueEvalError(
+                f"--output {output} is a link or the root of a disk, which the adapter's directory "
+                "cannot take the place of: name a directory that is not there yet, within it"
+            )
         return False
     if not (output / MANIFEST_FILE).exists():
         raise ValueEvalError(
@@ -51,14 +60,37 @@ def is_finished(output: Path, recipe: Mapping[str, Any], resume: bool) -> bool:
             f"--output {output} already holds a finished adapter: choose another --output, "
             "or remove it first"
         )
-    differences = _differences(read_manifest(output).config, recipe)
+    there = read_manifest(output).config
+    _refuse_other_run(output, _differences(there, recipe, _FREE_TO_CHANGE))
+    return True
+
+
+def finished_adapter(output: Path, run: Mapping[str, Any]) -> Manifest:
+    """The manifest of a run that is to be resumed and has ended.
+
+    Args:
+        output: Where its adapter is.
+        run: What its result depends on, as for `run_folder`.
+
+    Raises:
+        ValueEvalError: It was trained on other data, or on another base model.
+    """
+    manifest = read_manifest(output)
+    there = {
+        "training_sha256": manifest.data.sha256,
+        "base_sha256": manifest.base_model.sha256,
+    }
+    _refuse_other_run(output, _differences(there, {name: run[name] for name in there}))
+    shutil.rmtree(work_folder(output), ignore_errors=True)
+    return manifest
+
+
+def _refuse_other_run(output: Path, differences: str) -> None:
     if differences:
         raise ValueEvalError(
             f"--output {output} already holds an adapter of another run ({differences}): "
             "choose another --output, or remove it first"
         )
-    shutil.rmtree(work_folder(output), ignore_errors=True)
-    return True
 
 
 @contextmanager
@@ -83,13 +115,20 @@ def run_folder(
             if processes.is_main:
                 held.enter_context(_lock(work))
                 _claim(work, run, resume)
+                _check_same_disk(work)
         try:
             yield work
-        except ValueEvalError:
-            # Refused before it began: the next try, with other options, must find nothing here.
-            only = {_RUN_FILE, _LOCK}
-            if processes.is_main and {path.name for path in work.iterdir()} == only:
+        except BaseException as error:
+            kept = _worth_keeping(work)
+            # A checkpoint, or what took long to compute: a teacher's answers.
+            if processes.is_main and not any(work.rglob("*.safetensors")):
                 shutil.rmtree(work, ignore_errors=True)
+            if isinstance(error, KeyboardInterrupt):
+                note(
+                    f"interrupted: the same command with --resume goes on from {work}"
+                    if kept
+                    else "interrupted before the first checkpoint: the same command starts again"
+                )
             raise
 
 
@@ -106,26 +145,53 @@ def _lock(work: Path) -> IO[str]:
     return lock
 
 
+def _worth_keeping(work: Path) -> bool:
+    """Whether a run has come far enough to be resumed: it has a checkpoint, of whatever stage."""
+    return any(newest_step(folder) for folder in (work, *work.glob("*/")))
+
+
+def _check_same_disk(work: Path) -> None:
+    if work.stat().st_dev != work.parent.stat().st_dev:
+        raise ValueEvalError(
+            f"{work} is on another disk than {work.parent}, so the adapter could not be moved to "
+            "--output in the end: remove the link, or choose another --output"
+        )
+
+
 def _claim(work: Path, run: Mapping[str, Any], resume: bool) -> None:
+    """Makes the folder this run's; what a run left there that was killed at its start goes away."""
     path = work / _RUN_FILE
+    if not _worth_keeping(work) and path.exists() and _read_run(path) != run:
+        for entry in set(work.iterdir()) - {work / _LOCK}:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     if not path.exists():
         write_json(run, path)
         return
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueEvalError(f"{path}: cannot be read ({error}); remove {work}") from error
-    differences = _differences(_flat(there), _flat(run))
+    there = _read_run(path)
+    if there is None:
+        raise ValueEvalError(
+            f"{path}: cannot be read as what a run has written; remove {work} to start again"
+        )
+    differences = _differences(_flat(there), _flat(run), _FREE_TO_CHANGE)
     if differences:
         raise ValueEvalError(
             f"{work} holds an unfinished run of another configuration ({differences}): "
             f"choose another --output, or remove {work} to give that run up"
         )
-    if not resume:
+    if not resume and _worth_keeping(work):
         raise ValueEvalError(
             f"{work} holds an unfinished run of this configuration: add --resume to go on, "
             "or remove it to start again"
         )
+
+
+def _read_run(path: Path) -> dict[str, Any] | None:
+    """What is in a run's file; None if that is nothing that a run writes."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 @contextmanager
@@ -160,10 +226,12 @@ def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+def _differences(
+    there: Mapping[str, Any], here: Mapping[str, Any], but: Collection[str] = ()
+) -> str:
     """Which options differ, in words: ``epochs 8 there, 3 here``."""
     return ", ".join(
         f"{name} {there.get(name)!r} there, {here.get(name)!r} here"
-        for name in sorted({*there, *here})
+        for name in sorted({*there, *here} - {*but})
         if there.get(name) != here.get(name)
     )

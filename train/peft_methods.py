@@ -11,6 +11,7 @@ from torch import nn
 from valueeval.adapters.backbones import kind_of
 from valueeval.adapters.peft_encoder import TASK_TYPE, quiet_peft
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.train.memory import is_out_of_memory
 from valueeval.train.probe import read_beside_padding
 
 
@@ -34,6 +35,8 @@ def attach(backbone: nn.Module, config: PeftConfig, method: str) -> PeftModel:
             model = cast(PeftModel, get_peft_model(cast(Any, backbone), config))
         answer = read_beside_padding(model) if headed else _read_two_tokens(model)
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).strip().splitlines()[0]
         raise _refusal(method, backbone, headed, f"PEFT fails: {reason}") from error
     if not answer.requires_grad:

@@ -40,7 +40,6 @@ from valueeval.adapters.manifest import (
     TrainingData,
     combined_hash,
     describe_files,
-    read_manifest,
     write_manifest,
 )
 from valueeval.adapters.members import Members
@@ -62,10 +61,10 @@ from valueeval.train.head import compute_features
 from valueeval.train.inputs import Inputs, Split, Tokens
 from valueeval.train.loop import METRICS_FILE, Fit, Training
 from valueeval.train.losses import DistillationLoss, build_loss
-from valueeval.train.memory import keep_layer_inputs_only
+from valueeval.train.memory import enough_memory, keep_layer_inputs_only
 from valueeval.train.model_card import write_card
 from valueeval.train.optimizer import parameter_groups
-from valueeval.train.output import is_finished, new_adapter, run_folder
+from valueeval.train.output import finished_adapter, is_finished, new_adapter, run_folder
 from valueeval.train.precision import with_known_precision
 from valueeval.train.pretraining import Pretraining
 from valueeval.train.probe import check_reading
@@ -106,7 +105,8 @@ def train(config: TrainConfig) -> Manifest:
     """
     processes = Processes()
     processes.from_main(lambda: check_push(config))
-    manifest = train_adapter(config, processes)
+    with enough_memory(config):
+        manifest = train_adapter(config, processes)
     processes.from_main(lambda: push(config, manifest))
     return manifest
 
@@ -132,13 +132,12 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
     recipe = config.recipe()
     if teacher is not None:
         recipe["teacher_sha256"] = teacher.manifest.weights_sha256
-    if processes.from_main(lambda: is_finished(output, recipe, config.resume)):
-        note(f"{output} is finished already")
-        return read_manifest(output)
+    finished = processes.from_main(lambda: is_finished(output, recipe, config.resume))
     with processes.together():
-        check_tracker(config)
-        if config.compile:
-            check_compiler(processes.device)
+        if not finished:
+            check_tracker(config)
+            if config.compile:
+                check_compiler(processes.device)
         training, validation = load_splits(config)
         if teacher is not None:
             check_teacher(teacher, config, describe_data(config, training))
@@ -149,6 +148,10 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
         "validation_sha256": validation.sha256,
         "base_sha256": base.sha256,
     }
+    if finished:
+        manifest = processes.from_main(lambda: finished_adapter(output, run))
+        note(f"{output} is finished already")
+        return manifest
     with run_folder(output, run, config.resume, processes) as folder:
         taught = processes.from_main(lambda: taught_by(teacher, training, folder))
         build = build_classifier if config.template is None else build_verbaliser
