@@ -22,7 +22,7 @@ from valueeval.adapters.manifest import Head, InputFormat, ManifestError, read_m
 from valueeval.tasks.data import Argument, load_set
 from valueeval.tasks.scoring import score
 from valueeval.tasks.values import VALUES
-from valueeval.train.config import ConfigError, TrainConfig, parse_config
+from valueeval.train.config import ConfigError, TrainConfig
 from valueeval.train.cross_encoder import AllValues, EachValue, SampledLoss
 from valueeval.train.losses import (
     DistillationLoss,
@@ -30,6 +30,7 @@ from valueeval.train.losses import (
     FocalLoss,
     weighted_bce,
 )
+from valueeval.train.options import parse_config
 from valueeval.train.run import train
 
 TRAINING, VALIDATION = 8, 4

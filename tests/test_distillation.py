@@ -201,7 +201,7 @@ def test_a_teacher_of_other_data_is_refused(
     ):
         train(replace(config, data_dir=other))
     with pytest.raises(ValueEvalError, match=r"its student on sample training"):
-        train(replace(config, data="sample", teacher="+".join(teachers)))
+        train(replace(config, data="sample", data_dir=None, teacher="+".join(teachers)))
     with pytest.raises(ValueEvalError, match="no such adapter directory"):
         train(replace(config, teacher=str(tmp_path / "nobody")))
     assert not work_folder(Path(config.output)).exists()

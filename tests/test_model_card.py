@@ -27,8 +27,9 @@ from valueeval.adapters.manifest import (
 )
 from valueeval.tasks.data import DataSet, load_set
 from valueeval.tasks.scoring import Interval, Intervals, conclusion_key, intervals
-from valueeval.train.config import GENERATED, TrainConfig, parse_config
+from valueeval.train.config import GENERATED, TrainConfig
 from valueeval.train.model_card import NAME, model_card, write_card
+from valueeval.train.options import parse_config
 from valueeval.train.run import train
 
 HUB_BASE = Base("google/bert-tiny", Path("/cache/somewhere/abc"), "abc", "0" * 64)
@@ -335,7 +336,7 @@ def test_of_a_template_adapter_as_trained(
     assert str(base) not in text
 
     options = options_in(text)
-    assert not {"heads", "pooling", "segments", "max_length", "loss"} & options.keys()
+    assert not {"heads", "pooling", "segments", "max_length"} & options.keys()
     path = tmp_path / "options.yaml"
     path.write_text(yaml.safe_dump({**options, "base": str(base)}), "utf-8")
     again = parse_config(["--config", str(path), "--output", "x"])

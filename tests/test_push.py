@@ -21,7 +21,8 @@ from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train import push as push_module
 from valueeval.train.cli import main
-from valueeval.train.config import ConfigError, TrainConfig, parse_config
+from valueeval.train.config import ConfigError, TrainConfig
+from valueeval.train.options import parse_config
 from valueeval.train.push import command, upload
 from valueeval.train.run import train
 
@@ -264,7 +265,7 @@ def test_options() -> None:
 def test_the_command_asks_for_the_same() -> None:
     config = TrainConfig(
         "my runs/a", method="lora", segments=("{premise}, 'so' {conclusion}",), train_size=5,
-        learning_rate=1e-3, resume=True, data_dir="~/d", push_to_hub="org/name", hub_private=True,
+        learning_rate=1e-3, resume=True, data_dir="my d", push_to_hub="org/name", hub_private=True,
     )  # fmt: skip
     assert parse_config(shlex.split(command(config))[2:]) == config
     assert command(TrainConfig("x")) == "valueeval train --output=x"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from valueeval.adapters.manifest import Head
-from valueeval.train.config import ConfigError, TrainConfig, build_parser, parse_config
+from valueeval.train.config import ConfigError, MethodName, TrainConfig
+from valueeval.train.options import build_parser, parse_config
 
 
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
@@ -16,6 +20,27 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     file.write_text("output: from-file\nepochs: 3\nbatch_size: 4\n", "utf-8")
     config = parse_config(["--config", str(file), "--epochs", "5"])
     assert (config.output, config.epochs, config.batch_size) == ("from-file", 5, 4)
+
+
+def test_flags_win_wherever_the_file_stands(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.yaml", tmp_path / "2.yaml"
+    first.write_text("epochs: 3\nbatch_size: 4\nseed: 1\n", "utf-8")
+    second.write_text("batch-size: 8\n", "utf-8")
+    words = ["--output=x", "--epochs=5", f"--config={first}", "--config", str(second), "--seed=2"]
+    config = parse_config(words)
+    assert (config.epochs, config.batch_size, config.seed) == (5, 8, 2)
+
+
+def test_a_home_directory_may_be_written_as_in_a_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "train.yaml"
+    file.write_text("output: ~/x\nbase: ~/y\nteacher: ~/a+b+~/c\n", "utf-8")
+    config = parse_config(["--config=~/train.yaml", "--data_dir=~/z"])
+    assert (config.output, config.base) == (f"{tmp_path}/x", f"{tmp_path}/y")
+    assert config.data_dir == f"{tmp_path}/z"
+    assert config.teacher == f"{tmp_path}/a+b+{tmp_path}/c"
 
 
 def test_dashes_and_underscores_are_one() -> None:
@@ -28,7 +53,17 @@ def test_dashes_and_underscores_are_one() -> None:
 
 @pytest.mark.parametrize(
     ("words", "resume"),
-    [([], False), (["--resume"], True), (["--resume", "true"], True), (["--resume=false"], False)],
+    [
+        ([], False),
+        (["--resume"], True),
+        (["--resume", "true"], True),
+        (["--resume", "True"], True),
+        (["--resume", "yes"], True),
+        (["--resume", "no"], False),
+        (["--resume=false"], False),
+        (["--resume=No"], False),
+        (["--resume", "--seed=1"], True),
+    ],
 )
 def test_resume_is_a_switch(words: list[str], resume: bool) -> None:
     assert parse_config([*words, "--output=x"]).resume is resume
@@ -48,7 +83,39 @@ def test_printed_configuration_reads_back(
     text = capsys.readouterr().out
     assert yaml.safe_load(text)["epochs"] == 2
     (tmp_path / "config.yaml").write_text(text, "utf-8")
-    assert parse_config(["--config", str(tmp_path / "config.yaml")]) == TrainConfig("x", epochs=2)
+    config = TrainConfig("x", epochs=2).with_defaults()
+    assert parse_config(["--config", str(tmp_path / "config.yaml")]) == config
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--template=mbc --method=lora",
+        "--template=bca --method=prompt+full --loss=focal",
+        "--template=oa --method=prompt-tuning",
+        "--heads=cross-encoder",
+        "--contrastive=pretrain --contrastive-positives=views",
+        "--contrastive=joint --method=p-tuning --data=sample",
+        "--method=head --heads=multiple --teacher=a",
+        "--loss=distribution-balanced --folds=5 --fold=0",
+    ],
+)
+def test_any_printed_configuration_reads_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str
+) -> None:
+    """Without an output, too: what is printed has none then."""
+    words = options.split()
+    with pytest.raises(SystemExit):
+        parse_config(["--print_config", *words])
+    file = tmp_path / "config.yaml"
+    file.write_text(capsys.readouterr().out, "utf-8")
+    expected = parse_config(["--output=x", *words]).with_defaults()
+    assert parse_config(["--output=x", "--config", str(file)]) == expected
+
+
+def test_a_printed_configuration_is_a_right_one() -> None:
+    with pytest.raises(ConfigError, match="epochs: 0; allowed: 1 or more"):
+        parse_config(["--epochs=0", "--print_config"])
 
 
 @pytest.mark.parametrize(
@@ -104,6 +171,39 @@ def test_printed_configuration_reads_back(
         (["--teacher-weight=0.5"], "teacher_weight: 0.5 has no meaning without --teacher"),
         (["--teacher=a", "--teacher-weight=0"], "teacher_weight: 0.0; allowed: above 0, at most 1"),
         (["--teacher=a", "--loss=focal"], "teacher: has no meaning with --loss focal"),
+        (["--resume=maybe"], "resume: 'maybe'; allowed: true or false"),
+        (["--segments=abc"], "segments: 'abc'; allowed: one or two texts, as in ['{premise}'"),
+        (["--segments=[1]"], "segments: '[1]'; allowed: text (in quotes, if it looks like"),
+        (["--segments=['']"], "segments: ['']; allowed: texts that are not empty"),
+        (["--segments=[for, against]"], "allowed: texts with fields in them"),
+        (["--segments=['{premise}']", "--separator=;"], "separator: ';' has no meaning with one"),
+        (["--outpu=x"], "no option --outpu; did you mean --output?"),
+        (["--batch_size=null"], "batch_size: 'None'; allowed: a whole number"),
+        (["--base="], "base: ''; allowed: minilm, a folder or a hub id"),
+        (["--base", " "], "base: ' '; allowed: minilm, a folder or a hub id"),
+        (["--data=sample", "--data-dir=x"], "data_dir: 'x' has no meaning with --data sample"),
+        (
+            ["--contrastive=joint", "--contrastive-queue=0"],
+            "contrastive_queue: 0; allowed: 1 or more",
+        ),
+        (
+            ["--contrastive=pretrain", "--contrastive-queue=-5"],
+            "contrastive_queue: -5; allowed: 1 or more",
+        ),
+        (
+            ["--contrastive=pretrain", "--contrastive-epochs=0"],
+            "contrastive_epochs: 0; allowed: 1 or more",
+        ),
+        (
+            ["--contrastive=pretrain", "--contrastive-positives=views", "--contrastive-queue=9"],
+            "contrastive_queue: 9 has no meaning with --contrastive_positives views",
+        ),
+        (
+            ["--method=p-tuning", "--init=random"],
+            "with --method p-tuning, whose virtual tokens are made by a network: leave it out, or "
+            "take --method prompt-tuning",
+        ),
+        (["--method=prefix-tuning", "--init=random"], "whose prefix is keys and values, no words"),
         (["--output", " "], "output: ' '; allowed: the name of a directory"),
         (["--output", "."], "output: '.'; allowed: the name of a directory"),
     ],
@@ -123,8 +223,39 @@ def test_the_output_must_be_named() -> None:
 def test_a_wrong_option_in_the_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "train.yaml"
     file.write_text("output: x\nepoch: 3\n", "utf-8")
-    with pytest.raises(ConfigError, match="epoch"):
+    with pytest.raises(ConfigError, match=r"train\.yaml: no option epoch; did you mean epochs\?"):
         parse_config(["--config", str(file)])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"output: \xff\n", "cannot be read as YAML in UTF-8: 'utf-8' codec can't decode"),
+        (b"output: [x\n", "cannot be read as YAML in UTF-8: while parsing a flow sequence"),
+        (b"- output\n", "allowed: lines of `option: value`"),
+        (b"epochs: many\n", "epochs: 'many'; allowed: a whole number"),
+        (b"output: 3\n", "output: '3'; allowed: text (in quotes, if it looks like a number)"),
+        (b"batch-size: 3\nbatch_size: 4\n", "option batch_size is there twice"),
+        (b"batch_size: null\n", "batch_size: null; leave it out for its default, 32"),
+        (b"config: other.yaml\n", "no option config; see --help"),
+    ],
+)
+def test_what_is_wrong_with_a_file_names_it(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        parse_config(["--output=x", "--config", str(file)])
+    assert str(caught.value).startswith(f"--config {file}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_not_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read .*: No such file"):
+        parse_config(["--output=x", f"--config={tmp_path}/none.yaml"])
+    with pytest.raises(ConfigError, match="--config: name a YAML file"):
+        parse_config(["--output=x", "--config"])
+    (tmp_path / "empty.yaml").write_text("", "utf-8")
+    assert parse_config(["--output=x", f"--config={tmp_path}/empty.yaml"]) == TrainConfig("x")
 
 
 def test_every_option_has_help() -> None:
@@ -133,6 +264,37 @@ def test_every_option_has_help() -> None:
     assert actions
     assert not [action.dest for action in actions if not action.help]
     assert "default: 32" in text
+
+
+# Options that choose nothing about the result, or that have no default but what is asked for.
+WITHOUT_SOURCE = {
+    *("config", "print_config", "output", "revision", "data_dir", "fold", "teacher", "log_with"),
+    *("resume", "push_to_hub", "hub_private"),
+}
+
+
+def test_every_option_names_its_default_and_its_source() -> None:
+    """In its own words where it depends on something else (null), else as the parser adds it."""
+    defaults = {field.name: field.default for field in fields(TrainConfig)}
+    helps = {a.dest: " ".join(str(a.help).split()) for a in build_parser()._actions}
+    assert set(defaults) < set(helps)
+    for name, default in defaults.items():
+        if name not in WITHOUT_SOURCE:
+            assert "Source: " in helps[name], name
+        if name != "output" and default is None:
+            assert re.search(r"\bnull\b", helps[name]), name
+
+
+def test_help_names_the_defaults_that_methods_have() -> None:
+    helps = {a.dest: " ".join(str(a.help).split()) for a in build_parser()._actions}
+    for method in get_args(MethodName):
+        template = "bca" if method == "prompt+full" else None
+        config = TrainConfig("x", method=method, template=template).with_defaults()
+        for name in ("epochs", "learning_rate", "layer_decay"):
+            if (value := getattr(config, name)) is None:
+                continue
+            numbers = re.findall(r"\d[\d.]*(?:e-\d)?", helps[name].partition("null")[2])
+            assert value in map(float, (number.rstrip(".") for number in numbers)), (name, method)
 
 
 def test_what_is_left_open_depends_on_other_options() -> None:

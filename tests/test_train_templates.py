@@ -33,8 +33,10 @@ from valueeval.tasks.requests import ValueRequest
 from valueeval.tasks.scoring import score
 from valueeval.train import questions as train_questions
 from valueeval.train.cli import summary
-from valueeval.train.config import GENERATED, TrainConfig, parse_config
+from valueeval.train.config import GENERATED, TrainConfig
 from valueeval.train.language_model import build_language_model, harness_model, questions_of
+from valueeval.train.losses import DistributionBalancedLoss, FocalLoss
+from valueeval.train.options import parse_config
 from valueeval.train.questions import answered, load_task, questions
 from valueeval.train.run import METHODS, train
 from valueeval.train.verbaliser import Verbaliser
@@ -394,7 +396,19 @@ def test_a_killed_run_goes_on_to_the_same_weights(
         ("--paraphrase 2", "no meaning without a --template"),
         ("--template bca --method lora --paraphrase 0", "paraphrase: 0; allowed: 1 or more"),
         ("--template bca --method lora --heads multiple", "heads: 'multiple' has no meaning"),
-        ("--template cls --method lora --loss focal", "loss: 'focal' has no meaning"),
+        (
+            "--template cot --method lora --loss focal",
+            "loss: 'focal' has no meaning with --template cot, .*take --template bca or cls",
+        ),
+        (
+            "--template mbc --method lora --thresholds per-value",
+            "thresholds: 'per-value' has no meaning with --template mbc, whose answers are text",
+        ),
+        (
+            "--template mbc --method lora --positive_weight 1",
+            "positive_weight: 1.0 has no meaning with --template mbc, .*take --template oa,",
+        ),
+        ("--template bca --method lora --dropout 0", "leave it out, or train without --template"),
         ("--template cls --method lora --contrastive joint", "contrastive: 'joint'"),
         ("--template oa --method lora --teacher A", "teacher: has no meaning with --template oa"),
         ("--template xyz --method lora", "template: 'xyz'; allowed: 'cls', 'mbc', 'bca'"),
@@ -424,6 +438,46 @@ def test_configurations_of_studies_are_understood(file: Path) -> None:
     config = parse_config(["--config", str(file), "--output", "x"])
     assert config.template is not None
     assert f"[{file.name}]({file.name})" in (file.parent / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("template", ["bca", "cls"])
+@pytest.mark.parametrize("loss", ["focal", "distribution-balanced"])
+def test_every_loss_of_logits(
+    tiny_gpt2: Path, data_dir: Path, tmp_path: Path, template: str, loss: str
+) -> None:
+    """They are those of a classifier, of the logits that log-likelihoods give."""
+    config = config_of(tiny_gpt2, data_dir, tmp_path / "a", template=template, method="lora")
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    kind = {"focal": FocalLoss, "distribution-balanced": DistributionBalancedLoss}[loss]
+    forward = kind.forward
+
+    def noted(self: Any, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        seen.append((logits, labels))
+        return forward(self, logits, labels)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "forward", noted)
+        manifest = train(replace(config, loss=loss, epochs=1))
+    assert (manifest.objective, manifest.config["loss"]) == (loss, loss)
+    assert all(logits.shape == labels.shape and logits.shape[1] == 20 for logits, labels in seen)
+    with pytest.raises(ValueEvalError, match=rf"another run \(.*loss '{loss}' there, 'bce' here"):
+        train(replace(config, epochs=1, resume=True))
+
+
+def test_what_an_earlier_version_did_not_write_down(
+    tiny_gpt2: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    """The loss of a template was bce and went without saying."""
+    config = config_of(
+        tiny_gpt2, data_dir, tmp_path / "a", template="bca", method="lora", checkpoint_seconds=0.0
+    )
+    config = replace(config, epochs=2)
+    stop_training(config, 3)
+    path = tmp_path / "a.training" / "run.json"
+    run = json.loads(path.read_text("utf-8"))
+    assert run["config"].pop("loss") == "bce"
+    path.write_text(json.dumps(run), "utf-8")
+    train(replace(config, resume=True))
 
 
 def test_the_command_at_the_end_asks_as_training_did(

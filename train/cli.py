@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Sequence
 
 from valueeval.adapters.manifest import Manifest
-from valueeval.train.config import TrainConfig, parse_config
+from valueeval.train.config import TrainConfig
+from valueeval.train.options import parse_config
 
 
 def main(argv: Sequence[str]) -> int:

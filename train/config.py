@@ -1,16 +1,16 @@
-"""What `valueeval train` can be told: a YAML file, flags, or both (flags win)."""
+"""What `valueeval train` can be told, and which options go together.
+
+How they are told (a YAML file, flags) is in `valueeval.train.options`.
+"""
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from math import inf
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal
-
-import jsonargparse
 
 from valueeval.adapters.hub import hub_id
 from valueeval.adapters.manifest import (
@@ -106,8 +106,13 @@ _BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
 # What only a classifier head has.
 _OF_A_HEAD = (
     *("heads", "pooling", "dropout", "head_learning_rate", "segments", "separator", "max_length"),
-    *("values_per_step", "contrastive", "loss"),
+    *("values_per_step", "contrastive"),
 )
+# Why some options have no meaning with some methods.
+_WHY = {
+    ("init", "p-tuning"): ", whose virtual tokens are made by a network",
+    ("init", "prefix-tuning"): ", whose prefix is keys and values, no words",
+}
 
 # Numbers that options can have, and how that is said.
 _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
@@ -122,6 +127,7 @@ _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
         lambda x: x >= 1,
         "1 or more",
     ),
+    (("contrastive_epochs", "contrastive_queue"), lambda x: x >= 1, "1 or more"),
     (("learning_rate", "head_learning_rate", "max_grad_norm"), lambda x: 0 < x < inf, "above 0"),
     (("contrastive_weight", "contrastive_temperature"), lambda x: 0 < x < inf, "above 0"),
     (("weight_decay", "checkpoint_seconds", "fold"), lambda x: x >= 0, "0 or more"),
@@ -144,38 +150,40 @@ class TrainConfig:
 
     Args:
         output: Adapter directory to write. While training goes on, its checkpoints and
-            metrics.jsonl are in OUTPUT.training beside it.
-        base: Base model: minilm (all-MiniLM-L6-v2 from the package's extra `offline`), a hub id,
-            or a folder: an encoder (BERT, RoBERTa, DeBERTa, ModernBERT …), a decoder (GPT-2, Llama,
+            metrics.jsonl are in OUTPUT.training beside it. It must be named.
+        base: Base model: minilm (all-MiniLM-L6-v2 from the package's extra `offline`), a hub id, or
+            a folder: an encoder (BERT, RoBERTa, DeBERTa, ModernBERT …), a decoder (GPT-2, Llama,
             Qwen …), or of the T5 family, of which a head takes the encoder alone. Source:
-            sentence-transformers/all-MiniLM-L6-v2.
+            sentence-transformers/all-MiniLM-L6-v2; its choice: ours, as the package can ship it.
         revision: Branch, tag or commit of a base model on the hub; null is its main branch.
         data: touche23 (training and validation of Touché23-ValueEval) or sample (the small set
-            that ships with the package).
+            that ships with the package). Source: Mirzakhmedova et al., 2024; sample: our own.
         data_dir: Folder of the official files; null looks in $VALUEEVAL_DATA, then in what
             `valueeval data fetch` has fetched.
         train_size: So many arguments of the training data, drawn at random by the seed; a larger
-            number has those of a smaller one, too. null is all of them.
+            number has those of a smaller one, too. null is all of them. Source: our choice.
         per_value: As many arguments as it takes for each value to have so many; nested likewise.
-            null is all of them.
+            null is all of them. Source: our choice.
         folds: For cross-validation: training and validation are cut together into so many folds by
             conclusion, the same for every seed; one is left out of training, and epochs and
             thresholds are chosen on it. Adapters of all folds are averaged by adapter=A+B+C. null
             trains on training and chooses on validation. Source: Krogh and Vedelsby, 1995.
-        fold: Which of the folds is left out, from 0.
+        fold: Which of the folds is left out, from 0; null without folds.
         method: What is trained, beside a new head on top. full: all weights (Devlin et al., 2019).
             head: nothing else; features are computed once (Peters et al., 2019). lora: low-rank
             updates of the linear layers (Hu et al., 2022). prompt-tuning: embeddings before the
             text (Lester et al., 2021). p-tuning: the same, made by a network (Liu et al., 2021).
             prefix-tuning: keys and values in every layer (Li and Liang, 2021; not on DeBERTa v2,
             ModernBERT and the encoder of a T5). prompt+full: all weights of a language model that
-            answers a template.
+            answers a template (Lester et al., 2021, «model tuning»). Source: as named, and full as
+            default: our choice.
         template: The model is a language model (causal or encoder-decoder) that answers in words
             and has no head: what valueeval_cls (names of values), bca (yes or no to each), mbc (a
             list of yes and no), oa (words for a person) or cot (a final list) asks. null is a
             classifier head. Source: Schick and Schütze, 2021, for answers in words; the tasks'
             prompts.
-        paraphrase: Of a template: in which of its wordings it asks; null is 1.
+        paraphrase: Of a template: in which of its wordings it asks; null is 1. Source: the tasks'
+            prompts, our own.
         lora_rank: Of method lora: rank of the updates; null is 8. Source: Hu et al., 2022, D.1.
         lora_alpha: Of method lora: updates are scaled by lora_alpha / lora_rank; null is 16.
             Source: our choice, as Hu et al., 2022, have for the larger RoBERTa.
@@ -187,9 +195,9 @@ class TrainConfig:
             virtual tokens. null is that of the word embeddings for p-tuning, and no network for
             prefix-tuning. Source: Liu et al., 2021; Liu et al., 2022 («P-tuning v2»), 3.3.
         init: Of prompt-tuning, where the virtual tokens start: random (numbers), vocabulary (words
-            drawn from it), template (the words of valueeval_cls), values (each the mean of a
-            value's description), or any other text. null is vocabulary. Source: Lester et al.,
-            2021, 3.2; values: our choice.
+            drawn from it), template (the words of valueeval_cls; with --template the task's
+            instruction), values (each the mean of a value's description), or any other text. null
+            is vocabulary. Source: Lester et al., 2021, 3.2; values: our choice.
         segments: The text of an argument, one or two segments; fields {premise}, {conclusion},
             {stance}, {stance_word}, and with a cross-encoder {value.name}, {value.short} (its
             description in a few words), {value.long}. null is the premise, then stance word and
@@ -218,35 +226,36 @@ class TrainConfig:
             step costs that much less. Evaluation reads all. null is all 20. Source: our choice.
         dropout: Share of the pooled features dropped in training. Source: BERT (Devlin et al.,
             2019), A.2.
-        epochs: Passes over the training data; the best one by validation macro_f1 is kept. null
-            is 5 for full, 50 for head, 10 for the others. Source: our choice; full by validation
-            macro_f1.
+        epochs: Passes over the training data; the best one by validation macro_f1 is kept. null is
+            5 for full, 50 for head, 3 for prompt+full, 10 for the others. Source: our choice; full
+            by validation macro_f1.
         batch_size: Arguments in a step, all processes together. Source: BERT, A.3.
-        learning_rate: Highest learning rate; AdamW. null is 2e-4 for full, 5e-4 for lora, 1e-3 for
-            head and p-tuning, 1e-2 for prompt-tuning and prefix-tuning. Source: full: our choice;
-            lora: Hu et al., 2022, D.1; prefix-tuning: P-tuning v2; others: our
-            choice.
+        learning_rate: Highest learning rate; AdamW. null is 2e-4 for full, 5e-5 for prompt+full,
+            5e-4 for lora, 1e-3 for head and p-tuning, 1e-2 for prompt-tuning and prefix-tuning.
+            Source: lora: Hu et al., 2022, D.1; prompt+full: BERT, A.3; prefix-tuning: P-tuning v2;
+            others: our choice.
         head_learning_rate: Highest learning rate of the head, if it has one of its own; null is
             1e-3 with a soft prompt, else learning_rate. Source: our choice.
-        layer_decay: Of full and lora: each layer's learning rate is that of the layer above times
-            this; null is 0.9 for full, 1 for lora. Source: ULMFiT (Howard and Ruder, 2018), 3.2;
-            ELECTRA (Clark et al., 2020), B.
+        layer_decay: Of full, prompt+full and lora: each layer's learning rate is that of the layer
+            above times this; null is 0.9 for full, 1 for the others. Source: ULMFiT (Howard and
+            Ruder, 2018), 3.2; ELECTRA (Clark et al., 2020), B.
         weight_decay: Of AdamW; biases and layer norms have none. Source: BERT, A.2.
         warmup: Share of all steps in which the learning rate rises from 0. Source: BERT, A.2.
         schedule: How the learning rate falls after that. Source: BERT, A.2.
         max_grad_norm: Gradients are scaled down to this norm. Source: BERT's released code.
-        loss: bce (binary cross-entropy), focal (what is answered well counts less; Lin et al.,
-            2017), or distribution-balanced (rare values weigh more, negatives of rare values
-            less; Wu et al., 2020). Source: our choice.
-        positive_weight: Of loss bce: a value's positives weigh (negatives / positives) to this
-            power: 0 is plain cross-entropy, 0.5 the square root, 1 balances them; null is 0.5.
-            Source: our choice.
+        loss: Of a head's logits, or of those that the log-likelihoods of templates bca and cls
+            give: bce (binary cross-entropy), focal (what is answered well counts less; Lin et al.,
+            2017), or distribution-balanced (rare values weigh more, negatives of rare values less;
+            Wu et al., 2020). Source: our choice.
+        positive_weight: Of loss bce, and of answers to template oa: a value's positives weigh
+            (negatives / positives) to this power: 0 is plain cross-entropy, 0.5 the square root, 1
+            balances them; null is 0.5. Source: our choice.
         focal_gamma: Of the two other losses: how much less easy answers count; null is 2 for
             focal and 0 for distribution-balanced (2 makes it «DB-focal»). Source: the papers.
         teacher: Adapter whose probabilities are learnt from beside the labels (distillation), or
             several averaged, A+B+C; of loss bce. It must have been trained on the same data, and
-            with the same fold left out (why: train/distillation.py). Source: Hinton et al., 2015
-            (formula: train/losses.py).
+            with the same fold left out (why: train/distillation.py). null is no teacher. Source:
+            Hinton et al., 2015 (formula: train/losses.py).
         teacher_weight: How much the teacher counts, against the labels; 1 leaves the labels out.
             null is 0.5 with a teacher. Source: Hinton et al., 2015, 4.
         contrastive: none, or a loss that draws arguments with values in common together: in a stage
@@ -262,9 +271,10 @@ class TrainConfig:
             0.1 for joint. Source: Gao et al., 2021; Khosla et al., 2020.
         contrastive_queue: Arguments of earlier steps that are compared with (not with views); null
             is 1024. Source: Wang et al., 2020; number: our choice.
-        thresholds: half (0.5 for every value), or tuned on validation for macro_f1: global (one
-            for all values), per-value (the best of each value), halfway (between these two, as
-            logits). Source: our choice by halves of validation (see train/thresholds.py).
+        thresholds: half (0.5 for every value), or tuned on validation for macro_f1: global (one for
+            all values), per-value (the best of each value), halfway (between these two, as logits).
+            Source: our choice by halves of validation (see train/thresholds.py). Answers of
+            templates mbc, oa and cot are text, which no threshold touches.
         precision: Of the forward pass in training: float32; bfloat16, which is faster where the
             processor multiplies it (CPUs with AMX, newer GPUs); auto takes bfloat16 just there.
             Weights and evaluation are float32. Source: Micikevicius et al., 2018; Kalamkar et
@@ -279,13 +289,16 @@ class TrainConfig:
             compiled. It takes a compiler (on CPUs one of C++) and some minutes; the same seed then
             gives the same adapter but for rounding. Source: Ansel et al., 2024 (PyTorch 2).
         seed: Of everything random: head, dropout, order. The same seed gives the same adapter on
-            the same machine with the same number of processes.
+            the same machine with the same number of processes. Source: our choice.
         log_with: Log loss and validation scores to tensorboard or wandb (Weights & Biases, which
             reads its own settings, such as WANDB_PROJECT and WANDB_MODE), in OUTPUT.logs; it must
-            be installed. metrics.jsonl is written in any case.
-        checkpoint_seconds: Time between checkpoints; each epoch ends with one, too.
-        resume: Go on with an interrupted run of the same configuration; where there is none,
-            start one, so that a job that is queued again can use one command.
+            be installed. null logs nothing there; metrics.jsonl is written in any case.
+        checkpoint_seconds: Time between checkpoints; each epoch ends with one, too. Source: our
+            choice.
+        resume: Go on with an interrupted run of the same configuration; where there is none, start
+            one, so that a job that is queued again can use one command. tokens_at_once may have
+            changed, as after too little memory: steps stay the same but for rounding and the noise
+            of dropout.
         push_to_hub: Model on the Hugging Face hub, org/name, that the finished adapter is uploaded
             to; made if it is not there yet. Takes the token of `hf auth login` or $HF_TOKEN. With
             resume, an adapter that is finished already is uploaded. null uploads nothing.
@@ -357,6 +370,12 @@ class TrainConfig:
         _check("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295")
         named = Path(self.output.strip()).name not in ("", "..")
         _check("output", self.output, named, "the name of a directory that is not there yet")
+        _check("base", self.base, bool(self.base.strip()), "minilm, a folder or a hub id")
+        if self.data == "sample" and self.data_dir is not None:
+            raise ConfigError(
+                f"data_dir: {self.data_dir!r} has no meaning with --data sample, which ships with "
+                "the package: leave one of them out"
+            )
         if self.push_to_hub is not None:
             named_there = (found := hub_id(self.push_to_hub)) is not None and not found.revision
             _check("push_to_hub", self.push_to_hub, named_there, "a name on the hub as org/name")
@@ -368,6 +387,13 @@ class TrainConfig:
             raise ConfigError("train_size and per_value: choose one of them")
         self._check_fold()
         self._check_teacher()
+        # The number that it has where it is left open says nothing.
+        if self.contrastive_positives == "views" and self.contrastive_queue not in (None, 1024):
+            raise ConfigError(
+                f"contrastive_queue: {self.contrastive_queue} has no meaning with "
+                "--contrastive_positives views, which are compared within a batch: leave it out, "
+                "or take --contrastive_positives labels"
+            )
         if self.contrastive != "none" and self.method == "head":
             raise ConfigError(
                 f"contrastive: {self.contrastive!r} has no meaning with --method head, whose "
@@ -384,6 +410,24 @@ class TrainConfig:
             check_head_and_input(Head(_KINDS[self.heads], "attention"), self.input_format)
         except ManifestError as error:
             raise ConfigError(str(error).removeprefix("input.")) from None
+        self._check_segments()
+
+    def _check_segments(self) -> None:
+        segments = self.segments
+        if segments is None:
+            return
+        if not all(text.strip() for text in segments):
+            raise ConfigError(f"segments: {list(segments)}; allowed: texts that are not empty")
+        if not any(name for text in segments for _, name, _, _ in Formatter().parse(text)):
+            raise ConfigError(
+                f"segments: {list(segments)}; allowed: texts with fields in them, such as "
+                "{premise} and {conclusion}"
+            )
+        if self.separator is not None and len(segments) == 1:
+            raise ConfigError(
+                f"separator: {self.separator!r} has no meaning with one segment: leave it out, or "
+                "give two --segments"
+            )
 
     def _check_fold(self) -> None:
         if self.folds is None and self.fold is not None:
@@ -461,8 +505,8 @@ class TrainConfig:
                 if (value := getattr(self, name)) is not None:
                     instead = " or ".join(other for other in rows if name in rows[other])
                     raise ConfigError(
-                        f"{name}: {value!r} has no meaning with --{choice} {made}: leave it out, "
-                        f"or take --{choice} {instead}"
+                        f"{name}: {value!r} has no meaning with --{choice} {made}"
+                        f"{_WHY.get((name, made), '')}: leave it out, or take --{choice} {instead}"
                     )
 
     def _check_template(self) -> None:
@@ -474,7 +518,9 @@ class TrainConfig:
                     "a classifier head with all weights trained is --method full"
                 )
             if self.paraphrase is not None:
-                raise ConfigError("paraphrase: has no meaning without a --template: leave it out")
+                raise ConfigError(
+                    "paraphrase: has no meaning without a --template: leave it out, or name one"
+                )
             return
         if self.method in ("full", "head"):
             instead = "prompt+full" if self.method == "full" else "prompt-tuning or lora"
@@ -486,7 +532,25 @@ class TrainConfig:
             if field.name in _OF_A_HEAD and getattr(self, field.name) != field.default:
                 raise ConfigError(
                     f"{field.name}: {getattr(self, field.name)!r} has no meaning with --template "
-                    f"{self.template}, which has no head: leave it out"
+                    f"{self.template}, which has no head: leave it out, or train without --template"
+                )
+        if self.template in GENERATED:
+            self._check_answers_of_text()
+
+    def _check_answers_of_text(self) -> None:
+        for name, default, instead in (
+            ("loss", "bce", "bca or cls"),
+            ("thresholds", "halfway", "bca or cls"),
+            # Answers of oa are about one value each.
+            ("positive_weight", 0.5, "oa, bca or cls"),
+        ):
+            value = getattr(self, name)
+            if name == "positive_weight" and self.template == "oa":
+                continue
+            if value not in (None, default):
+                raise ConfigError(
+                    f"{name}: {value!r} has no meaning with --template {self.template}, whose "
+                    f"answers are text: leave it out, or take --template {instead}"
                 )
 
     def with_defaults(self) -> TrainConfig:
@@ -530,79 +594,8 @@ class TrainConfig:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["segments"] = None if self.segments is None else list(self.segments)
         free += ("template", "paraphrase") if self.template is None else _OF_A_HEAD
+        free += ("loss",) if self.template in GENERATED else ()
         return {name: value for name, value in values.items() if name not in free}
-
-
-def build_parser() -> jsonargparse.ArgumentParser:
-    """The parser of `valueeval train`: an option for each field of `TrainConfig`."""
-    parser = jsonargparse.ArgumentParser(
-        prog="valueeval train",
-        description="Trains a classifier of the 20 values and writes it as an adapter directory. "
-        "Options of several words can be written with dashes or underscores.",
-        exit_on_error=False,
-    )
-    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
-    parser.add_class_arguments(TrainConfig, as_group=False)
-    return parser
-
-
-def parse_config(argv: Sequence[str]) -> TrainConfig:
-    """The configuration that the command line (and the YAML file that it names) asks for.
-
-    Raises:
-        ConfigError: An unknown option, or a value of the wrong type or out of range.
-    """
-    parser = build_parser()
-    try:
-        options = parser.parse_args(_normalised(argv))
-    except jsonargparse.ArgumentError as error:
-        raise ConfigError(_readable(str(error))) from error
-    values = options.as_dict()
-    values.pop("config", None)
-    if values["segments"] is not None:
-        values["segments"] = tuple(values["segments"])
-    return TrainConfig(**values)
-
-
-def _normalised(argv: Sequence[str]) -> list[str]:
-    """``--batch-size=8`` as ``--batch_size=8``, and a bare ``--resume`` as ``--resume=true``."""
-    switches = {field.name for field in fields(TrainConfig) if field.type == "bool"}
-    argv, words = list(argv), []
-    for position, word in enumerate(argv):
-        following = argv[position + 1 : position + 2]
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            name = name.replace("-", "_")
-            if name in switches and not equals and following not in (["true"], ["false"]):
-                equals, value = "=", "true"
-            words.append(f"--{name}{equals}{value}")
-        else:
-            words.append(word)
-    return words
-
-
-_TYPES = {"<class 'int'>": "a whole number", "<class 'float'>": "a number"}
-
-
-def _readable(message: str) -> str:
-    """Jsonargparse's message in the form of ours: option, value, what is allowed."""
-    message = re.sub(r"\s+", " ", message).strip()
-    # An option that can be left open (null): its type is a union.
-    message = re.sub(
-        r"Does not validate .*? Errors: - (Expected an? .+?) - Expected .*Given value:",
-        r"\1. Got value:",
-        message,
-    )
-    if wrong := re.match(r'Parser key "([\w.]+)": Expected an? (.+?)\. Got value: (.*)', message):
-        name, expected, value = wrong.groups()
-        expected = _TYPES.get(expected, expected).removeprefix("typing.Literal")
-        return f"{name}: {value!r}; allowed: {expected.strip('[]')}"
-    if unknown := re.match(r"unrecognized arguments: --([\w.]+)", message):
-        names = [field.name for field in fields(TrainConfig)]
-        near = difflib.get_close_matches(unknown[1], names, n=2)
-        hint = f"; did you mean --{' or --'.join(near)}?" if near else "; see --help"
-        return f"no option --{unknown[1]}{hint}"
-    return message
 
 
 def _check(name: str, value: object, fine: bool, allowed: str) -> None:

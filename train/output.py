@@ -12,12 +12,14 @@ import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
 from valueeval.adapters.manifest import MANIFEST_FILE, Manifest, read_manifest
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.checkpoint import newest_step, write_json, writing
+from valueeval.train.config import TrainConfig
 from valueeval.train.processes import Processes
 from valueeval.train.progress import note
 
@@ -230,8 +232,14 @@ def _differences(
     there: Mapping[str, Any], here: Mapping[str, Any], but: Collection[str] = ()
 ) -> str:
     """Which options differ, in words: ``epochs 8 there, 3 here``."""
+    # What an earlier version did not write down stands at its default.
+    known = {field.name: field.default for field in fields(TrainConfig)}
+    before, now = (
+        {name: options.get(name, known.get(name)) for name in {*there, *here}}
+        for options in (there, here)
+    )
     return ", ".join(
-        f"{name} {there.get(name)!r} there, {here.get(name)!r} here"
-        for name in sorted({*there, *here} - {*but})
-        if there.get(name) != here.get(name)
+        f"{name} {before[name]!r} there, {now[name]!r} here"
+        for name in sorted(before.keys() - {*but})
+        if before[name] != now[name]
     )

@@ -8,10 +8,11 @@ task decides (`valueeval.tasks.decide`), the 20 logits z are
 ``cls``
     z_v = ll(name of v | argument) - ll(name of v | empty argument)
 
-and every ``--loss`` of a classifier's logits is that of these: with ``bce``, yes and no alone share
-the probability (Schick and Schütze, 2021, «Exploiting cloze questions», section 3.1). The other
-templates' answers are text; their loss is the mean of -log p over the tokens of the right answers,
-of ``oa`` weighted like a classifier's positives: w_v where the argument has value v, else 1.
+and every ``--loss`` of a classifier's logits is one of these, too: with ``bce``, yes and no alone
+share the probability (Schick and Schütze, 2021, «Exploiting cloze questions», section 3.1). The
+other templates' answers are text; their loss is the mean of -log p over the tokens of the right
+answers, of ``oa`` weighted like a classifier's positives: w_v where the argument has value v, else
+1.
 
 An argument is read once for all questions about it, as in evaluation; what all prompts begin with
 is read once a batch. Gradients flow through both.
