@@ -33,6 +33,7 @@ from valueeval.train.config import TrainConfig
 from valueeval.train.loop import Training
 from valueeval.train.memory import enough_memory
 from valueeval.train.output import work_folder
+from valueeval.train.progress import TrainingProgress
 from valueeval.train.run import train
 
 TRAINING, VALIDATION, BATCH, EPOCHS = 60, 30, 16, 2
@@ -175,6 +176,35 @@ def test_command_says_where_the_adapter_is_and_how_to_evaluate_it(
     assert f"--model_args 'adapter={output}'" in printed.out
     assert "longer than 48 tokens and were cut" in printed.err
     assert "epoch 1: loss" in printed.err
+
+
+def test_the_bar_ends_with_the_best_score(capfd: pytest.CaptureFixture[str]) -> None:
+    with TrainingProgress(total=2, done=0) as progress:
+        progress.step(0.7)
+        progress.best(0.25)
+        progress.step(0.6)
+        progress.best(0.5)
+    last = capfd.readouterr().err.replace("\n", " ").rpartition("training")[2]
+    assert "loss 0.6000, validation macro_f1 0.5000" in " ".join(last.split())
+
+
+def test_memory_of_a_gpu_is_told_beside_that_of_the_machine(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """PyTorch's figure is made up here, and so is the kind of device where it is asked."""
+    account = Training._account
+
+    def account_on_gpu(training: Training) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(training.processes, "device", torch.device("cuda"))
+            account(training)
+
+    monkeypatch.setattr(Training, "_account", account_on_gpu)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**30)
+    train(config)
+    lines = (Path(config.output) / "metrics.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["peak_device_bytes"] for line in lines] == [3 * 2**30] * EPOCHS
+    assert "3.0 GiB of the GPU's memory at most" in capfd.readouterr().err
 
 
 # ------------------------------------------------------------- output directories in the way

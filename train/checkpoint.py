@@ -49,6 +49,7 @@ class State:
         best: The best epoch so far.
         seconds: Time spent, all parts of the run together.
         peak_memory_bytes: The largest resident set of any part so far.
+        peak_device_bytes: The most memory of tensors on the GPU in any part; 0 without a GPU.
     """
 
     step: int = 0
@@ -56,6 +57,7 @@ class State:
     best: Best | None = None
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+    peak_device_bytes: int = 0
 
 
 def save_checkpoint(

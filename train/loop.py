@@ -147,6 +147,8 @@ class Training:
         load_best(self.folder, best.epoch, self.model)
         evaluation = self.evaluate()
         self._account()
+        if self.state.peak_device_bytes:
+            note(f"{self.state.peak_device_bytes / 2**30:.1f} GiB of the GPU's memory at most")
         return Fit(best, evaluation, self.state)
 
     def all_steps(self) -> None:
@@ -360,6 +362,9 @@ class Training:
     def _account(self) -> None:
         self.state.seconds = time.monotonic() - self._started
         self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, _peak_memory())
+        if self.processes.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self.processes.device)
+            self.state.peak_device_bytes = max(self.state.peak_device_bytes, peak)
 
     def _record(self, epoch: int, loss: float, evaluation: Evaluation) -> None:
         line = {
@@ -371,6 +376,8 @@ class Training:
             "thresholds": list(evaluation.thresholds.values),
             "validation": evaluation.scores,
         }
+        if self.state.peak_device_bytes:
+            line["peak_device_bytes"] = self.state.peak_device_bytes
         path = self.folder / METRICS_FILE
         with writing(self.folder), path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line, allow_nan=False) + "\n")

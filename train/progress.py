@@ -25,7 +25,7 @@ class TrainingProgress:
             console=self.console,
         )
         self._task = self._bar.add_task("", total=total, completed=done, scores="")
-        self._best = ""
+        self._loss = self._best = ""
 
     def __enter__(self) -> TrainingProgress:
         self._bar.start()
@@ -41,7 +41,8 @@ class TrainingProgress:
 
     def step(self, loss: float) -> None:
         """One more step done; loss is the mean of this epoch so far."""
-        self._bar.update(self._task, advance=1, scores=f"loss {loss:.4f}{self._best}")
+        self._loss = f"loss {loss:.4f}"
+        self._bar.update(self._task, advance=1, scores=self._loss + self._best)
 
     def epoch(self, number: int, loss: float, macro_f1: float, official_f1: float) -> None:
         """One more epoch done (number from 1)."""
@@ -53,6 +54,7 @@ class TrainingProgress:
     def best(self, macro_f1: float) -> None:
         """The best validation macro_f1 so far, to stand beside the loss."""
         self._best = f", validation macro_f1 {macro_f1:.4f}"
+        self._bar.update(self._task, scores=self._loss + self._best)
 
 
 @contextmanager
