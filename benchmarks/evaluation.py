@@ -2,12 +2,14 @@
 
 Usage: ``python benchmarks/evaluation.py [--tasks bca,cls,oa] [--arguments 16] [--rounds 3] …``
 
-Same model (random weights, real sizes; see models.py), same tasks, same arguments. Every run is a
-process of its own, stock and ours in turn, so that what else the machine does meets both. Prints a
-table and, with ``--json``, writes all numbers. Times are of the scoring alone, on the clock and in
-processor time of the process; on a machine that others use, compare processor times.
+Same model (random weights, real sizes; see models.py), same tasks, same arguments. Stock hf has the
+batch size of ``--hf-batch-sizes`` that is fastest on a few arguments. Every run is a process of its
+own, stock and ours in turn, so that what else the machine does meets both. Prints tables and, with
+``--json``, writes all numbers. Times are of the scoring alone, on the clock and in processor time
+of the process; on a machine that others use, compare processor times.
 
-Parts: ``compare`` (the ratio, its bound, the largest difference of answers, peak memory),
+Parts: ``compare`` (the ratio, its bound, the largest difference of answers, whether predictions are
+the same, peak memory),
 ``growth`` (1, 4 and 16 times the arguments), ``classifier`` (an encoder adapter against its bare
 forward passes); and, only if asked for, ``ways`` (both ways to read an argument once: an expanded
 cache, and a tree with a mask). The bound is the ratio of tokens: what hf reads to what must be read
@@ -20,13 +22,13 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from evaluation_tables import peak, print_classifier, print_comparisons, print_growth
 from models import GPT2_VOCABULARY, SIZES, write_classifier, write_model
 
 WORKER = Path(__file__).with_name("evaluation_worker.py")
@@ -38,8 +40,6 @@ Result = dict[str, Any]
 def main() -> None:
     """Runs the parts asked for and prints their tables."""
     arguments = _parse()
-    if "ways" in arguments.parts and arguments.shape == "t5":
-        sys.exit("--parts ways: an encoder-decoder is read in one way only; --shape gpt2 or llama")
     settings = {
         "threads": arguments.threads, "device": arguments.device, "dtype": arguments.dtype,
         "folder": str(write_model(arguments.models, arguments.shape, arguments.size)),
@@ -49,27 +49,62 @@ def main() -> None:
         f"{arguments.shape} {arguments.size}, vocabulary {GPT2_VOCABULARY}, {arguments.dtype}, "
         f"{arguments.device}, load {os.getloadavg()[0]:.1f}"
     )
-    ours: Result = {"model": "valueeval", "batch_size": arguments.batch_size}
-    pairs: dict[str, dict[str, Result]] = {
-        "compare": {
-            "hf": {"model": "hf", "batch_size": arguments.hf_batch_size},
-            "valueeval": ours,
-        },
-        "ways": {"expanded": {**ours, "way": "expanded"}, "tree": ours},
-    }
-    for part, pair in pairs.items():
+    parts = {
+        "compare": _against_stock, "ways": _both_ways, "growth": _growth, "classifier": _classifier,
+    }  # fmt: skip
+    for part, measure in parts.items():
         if part in arguments.parts:
-            report[part] = [
-                _compare(task, pair, settings, arguments) for task in arguments.tasks.split(",")
-            ]
-    if "growth" in arguments.parts:
-        report["growth"] = _growth(settings, arguments)
-    if "classifier" in arguments.parts:
-        report["classifier"] = _classifier(settings, arguments)
+            report[part] = measure(settings, arguments)
     report["load"].append(os.getloadavg())
     if arguments.json:
         text = json.dumps(report, indent=2, default=str) + "\n"
         arguments.json.write_text(text, encoding="utf-8")
+
+
+def _against_stock(settings: Result, arguments: argparse.Namespace) -> list[Result]:
+    """Stock hf, at its fastest batch size, and ours."""
+    rows = []
+    for task in arguments.tasks:
+        tried = _tried(task, settings, arguments)
+        best = min(tried, key=lambda size: tried[size])
+        stock = {"model": "hf", "batch_size": best}
+        row = _compare(task, {"hf": stock, "valueeval": _ours(arguments)}, settings, arguments)
+        rows.append({**row, "hf_batch_size": best, "hf_batch_seconds": tried})
+    print_comparisons(rows)
+    return rows
+
+
+def _tried(task: str, settings: Result, arguments: argparse.Namespace) -> dict[int, float]:
+    """Batch sizes of stock hf, and its seconds with them on a few arguments; one: not tried."""
+    sizes = arguments.hf_batch_sizes
+    if len(sizes) == 1:
+        return {sizes[0]: 0.0}
+    unit = "cpu_seconds" if arguments.device == "cpu" else "seconds"
+    seconds: dict[int, float] = {}
+    for size in sizes:
+        result = _measured(
+            model="hf", batch_size=size, task=_task_name(task),
+            arguments=arguments.search_arguments, **settings,
+        )  # fmt: skip
+        if isinstance(result, str):
+            print(f"hf fails with batch size {size}: {result.splitlines()[-1]}", file=sys.stderr)
+        else:
+            seconds[size] = result[unit]
+    if not seconds:
+        sys.exit("hf fails with every batch size of --hf-batch-sizes")
+    return seconds
+
+
+def _both_ways(settings: Result, arguments: argparse.Namespace) -> list[Result]:
+    ours = _ours(arguments)
+    pair = {"expanded": {**ours, "way": "expanded"}, "tree": ours}
+    rows = [_compare(task, pair, settings, arguments) for task in arguments.tasks]
+    print_comparisons(rows)
+    return rows
+
+
+def _ours(arguments: argparse.Namespace) -> Result:
+    return {"model": "valueeval", "batch_size": arguments.batch_size}
 
 
 def _compare(
@@ -87,45 +122,33 @@ def _compare(
         "task": common["task"],
         "arguments": arguments.arguments,
         "bound": tokens["hf"] / tokens["once"] if tokens else None,
-        "difference": _difference(first[0].pop("answers"), second[0].pop("answers")),
-        "peak_bytes": {name: _peak(results) for name, results in runs.items()},
+        "difference": _difference(first[0]["answers"], second[0]["answers"]),
+        "predictions": _same(first[0]["predictions"], second[0]["predictions"]),
+        "peak_bytes": {name: peak(results) for name, results in runs.items()},
         "seconds": {name: [r["seconds"] for r in results] for name, results in runs.items()},
     }
     for unit in ("seconds", "cpu_seconds"):
         row[f"ratio_{unit}"] = [a[unit] / b[unit] for a, b in zip(first, second, strict=True)]
-    _print_comparison(row)
     return row
-
-
-def _print_comparison(row: Result) -> None:
-    peaks = row["peak_bytes"]
-    slower, faster = peaks
-    print(f"\n{row['task']}, {row['arguments']} arguments")
-    for unit, label in (("seconds", "clock"), ("cpu_seconds", "processor time")):
-        ratios = row[f"ratio_{unit}"]
-        bound = f", {statistics.median(ratios) / row['bound']:.0%} of it" if row["bound"] else ""
-        print(
-            f"  {faster} is {statistics.median(ratios):.1f}x as fast as {slower} "
-            f"({min(ratios):.1f} to {max(ratios):.1f}; {label}{bound})"
-        )
-    if row["bound"]:
-        print(f"  bound by tokens {row['bound']:.1f}x")
-    print(f"  {row['difference']}")
-    print(f"  peak memory: {', '.join(f'{name} {_mib(size)}' for name, size in peaks.items())}")
 
 
 def _difference(stock: list[Any], ours: list[Any]) -> str:
     """How far two lists of answers are apart, in words."""
     if isinstance(stock[0], str):
         same = sum(a == b for a, b in zip(stock, ours, strict=True))
-        return f"{same} of {len(stock)} texts are the same"
+        return f"{same} of {len(stock)} texts the same"
     largest = max(abs(a - b) for a, b in zip(stock, ours, strict=True))
-    return f"largest difference of log-probabilities {largest:.1e}"
+    return f"within {largest:.1e}"
+
+
+def _same(stock: list[Any], ours: list[Any]) -> Result:
+    """For how many arguments all 20 predictions are the same."""
+    identical = sum(a == b for a, b in zip(stock, ours, strict=True))
+    return {"arguments": len(stock), "identical": identical}
 
 
 def _growth(settings: Result, arguments: argparse.Namespace) -> list[Result]:
     """Time and memory for 1, 4 and 16 times the arguments."""
-    print("\ngrowth, valueeval_bca (ours)")
     rows = []
     for factor in (1, 4, 16):
         number = factor * arguments.growth_arguments
@@ -133,9 +156,8 @@ def _growth(settings: Result, arguments: argparse.Namespace) -> list[Result]:
             model="valueeval", task=_task_name("bca"), arguments=number,
             batch_size=arguments.batch_size, **settings,
         )  # fmt: skip
-        each = result["cpu_seconds"] / number
-        print(f"  {number:4d} arguments: {each:.3f} s each, peak {_mib(result['peak_bytes'])}")
         rows.append({"arguments": number, **result})
+    print_growth(rows)
     return rows
 
 
@@ -153,24 +175,30 @@ def _classifier(settings: Result, arguments: argparse.Namespace) -> Result:
         unit: [whole[unit] / bare[unit] for bare, whole in pairs]
         for unit in ("seconds", "cpu_seconds")
     }
-    print(f"\nencoder adapter ({arguments.encoder}), {arguments.classifier_arguments} arguments")
-    for unit, label in (("seconds", "clock"), ("cpu_seconds", "processor time")):
-        print(
-            f"  {statistics.median(ratios[unit]):.2f}x its bare forward passes "
-            f"({min(ratios[unit]):.2f} to {max(ratios[unit]):.2f}; {label})"
-        )
-    return {"ratios": ratios, "runs": pairs}
+    result = {"ratios": ratios, "runs": pairs}
+    print_classifier(
+        f"encoder adapter ({arguments.encoder}), {arguments.classifier_arguments} arguments", result
+    )
+    return result
 
 
 def _run(**settings: Any) -> Result:
-    """One measurement in a process of its own."""
+    """One measurement in a process of its own; ends this program if it fails."""
+    result = _measured(**settings)
+    if isinstance(result, str):
+        sys.exit(f"a measurement failed:\n{result}")
+    return result
+
+
+def _measured(**settings: Any) -> Result | str:
+    """One measurement in a process of its own, or what that says if it fails."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     if settings["threads"]:
         environment["OMP_NUM_THREADS"] = str(settings["threads"])
     command = [sys.executable, str(WORKER), json.dumps(settings)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
-        sys.exit(f"a measurement failed:\n{done.stderr}")
+        return done.stderr.strip() or f"it ended with status {done.returncode}"
     result: Result = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -187,15 +215,6 @@ def _task_name(short: str) -> str:
     return f"valueeval_{short}"
 
 
-def _peak(results: list[Result]) -> int:
-    key = "gpu_peak_bytes" if "gpu_peak_bytes" in results[0] else "peak_bytes"
-    return max(int(result[key]) for result in results)
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.0f} MiB"
-
-
 def _machine() -> Result:
     packages = ("torch", "transformers", "peft", "lm_eval")
     return {
@@ -208,7 +227,7 @@ def _machine() -> Result:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(USUAL_PARTS))
-    parser.add_argument("--tasks", default="bca,cls,oa")
+    parser.add_argument("--tasks", type=_templates, default="bca,cls,oa")
     parser.add_argument("--arguments", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shape", choices=("gpt2", "llama", "t5"), default="gpt2")
@@ -217,13 +236,35 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0: torch's own choice")
     parser.add_argument("--batch-size", default="auto", help="of valueeval")
-    parser.add_argument("--hf-batch-size", type=int, default=8, help="of stock hf")
+    parser.add_argument(
+        "--hf-batch-sizes", type=int, nargs="+", default=[1, 4, 8, 16, 32], metavar="N",
+        help="of stock hf: the one that is fastest on a few arguments is taken",
+    )  # fmt: skip
+    parser.add_argument("--search-arguments", type=int, default=4, help="those few arguments")
     parser.add_argument("--growth-arguments", type=int, default=8, help="the smallest number")
     parser.add_argument("--classifier-arguments", type=int, default=1576)
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--models", type=Path, default=Path("build/benchmark-models"))
     parser.add_argument("--json", type=Path)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if "ways" in arguments.parts and arguments.shape == "t5":
+        parser.error(
+            "--parts ways: an encoder-decoder is read in one way only; --shape gpt2 or llama"
+        )
+    return arguments
+
+
+def _templates(text: str) -> list[str]:
+    """The names of templates in ``bca,cls``."""
+    from valueeval.tasks.decide import TEMPLATES
+
+    names = text.split(",")
+    for name in names:
+        if name not in TEMPLATES:
+            raise argparse.ArgumentTypeError(
+                f"no template {name!r}; there are {', '.join(TEMPLATES)}"
+            )
+    return names
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from lm_eval.tasks import TaskManager
 import valueeval.tasks
 from valueeval.adapters.expanded import ExpandedScorer
 from valueeval.adapters.token_tree import TokenTree, common_prefix
+from valueeval.tasks.data import load_set
+from valueeval.tasks.decide import ASKS, decide
 
 
 def main() -> None:
@@ -48,6 +50,7 @@ def _harness_model(settings: dict[str, Any]) -> dict[str, Any]:
         result["tokens"] = count_tokens(model, requests)
     if settings.get("keep"):
         result["answers"] = [a if isinstance(a, str) else a[0] for a in answers]
+        result["predictions"] = predictions(requests, answers)
     return result
 
 
@@ -91,17 +94,17 @@ def _bare_passes(settings: dict[str, Any]) -> dict[str, Any]:
         ).to(settings["device"])
         for start in range(0, len(order), size)
     ]  # fmt: skip
-    with torch.inference_mode():
-        classifier.model(**batches[-1])
-        with _Clock() as clock:
-            for batch in batches:
-                classifier.model(**batch)
+    _warm_up_classifier(classifier, size)
+    with torch.inference_mode(), _Clock() as clock:
+        for batch in batches:
+            classifier.model(**batch)
     return {**clock.result, **_peak()}
 
 
 def _warm_up(model: Any, kind: str) -> None:
     """Threads, kernels and allocators are ready; nothing of the task has been read."""
     if not hasattr(model, "backend"):
+        _warm_up_classifier(model._classifier, 32)
         return
     asked = " people" if kind == "loglikelihood" else {"until": [], "max_gen_toks": 2}
     getattr(model, kind)(
@@ -112,6 +115,21 @@ def _warm_up(model: Any, kind: str) -> None:
         ],
         disable_tqdm=True,
     )  # fmt: skip
+
+
+def _warm_up_classifier(classifier: Any, batch_size: int) -> None:
+    """The same for an adapter and for its bare forward passes: a batch of the sample set."""
+    classifier.logits(load_set("sample").arguments[:batch_size], batch_size)
+
+
+def predictions(requests: list[Instance], answers: list[Any]) -> list[list[int]]:
+    """What is predicted for each argument, 0 or 1 for each of the 20 values."""
+    template = requests[0].template
+    size = len(ASKS[template])  # an argument's requests stand together
+    return [
+        [int(value) for value in decide(template, answers[start : start + size]).prediction]
+        for start in range(0, len(answers), size)
+    ]
 
 
 def build_requests(task_name: str, arguments: int) -> list[Instance]:

@@ -91,7 +91,7 @@ def _model(shape: str, layers: int, width: int, heads: int) -> Any:
 
 
 def write_classifier(folder: Path, base: str) -> Path:
-    """An adapter directory: an encoder with a random head, made once."""
+    """An adapter directory: an encoder (a name or a folder) with a random head, made once."""
     from valueeval.adapters.base import fetch_base
     from valueeval.adapters.classifier import ValueClassifier, load_backbone, load_tokenizer
     from valueeval.adapters.manifest import (
@@ -102,7 +102,7 @@ def write_classifier(folder: Path, base: str) -> Path:
     )
     from valueeval.tasks.values import VALUE_NAMES
 
-    target = folder / "classifier"
+    target = folder / f"classifier-{Path(base).name}"
     if (target / "valueeval.json").is_file():
         return target
     target.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,91 @@
+"""What benchmarks/evaluation.py prints: one table for each part."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+Result = dict[str, Any]
+_WIDTH = 200  # where the output is no terminal
+
+
+def console() -> Console:
+    """Where tables go; wide enough for them in a file, too."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=_WIDTH)
+
+
+def print_comparisons(rows: Sequence[Result]) -> None:
+    """Two ways to evaluate, a line for each task (see ``_compare`` in evaluation.py)."""
+    slower, faster = rows[0]["peak_bytes"]
+    table = Table(
+        title=f"{faster} against {slower}: {rows[0]['arguments']} arguments, "
+        f"median (range) of {len(rows[0]['ratio_seconds'])}",
+        box=SIMPLE_HEAD,
+        title_justify="left",
+    )
+    names = ["task", "times as fast\n(processor)", "\n(clock)", "\nbound", "answers"]
+    names += ["arguments with\nthe same predictions", f"peak memory in MiB\n{slower} / {faster}"]
+    if "hf_batch_size" in rows[0]:
+        names.append("batch size\nof hf")
+    for name in names:
+        table.add_column(name)
+    for row in rows:
+        same = row["predictions"]
+        cells = [
+            row["task"],
+            spread(row["ratio_cpu_seconds"], 1),
+            spread(row["ratio_seconds"], 1),
+            f"{row['bound']:.1f}" if row["bound"] else "unknown",
+            row["difference"],
+            f"{same['identical']} of {same['arguments']}",
+            " / ".join(f"{mib(size):.0f}" for size in row["peak_bytes"].values()),
+        ]
+        if "hf_batch_size" in row:
+            cells.append(str(row["hf_batch_size"]))
+        table.add_row(*cells)
+    console().print(table)
+
+
+def print_growth(rows: Sequence[Result]) -> None:
+    """Time and memory for more and more arguments."""
+    table = Table(title="growth, valueeval_bca (ours)", box=SIMPLE_HEAD, title_justify="left")
+    for name in ("arguments", "processor seconds each", "seconds each", "peak memory in MiB"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        number = row["arguments"]
+        each = [f"{row[unit] / number:.3f}" for unit in ("cpu_seconds", "seconds")]
+        table.add_row(str(number), *each, f"{mib(peak([row])):.0f}")
+    console().print(table)
+
+
+def print_classifier(title: str, result: Result) -> None:
+    """An encoder adapter against its bare forward passes."""
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+    for name in ("of the time of bare forward passes", "median (range)"):
+        table.add_column(name)
+    for unit, label in (("cpu_seconds", "processor"), ("seconds", "clock")):
+        table.add_row(label, spread(result["ratios"][unit], 2))
+    console().print(table)
+
+
+def spread(numbers: Sequence[float], digits: int) -> str:
+    """Median and range: ``9.1 (8.5 to 9.5)``."""
+    middle, low, high = statistics.median(numbers), min(numbers), max(numbers)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def peak(results: Sequence[Result]) -> int:
+    """The largest memory of some runs in bytes: a GPU's where there is one."""
+    key = "gpu_peak_bytes" if "gpu_peak_bytes" in results[0] else "peak_bytes"
+    return max(int(result[key]) for result in results)
+
+
+def mib(size: int) -> float:
+    """Bytes in MiB."""
+    return size / 2**20
