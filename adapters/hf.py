@@ -33,7 +33,7 @@ from valueeval.adapters.expanded import ExpandedScorer
 from valueeval.adapters.harness import join_processes
 from valueeval.adapters.hub import local_folder
 from valueeval.adapters.prefix import LogLikelihood, PrefixScorer
-from valueeval.adapters.probe import why_not, window
+from valueeval.adapters.probe import rope_limit, why_not, window
 from valueeval.adapters.soft_prompts import check_adapter, virtual_tokens
 from valueeval.adapters.stopping import Stop, not_greedy
 from valueeval.adapters.truncation import cut_argument
@@ -86,6 +86,7 @@ class ValueEvalHF(HFLM):
     _reader: CausalReader | EncoderDecoderReader | None
     _far_reader: CausalReader | None
     _window: int | None
+    _rope_limit: int | None
 
     def __init__(
         self,
@@ -168,6 +169,7 @@ class ValueEvalHF(HFLM):
     def _make_readers(self) -> None:
         """How prompts are read: as a tree, behind an expanded cache, or (None) as ``hf`` does."""
         self._reader = self._far_reader = self._window = None
+        self._rope_limit = rope_limit(self.config) if self.backend == "causal" else None
         reason = self._why_not(PrefixScorer)
         if self.backend == "seq2seq":
             if reason is None:
@@ -392,12 +394,54 @@ class ValueEvalHF(HFLM):
 
     def _scored(self, family: str, documents: Sequence[Document]) -> list[list[LogLikelihood]]:
         encoded = [[self._within(*r.args) for _, r in document] for document in documents]
-        longest = max(len(e.context) + len(e.continuation) for row in encoded for e in row)
-        reader = self._reader_of(longest)
-        if reader is None or self.enable_thinking:
-            flat = [request for document in documents for _, request in document]
-            return like(documents, super().loglikelihood(flat, disable_tqdm=True))
-        return reader.score(family, encoded)
+        lengths = [max(len(e.context) + len(e.continuation) for e in row) for row in encoded]
+
+        def together(rows: Sequence[int]) -> list[list[LogLikelihood]]:
+            reader = self._reader_of(max(lengths[row] for row in rows))
+            if reader is None or self.enable_thinking:
+                some = [documents[row] for row in rows]
+                flat = [request for document in some for _, request in document]
+                return like(some, super(ValueEvalHF, self).loglikelihood(flat, disable_tqdm=True))
+            return reader.score(family, [encoded[row] for row in rows])
+
+        def alone(request: Instance) -> LogLikelihood:
+            return super(ValueEvalHF, self).loglikelihood([request], disable_tqdm=True)[0]
+
+        return self._apart(documents, lengths, together, alone)
+
+    def _apart(
+        self,
+        documents: Sequence[Document],
+        lengths: Sequence[int],
+        together: Callable[[Sequence[int]], list[list[T]]],
+        alone: Callable[[Instance], T],
+    ) -> list[list[T]]:
+        """Answers to documents, of which those beyond the limit of rotary positions are read alone.
+
+        Args:
+            documents: Requests about arguments.
+            lengths: The most tokens of each document's prompts.
+            together: Answers to the documents in these places.
+            alone: The answer to one request.
+        """
+        limit = self._rope_limit
+        beyond = [limit is not None and n + self._virtual_tokens > limit for n in lengths]
+        near = [row for row, far in enumerate(beyond) if not far]
+        answers = dict(zip(near, together(near), strict=True)) if near else {}
+        far = [row for row, far in enumerate(beyond) if far]
+        if far:
+            logger.info("prompts beyond %s tokens, where positions change: each by itself", limit)
+        for row in far:
+            answers[row] = []
+            for _, request in documents[row]:
+                self._forget_lengths()
+                answers[row].append(alone(request))
+        return [answers[row] for row in range(len(documents))]
+
+    @torch.no_grad()
+    def _forget_lengths(self) -> None:
+        """Dynamic NTK scaling remembers the longest prompt, up to the next short one."""
+        self.model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=self.device))
 
     def _reader_of(self, length: int) -> CausalReader | EncoderDecoderReader | None:
         """What reads prompts of so many tokens, the longest of them; None: hf's own code."""
@@ -486,19 +530,25 @@ class ValueEvalHF(HFLM):
         reason = not_greedy(kwargs, getattr(self.model, "generation_config", None))
         if self.think_end_token is not None:
             reason = "think_end_token"
-        room = self._room(request)
+        room, steps = self._room(request), kwargs["max_gen_toks"]
         contexts = [
             [self.tok_encode(r.args[0])[-room:] for _, r in document] for document in documents
         ]
-        longest = max(len(context) for row in contexts for context in row)
-        reader = self._reader_of(longest + kwargs["max_gen_toks"])
-        if reason is not None or reader is None:
-            return self._generated_as_hf(documents, reason)
+        lengths = [max(map(len, row)) + steps for row in contexts]
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
-        until = handle_stop_sequences(kwargs["until"], eos=eos)
-        stop = Stop(self.tokenizer, until, self._ends())
-        grown = reader.generate(family, contexts, kwargs["max_gen_toks"], stop)
-        return [[stop.text(tokens) for tokens in document] for document in grown]
+        stop = Stop(self.tokenizer, handle_stop_sequences(kwargs["until"], eos=eos), self._ends())
+
+        def together(rows: Sequence[int]) -> list[list[str]]:
+            reader = self._reader_of(max(lengths[row] for row in rows))
+            if reason is not None or reader is None:
+                return self._generated_as_hf([documents[row] for row in rows], reason)
+            grown = reader.generate(family, [contexts[row] for row in rows], steps, stop)
+            return [[stop.text(tokens) for tokens in document] for document in grown]
+
+        def alone(request: Instance) -> str:
+            return self._generated_as_hf([[(0, request)]], reason)[0][0]
+
+        return self._apart(documents, lengths, together, alone)
 
     def _generated_as_hf(
         self, documents: Sequence[Document], reason: str | None

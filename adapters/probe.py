@@ -72,6 +72,29 @@ def window(config: Any) -> int | None:
     return min((int(reach) for reach in reaches if reach), default=None)
 
 
+def rope_limit(config: Any) -> int | None:
+    """Tokens up to which rotary positions turn the same for prompts of any length; None: always.
+
+    Beyond it LongRope turns all positions of a forward pass in another way, and dynamic NTK scaling
+    in one that depends on the longest so far. So a longer prompt must not share a pass with a
+    shorter one, nor be read in two.
+    """
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    given = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    nested = [value for value in given.values() if isinstance(value, dict)]  # by kind of layer
+    limits = []
+    for rope in nested or [given]:
+        kind = rope.get("rope_type", rope.get("type", "default"))
+        if kind == "longrope":
+            original = rope.get("original_max_position_embeddings") or getattr(
+                text, "original_max_position_embeddings", text.max_position_embeddings
+            )
+            limits.append(int(original))
+        elif kind == "dynamic":
+            limits.append(text.max_position_embeddings - 1)
+    return min(limits, default=None)
+
+
 def _compare(
     model: Any,
     backend: str,
@@ -81,7 +104,8 @@ def _compare(
 ) -> tuple[float, float]:
     """Largest difference in log-probability, and how far these differ between tokens."""
     generator = torch.Generator().manual_seed(0)
-    size = min(model.get_input_embeddings().num_embeddings, 1000)
+    # Not by the embeddings: PEFT may have wrapped them.
+    size = min(model.config.get_text_config().vocab_size, 1000)
 
     def tokens(n: int) -> list[int]:
         return torch.randint(size // 10, size, (n,), generator=generator).tolist()
