@@ -16,13 +16,27 @@ AUTO_BATCH_SIZE = 32
 
 
 def parse_batch_size(given: int | str) -> int:
-    """A batch size from ``8``, ``"8"``, ``"auto"`` or lm-eval's ``"auto:N"``."""
+    """A batch size from ``8``, ``"8"``, ``"auto"`` or lm-eval's ``"auto:N"``.
+
+    Raises:
+        ValueEvalError: It is none of these.
+    """
     text = str(given)
     if text == "auto" or text.startswith("auto:"):
         return AUTO_BATCH_SIZE
     if not text.isdecimal() or int(text) < 1:
         raise ValueEvalError(f"batch_size: {given!r}; allowed: 1 or more, or auto")
     return int(text)
+
+
+def check_batch_size(given: int | str | None) -> None:
+    """Refuses what is no batch size; lm-eval would fail far from here, or take it for another.
+
+    Raises:
+        ValueEvalError: It is neither a number from 1 nor ``auto`` (``auto:N``); None is lm-eval's.
+    """
+    if given is not None:
+        parse_batch_size(given)
 
 
 def choose_device(given: str | torch.device | None) -> torch.device:

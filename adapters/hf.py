@@ -26,7 +26,7 @@ from valueeval.adapters import identity
 from valueeval.adapters.answers import Answers
 from valueeval.adapters.causal import CausalReader, Encoded
 from valueeval.adapters.cuts import ARGUMENT, PROMPT, Cuts
-from valueeval.adapters.devices import choose_device
+from valueeval.adapters.devices import check_batch_size, choose_device
 from valueeval.adapters.documents import Document, chunks, like, same_requests
 from valueeval.adapters.encoder_decoder import EncoderDecoderReader
 from valueeval.adapters.expanded import ExpandedScorer
@@ -34,7 +34,7 @@ from valueeval.adapters.harness import join_processes
 from valueeval.adapters.hub import local_folder
 from valueeval.adapters.prefix import LogLikelihood, PrefixScorer
 from valueeval.adapters.probe import rope_limit, why_not, window
-from valueeval.adapters.soft_prompts import check_adapter, virtual_tokens
+from valueeval.adapters.soft_prompts import check_adapter, check_kind, virtual_tokens
 from valueeval.adapters.stopping import Stop, not_greedy
 from valueeval.adapters.truncation import cut_argument
 from valueeval.tasks.errors import ValueEvalError
@@ -100,6 +100,7 @@ class ValueEvalHF(HFLM):
         self._cuts = Cuts()
         self._remembered: dict[tuple[str, bool | None], list[int]] = {}
         self._answers: Answers | None = None
+        check_batch_size(kwargs.get("batch_size"))
         if isinstance(pretrained, str):
             identity.refuse_classifier(pretrained, kwargs)
         if peft:
@@ -149,6 +150,8 @@ class ValueEvalHF(HFLM):
         """
         if peft and kwargs.get("delta"):
             raise ValueEvalError("--model_args: peft and delta cannot be used together.")
+        if peft:
+            check_kind(peft, self.backend)
         super()._create_model(pretrained, peft=None, **kwargs)
         self._note_model()
         if not peft:
@@ -161,6 +164,9 @@ class ValueEvalHF(HFLM):
         self._model = PeftModel.from_pretrained(
             self._model, peft, revision=kwargs.get("revision") or "main"
         )
+        # The base's weights are tied already. hf ties them once more, and fails on embeddings that
+        # PEFT has wrapped.
+        self._model.tie_weights = lambda *_, **__: None
 
     def _note_model(self) -> None:
         parameters = getattr(self._model, "num_parameters", None)

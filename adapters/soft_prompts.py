@@ -77,6 +77,26 @@ def virtual_tokens(model: PeftModel) -> int:
     return 0 if inside_decoder else int(config.num_virtual_tokens)
 
 
+def check_kind(peft: str, backend: str) -> None:
+    """Refuses an adapter for another kind of language model than its base is.
+
+    Args:
+        peft: A folder with an adapter.
+        backend: Of the base: ``causal`` or ``seq2seq``.
+
+    Raises:
+        ValueEvalError: PEFT would put it where it was not trained, or fail.
+    """
+    task_type = PeftConfig.from_pretrained(peft).task_type
+    expected = {"causal": "CAUSAL_LM", "seq2seq": "SEQ_2_SEQ_LM"}[backend]
+    if task_type not in (None, expected):
+        kind = {"causal": "a decoder", "seq2seq": "an encoder-decoder"}[backend]
+        raise ValueEvalError(
+            f"peft={peft}: an adapter for {task_type}, but the base model is {kind} ({expected}).\n"
+            "Give the base that it was trained on: pretrained=MODEL"
+        )
+
+
 def check_adapter(peft: str) -> None:
     """Refuses an adapter before its base model is loaded.
 

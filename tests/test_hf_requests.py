@@ -17,6 +17,7 @@ from language_models import (
     generation_requests,
     load_base,
     reference_answer,
+    reference_score,
     request,
     scoring_requests,
     task_manager,
@@ -25,7 +26,7 @@ from language_models import (
 )
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from peft import MultitaskPromptTuningConfig, PeftModel, get_peft_model
+from peft import LoraConfig, MultitaskPromptTuningConfig, PeftModel, get_peft_model
 from tiny_adapters import make_manifest
 from transformers import (
     AutoConfig,
@@ -37,6 +38,7 @@ from transformers import (
 )
 
 from valueeval.adapters.base import fetch_base
+from valueeval.adapters.causal import CausalReader
 from valueeval.adapters.hf import ValueEvalHF
 from valueeval.adapters.lm import ValueEvalLM
 from valueeval.adapters.manifest import (
@@ -397,6 +399,49 @@ def test_an_adapter_for_classification_is_refused(tiny_gpt2: Path, tmp_path: Pat
     path.write_text(json.dumps({**json.loads(path.read_text()), "task_type": "SEQ_CLS"}))
     with pytest.raises(ValueEvalError, match="--model valueeval --model_args adapter="):
         load(tiny_gpt2, peft=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("written", "loaded"), [("tiny_t5", "tiny_gpt2"), ("tiny_gpt2", "tiny_t5")]
+)
+def test_an_adapter_for_another_kind_of_model_is_refused(
+    written: str, loaded: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    kind = "seq2seq" if written == "tiny_t5" else "causal"
+    write_peft(tmp_path, request.getfixturevalue(written), kind, "prompt_tuning")
+    with pytest.raises(ValueEvalError, match=r"an adapter for .*, but the base model is a"):
+        load(request.getfixturevalue(loaded), peft=str(tmp_path))
+
+
+@pytest.mark.parametrize("size", [0, -1, "0", "many"])
+def test_no_batch_size(tiny_gpt2: Path, size: int | str) -> None:
+    with pytest.raises(ValueEvalError, match=r"batch_size: .*; allowed: 1 or more, or auto"):
+        load(tiny_gpt2, size)
+
+
+@pytest.mark.parametrize("kind", ["lora", "trainable tokens"])
+def test_adapted_embeddings_share_what_prompts_begin_with(
+    tiny_gpt2: Path, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = write_lively(tmp_path / "base", tiny_gpt2, "causal")
+    options: dict[str, Any] = {"task_type": "CAUSAL_LM", "target_modules": ["c_attn"]}
+    if kind == "lora":
+        options["target_modules"] = ["wte", "c_attn"]
+    else:
+        options["trainable_token_indices"] = {"wte": [5, 6, 7, 200]}
+    torch.manual_seed(0)
+    plain = get_peft_model(load_base(base, "causal"), LoraConfig(**options, fan_in_fan_out=True))
+    for parameter in plain.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.5)
+    plain.eval().save_pretrained(tmp_path / "adapter")
+    model = load(base, 8, peft=str(tmp_path / "adapter"))
+    assert isinstance(model._reader, CausalReader)
+    assert "cannot share" not in caplog.text
+    pairs = [model._encode_pair(*one.args) for one in scoring_requests()]
+    expected = [reference_score(plain, "causal", *pair) for pair in pairs]
+    answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
+    assert [score for score, _ in answers] == pytest.approx(expected, abs=1e-4)
 
 
 def test_no_adapter_there(tiny_gpt2: Path, tmp_path: Path) -> None:
