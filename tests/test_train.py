@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import multiprocessing
 import shutil
 import signal
 import time
@@ -19,14 +18,22 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from training import small_config, stop_training, write_small_data, write_without_dropout
+from training import (
+    DEADLINE,
+    kill_training,
+    small_config,
+    start_training,
+    stop_training,
+    write_small_data,
+    write_without_dropout,
+)
 
 from valueeval.adapters.classifier import load_classifier
 from valueeval.adapters.manifest import Manifest, read_manifest
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score
-from valueeval.train import precision
+from valueeval.train import precision, run
 from valueeval.train.checkpoint import save_tensors, write_json, writing
 from valueeval.train.cli import main
 from valueeval.train.config import TrainConfig
@@ -587,6 +594,47 @@ def test_other_errors_of_pytorch_are_not_taken_for_memory(config: TrainConfig) -
         raise RuntimeError("shapes do not match")
 
 
+def test_disk_full_while_the_adapter_is_written(
+    config: TrainConfig, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is trained by then: the same command with --resume writes it once there is room."""
+    save = run.save
+
+    def full_disk(*inputs: Any) -> None:
+        save(*inputs)
+        (inputs[-1] / "half.safetensors").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "save", full_disk)
+        with pytest.raises(ValueEvalError, match="make room there, or choose another --output"):
+            train(config)
+    work = work_folder(Path(config.output))
+    assert not Path(config.output).exists()
+    assert not (work / "adapter").exists()
+    assert [path.name for path in work.glob("checkpoint-*")] == [f"checkpoint-{2 * STEPS}"]
+    train(replace(config, resume=True))
+    assert weights(Path(config.output)) == weights(adapter)
+    assert not work.exists()
+
+
+def test_a_folder_that_may_not_be_written(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a substitute: who runs the tests may be allowed to write anywhere."""
+    mkdir = Path.mkdir
+
+    def refused(path: Path, *options: Any, **more: Any) -> None:
+        if path == work_folder(Path(config.output)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        mkdir(path, *options, **more)
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(ValueEvalError, match=r"Permission denied.*where you may write"):
+        train(config)
+    assert not Path(config.output).exists()
+
+
 def test_an_output_that_cannot_be_written(config: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(ValueEvalError, match="cannot write"):
@@ -624,7 +672,6 @@ def test_without_the_real_data_it_says_so(
 # --------------------------------------------------------------------- killed at any moment
 
 KILLS = 6
-DEADLINE = 120.0  # seconds; far more than any run needs
 
 
 def run_in_process(config: TrainConfig, seconds: float | None = None) -> int | None:
@@ -633,11 +680,7 @@ def run_in_process(config: TrainConfig, seconds: float | None = None) -> int | N
     Returns:
         Its exit status, negative if it was killed.
     """
-    # Started once with the libraries imported, so that a run begins in milliseconds.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["valueeval.train.run"])
-    process = context.Process(target=train, args=(config,))
-    process.start()
+    process = start_training(config)
     process.join(DEADLINE if seconds is None else seconds)
     process.kill()
     process.join()
@@ -668,6 +711,30 @@ def test_killed_at_random_moments_and_resumed_gives_the_same_adapter(config: Tra
     assert kills == KILLS
     assert run_in_process(config) == 0
     assert_same_result(whole, config, moments)
+
+
+@pytest.mark.parametrize(
+    ("options", "stage"),
+    [
+        ({"method": "head"}, ""),
+        ({"contrastive": "joint"}, ""),
+        ({"contrastive": "pretrain"}, "pretraining"),
+        ({"contrastive": "pretrain"}, ""),
+    ],
+)
+def test_killed_in_any_kind_of_run_and_resumed_gives_the_same_adapter(
+    config: TrainConfig, options: dict[str, Any], stage: str
+) -> None:
+    more = {"epochs": 8, "checkpoint_seconds": 0.0, **options}
+    more |= {"contrastive_epochs": 8} if stage else {}
+    whole = replace(config, output=config.output + "-whole", **more)
+    manifest = train(whole)
+    killed = replace(config, **more)
+    kill_training(killed, STEPS + 1, stage)
+    again = train(replace(killed, resume=True))
+    assert again.weights_sha256 == manifest.weights_sha256
+    assert (again.thresholds, again.validation) == (manifest.thresholds, manifest.validation)
+    assert without_seconds(Path(killed.output)) == without_seconds(Path(whole.output))
 
 
 def assert_same_result(one: TrainConfig, other: TrainConfig, moments: list[float]) -> None:

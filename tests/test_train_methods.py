@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from training import small_config, write_small_data
+from training import small_config, write_encoder, write_small_data
 
 from valueeval.adapters.classifier import load_backbone, load_classifier, load_tokenizer
 from valueeval.adapters.manifest import ManifestError, read_manifest
@@ -65,6 +65,16 @@ def test_head_on_a_frozen_encoder(
     assert manifest.parameters.total == size + sum(p.numel() for p in backbone.parameters())
     files = {path.name for path in Path(config.output).iterdir()}
     assert files == {"README.md", "head.safetensors", "metrics.jsonl", "valueeval.json"}
+    check_adapter(Path(config.output), data_dir)
+
+
+@pytest.mark.parametrize("method", ["full", "head"])
+@pytest.mark.parametrize("family", ["roberta", "deberta-v2", "modernbert"])
+def test_saved_and_loaded_gives_the_same_scores(
+    config: TrainConfig, data_dir: Path, tiny_bert: Path, tmp_path: Path, family: str, method: str
+) -> None:
+    base = write_encoder(tmp_path / "base", family, tiny_bert)
+    train(replace(config, base=str(base), method=method, learning_rate=0.01, epochs=1))
     check_adapter(Path(config.output), data_dir)
 
 

@@ -13,7 +13,7 @@ import torch
 from language_models import load_base, reference_score, write_lively
 from peft import PeftModel
 from safetensors.torch import load_file
-from training import stop_training, write_small_data
+from training import kill_training, stop_training, write_language_model, write_small_data
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -281,6 +281,65 @@ def test_every_method_reads_back(
         assert [tuple(tensor.shape) for tensor in held.values()] == [(20, 32)]
 
 
+@pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS])
+@pytest.mark.parametrize("template", ["bca", "cls"])
+def test_stock_peft_says_the_same(
+    base: Path, backend: str, data_dir: Path, tmp_path: Path, template: str, method: str
+) -> None:
+    """One prompt at a time, by PEFT's own forward pass of the adapter's files."""
+    config = config_of(base, data_dir, tmp_path / "a", template=template, method=method)
+    manifest = train(config)
+    stock = PeftModel.from_pretrained(load_base(base, backend), tmp_path / "a").eval()
+    _, (lm, _), requests = in_training(config, data_dir)
+    with torch.no_grad():
+        said = [
+            [(float(plain_score(stock, backend, *one)), False) for one in lm.encoded(document)]
+            for document in requests
+        ]
+    logits = np.array([decide(template, answers).scores for answers in said], dtype=np.float32)
+    ours = harness_logits(tmp_path / "a", template, data_dir)
+    cuts = np.array(manifest.thresholds.values)
+    np.testing.assert_allclose(ours, logits - np.log(cuts / (1 - cuts)), atol=5e-4)
+    truth = load_set("validation", data_dir).labels
+    assert score(truth, manifest.thresholds.decide(logits)) == manifest.validation
+
+
+def harness_logits(folder: Path, template: str, data_dir: Path) -> Any:
+    """Logits less thresholds, (arguments, 20), by `--model valueeval`."""
+    task = load_task(template, 1, "validation", str(data_dir))
+    lm = ValueEvalLM.create_from_arg_obj(
+        {"adapter": str(folder)}, {"device": "cpu", "batch_size": 4}
+    )
+    documents = questions(task, load_set("validation", data_dir).arguments)
+    flat = [request for document in documents for request in document]
+    answers = iter(lm.loglikelihood(flat, disable_tqdm=True))
+    return np.array(
+        [decide(template, [next(answers) for _ in document]).scores for document in documents]
+    )
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_families_of_larger_models(
+    family: str, tiny_bert: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    """Grouped queries and rotary positions; a tokenizer that puts a beginning before every text."""
+    base = write_language_model(tmp_path / "base", family, tiny_bert)
+    config = config_of(base, data_dir, tmp_path / "a", template="bca", method="lora")
+    config = replace(config, tokens_at_once=512, learning_rate=0.01)
+    model, (lm, asked), requests = in_training(config, data_dir)
+    check_gradients(model, "causal", lm, asked, requests)
+    train(config)
+    check_adapter(tmp_path / "a", "bca", data_dir)
+
+
+def test_a_prefix_that_reasons(tiny_gpt2: Path, data_dir: Path, tmp_path: Path) -> None:
+    """As in studies/gpt2-xl-cot-prefix-tuning.yaml."""
+    options = {"template": "cot", "method": "prefix-tuning", "virtual_tokens": 20}
+    base = write_lively(tmp_path / "base", tiny_gpt2, "causal")
+    train(config_of(base, data_dir, tmp_path / "a", learning_rate=0.001, **options))
+    check_adapter(tmp_path / "a", "cot", data_dir)
+
+
 @pytest.mark.parametrize("template", ["cls", *GENERATED])
 def test_every_template_reads_back(
     base: Path, data_dir: Path, tmp_path: Path, template: str
@@ -372,15 +431,19 @@ def test_initialisations_differ_and_begin_as_they_say(
     torch.testing.assert_close(begun["template"], words)
 
 
+@pytest.mark.parametrize("signal_of", ["SIGINT", "SIGKILL"])
 def test_a_killed_run_goes_on_to_the_same_weights(
-    tiny_t5: Path, data_dir: Path, tmp_path: Path
+    tiny_t5: Path, data_dir: Path, tmp_path: Path, signal_of: str
 ) -> None:
     options = {"template": "bca", "method": "prompt+full", "checkpoint_seconds": 0.0}
     whole = config_of(tiny_t5, data_dir, tmp_path / "whole", **options)
     whole = replace(whole, epochs=2)
     train(whole)
     stopped = replace(whole, output=str(tmp_path / "stopped"))
-    stop_training(stopped, 3)
+    if signal_of == "SIGKILL":
+        kill_training(stopped, 2)
+    else:
+        stop_training(stopped, 3)
     train(replace(stopped, resume=True))
     weights = [load_file(tmp_path / n / "model.safetensors") for n in ("whole", "stopped")]
     assert weights[0].keys() == weights[1].keys()

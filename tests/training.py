@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -26,8 +27,10 @@ from transformers import (
 
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.train.checkpoint import newest_step
 from valueeval.train.config import TrainConfig
 from valueeval.train.loop import Training
+from valueeval.train.output import work_folder
 from valueeval.train.processes import FailedElsewhereError
 from valueeval.train.run import train
 
@@ -107,6 +110,38 @@ def stop_training(config: TrainConfig, step: int, stage: type[Training] = Traini
         patch.setattr(Training, "_step", step_or_stop)
         with pytest.raises(KeyboardInterrupt):
             train(config)
+
+
+DEADLINE = 120.0  # seconds; far more than any run needs
+
+
+def start_training(config: TrainConfig) -> BaseProcess:
+    """Trains in a process of its own."""
+    # Started once with the libraries imported, so that a run begins in milliseconds.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["valueeval.train.run"])
+    process = context.Process(target=train, args=(config,))
+    process.start()
+    return process
+
+
+def kill_training(config: TrainConfig, step: int, stage: str = "") -> None:
+    """Trains in a process of its own, which is killed (SIGKILL) once it has a checkpoint.
+
+    Args:
+        config: The run.
+        step: The checkpoint is of this step or a later one.
+        stage: In which folder of the run's it is.
+    """
+    folder = work_folder(Path(config.output)) / stage
+    process = start_training(config)
+    deadline = time.monotonic() + DEADLINE
+    while newest_step(folder) < step and process.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert newest_step(folder) >= step
 
 
 # Tiny ones of language models, whose body takes a head: the encoder alone of a T5.
