@@ -172,7 +172,8 @@ class TrainingData:
         sha256: Hash of the split's files, as `valueeval.tasks.data.DataSet.sha256`; of several,
             theirs, joined by ``+``.
         folds: Into how many folds by conclusion the data were cut; None if they were not.
-        left_out: The fold (from 0) that was not trained on; of an average, that of each member.
+        left_out: The fold (from 0) that was not trained on; of an average, that of each member;
+            empty if all folds were trained on.
     """
 
     name: str
@@ -184,7 +185,7 @@ class TrainingData:
 
     def __post_init__(self) -> None:
         folds = self.folds or 0
-        if not all(0 <= fold < folds for fold in self.left_out) or (folds and not self.left_out):
+        if not all(0 <= fold < folds for fold in self.left_out):
             raise ManifestError(
                 f"data.left_out: {list(self.left_out)}; allowed with {self.folds} folds: "
                 + (f"some of 0 to {folds - 1}" if folds else "none")
@@ -194,7 +195,7 @@ class TrainingData:
     def described(self) -> str:
         """In words: ``touche23 training (d09c9a1f…)``, and what was left out of it."""
         left = " or ".join(map(str, self.left_out))
-        without = f", fold {left} of {self.folds} left out" if self.folds else ""
+        without = f", fold {left} of {self.folds} left out" if self.left_out else ""
         hashes = "+".join(f"{sha256[:8]}…" for sha256 in self.sha256.split("+"))
         return f"{self.name} {self.set} ({hashes}){without}"
 

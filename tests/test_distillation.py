@@ -173,7 +173,7 @@ def test_answers_that_are_no_numbers(
     )
     monkeypatch.setattr(distillation, "load_members", lambda members: classifier)
     with pytest.raises(ValueEvalError, match="numbers that are not finite"):
-        teacher_logits(members, load_set("sample").arguments[:3], tmp_path)
+        teacher_logits(members, load_set("sample"), tmp_path)
     assert not list(tmp_path.iterdir())
 
 

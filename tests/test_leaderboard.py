@@ -391,6 +391,7 @@ FOLDS = {"name": "touche23", "set": "training+validation", "size": 5800, "folds"
 @pytest.mark.parametrize(
     ("left_out", "shown"),
     [
+        ([], "training+validation"),
         ([2], "training+validation without fold 2 of 5"),
         ([0, 3], "training+validation, each without fold 0 or 3 of 5"),
         ([0, 1, 2, 3, 4], "5 folds of training+validation"),

@@ -30,13 +30,18 @@ def main(argv: Sequence[str]) -> int:
 
 def summary(config: TrainConfig, manifest: Manifest) -> str:
     """Where the adapter is, how good it is on validation, and the command that evaluates it."""
-    scores = manifest.validation
-    where = "validation" if config.folds is None else f"fold {config.fold} of {config.folds}"
     return (
-        f"{config.output}: macro_f1 {scores['macro_f1']:.4f}, official_f1 "
-        f"{scores['official_f1']:.4f} on {where}; {manifest.seconds:.0f} s, "
+        f"{config.output}: {_scores(config, manifest)}; {manifest.seconds:.0f} s, "
         f"{manifest.peak_memory_bytes / 2**30:.1f} GiB\n"
         f"lm_eval --tasks {manifest.task} --model valueeval "
         f"--model_args {shlex.quote(f'adapter={config.output}')} "
         "--output_path results --log_samples"
     )
+
+
+def _scores(config: TrainConfig, manifest: Manifest) -> str:
+    if config.out_of_fold:
+        return "trained on all folds, no argument left to score it on"
+    scores = manifest.validation
+    where = "validation" if config.folds is None else f"fold {config.fold} of {config.folds}"
+    return f"macro_f1 {scores['macro_f1']:.4f}, official_f1 {scores['official_f1']:.4f} on {where}"

@@ -168,7 +168,10 @@ class TrainConfig:
             conclusion, the same for every seed; one is left out of training, and epochs and
             thresholds are chosen on it. Adapters of all folds are averaged by adapter=A+B+C. null
             trains on training and chooses on validation. Source: Krogh and Vedelsby, 1995.
-        fold: Which of the folds is left out, from 0; null without folds.
+        fold: Which of the folds is left out, from 0. null leaves out none, with the adapters of all
+            folds as --teacher: each argument is taught by those that have not seen it, thresholds
+            are tuned on their answers (cross-validation), and the last epoch is kept. Source:
+            Wolpert, 1992, for such answers.
         method: What is trained, beside a new head on top. full: all weights (Devlin et al., 2019).
             head: nothing else; features are computed once (Peters et al., 2019). lora: low-rank
             updates of the linear layers (Hu et al., 2022). prompt-tuning: embeddings before the
@@ -432,13 +435,27 @@ class TrainConfig:
     def _check_fold(self) -> None:
         if self.folds is None and self.fold is not None:
             raise ConfigError(f"fold: {self.fold} has no meaning without --folds: of how many?")
-        if self.folds is not None and (self.fold is None or self.fold >= self.folds):
+        if self.folds is None or self.out_of_fold:
+            return
+        if self.fold is None or self.fold >= self.folds:
             raise ConfigError(
                 f"fold: {self.fold}; allowed with --folds {self.folds}: 0 to {self.folds - 1} "
-                "(the fold that is left out)"
+                "(the fold that is left out), or none with the adapters of all folds as --teacher"
             )
 
     def _check_teacher(self) -> None:
+        if self.out_of_fold and self.template is not None:
+            raise ConfigError(
+                f"fold: none is left out, and with --template {self.template} nothing could be "
+                f"tuned: its answers are no logits of the teachers; take --fold 0 to "
+                f"{(self.folds or 0) - 1}"
+            )
+        for name in ("train_size", "per_value"):
+            if self.out_of_fold and getattr(self, name) is not None:
+                raise ConfigError(
+                    f"{name}: {getattr(self, name)} does not go with a --teacher of all folds, "
+                    "which has seen the others: leave it out, or name a --fold"
+                )
         if self.teacher is None and self.teacher_weight is not None:
             raise ConfigError(
                 f"teacher_weight: {self.teacher_weight} has no meaning without --teacher: leave it "
@@ -566,6 +583,11 @@ class TrainConfig:
             filled = {name: filled[name] for name in filled if name not in _OF_A_HEAD}
             filled["paraphrase"] = self.paraphrase or 1
         return replace(self, **filled)
+
+    @property
+    def out_of_fold(self) -> bool:
+        """Whether nothing is left out, and teachers answer for the folds that they left out."""
+        return self.folds is not None and self.fold is None and self.teacher is not None
 
     @property
     def chosen_on(self) -> str:

@@ -32,12 +32,20 @@ class Evaluation:
         scores: By metric; ``macro_f1`` and ``official_f1`` are among them.
         prediction: Which values are predicted, (arguments, 20).
         finite: Whether the model gave numbers.
+        of_this_model: Whether the scores are the model's. Where they are its teachers', no epoch is
+            better than another: the last one is kept.
     """
 
     thresholds: Thresholds
     scores: dict[str, float | None]
     prediction: npt.NDArray[np.bool_]
     finite: bool = True
+    of_this_model: bool = True
+
+    @property
+    def own_scores(self) -> dict[str, float | None]:
+        """The model's scores; none where they are its teachers'."""
+        return self.scores if self.of_this_model else {}
 
     @property
     def macro_f1(self) -> float:
@@ -50,6 +58,29 @@ Evaluate = Callable[[nn.Module], Evaluation]
 
 Of several processes each calls it, and what it gives in the main one counts.
 """
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Thresholds for a model that has seen all labels: tuned on answers by others that had not.
+
+    Args:
+        labels: Of the training data, (arguments, 20).
+        logits: Out of fold, (arguments, 20): each argument's by teachers that it was left out of.
+        thresholds: How they are chosen there.
+    """
+
+    labels: npt.NDArray[np.bool_]
+    logits: npt.NDArray[np.float32]
+    thresholds: ThresholdsName
+
+    def __call__(self, model: nn.Module) -> Evaluation:
+        """The same for every model: thresholds, and the scores of the teachers with them."""
+        thresholds = choose_thresholds(self.thresholds, self.labels, self.logits, "training")
+        prediction = thresholds.decide(self.logits)
+        return Evaluation(
+            thresholds, score(self.labels, prediction), prediction, of_this_model=False
+        )
 
 
 @dataclass(frozen=True)

@@ -43,21 +43,35 @@ def split_by_fold(
     Raises:
         ConfigError: There are fewer conclusions than folds.
     """
-    arguments = training.arguments + validation.arguments
-    labels = np.concatenate([training.labels, validation.labels])
-    left_out = assign_folds([a.conclusion for a in arguments], labels, folds) == fold
-    whole = replace(
-        training,
-        name=f"{training.name}+{validation.name}",
-        sha256=f"{training.sha256}+{validation.sha256}",
-        official=training.official and validation.official,
-    )
+    whole = joined(training, validation)
+    left_out = folds_of(whole, folds) == fold
     parts = []
     for chosen in (~left_out, left_out):
         rows = np.flatnonzero(chosen).tolist()
-        kept = tuple(arguments[row] for row in rows)
-        parts.append(replace(whole, arguments=kept, labels=labels[rows]))
+        kept = tuple(whole.arguments[row] for row in rows)
+        parts.append(replace(whole, arguments=kept, labels=whole.labels[rows]))
     return parts[0], parts[1]
+
+
+def joined(training: DataSet, validation: DataSet) -> DataSet:
+    """Both sets as one; names and hashes are joined by ``+``."""
+    return replace(
+        training,
+        name=f"{training.name}+{validation.name}",
+        arguments=training.arguments + validation.arguments,
+        labels=np.concatenate([training.labels, validation.labels]),
+        sha256=f"{training.sha256}+{validation.sha256}",
+        official=training.official and validation.official,
+    )
+
+
+def folds_of(data: DataSet, folds: int) -> npt.NDArray[np.int64]:
+    """The fold of each argument of a set, as `assign_folds`.
+
+    Raises:
+        ConfigError: There are fewer conclusions than folds.
+    """
+    return assign_folds([argument.conclusion for argument in data.arguments], data.labels, folds)
 
 
 def assign_folds(

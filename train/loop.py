@@ -286,15 +286,17 @@ class Training:
     def _end_epoch(self, loss: float, progress: TrainingProgress) -> None:
         epoch = self.state.step // self.steps_per_epoch
         evaluation = self.evaluate()
-        if self.state.best is None or evaluation.macro_f1 > self.state.best.macro_f1:
-            self.state.best = Best(epoch, evaluation.macro_f1)
+        best, newest = self.state.best, Best(epoch, evaluation.macro_f1)
+        if best is None or not evaluation.of_this_model or newest.macro_f1 > best.macro_f1:
+            self.state.best = best = newest
             self.processes.from_main(self._save_best)
         self._account()
         self.processes.from_main(lambda: self._record(epoch, loss, evaluation))
-        scores = {f"validation/{name}": score for name, score in evaluation.scores.items()}
+        scores = {f"validation/{name}": score for name, score in evaluation.own_scores.items()}
         self._log({"epoch": epoch, **scores}, self.state.step)
-        progress.epoch(epoch, loss, evaluation.macro_f1, evaluation.scores["official_f1"] or 0.0)
-        progress.best(self.state.best.macro_f1)
+        progress.epoch(epoch, loss, evaluation.own_scores)
+        if evaluation.of_this_model:
+            progress.best(best.macro_f1)
 
     def _learning_rate(self) -> float:
         """Of the first group, as it is after the steps done."""
@@ -374,7 +376,7 @@ class Training:
             "learning_rate": self._learning_rate(),
             "seconds": round(self.state.seconds, 1),
             "thresholds": list(evaluation.thresholds.values),
-            "validation": evaluation.scores,
+            "validation": evaluation.own_scores,
         }
         if self.state.peak_device_bytes:
             line["peak_device_bytes"] = self.state.peak_device_bytes

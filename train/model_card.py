@@ -8,6 +8,7 @@ trainer's machine anything lay.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from valueeval.adapters.hub import PEFT_CONFIG
 from valueeval.adapters.manifest import CARD_FILE, Manifest
 from valueeval.tasks.data import DataSet
 from valueeval.tasks.files import replacing
-from valueeval.tasks.scoring import Interval, Intervals, conclusion_key, intervals
+from valueeval.tasks.scoring import Interval, Intervals, conclusion_key, intervals, score
 from valueeval.tasks.values import VALUE_SLUGS
 from valueeval.train.config import GENERATED
 
@@ -53,11 +54,14 @@ def write_card(
         manifest: What will describe it.
         base: The model that training started from.
         data: The training set and the validation set.
-        prediction: Of the finished model for the latter, (arguments, 20).
+        prediction: Of the finished model for the latter, (arguments, 20); if it has been trained on
+            that, its teachers'.
     """
     validation = data[1]
     clusters = [conclusion_key(conclusion) for conclusion in validation.conclusions]
     found = intervals(validation.labels, prediction, clusters)
+    if _out_of_fold(manifest):
+        manifest = replace(manifest, validation=score(validation.labels, prediction))
     text = model_card(manifest, base, data, found, _task_type(folder, manifest))
     with replacing(folder / CARD_FILE) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -96,6 +100,7 @@ def model_card(
         validation=_validation(manifest, data[1]),
         thresholds=_thresholds(manifest),
         tuned=manifest.thresholds.split != "none",
+        out_of_fold=_out_of_fold(manifest),
         text=manifest.template in GENERATED,
         wording=_wording(manifest),
         unparsed=_unparsed(manifest),
@@ -217,8 +222,15 @@ def _thresholds(manifest: Manifest) -> str:
     return f"{manifest.config['thresholds']}, tuned for {tuned.metric} on {_chosen_on(manifest)}"
 
 
+def _out_of_fold(manifest: Manifest) -> bool:
+    """Whether it has been trained on all folds, and teachers answer for what each left out."""
+    return manifest.data.folds is not None and not manifest.data.left_out
+
+
 def _chosen_on(manifest: Manifest) -> str:
     """What epoch and thresholds were chosen on."""
+    if _out_of_fold(manifest):
+        return f"training+validation by cross-validation in {manifest.data.folds} folds"
     return (
         "validation" if manifest.data.folds is None else f"{_fold(manifest)} of training+validation"
     )
@@ -251,7 +263,7 @@ def _teacher(manifest: Manifest) -> str | None:
 
 def _training(manifest: Manifest, training: DataSet) -> str:
     size = f"{manifest.data.size:,} arguments"
-    if manifest.data.folds is not None:
+    if manifest.data.left_out:
         size = f"without {_fold(manifest)}, {size}"
     if manifest.data.name == "sample":
         return f"the package's sample set, {size}"

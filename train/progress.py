@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -44,12 +44,13 @@ class TrainingProgress:
         self._loss = f"loss {loss:.4f}"
         self._bar.update(self._task, advance=1, scores=self._loss + self._best)
 
-    def epoch(self, number: int, loss: float, macro_f1: float, official_f1: float) -> None:
-        """One more epoch done (number from 1)."""
-        self.console.print(
-            f"epoch {number}: loss {loss:.4f}, validation macro_f1 {macro_f1:.4f}, "
-            f"official_f1 {official_f1:.4f}"
-        )
+    def epoch(self, number: int, loss: float, scores: Mapping[str, float | None]) -> None:
+        """One more epoch done (number from 1), with scores on validation, if there are any."""
+        text = f"epoch {number}: loss {loss:.4f}"
+        if scores:
+            macro_f1, official_f1 = (scores[name] or 0.0 for name in ("macro_f1", "official_f1"))
+            text += f", validation macro_f1 {macro_f1:.4f}, official_f1 {official_f1:.4f}"
+        self.console.print(text)
 
     def best(self, macro_f1: float) -> None:
         """The best validation macro_f1 so far, to stand beside the loss."""

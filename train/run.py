@@ -55,8 +55,8 @@ from valueeval.train.contrastive import ContrastiveLoss, JointLoss, WithFeatures
 from valueeval.train.cross_encoder import AllValues, EachValue, SampledLoss
 from valueeval.train.distillation import check_teacher, find_teacher, teacher_logits
 from valueeval.train.dropout import use_fast_dropout
-from valueeval.train.evaluation import Evaluate, EvaluateLogits
-from valueeval.train.folds import split_by_fold
+from valueeval.train.evaluation import Evaluate, EvaluateLogits, OutOfFold
+from valueeval.train.folds import joined, split_by_fold
 from valueeval.train.head import compute_features
 from valueeval.train.inputs import Inputs, Split, Tokens
 from valueeval.train.loop import METRICS_FILE, Fit, Training
@@ -153,7 +153,7 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
         note(f"{output} is finished already")
         return manifest
     with run_folder(output, run, config.resume, processes) as folder:
-        taught = processes.from_main(lambda: taught_by(teacher, training, folder))
+        taught = processes.from_main(lambda: taught_by(teacher, training, folder, config))
         build = build_classifier if config.template is None else build_verbaliser
         with processes.together():
             tokenizer = load_tokenizer(base.path)
@@ -190,19 +190,26 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
 
 
 def taught_by(
-    teacher: Members | None, training: DataSet, folder: Path
+    teacher: Members | None, training: DataSet, folder: Path, config: TrainConfig
 ) -> npt.NDArray[np.float32] | None:
     """What a teacher, if there is one, says of the training arguments: logits, (arguments, 20)."""
-    return None if teacher is None else teacher_logits(teacher, training.arguments, folder)
+    if teacher is None:
+        return None
+    return teacher_logits(teacher, training, folder, config.folds if config.out_of_fold else None)
 
 
 def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
-    """What is trained on, and what epochs and thresholds are chosen on."""
+    """What is trained on, and what epochs and thresholds are chosen on.
+
+    Out of fold both are the same: the latter is read by teachers, a part by each.
+    """
     prefix = "sample_" if config.data == "sample" else ""
     training = load_set(f"{prefix}training", config.data_dir)
     validation = load_set(f"{prefix}validation", config.data_dir)
     if config.folds is not None and config.fold is not None:
         training, validation = split_by_fold(training, validation, config.folds, config.fold)
+    elif config.out_of_fold:
+        training = validation = joined(training, validation)
     return training_subset(training, config), validation
 
 
@@ -238,14 +245,18 @@ def build_classifier(
 ) -> Trainable:
     """A classifier with a head."""
     model = build_model(config, base, tokenizer)
-    sets, device = (training, validation), processes.device
-    trained, splits = inputs_of(model, config, tokenizer, sets, device)
+    sets = (training,) if config.out_of_fold else (training, validation)
+    trained, splits = inputs_of(model, config, tokenizer, sets, processes.device)
     loss = answer_loss(config, training, taught)
     if config.values_per_step is not None:
         loss = SampledLoss(loss, config.values_per_step)
     if config.contrastive == "joint":
         trained, loss = with_contrast(model, loss, config)
-    evaluate = EvaluateLogits(splits[1], config.thresholds, processes, config.chosen_on)
+    evaluate: Evaluate
+    if config.out_of_fold and taught is not None:
+        evaluate = OutOfFold(training.labels, taught, config.thresholds)
+    else:
+        evaluate = EvaluateLogits(splits[1], config.thresholds, processes, config.chosen_on)
     learnt = replace(splits[0], teacher=taught)
     return Trainable(model, model.backbone, trained, learnt, loss, evaluate)
 
@@ -437,7 +448,7 @@ def describe(
         data=describe_data(config, training),
         seed=config.seed,
         config=recipe,
-        validation=fit.evaluation.scores,
+        validation=fit.evaluation.own_scores,
         versions=versions(_LIBRARIES),
         seconds=round(fit.state.seconds, 1),
         peak_memory_bytes=fit.state.peak_memory_bytes,
