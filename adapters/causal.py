@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
 
+from valueeval.adapters.batches import Batches
 from valueeval.adapters.prefix import LogLikelihood, PrefixScorer, Root, Unit
 from valueeval.adapters.token_tree import common_prefix
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -34,8 +32,7 @@ class CausalReader:
 
     def __init__(self, scorer: PrefixScorer, batch_size: int | None, tokens: int) -> None:
         self._scorer = scorer
-        self._batch_size = batch_size
-        self._tokens = tokens
+        self._sizes = Batches(batch_size, tokens, "arguments")
         self._roots: dict[str, Root] = {}
 
     @torch.no_grad()
@@ -89,33 +86,14 @@ class CausalReader:
         answers: dict[int, T] = {}
         start = 0
         while start < len(order):
-            batch = order[start : start + self._fitting(len(units[order[start]].tree))]
-            results = self._halving(root, [units[i] for i in batch], answer)
+            size = self._sizes.fitting(len(units[order[start]].tree))
+            batch = order[start : start + size]
+            results = self._sizes.halving(
+                [units[i] for i in batch], lambda some: answer(root, some)
+            )
             answers.update(zip(batch, results, strict=True))
             start += len(batch)
         return [answers[i] for i in range(len(units))]
-
-    def _fitting(self, longest: int) -> int:
-        return self._batch_size or max(1, self._tokens // longest)
-
-    def _halving(
-        self, root: Root, units: Sequence[Unit], answer: Callable[[Root, Sequence[Unit]], list[T]]
-    ) -> list[T]:
-        """Half a batch at a time where a GPU's memory does not hold it."""
-        try:
-            return answer(root, units)
-        except torch.OutOfMemoryError:
-            if len(units) == 1:
-                raise
-        torch.cuda.empty_cache()
-        half = len(units) // 2
-        logger.warning("out of memory with %d arguments at once: trying %d", len(units), half)
-        self._batch_size = half
-        return [
-            result
-            for part in (units[:half], units[half:])
-            for result in self._halving(root, part, answer)
-        ]
 
     def _root(
         self,

@@ -17,12 +17,14 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from valueeval.adapters.batches import Batches
 from valueeval.adapters.causal import Encoded
 from valueeval.adapters.prefix import LogLikelihood, Targets, layers_of, normaliser
 from valueeval.adapters.soft_prompts import SoftPrompt
 from valueeval.adapters.stopping import Growing
 
-_Pair = tuple[int, tuple[int, ...]]
+_Tokens = tuple[int, ...]
+_Pair = tuple[int, _Tokens]
 """A row of inputs, and the tokens of a continuation after it."""
 
 
@@ -70,27 +72,33 @@ class EncoderDecoderReader:
         self._device = device
         self._softmax_dtype = softmax_dtype or torch.float32
         self._context = context
-        self._batch_size = batch_size
-        self._tokens = tokens
+        self._sizes = Batches(batch_size, tokens, "inputs")
 
     @torch.no_grad()
     def score(
         self, family: str, documents: Sequence[Sequence[Encoded]]
     ) -> list[list[LogLikelihood]]:
         """As :meth:`valueeval.adapters.causal.CausalReader.score`; ``family`` is of no use here."""
-        asked: dict[tuple[int, ...], dict[tuple[int, ...], LogLikelihood | None]] = {}
+        asked: dict[_Tokens, dict[_Tokens, None]] = {}
         for document in documents:
             for encoded in document:
                 wanted = asked.setdefault(tuple(encoded.context), {})
                 wanted[tuple(encoded.continuation)] = None
-        answers: dict[tuple[tuple[int, ...], tuple[int, ...]], LogLikelihood] = {}
-        for contexts in self._batches(list(asked)):
+
+        def scored(contexts: Sequence[_Tokens]) -> list[dict[_Tokens, LogLikelihood]]:
             read = self._read(contexts)
             pairs = [(row, c) for row, context in enumerate(contexts) for c in asked[context]]
+            found: list[dict[_Tokens, LogLikelihood]] = [{} for _ in contexts]
             for (row, continuation), answer in zip(pairs, self._answers(read, pairs), strict=True):
-                answers[contexts[row], continuation] = answer
+                found[row][continuation] = answer
+            return found
+
+        answers: dict[_Tokens, dict[_Tokens, LogLikelihood]] = {}
+        for contexts in self._batches(list(asked)):
+            found = self._sizes.halving(contexts, scored)
+            answers.update(zip(contexts, found, strict=True))
         return [
-            [answers[tuple(e.context), tuple(e.continuation)] for e in document]
+            [answers[tuple(e.context)][tuple(e.continuation)] for e in document]
             for document in documents
         ]
 
@@ -118,22 +126,24 @@ class EncoderDecoderReader:
         distinct = list(
             dict.fromkeys(tuple(tokens) for document in documents for tokens in document)
         )
-        answers: dict[tuple[int, ...], list[int]] = {}
+        answers: dict[_Tokens, list[int]] = {}
         for contexts in self._batches(distinct):
-            grown = self._grow(self._read(contexts), steps, done)
+            grown = self._sizes.halving(
+                contexts, lambda some: self._grow(self._read(some), steps, done)
+            )
             answers.update(zip(contexts, grown, strict=True))
         return [[list(answers[tuple(tokens)]) for tokens in document] for document in documents]
 
-    def _batches(self, contexts: list[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
+    def _batches(self, contexts: list[_Tokens]) -> Iterator[list[_Tokens]]:
         """Longest first, so that there is little padding."""
         contexts = sorted(contexts, key=len, reverse=True)
         start = 0
         while start < len(contexts):
-            size = self._batch_size or max(1, self._tokens // len(contexts[start]))
-            yield contexts[start : start + size]
-            start += size
+            batch = contexts[start : start + self._sizes.fitting(len(contexts[start]))]
+            yield batch
+            start += len(batch)
 
-    def _read(self, contexts: Sequence[tuple[int, ...]]) -> _Read:
+    def _read(self, contexts: Sequence[_Tokens]) -> _Read:
         """The encoder, and the decoder on the token that every answer starts with."""
         prompt, base = self._prompt, self._prompt.base
         rows = [torch.tensor(tokens, dtype=torch.long) for tokens in contexts]
@@ -171,11 +181,15 @@ class EncoderDecoderReader:
 
     def _answers(self, read: _Read, pairs: Sequence[_Pair]) -> list[LogLikelihood]:
         """Log-likelihoods of continuations, each after the input in that row."""
-        size = self._batch_size or max(1, self._tokens // read.mask.shape[1])
+
+        def answer(some: Sequence[_Pair]) -> list[LogLikelihood]:
+            said = self._targets(read, some)
+            return [(float(one.scores.sum()), bool(one.greedy.all())) for one in said]
+
         answers: list[LogLikelihood] = []
-        for start in range(0, len(pairs), size):
-            said = self._targets(read, pairs[start : start + size])
-            answers += [(float(one.scores.sum()), bool(one.greedy.all())) for one in said]
+        while len(answers) < len(pairs):
+            size = self._sizes.fitting(read.mask.shape[1])
+            answers += self._sizes.halving(pairs[len(answers) : len(answers) + size], answer)
         return answers
 
     def _targets(self, read: _Read, pairs: Sequence[_Pair]) -> list[Targets]:

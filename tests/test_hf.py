@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from language_models import (
     METHODS,
     generation_requests,
@@ -88,3 +89,29 @@ def test_greedy_continuations_are_known(base: Path, backend: str) -> None:
         asked = [Encoded(before, tokens) for tokens in (best, best[:1], other)]
         (answers,) = model._reader.score("", [asked])
         assert [greedy for _, greedy in answers] == [True, True, False]
+
+
+@pytest.mark.parametrize("batch_size", [8, "auto"])
+def test_less_at_once_where_memory_runs_out(
+    base: Path, backend: str, batch_size: int | str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As if the memory held two rows: the same answers, and nothing too large is tried again."""
+    plain = load(base, 1)
+    scores = [score for score, _ in plain.loglikelihood(scoring_requests(), disable_tqdm=True)]
+    texts = plain.generate_until(generation_requests(STEPS), disable_tqdm=True)
+    model, tried = load(base, batch_size), []
+
+    def check(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        rows = next(v for k, v in kwargs.items() if k in ("input_ids", "decoder_input_ids"))
+        tried.append(len(rows))
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.model.register_forward_pre_hook(check, with_kwargs=True)
+    answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
+    assert [score for score, _ in answers] == pytest.approx(scores, abs=1e-4)
+    assert model.generate_until(generation_requests(STEPS), disable_tqdm=True) == texts
+    what = "arguments" if backend == "causal" else "inputs"
+    assert f"{what} at once: trying" in caplog.text
+    failed = [rows for rows in tried if rows > 2]
+    assert failed == sorted(set(failed), reverse=True) != []
