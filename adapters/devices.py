@@ -39,6 +39,21 @@ def check_batch_size(given: int | str | None) -> None:
         parse_batch_size(given)
 
 
+def check_dtype(given: str | torch.dtype | None) -> None:
+    """Refuses what is no data type of PyTorch's (and not ``auto``).
+
+    Raises:
+        ValueEvalError: Names what is allowed.
+    """
+    if isinstance(given, str) and given != "auto":
+        name = given.removeprefix("torch.")
+        if not isinstance(getattr(torch, name, None), torch.dtype):
+            raise ValueEvalError(
+                f"dtype: {given!r}; allowed: auto, float32, bfloat16, float16 (or another of "
+                "PyTorch's)"
+            )
+
+
 def choose_device(given: str | torch.device | None) -> torch.device:
     """The device asked for, the CPU in place of a GPU that is not there; for None the best.
 

@@ -26,7 +26,7 @@ from valueeval.adapters import identity
 from valueeval.adapters.answers import Answers
 from valueeval.adapters.causal import CausalReader, Encoded
 from valueeval.adapters.cuts import ARGUMENT, PROMPT, Cuts
-from valueeval.adapters.devices import check_batch_size, choose_device
+from valueeval.adapters.devices import check_batch_size, check_dtype, choose_device
 from valueeval.adapters.documents import Document, chunks, like, same_requests
 from valueeval.adapters.encoder_decoder import EncoderDecoderReader
 from valueeval.adapters.expanded import ExpandedScorer
@@ -101,11 +101,13 @@ class ValueEvalHF(HFLM):
         self._remembered: dict[tuple[str, bool | None], list[int]] = {}
         self._answers: Answers | None = None
         check_batch_size(kwargs.get("batch_size"))
-        if isinstance(pretrained, str):
-            identity.refuse_classifier(pretrained, kwargs)
+        check_dtype(kwargs.get("dtype"))
         if peft:
             peft = str(local_folder(peft, kwargs.get("revision")))
             check_adapter(peft)
+        if isinstance(pretrained, str):
+            identity.refuse_classifier(pretrained, kwargs)
+        if peft:
             identity.check_base(self._manifest, pretrained, kwargs.get("revision"))
         if isinstance(pretrained, str) and not kwargs.get("tp_plan"):
             # Else Accelerate would not know of processes on the CPU.
@@ -161,9 +163,16 @@ class ValueEvalHF(HFLM):
         if len(self.tokenizer) > self._model.get_input_embeddings().num_embeddings:
             # An adapter with tokens of its own was trained with their embeddings.
             self._model.resize_token_embeddings(len(self.tokenizer))
-        self._model = PeftModel.from_pretrained(
-            self._model, peft, revision=kwargs.get("revision") or "main"
-        )
+        try:
+            self._model = PeftModel.from_pretrained(
+                self._model, peft, revision=kwargs.get("revision") or "main"
+            )
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise ValueEvalError(
+                f"peft={peft}: it does not go with the base model {pretrained} "
+                f"({str(error).strip().splitlines()[0]}).\n"
+                "Give the base that it was trained on: pretrained=MODEL"
+            ) from error
         # The base's weights are tied already. hf ties them once more, and fails on embeddings that
         # PEFT has wrapped.
         self._model.tie_weights = lambda *_, **__: None
@@ -222,7 +231,9 @@ class ValueEvalHF(HFLM):
 
     @property
     def _chunk(self) -> int:
-        return _CHUNK.get(self.device.type, _CHUNK["cuda"])
+        usual = _CHUNK.get(self.device.type, _CHUNK["cuda"])
+        asked, _ = self._batch
+        return max(usual, asked or 0)
 
     @property
     def max_length(self) -> int:

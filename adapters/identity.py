@@ -40,6 +40,14 @@ def is_language_model(arguments: Mapping[str, Any]) -> bool:
     return config is not None and config.get("task_type") in _LANGUAGE_MODELS
 
 
+def is_plain_model(adapter: str) -> bool:
+    """Whether what was named as an adapter is a folder with a model, and no adapter."""
+    folder = Path(adapter).expanduser()
+    return (folder / "config.json").is_file() and not any(
+        (folder / name).is_file() for name in (MANIFEST_FILE, PEFT_CONFIG)
+    )
+
+
 def enter_adapter(arguments: dict[str, Any]) -> dict[str, Any]:
     """Enters in ``--model_args`` what their ``adapter`` or ``peft`` stands for.
 
@@ -170,12 +178,18 @@ def refuse_classifier(pretrained: str, kwargs: Mapping[str, Any]) -> None:
 
     if kwargs.get("gguf_file"):
         return
-    config = AutoConfig.from_pretrained(
-        resolve_base(pretrained),
-        revision=kwargs.get("revision") or "main",
-        trust_remote_code=bool(kwargs.get("trust_remote_code", False)),
-        subfolder=kwargs.get("subfolder") or "",
-    )
+    try:
+        config = AutoConfig.from_pretrained(
+            resolve_base(pretrained),
+            revision=kwargs.get("revision") or "main",
+            trust_remote_code=bool(kwargs.get("trust_remote_code", False)),
+            subfolder=kwargs.get("subfolder") or "",
+        )
+    except (OSError, ValueError) as error:
+        raise ValueEvalError(
+            f"pretrained={pretrained}: no model that can be read there, nor on the hub "
+            f"({str(error).strip().splitlines()[0]})"
+        ) from error
     manifest = _read_json(Path(pretrained) / MANIFEST_FILE) or {}
     names = tuple(config.architectures or ())
     classifier = any(name.endswith(_CLASSIFIERS) for name in names) or bool(manifest.get("head"))

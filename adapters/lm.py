@@ -17,7 +17,7 @@ from valueeval.adapters.classifier import Classifier
 from valueeval.adapters.cuts import ARGUMENT, Cuts
 from valueeval.adapters.devices import choose_device, parse_batch_size
 from valueeval.adapters.harness import ArgumentLM, argument_of
-from valueeval.adapters.identity import is_language_model
+from valueeval.adapters.identity import is_language_model, is_plain_model
 from valueeval.adapters.members import adapter_name
 from valueeval.tasks.data import Argument
 from valueeval.tasks.errors import ValueEvalError
@@ -54,7 +54,10 @@ class ValueEvalLM(ArgumentLM):
         dtype: str = "auto",
     ) -> None:
         if not adapter:
-            raise ValueEvalError("--model valueeval needs --model_args adapter=DIR.")
+            raise ValueEvalError(
+                "--model valueeval needs --model_args adapter=DIR (an adapter directory), or "
+                "pretrained=MODEL (a language model), with peft=DIR for a PEFT adapter on it."
+            )
         self.name = adapter_name(adapter)
         self._cuts = Cuts()
         self.batch_size = parse_batch_size(batch_size)
@@ -78,6 +81,7 @@ class ValueEvalLM(ArgumentLM):
             from valueeval.adapters.hf import ValueEvalHF
 
             return ValueEvalHF.create_from_arg_obj(arg_dict, additional_config)
+        _refuse_what_is_for_language_models(arg_dict)
         return super().create_from_arg_obj(arg_dict, additional_config)
 
     @property
@@ -171,6 +175,27 @@ class ValueEvalLM(ArgumentLM):
                 ", ".join(seen),
                 "worth nothing" if trained else "too good",
             )
+
+
+def _refuse_what_is_for_language_models(arguments: dict[str, Any]) -> None:
+    """Says why an argument does not go with an adapter with a head; drops what has no effect."""
+    adapter = arguments.get("adapter")
+    for name in ("pretrained", "peft"):
+        if given := arguments.get(name):
+            raise ValueEvalError(
+                f"--model_args: adapter={adapter} has a head and names its base model itself: "
+                f"leave out {name}={given}"
+            )
+    if arguments.pop("trust_remote_code", False):
+        raise ValueEvalError(
+            f"--model_args: adapter={adapter} has a head, and with these no remote code is run: "
+            "leave out trust_remote_code"
+        )
+    if adapter and is_plain_model(str(adapter)):
+        raise ValueEvalError(
+            f"--model_args: adapter={adapter} is a model, no adapter: for a language model "
+            f"pretrained={adapter}; for a classifier train a head first (valueeval train)"
+        )
 
 
 def _load(adapter: str, device: torch.device, dtype: str) -> Classifier | Average:

@@ -15,6 +15,7 @@ from peft import PeftConfig, PeftModel, PeftType
 
 from valueeval.adapters.base import hub_origin
 from valueeval.adapters.hub import PEFT_WEIGHTS
+from valueeval.adapters.manifest import MANIFEST_FILE
 from valueeval.tasks.errors import ValueEvalError
 
 _EMBEDDED = (PeftType.PROMPT_TUNING, PeftType.P_TUNING)
@@ -114,6 +115,11 @@ def check_adapter(peft: str) -> None:
     try:
         config = PeftConfig.from_pretrained(peft)
     except (OSError, ValueError) as error:
+        if (Path(peft) / MANIFEST_FILE).is_file():
+            raise ValueEvalError(
+                f"peft={peft}: an adapter directory without a PEFT adapter in it: "
+                f"--model valueeval --model_args adapter={peft}"
+            ) from error
         raise ValueEvalError(f"peft={peft}: no PEFT adapter there ({error})") from error
     if config.task_type not in (None, "CAUSAL_LM", "SEQ_2_SEQ_LM"):
         raise ValueEvalError(

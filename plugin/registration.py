@@ -53,9 +53,10 @@ def register_tasks() -> None:
 
 
 def show_errors_plainly() -> None:
-    """An uncaught ``ValueEvalError`` is shown without traceback, unless ``VALUEEVAL_DEBUG`` is set.
+    """An uncaught ``ValueEvalError`` is shown without traceback, and the exit status is 2.
 
-    Everything else goes to the ``sys.excepthook`` that was there before.
+    With ``VALUEEVAL_DEBUG`` set it has its traceback. Everything else goes to the
+    ``sys.excepthook`` that was there before.
     """
     from valueeval.tasks.errors import ValueEvalError
 
@@ -64,6 +65,8 @@ def show_errors_plainly() -> None:
     def show(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
         if isinstance(error, ValueEvalError) and not os.environ.get(DEBUG_VARIABLE):
             print(f"valueeval: {error}", file=sys.stderr)
+            # Python takes the exit status from what its hook raises.
+            raise SystemExit(2)
         else:
             before(kind, error, at)
 

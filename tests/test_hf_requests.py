@@ -27,12 +27,14 @@ from language_models import (
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from peft import LoraConfig, MultitaskPromptTuningConfig, PeftModel, get_peft_model
-from tiny_adapters import make_manifest
+from tiny_adapters import make_manifest, write_adapter
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
     BloomConfig,
+    GPT2Config,
     MambaConfig,
     MistralConfig,
 )
@@ -188,8 +190,8 @@ def write_model(folder: Path, tokens_of: Path, config_class: Any, **sizes: Any) 
     """A tiny random model of some architecture with the tokenizer of another."""
     tokenizer = AutoTokenizer.from_pretrained(tokens_of)
     config = config_class(
-        vocab_size=len(tokenizer), hidden_size=32, bos_token_id=1, eos_token_id=1, pad_token_id=0,
-        initializer_range=0.3, **sizes,
+        vocab_size=len(tokenizer), bos_token_id=1, eos_token_id=1, pad_token_id=0,
+        initializer_range=0.3, **{"hidden_size": 32, **sizes},
     )  # fmt: skip
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
@@ -364,6 +366,55 @@ def test_peft_alone_finds_its_base(tiny_gpt2: Path, tmp_path: Path) -> None:
     config.write_text(json.dumps(content))
     with pytest.raises(ValueEvalError, match="add pretrained=MODEL"):
         ValueEvalLM.create_from_arg_obj({"peft": str(adapter)}, {"device": "cpu"})
+
+
+def test_an_adapter_with_a_head_as_peft_is_sent_on(tiny_bert: Path, tmp_path: Path) -> None:
+    """Of PEFT's files, and of a whole model."""
+    whole = write_adapter(tmp_path / "whole", tiny_bert)
+    encoder = AutoModel.from_pretrained(tiny_bert)
+    config = LoraConfig(task_type="FEATURE_EXTRACTION", target_modules=["query"])
+    get_peft_model(encoder, config).save_pretrained(tmp_path / "lora")
+    for adapter in (whole, tmp_path / "lora"):
+        for more in ({}, {"pretrained": str(tiny_bert)}):
+            with pytest.raises(ValueEvalError, match=f"--model_args adapter={adapter}"):
+                ValueEvalLM.create_from_arg_obj({"peft": str(adapter), **more}, {"device": "cpu"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"pretrained": "no/such-folder/here"}, "pretrained=no/such-folder/here: no model that"),
+        ({"dtype": "float17"}, "dtype: 'float17'; allowed: auto, float32"),
+        ({"dtype": "nn"}, "dtype: 'nn'; allowed"),
+    ],
+    ids=["no model", "no data type", "no data type either"],
+)
+def test_errors_for_people(tiny_gpt2: Path, arguments: dict[str, str], said: str) -> None:
+    given = {"pretrained": str(tiny_gpt2), **arguments}
+    with pytest.raises(ValueEvalError) as caught:
+        ValueEvalLM.create_from_arg_obj(given, {"device": "cpu"})
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("other", ["another architecture", "another size"])
+def test_an_adapter_that_does_not_fit_is_refused(
+    tiny_gpt2: Path, tmp_path: Path, other: str
+) -> None:
+    adapter = write_peft(tmp_path / "adapter", tiny_gpt2, "causal", "lora")
+    base = tmp_path / "base"
+    if other == "another size":
+        write_model(base, tiny_gpt2, GPT2Config, n_layer=2, n_head=2, hidden_size=64)
+    else:
+        sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+        write_model(base, tiny_gpt2, MistralConfig, intermediate_size=64, **sizes)
+    with pytest.raises(ValueEvalError, match="it does not go with the base model"):
+        load(base, peft=str(adapter))
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, 8), ("auto", 8), (64, 64)])
+def test_a_batch_is_as_large_as_asked(tiny_gpt2: Path, size: int | str, expected: int) -> None:
+    assert load(tiny_gpt2, size)._chunk == expected
 
 
 def write_template_manifest(

@@ -324,7 +324,7 @@ def test_cache_is_refused(adapter: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "needs --model_args adapter=DIR"),
+        ({}, r"needs --model_args adapter=DIR .* or pretrained=MODEL"),
         ({"adaptor": "x"}, "no argument 'adaptor'; did you mean adapter?"),
         ({"adapter": "x", "seed": 1}, "no argument 'seed'; there are adapter"),
         ({"adapter": "no/such"}, "no/such: no such adapter directory"),
@@ -337,6 +337,32 @@ def test_cache_is_refused(adapter: Path, tmp_path: Path) -> None:
 def test_refused_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueEvalError, match=message.replace("?", r"\?")):
         ValueEvalLM.create_from_arg_obj(arguments)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"pretrained": "gpt2"}, "has a head and names its base model itself: leave out pretra"),
+        ({"peft": "x"}, "leave out peft=x"),
+        ({"trust_remote_code": True}, "no remote code is run: leave out trust_remote_code"),
+    ],
+    ids=str,
+)
+def test_arguments_of_language_models_are_refused(
+    adapter: Path, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueEvalError, match=message):
+        ValueEvalLM.create_from_arg_obj({"adapter": str(adapter), **more})
+
+
+def test_no_remote_code_is_no_argument(adapter: Path) -> None:
+    arguments = {"adapter": str(adapter), "trust_remote_code": False}
+    assert isinstance(ValueEvalLM.create_from_arg_obj(arguments), ValueEvalLM)
+
+
+def test_a_model_as_adapter_is_sent_on(tiny_gpt2: Path) -> None:
+    with pytest.raises(ValueEvalError, match=f"a model, no adapter.* pretrained={tiny_gpt2}"):
+        ValueEvalLM.create_from_arg_obj({"adapter": str(tiny_gpt2)})
 
 
 def test_truncated_weights_are_refused(tmp_path: Path, tiny_bert: Path) -> None:

@@ -193,15 +193,15 @@ print(sorted(model_registry), len(TaskManager().paths))
     ]
 
 
-def uncaught(code: str, folder: Path, **environment: str) -> str:
-    """The standard error of a program that an exception ends."""
+def uncaught(code: str, folder: Path, status: int = 1, **environment: str) -> str:
+    """The standard error of a program that an exception ends, with this exit status."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(folder), **environment},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1
+    assert done.returncode == status
     return done.stderr
 
 
@@ -215,7 +215,7 @@ COMMAND = "import lm_eval._cli" + RAISES
 
 def test_the_lm_eval_command_shows_our_errors_without_traceback(tmp_path: Path) -> None:
     folder = small_lm_eval(tmp_path)
-    assert uncaught(COMMAND.format("ManifestError"), folder) == "valueeval: no such adapter\n"
+    assert uncaught(COMMAND.format("ManifestError"), folder, 2) == "valueeval: no such adapter\n"
 
 
 def test_other_errors_go_to_the_hook_that_was_there_before(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_real_lm_eval_shows_our_errors_without_traceback() -> None:
     command = [sys.executable, "-m", "lm_eval", "--tasks", "valueeval_cls_sample", "--model",
                "valueeval_baseline", "--model_args", "strategy=chance"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "\nvalueeval: " in done.stderr
     assert "chance" in done.stderr.splitlines()[-1]
