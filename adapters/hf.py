@@ -422,7 +422,8 @@ class ValueEvalHF(HFLM):
             return reader.score(family, [encoded[row] for row in rows])
 
         def alone(request: Instance) -> LogLikelihood:
-            return super(ValueEvalHF, self).loglikelihood([request], disable_tqdm=True)[0]
+            answers = super(ValueEvalHF, self).loglikelihood([request], disable_tqdm=True)
+            return like([[(0, request)]], answers)[0][0]
 
         return self._apart(documents, lengths, together, alone)
 

@@ -14,6 +14,7 @@ from typing import Any
 import lm_eval
 import pytest
 import torch
+from datasets import Dataset
 from language_models import (
     VIRTUAL_TOKENS,
     generation_requests,
@@ -105,13 +106,18 @@ def test_trap_2_length_of_a_decoders_answer(
 
 
 @both("3", IndexError)
+@pytest.mark.parametrize("batch_size", [1, "auto"])
 @pytest.mark.parametrize("method", ["prompt_tuning", "prefix_tuning"])
 def test_trap_3_virtual_tokens_take_room(
-    model_class: type[HFLM], method: str, tiny_gpt2: Path, tmp_path: Path
+    model_class: type[HFLM],
+    method: str,
+    batch_size: int | str,
+    tiny_gpt2: Path,
+    tmp_path: Path,
 ) -> None:
     base = short_copy(tiny_gpt2, tmp_path / "short", 48)
     adapter = write_peft(tmp_path / "adapter", base, "causal", method)
-    model = load(model_class, base, 1, peft=str(adapter))
+    model = load(model_class, base, batch_size, peft=str(adapter))
     long = "the people who live there need it " * 20
     ((score, _),) = model.loglikelihood(
         [request("loglikelihood", (long, " yes"))], disable_tqdm=True
@@ -171,6 +177,37 @@ def test_trap_6_cached_answers_are_the_adapters_own(
         cached.dbdict.close()
         answers.append(expected)
     assert answers[0] != answers[1]
+
+
+@pytest.mark.parametrize(
+    "task_class",
+    [
+        pytest.param(
+            ConfigurableTask,
+            marks=pytest.mark.xfail(
+                strict=True, raises=AssertionError, reason=f"trap 6: {VERSIONS}"
+            ),
+            id="ConfigurableTask",
+        ),
+        pytest.param(ValueEvalTask, id="ours"),
+    ],
+)
+def test_trap_6_cached_requests_are_those_of_the_prompt(
+    task_class: type[ConfigurableTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lm_eval.caching.cache.PATH", str(tmp_path))
+    prompts = []
+    for words in ("One.", "Other."):
+        if task_class is ConfigurableTask:
+            task: Any = _stock_task({
+                "task": "t", "output_type": "generate_until", "description": f"{words} ",
+            })  # fmt: skip
+        else:
+            task = task_manager().load(["valueeval_cls_sample"])["tasks"]["valueeval_cls_sample"]
+            task.config.description = task._wording.description = words
+        task.build_all_requests(limit=1, cache_requests=True)
+        prompts.append(task.instances[0].args[0])
+    assert [prompt.split()[0] for prompt in prompts] == ["One.", "Other."]
 
 
 def _scores(answers: list[tuple[float, bool]]) -> list[float]:
@@ -328,7 +365,9 @@ def test_trap_7_results_lie_in_the_adapters_folder(
     [
         pytest.param(
             ConfigurableTask,
-            marks=pytest.mark.xfail(strict=True, reason=f"trap 8: {VERSIONS}"),
+            marks=pytest.mark.xfail(
+                strict=True, raises=AssertionError, reason=f"trap 8: {VERSIONS}"
+            ),
             id="ConfigurableTask",
         ),
         pytest.param(ValueEvalTask, id="ours"),
@@ -349,6 +388,7 @@ def test_trap_8_every_metric_has_its_own_aggregation(task_class: type[Configurab
 def _stock_task(config: dict[str, Any]) -> ConfigurableTask:
     class WithoutData(ConfigurableTask):
         def download(self, *args: Any, **kwargs: Any) -> None:
-            self.dataset = {"test": [{"x": "a"}]}
+            self.dataset = {"test": Dataset.from_dict({"x": ["a"]})}
 
-    return WithoutData(config={**config, "test_split": "test", "doc_to_text": "x"})
+    own = {"test_split": "test", "doc_to_text": "x", "doc_to_target": "x"}
+    return WithoutData(config={**config, **own})
