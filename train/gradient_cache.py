@@ -31,7 +31,7 @@ def backward_in_parts(
     # With a graph, which goes away at once: compiled models have other dropout without gradients.
     given = [read(part).detach().requires_grad_() for part in range(parts)]
     value = loss(given)
-    value.backward()
+    torch.autograd.backward(value)
     for part, known in enumerate(given):
-        read(part).backward(known.grad)
+        torch.autograd.backward(read(part), known.grad)
     return float(value.item())
