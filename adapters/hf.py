@@ -422,8 +422,9 @@ class ValueEvalHF(HFLM):
             return reader.score(family, [encoded[row] for row in rows])
 
         def alone(request: Instance) -> LogLikelihood:
-            answers = super(ValueEvalHF, self).loglikelihood([request], disable_tqdm=True)
-            return like([[(0, request)]], answers)[0][0]
+            answer: LogLikelihood
+            (answer,) = super(ValueEvalHF, self).loglikelihood([request], disable_tqdm=True)
+            return answer
 
         return self._apart(documents, lengths, together, alone)
 
