@@ -279,9 +279,9 @@ class TrainConfig:
             Source: our choice by halves of validation (see train/thresholds.py). Answers of
             templates mbc, oa and cot are text, which no threshold touches.
         precision: Of the forward pass in training: float32; bfloat16, which is faster where the
-            processor multiplies it (CPUs with AMX, newer GPUs); auto takes bfloat16 just there.
-            Weights and evaluation are float32. Source: Micikevicius et al., 2018; Kalamkar et
-            al., 2019.
+            processor multiplies it (CPUs with AMX or AVX-512 BF16, newer GPUs); auto takes bfloat16
+            just there. Weights and evaluation are float32. Source: Micikevicius et al., 2018;
+            Kalamkar et al., 2019.
         tokens_at_once: Tokens, padding included, that a process reads before it computes their
             gradient: a step is read in as many parts as that takes, and their gradients are added
             up. So memory depends on this, not on batch_size. Source: our choice.
