@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from training import small_config, stop_training, write_small_data
 
@@ -22,6 +24,7 @@ from valueeval.train.cli import summary
 from valueeval.train.config import ConfigError, TrainConfig
 from valueeval.train.distillation import TEACHER_FILE, members_without
 from valueeval.train.folds import folds_of
+from valueeval.train.loop import Training
 from valueeval.train.output import work_folder
 from valueeval.train.run import load_splits, train
 from valueeval.train.thresholds import choose_thresholds
@@ -100,6 +103,21 @@ def test_the_last_epoch_is_what_is_written(config: TrainConfig) -> None:
     resumed = replace(longer, output=config.output + "-3")
     stop_training(resumed, 7)
     assert train(replace(resumed, resume=True)).weights_sha256 == two.weights_sha256
+
+
+def test_one_that_diverges_claims_no_score(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch has 4 steps; the fifth goes wrong."""
+    read, calls = Training._read, iter(range(100))
+
+    def break_down(run: Training, rows: Sequence[int]) -> torch.Tensor:
+        return read(run, rows) * (float("nan") if next(calls) >= 4 else 1.0)
+
+    monkeypatch.setattr(Training, "_read", break_down)
+    with pytest.raises(ValueEvalError, match=r"the weights of epoch 1 in best-1") as caught:
+        train(config)
+    assert "macro_f1" not in str(caught.value)
 
 
 def test_members_without_a_fold(teachers: list[str]) -> None:

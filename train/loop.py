@@ -340,11 +340,11 @@ class Training:
         if newest_step(self.folder):
             message += f" and another --output; the last checkpoint is kept in {self.folder}"
         if (best := self.state.best) is not None:
+            which = f"the best epoch so far ({best.epoch}, validation macro_f1 {best.macro_f1:.4f})"
+            if self.config.out_of_fold:  # the score is the teachers'
+                which = f"epoch {best.epoch}"
             file = best_file(self.folder, best.epoch)
-            message += (
-                f", and the weights of the best epoch so far ({best.epoch}, validation macro_f1 "
-                f"{best.macro_f1:.4f}) in {file.name}"
-            )
+            message += f", and the weights of {which} in {file.name}"
         return self.processes.failure(message)
 
     def _newest_checkpoint(self) -> State:
