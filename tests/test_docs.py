@@ -19,6 +19,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "adapters" / "README.md",
+    ROOT / "train" / "README.md",
     ROOT / "valueeval_tasks" / "README.md",
     ROOT / "leaderboard" / "leaderboard.md",
 ]
