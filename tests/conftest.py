@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import fake_hub
 import pytest
 from hypothesis import settings
 
@@ -31,6 +33,14 @@ def real_data_dir() -> Path:
     if not (folder / "arguments-test.tsv").is_file():
         pytest.skip(f"no official data: set VALUEEVAL_DATA (looked in {folder})")
     return folder
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[fake_hub.FakeHub]:
+    """A hub on this machine that huggingface_hub talks to, with an empty cache of its own."""
+    with fake_hub.running() as hub:
+        fake_hub.use(monkeypatch, hub.url, tmp_path / "cache")
+        yield hub
 
 
 def _save_byte_level_tokenizer(folder: Path, *, eos: str = "<|endoftext|>") -> int:

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +45,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning"),
 ]
 ARGUMENTS = load_set("sample").arguments[:5]
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
-    with fake_hub.running() as hub:
-        fake_hub.use(monkeypatch, hub.url, tmp_path / "cache")
-        yield hub
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,13 +28,6 @@ from valueeval.train.run import train
 # huggingface_hub's own, where it sends a large file.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
 ARGUMENTS = load_set("sample").arguments[:3]
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
-    with fake_hub.running() as hub:
-        fake_hub.use(monkeypatch, hub.url, tmp_path / "cache")
-        yield hub
 
 
 @pytest.fixture(scope="module")
