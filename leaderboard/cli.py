@@ -20,7 +20,7 @@ from valueeval.leaderboard import (
 )
 from valueeval.leaderboard.analysis import analyse
 from valueeval.leaderboard.collate import collate
-from valueeval.leaderboard.read import find_results, read_manifests, read_results
+from valueeval.leaderboard.read import RUN_FILE, find_results, read_manifests, read_results
 from valueeval.leaderboard.runfiles import read_run_files
 from valueeval.leaderboard.table import RANKED, Table
 from valueeval.tasks.errors import ValueEvalError
@@ -74,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _collate(places: Sequence[str], adapters: Sequence[str]) -> Table:
     """Run files of the shared task are told by their ending, and only taken if named themselves."""
-    run_files = [Path(place) for place in places if Path(place).suffix == ".tsv"]
-    results = [place for place in places if Path(place).suffix != ".tsv"]
+    run_files = [Path(place) for place in places if Path(place).suffix == RUN_FILE]
+    results = [place for place in places if Path(place).suffix != RUN_FILE]
     runs, problems = read_results(find_results(results), read_manifests(adapters))
     more_runs, more_problems = read_run_files(run_files)
     return collate([*runs, *more_runs], [*problems, *more_problems])

@@ -21,11 +21,21 @@ def string(value: object) -> str | None:
     return clean(value) or None
 
 
-def count(value: object) -> int | None:
-    """A number of things; lm-eval writes -1 where it does not know."""
+def number(value: object) -> float | None:
+    """A finite number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return int(value) if math.isfinite(value) and value >= 0 else None
+    try:
+        return float(value) if math.isfinite(value) and value >= 0 else None
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+
+
+def count(value: object) -> int | None:
+    """A number of things; lm-eval writes -1 where it does not know."""
+    if number(value) is None or not isinstance(value, (int, float)):
+        return None
+    return int(value)
 
 
 def seed_of(value: object) -> int | None:

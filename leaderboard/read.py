@@ -27,6 +27,7 @@ from valueeval.tasks.values import VALUE_SLUGS
 
 SETS = ("main", "validation", "zhihu", "nahjalbalagha", "nyt")
 TASK_PREFIX = "valueeval_"
+RUN_FILE = ".tsv"  # ending of run files of the shared task
 MAX_FILE_BYTES = 256 * 2**20
 
 SCORES = ("macro_f1", "official_f1", "micro_f1", "macro_precision", "macro_recall",
@@ -70,7 +71,8 @@ class Run(System):
         versions: Version by library.
         warnings: What a reader should hold against the result.
         seen: Whether it was trained on the arguments that it is tested on.
-        samples: The file of samples beside it, if there is one.
+        samples: The file of samples beside it, or the run file that an archive has instead of them
+            (``.tsv``; :mod:`valueeval.leaderboard.archive`), if there is one.
     """
 
     source: str
@@ -102,7 +104,7 @@ class _File:
     source: str
 
 
-class _RefusedError(ValueError):
+class RefusedError(ValueError):
     """Why a file, or a task in it, cannot be used."""
 
 
@@ -167,15 +169,15 @@ def read_results(
     problems: list[Problem] = []
     for file in files:
         try:
-            content = _load(file.path)
+            content = load_content(file.path)
             tasks = _tasks(content)
-        except (_RefusedError, OSError) as error:
+        except (RefusedError, OSError) as error:
             problems.append(Problem(file.source, _reason(error)))
             continue
         for task in tasks:
             try:
                 runs.append(_read_task(file, content, task, manifests or {}))
-            except _RefusedError as error:
+            except RefusedError as error:
                 problems.append(Problem(f"{file.source}, {clean(task)}", str(error)))
     return runs, problems
 
@@ -192,8 +194,8 @@ def read_manifests(folders: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
             raise ValueEvalError(f"{folder}: no such folder; --adapters takes adapter directories")
         for path in sorted(folder.rglob("valueeval.json")):
             try:
-                manifests[path.resolve().parent.name] = _load(path)
-            except _RefusedError as error:
+                manifests[path.resolve().parent.name] = load_content(path)
+            except RefusedError as error:
                 raise ValueEvalError(f"{path}: {error}") from error
     return manifests
 
@@ -204,27 +206,33 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_content(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        RefusedError: there is none, with the reason.
+        OSError: it cannot be read.
+    """
     if path.is_dir():
-        raise _RefusedError("folder that may not be listed")
+        raise RefusedError("folder that may not be listed")
     if not path.is_file():
-        raise _RefusedError("no file, or a link to nowhere")
+        raise RefusedError("no file, or a link to nowhere")
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise _RefusedError(f"larger than {MAX_FILE_BYTES // 2**20} MiB, no results file")
+        raise RefusedError(f"larger than {MAX_FILE_BYTES // 2**20} MiB, no results file")
     data = path.read_bytes()
     if not data.strip():
-        raise _RefusedError("empty file")
+        raise RefusedError("empty file")
     try:
         content = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise _RefusedError(f"no UTF-8 text (byte {error.start})") from error
+        raise RefusedError(f"no UTF-8 text (byte {error.start})") from error
     except json.JSONDecodeError as error:
         cut = " (cut off?)" if error.pos >= len(error.doc.rstrip()) - 1 else ""
-        raise _RefusedError(f"no JSON: {error.msg} in line {error.lineno}{cut}") from error
+        raise RefusedError(f"no JSON: {error.msg} in line {error.lineno}{cut}") from error
     except (ValueError, RecursionError) as error:
-        raise _RefusedError(f"no JSON that can be read ({type(error).__name__})") from error
+        raise RefusedError(f"no JSON that can be read ({type(error).__name__})") from error
     if not isinstance(content, dict):
-        raise _RefusedError(f"holds a {type(content).__name__}, not the object that lm-eval writes")
+        raise RefusedError(f"holds a {type(content).__name__}, not the object that lm-eval writes")
     return content
 
 
@@ -232,14 +240,14 @@ def _tasks(content: Mapping[str, Any]) -> list[str]:
     """Names of our tasks in a results file."""
     results = content.get("results")
     if not isinstance(results, dict) or not isinstance(content.get("configs"), dict):
-        raise _RefusedError("no results of lm-eval: 'results' and 'configs' are not both there")
+        raise RefusedError("no results of lm-eval: 'results' and 'configs' are not both there")
     # Tags that grew into groups and other people's tasks have no configuration of ours.
     tasks = [
         task for task in results if task.startswith(TASK_PREFIX) and task in content["configs"]
     ]
     if not tasks:
         others = ", ".join(clean(task) for task in list(results)[:3]) or "no task at all"
-        raise _RefusedError(f"no ValueEval task in it ({others})")
+        raise RefusedError(f"no ValueEval task in it ({others})")
     return sorted(tasks)
 
 
@@ -249,13 +257,13 @@ def _read_task(
     metadata = mapping(mapping(content["configs"].get(task)).get("metadata"))
     template = metadata.get("template")
     if template not in TEMPLATES:
-        raise _RefusedError(
+        raise RefusedError(
             f"its metadata names no template of ours ({', '.join(TEMPLATES)}); was it run with "
             "another task of the same name?"
         )
     sha = string(metadata.get("data_sha256"))
     if sha is None:
-        raise _RefusedError("its metadata has no data_sha256: unknown on which data it ran")
+        raise RefusedError("its metadata has no data_sha256: unknown on which data it ran")
     version = string(mapping(content.get("versions")).get(task, metadata.get("version")))
     counts = mapping(mapping(content.get("n-samples")).get(task))
     original, effective = count(counts.get("original")), count(counts.get("effective"))
@@ -264,7 +272,6 @@ def _read_task(
     model = describe_system(content, config, shots, manifests)
     date_id = _DATE_IN_NAME.search(file.path.name)
     dataset = clean(metadata.get("set") or "unknown")
-    samples = file.path.with_name(f"samples_{task}_{date_id.group(1)}.jsonl") if date_id else None
     return Run(
         source=file.source,
         path=file.path,
@@ -285,9 +292,17 @@ def _read_task(
         versions=_versions(content, model.manifest),
         warnings=warnings_of(model.manifest, dataset, sha),
         seen=trained_on(model.manifest, sha),
-        samples=samples if samples is not None and samples.is_file() else None,
+        samples=_samples(file.path, task, date_id.group(1)) if date_id else None,
         **vars(model),
     )
+
+
+def _samples(results: Path, task: str, date_id: str) -> Path | None:
+    for ending in (".jsonl", RUN_FILE):
+        path = results.with_name(f"samples_{task}_{date_id}{ending}")
+        if path.is_file():
+            return path
+    return None
 
 
 # ------------------------------------------------------------------------------- fields
@@ -303,8 +318,8 @@ def _metrics(values: object) -> dict[str, float | None]:
     metrics = {name: _score(name, given.get(name)) for name in METRICS}
     if metrics["macro_f1"] is None:
         if "bypass" in given:
-            raise _RefusedError("run with --predict_only, so without scores")
-        raise _RefusedError(f"no macro_f1 in it ({_shown(given.get('macro_f1'))})")
+            raise RefusedError("run with --predict_only, so without scores")
+        raise RefusedError(f"no macro_f1 in it ({_shown(given.get('macro_f1'))})")
     return metrics
 
 
@@ -312,7 +327,7 @@ def _score(name: str, value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     if not 0 <= value <= 1:
-        raise _RefusedError(f"{name} is {clean(value)[:40]}, not between 0 and 1")
+        raise RefusedError(f"{name} is {clean(value)[:40]}, not between 0 and 1")
     return float(value)
 
 

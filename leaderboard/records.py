@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
+from valueeval.leaderboard.fields import number
 from valueeval.leaderboard.published import Published
 from valueeval.leaderboard.read import SCORES
 from valueeval.leaderboard.table import RANKED, WORDING, Board, Row, Table
@@ -30,7 +32,8 @@ def _row_keys() -> tuple[str, ...]:
     return (
         "board", "status", "set", "rank", "rank_low", "rank_high", "system", "base_model",
         "method", "template", "paraphrase", "shots", "parameters", "trainable_parameters",
-        "training_data", "training_size", "arguments", "conclusions", "seeds", "seed_list",
+        "training_data", "training_size", "training_seconds", "training_memory_bytes",
+        "arguments", "conclusions", "seeds", "seed_list",
         "macro_f1", "macro_f1_sd", "macro_f1_stderr", "macro_f1_low", "macro_f1_high",
         "interval_from", "macro_f1_argument_low", "macro_f1_argument_high",
         "official_f1", "official_f1_sd", "official_f1_low", "official_f1_high",
@@ -57,6 +60,8 @@ def _row_record(board: Board, row: Row) -> dict[str, Any]:
         "template": run.template or None, "paraphrase": run.paraphrase, "shots": run.shots,
         "parameters": run.parameters, "trainable_parameters": run.trainable,
         "training_data": run.training_data, "training_size": run.training_size,
+        "training_seconds": _median(row, "seconds"),
+        "training_memory_bytes": _median(row, "peak_memory_bytes"),
         "arguments": run.arguments,
         "conclusions": board.clusters if row.interval_by_samples else None,
         "seeds": macro.n, "seed_list": [each.seed for each in row.runs if each.seed is not None],
@@ -92,6 +97,13 @@ def _test_record(row: Row) -> dict[str, Any]:
         "p_official": tests.p_official, "p_official_holm": tests.p_official_holm,
         "p_official_randomisation": tests.p_official_randomisation,
     }  # fmt: skip
+
+
+def _median(row: Row, key: str) -> float | None:
+    """Over the runs whose manifest tells; what training cost, on whatever machine it ran."""
+    told = [number(each.manifest.get(key)) for each in row.runs]
+    known = [value for value in told if value is not None]
+    return statistics.median(known) if known else None
 
 
 def _interval_origin(row: Row) -> str | None:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from valueeval.leaderboard.read import Run
+from valueeval.leaderboard.read import RUN_FILE, Run
 from valueeval.leaderboard.runfiles import data_of
 from valueeval.leaderboard.text import clean
+from valueeval.tasks.data import DataSet, load_set
+from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.f1 import macro_f1, official_f1
 from valueeval.tasks.runfile import read_run
 from valueeval.tasks.scoring import conclusion_key
@@ -90,9 +92,12 @@ def read_predictions(path: Path) -> Predictions:
     )  # fmt: skip
 
 
-def predictions_of_run_file(path: Path) -> Predictions:
-    """The predictions in a run file, with labels and conclusions of the user's data."""
-    data = data_of(path)
+def predictions_of_run_file(path: Path, data: DataSet) -> Predictions:
+    """The predictions in a run file, with labels and conclusions of the user's data.
+
+    Raises:
+        ValueEvalError: The file cannot be read, or is not about the arguments of `data`.
+    """
     order = sorted(range(len(data.ids)), key=lambda index: data.ids[index])
     return Predictions(
         tuple(data.ids[index] for index in order),
@@ -112,8 +117,11 @@ def read_checked(run: Run) -> Predictions:
     if run.samples is None:
         raise SamplesError("no samples beside the results (lm_eval --log_samples)")
     if not run.template:
-        return predictions_of_run_file(run.samples)
-    predictions = read_predictions(run.samples)
+        return predictions_of_run_file(run.samples, data_of(run.samples))
+    if run.samples.suffix == RUN_FILE:
+        predictions = _archived(run, run.samples)
+    else:
+        predictions = read_predictions(run.samples)
     n = len(predictions.ids)
     if run.arguments is not None and n != run.arguments:
         raise SamplesError(f"{n} samples, but the results are of {run.arguments} arguments")
@@ -125,6 +133,20 @@ def read_checked(run: Run) -> Predictions:
                 f"{name} is {found:.4f} by the samples but {told:.4f} in the results"
             )
     return predictions
+
+
+def _archived(run: Run, path: Path) -> Predictions:
+    """Predictions of an archive, which has them without labels and texts."""
+    try:
+        data = load_set(run.dataset)
+        if data.sha256 != run.data_sha256:
+            raise SamplesError(
+                f"its labels are in data {run.data_sha256[:12]}, and the data at hand are "
+                f"{data.sha256[:12]}"
+            )
+        return predictions_of_run_file(path, data)
+    except ValueEvalError as error:
+        raise SamplesError(" ".join(str(error).split())) from error
 
 
 def _labels(values: Any) -> list[int]:

@@ -20,6 +20,10 @@ COMMANDS = {
     "score": ("valueeval.tasks.cli_score", "score a run file, or samples logged by lm_eval"),
     "export": ("valueeval.tasks.cli_export", "write logged samples as a run file"),
     "leaderboard": ("valueeval.leaderboard.cli", "rank the results of lm_eval in a table"),
+    "archive": (
+        "valueeval.leaderboard.archive",
+        "copy results without the texts of the data, to keep or publish",
+    ),
     "compare": ("valueeval.leaderboard.cli_compare", "test differences between results"),
 }
 INTERRUPTED = 130  # what shells report for a program ended by SIGINT

@@ -300,3 +300,23 @@ def test_two_thousand_files_without_samples_make_one_board(tmp_path: Path) -> No
         (folder / "results_2026-11-01T10-30-00.000000.json").write_text(changed, encoding="utf-8")
     rows = json.loads(outputs(tmp_path / "results", ".json")[".json"])["rows"]
     assert sum(row["status"] == "ranked" for row in rows) == 2000
+
+
+def test_training_s_cost_is_the_median_of_the_seeds_that_tell(tmp_path: Path) -> None:
+    costs: list[dict[str, Any]] = [
+        {"seconds": 60.0, "peak_memory_bytes": 100},
+        {"seconds": 90.0, "peak_memory_bytes": 300},
+        {"seconds": 600, "peak_memory_bytes": 200},
+        {"seconds": "long", "peak_memory_bytes": 10**400},
+    ]
+    for seed, cost in enumerate(costs):
+        write_results(tmp_path / "results" / str(seed), kind="valueeval", model=f"minilm-s{seed}",
+                      adapter=manifest(seed=seed, **cost),
+                      model_args={"adapter": f"minilm-s{seed}"})  # fmt: skip
+    rows = csv.DictReader(outputs(tmp_path / "results", ".csv")[".csv"].splitlines())
+    (row,) = (row for row in rows if row["status"] == "ranked")
+    assert (row["seeds"], row["training_seconds"], row["training_memory_bytes"]) == (
+        "4",
+        "90",
+        "200",
+    )
