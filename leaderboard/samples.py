@@ -139,14 +139,20 @@ def _archived(run: Run, path: Path) -> Predictions:
     """Predictions of an archive, which has them without labels and texts."""
     try:
         data = load_set(run.dataset)
-        if data.sha256 != run.data_sha256:
-            raise SamplesError(
-                f"its labels are in data {run.data_sha256[:12]}, and the data at hand are "
-                f"{data.sha256[:12]}"
-            )
+    except ValueEvalError as error:
+        raise SamplesError(
+            f"its labels are not at hand: no set {run.dataset!r} in your data (`valueeval data "
+            "fetch`, or set VALUEEVAL_DATA)"
+        ) from error
+    if data.sha256 != run.data_sha256:
+        raise SamplesError(
+            f"its labels are in data {run.data_sha256[:12]}, and the data at hand are "
+            f"{data.sha256[:12]}"
+        )
+    try:
         return predictions_of_run_file(path, data)
     except ValueEvalError as error:
-        raise SamplesError(" ".join(str(error).split())) from error
+        raise SamplesError(str(error).replace(f"{path}, ", "").replace(f"{path}: ", "")) from error
 
 
 def _labels(values: Any) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from valueeval.leaderboard.format_json import render
 from valueeval.leaderboard.read import find_results, read_results
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.runfile import read_run
+from valueeval.tasks.runfile import read_run, write_run
 
 DATA = load_set("sample")
 DOCS: list[dict[str, Any]] = [
@@ -135,18 +136,40 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         archive([tmp_path / "results"], tmp_path / "archive")
 
 
+def lines_cut(run: Path) -> None:
+    run.write_text("\n".join(run.read_text().splitlines()[:-3]) + "\n")
+
+
+def cell_altered(run: Path) -> None:
+    run.write_text(run.read_text()[:-2] + "x\n")
+
+
+def decisions_inverted(run: Path) -> None:
+    found = read_run(run)
+    write_run(run, found.ids, ~found.prediction)
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "damage", "message"),
     [
-        ({"sha": "0" * 64}, "its labels are in data 000000000000, and the data at hand are"),
-        ({"dataset": "nowhere"}, "nowhere"),
+        ({"sha": "0" * 64}, None, "its labels are in data 000000000000, and the data at hand are"),
+        ({"dataset": "nowhere"}, None, "its labels are not at hand: no set 'nowhere'"),
+        ({}, lines_cut, "but not in the run"),
+        ({}, cell_altered, f"line {len(DOCS) + 1}, field"),
+        ({}, decisions_inverted, "by the samples but"),
     ],
 )
-def test_predictions_without_their_data_are_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
+def test_predictions_that_do_not_fit_are_not_used_and_it_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    damage: Callable[[Path], None] | None,
+    message: str,
 ) -> None:
     write(tmp_path / "results", **change)
     archive([tmp_path / "results"], tmp_path / "archive")
+    if damage is not None:
+        damage(next((tmp_path / "archive").rglob("*.tsv")))
     monkeypatch.setattr("valueeval.leaderboard.analysis.RESAMPLES", 100)
     table = analyse(collate(*read_results(find_results([tmp_path / "archive"]))))
     assert message in " ".join(problem.reason for problem in table.problems)
