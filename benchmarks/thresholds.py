@@ -28,7 +28,7 @@ from valueeval.adapters.classifier import load_classifier
 from valueeval.adapters.manifest import Manifest
 from valueeval.tasks.data import DataSet, load_set
 from valueeval.tasks.scoring import score
-from valueeval.train.config import ThresholdsName
+from valueeval.train.choices import ThresholdsName
 from valueeval.train.folds import split_by_fold
 from valueeval.train.thresholds import choose_thresholds
 

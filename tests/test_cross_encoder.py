@@ -22,7 +22,8 @@ from valueeval.adapters.manifest import Head, InputFormat, ManifestError, read_m
 from valueeval.tasks.data import Argument, load_set
 from valueeval.tasks.scoring import score
 from valueeval.tasks.values import VALUES
-from valueeval.train.config import ConfigError, TrainConfig
+from valueeval.train.combinations import ConfigError
+from valueeval.train.config import TrainConfig
 from valueeval.train.cross_encoder import AllValues, EachValue, SampledLoss
 from valueeval.train.losses import (
     DistillationLoss,

@@ -22,7 +22,8 @@ from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score
 from valueeval.train.cli import summary
-from valueeval.train.config import ConfigError, TrainConfig
+from valueeval.train.combinations import ConfigError
+from valueeval.train.config import TrainConfig
 from valueeval.train.folds import assign_folds, split_by_fold
 from valueeval.train.run import load_splits, train
 

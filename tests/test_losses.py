@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from valueeval.train.config import LossName, TrainConfig
+from valueeval.train.choices import LossName
+from valueeval.train.config import TrainConfig
 from valueeval.train.losses import DistributionBalancedLoss, FocalLoss, build_loss
 
 LOG3 = log(3)  # the logit of 3/4

@@ -27,7 +27,8 @@ from valueeval.adapters.manifest import (
 )
 from valueeval.tasks.data import DataSet, load_set
 from valueeval.tasks.scoring import Interval, Intervals, conclusion_key, intervals
-from valueeval.train.config import GENERATED, TrainConfig
+from valueeval.train.choices import GENERATED
+from valueeval.train.config import TrainConfig
 from valueeval.train.model_card import NAME, model_card, write_card
 from valueeval.train.options import parse_config
 from valueeval.train.run import train

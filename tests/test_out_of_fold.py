@@ -21,7 +21,8 @@ from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score
 from valueeval.train.cli import summary
-from valueeval.train.config import ConfigError, TrainConfig
+from valueeval.train.combinations import ConfigError
+from valueeval.train.config import TrainConfig
 from valueeval.train.distillation import TEACHER_FILE, members_without
 from valueeval.train.folds import folds_of
 from valueeval.train.loop import Training

@@ -20,7 +20,8 @@ from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train import push as push_module
 from valueeval.train.cli import main
-from valueeval.train.config import ConfigError, TrainConfig
+from valueeval.train.combinations import ConfigError
+from valueeval.train.config import TrainConfig
 from valueeval.train.options import parse_config
 from valueeval.train.push import command, upload
 from valueeval.train.run import train

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valueeval.tasks.data import load_set
-from valueeval.train.config import ConfigError, TrainConfig
+from valueeval.train.combinations import ConfigError
+from valueeval.train.config import TrainConfig
 from valueeval.train.subsets import first_arguments, first_of_each_value, training_subset
 
 

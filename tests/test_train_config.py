@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from valueeval.adapters.manifest import Head
-from valueeval.train.config import ConfigError, MethodName, TrainConfig
+from valueeval.train.choices import MethodName
+from valueeval.train.combinations import ConfigError
+from valueeval.train.config import TrainConfig
 from valueeval.train.options import build_parser, parse_config
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from valueeval.adapters.classifier import ValueClassifier, load_backbone
 from valueeval.tasks.scoring import f1_per_value, per_value_counts, score
 from valueeval.train.batches import epoch_batches
-from valueeval.train.config import ThresholdsName
+from valueeval.train.choices import ThresholdsName
 from valueeval.train.losses import positive_weights, weighted_bce
 from valueeval.train.optimizer import parameter_groups
 from valueeval.train.thresholds import GRID, choose_thresholds, counts_on_grid, global_threshold

@@ -375,6 +375,6 @@ def test_the_template_is_that_of_the_task() -> None:
 def test_every_method_of_the_options_is_there() -> None:
     from typing import get_args
 
-    from valueeval.train.config import MethodName
+    from valueeval.train.choices import MethodName
 
     assert set(METHODS) == set(get_args(MethodName))

@@ -32,8 +32,9 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.requests import ValueRequest
 from valueeval.tasks.scoring import score
 from valueeval.train import questions as train_questions
+from valueeval.train.choices import GENERATED
 from valueeval.train.cli import summary
-from valueeval.train.config import GENERATED, TrainConfig
+from valueeval.train.config import TrainConfig
 from valueeval.train.language_model import build_language_model, harness_model, questions_of
 from valueeval.train.losses import DistributionBalancedLoss, FocalLoss
 from valueeval.train.options import parse_config

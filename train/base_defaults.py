@@ -9,7 +9,8 @@ from torch import nn
 
 from valueeval.adapters.backbones import is_causal
 from valueeval.adapters.manifest import Head, InputFormat
-from valueeval.train.config import ConfigError, TrainConfig
+from valueeval.train.combinations import ConfigError
+from valueeval.train.config import TrainConfig
 
 
 def head_of(config: TrainConfig, backbone: nn.Module) -> Head:

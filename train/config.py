@@ -1,147 +1,27 @@
-"""What `valueeval train` can be told, and which options go together.
+"""What `valueeval train` can be told.
 
-How they are told (a YAML file, flags) is in `valueeval.train.options`.
+How it is told (a YAML file, flags) is in `valueeval.train.options`, what goes together in
+`valueeval.train.combinations`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from math import inf
-from pathlib import Path
-from string import Formatter
 from typing import Any, Literal
 
-from valueeval.adapters.hub import hub_id
-from valueeval.adapters.manifest import (
-    Head,
-    InputFormat,
-    ManifestError,
-    check_head_and_input,
+from valueeval.adapters.manifest import Head, InputFormat
+from valueeval.train.choices import (
+    BY_CHOICE,
+    GENERATED,
+    KINDS,
+    OF_A_HEAD,
+    HeadsName,
+    LossName,
+    MethodName,
+    TemplateName,
+    ThresholdsName,
 )
-from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.values import VALUE_NAMES
-
-LossName = Literal["bce", "focal", "distribution-balanced"]
-ThresholdsName = Literal["half", "global", "per-value", "halfway"]
-
-MethodName = Literal[
-    "full", "head", "lora", "prompt-tuning", "p-tuning", "prefix-tuning", "prompt+full"
-]
-TemplateName = Literal["cls", "mbc", "bca", "oa", "cot"]
-GENERATED = ("mbc", "oa", "cot")
-"""Templates whose answer is text; that of the others is a difference of log-likelihoods."""
-HeadsName = Literal["single", "multiple", "cross-encoder"]
-
-_KINDS: dict[HeadsName, str] = {
-    "single": "linear",
-    "multiple": "multiple",
-    "cross-encoder": "cross-encoder",
-}
-_ARGUMENT = ("{premise}", "{stance_word}: {conclusion}")
-# The premise last: what is too long loses the end of the argument, not its stance.
-_ARGUMENT_AND_VALUE = ("{stance_word}: {conclusion} {premise}", "{value.name}: {value.short}")
-
-_SOFT_PROMPT: dict[str, Any] = {
-    "epochs": 10,
-    "learning_rate": 1e-2,
-    "head_learning_rate": 1e-3,
-    "virtual_tokens": 20,
-}
-# What an option is where it is left open (null), by the choice that it depends on. An option that
-# no row of a table names for the choice made has no meaning there.
-_BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
-    "method": {
-        "full": {
-            "epochs": 5,
-            "learning_rate": 2e-4,
-            "layer_decay": 0.9,
-            "head_learning_rate": None,
-        },
-        "head": {"epochs": 50, "learning_rate": 1e-3},
-        "lora": {
-            "epochs": 10,
-            "learning_rate": 5e-4,
-            "head_learning_rate": None,
-            "layer_decay": 1.0,
-            "lora_rank": 8,
-            "lora_alpha": 16,
-            "lora_dropout": 0.1,
-        },
-        "prompt+full": {"epochs": 3, "learning_rate": 5e-5, "layer_decay": 1.0},
-        "prompt-tuning": {**_SOFT_PROMPT, "init": "vocabulary"},
-        "p-tuning": {**_SOFT_PROMPT, "learning_rate": 1e-3, "prompt_hidden_size": None},
-        "prefix-tuning": {**_SOFT_PROMPT, "prompt_hidden_size": None},
-    },
-    "loss": {
-        "bce": {"positive_weight": 0.5},
-        "focal": {"focal_gamma": 2.0},
-        "distribution-balanced": {"focal_gamma": 0.0},
-    },
-    "contrastive": {
-        "none": {},
-        "pretrain": {
-            "contrastive_positives": "labels",
-            "contrastive_epochs": 1,
-            "contrastive_temperature": 0.05,
-            "contrastive_queue": 1024,
-        },
-        "joint": {
-            "contrastive_weight": 0.1,
-            "contrastive_temperature": 0.1,
-            "contrastive_queue": 1024,
-        },
-    },
-    "heads": {
-        "single": {"segments": _ARGUMENT, "pooling": None},
-        "multiple": {"segments": _ARGUMENT, "pooling": "attention"},
-        "cross-encoder": {
-            "segments": _ARGUMENT_AND_VALUE,
-            "pooling": None,
-            "values_per_step": None,
-        },
-    },
-}
-
-# What only a classifier head has.
-_OF_A_HEAD = (
-    *("heads", "pooling", "dropout", "head_learning_rate", "segments", "separator", "max_length"),
-    *("values_per_step", "contrastive"),
-)
-# Why some options have no meaning with some methods.
-_WHY = {
-    ("init", "p-tuning"): ", whose virtual tokens are made by a network",
-    ("init", "prefix-tuning"): ", whose prefix is keys and values, no words",
-}
-
-# Numbers that options can have, and how that is said.
-_RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
-    (("tokens_at_once",), lambda x: x >= 1, "1 or more"),
-    (
-        ("epochs", "batch_size", "lora_rank", "lora_alpha"),
-        lambda x: x >= 1,
-        "1 or more",
-    ),
-    (
-        ("paraphrase", "train_size", "per_value", "virtual_tokens", "prompt_hidden_size"),
-        lambda x: x >= 1,
-        "1 or more",
-    ),
-    (("contrastive_epochs", "contrastive_queue"), lambda x: x >= 1, "1 or more"),
-    (("learning_rate", "head_learning_rate", "max_grad_norm"), lambda x: 0 < x < inf, "above 0"),
-    (("contrastive_weight", "contrastive_temperature"), lambda x: 0 < x < inf, "above 0"),
-    (("weight_decay", "checkpoint_seconds", "fold"), lambda x: x >= 0, "0 or more"),
-    (("folds",), lambda x: x >= 2, "2 or more"),
-    (("focal_gamma",), lambda x: 0 <= x < inf, "0 or more"),
-    (("dropout", "warmup", "lora_dropout"), lambda x: 0 <= x < 1, "from 0 to below 1"),
-    (("layer_decay", "teacher_weight"), lambda x: 0 < x <= 1, "above 0, at most 1"),
-    (("positive_weight",), lambda x: 0 <= x <= 1, "0 to 1"),
-    (("values_per_step",), lambda x: 1 <= x <= len(VALUE_NAMES), "1 to 20"),
-)
-
-
-class ConfigError(ValueEvalError):
-    """An option with a value that it cannot have; the message names both, and what is allowed."""
+from valueeval.train.combinations import check
 
 
 @dataclass(frozen=True)
@@ -366,221 +246,19 @@ class TrainConfig:
     hub_private: bool = False
 
     def __post_init__(self) -> None:
-        for names, fine, allowed in _RANGES:
-            for name in names:
-                if (value := getattr(self, name)) is not None:
-                    _check(name, value, fine(value), allowed)
-        _check("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295")
-        named = Path(self.output.strip()).name not in ("", "..")
-        _check("output", self.output, named, "the name of a directory that is not there yet")
-        _check("base", self.base, bool(self.base.strip()), "minilm, a folder or a hub id")
-        if self.data == "sample" and self.data_dir is not None:
-            raise ConfigError(
-                f"data_dir: {self.data_dir!r} has no meaning with --data sample, which ships with "
-                "the package: leave one of them out"
-            )
-        if self.push_to_hub is not None:
-            named_there = (found := hub_id(self.push_to_hub)) is not None and not found.revision
-            _check("push_to_hub", self.push_to_hub, named_there, "a name on the hub as org/name")
-        elif self.hub_private:
-            raise ConfigError("hub_private: true has no meaning without --push_to_hub org/name")
-        self._refuse_options_without_meaning()
-        self._check_template()
-        if self.train_size is not None and self.per_value is not None:
-            raise ConfigError("train_size and per_value: choose one of them")
-        self._check_fold()
-        self._check_teacher()
-        # The number that it has where it is left open says nothing.
-        if self.contrastive_positives == "views" and self.contrastive_queue not in (None, 1024):
-            raise ConfigError(
-                f"contrastive_queue: {self.contrastive_queue} has no meaning with "
-                "--contrastive_positives views, which are compared within a batch: leave it out, "
-                "or take --contrastive_positives labels"
-            )
-        if self.contrastive != "none" and self.method == "head":
-            raise ConfigError(
-                f"contrastive: {self.contrastive!r} has no meaning with --method head, whose "
-                "features do not change: leave it out, or take --method full or lora"
-            )
-        if self.heads == "multiple" and self.pooling not in (None, "attention"):
-            raise ConfigError(
-                f"pooling: {self.pooling!r} has no meaning with --heads multiple, where each value "
-                "has an attention of its own: leave it out, or take --heads single"
-            )
-        self._check_cross_encoder()
-        self._check_memory()
-        try:
-            check_head_and_input(Head(_KINDS[self.heads], "attention"), self.input_format)
-        except ManifestError as error:
-            raise ConfigError(str(error).removeprefix("input.")) from None
-        self._check_segments()
-
-    def _check_segments(self) -> None:
-        segments = self.segments
-        if segments is None:
-            return
-        if not all(text.strip() for text in segments):
-            raise ConfigError(f"segments: {list(segments)}; allowed: texts that are not empty")
-        if not any(name for text in segments for _, name, _, _ in Formatter().parse(text)):
-            raise ConfigError(
-                f"segments: {list(segments)}; allowed: texts with fields in them, such as "
-                "{premise} and {conclusion}"
-            )
-        if self.separator is not None and len(segments) == 1:
-            raise ConfigError(
-                f"separator: {self.separator!r} has no meaning with one segment: leave it out, or "
-                "give two --segments"
-            )
-
-    def _check_fold(self) -> None:
-        if self.folds is None and self.fold is not None:
-            raise ConfigError(f"fold: {self.fold} has no meaning without --folds: of how many?")
-        if self.folds is None or self.out_of_fold:
-            return
-        if self.fold is None or self.fold >= self.folds:
-            raise ConfigError(
-                f"fold: {self.fold}; allowed with --folds {self.folds}: 0 to {self.folds - 1} "
-                "(the fold that is left out), or none with the adapters of all folds as --teacher"
-            )
-
-    def _check_teacher(self) -> None:
-        if self.out_of_fold and self.template is not None:
-            raise ConfigError(
-                f"fold: none is left out, and with --template {self.template} nothing could be "
-                f"tuned: its answers are no logits of the teachers; take --fold 0 to "
-                f"{(self.folds or 0) - 1}"
-            )
-        for name in ("train_size", "per_value"):
-            if self.out_of_fold and getattr(self, name) is not None:
-                raise ConfigError(
-                    f"{name}: {getattr(self, name)} does not go with a --teacher of all folds, "
-                    "which has seen the others: leave it out, or name a --fold"
-                )
-        if self.teacher is None and self.teacher_weight is not None:
-            raise ConfigError(
-                f"teacher_weight: {self.teacher_weight} has no meaning without --teacher: leave it "
-                "out, or name a teacher"
-            )
-        if self.teacher is not None and self.template in GENERATED:
-            raise ConfigError(
-                f"teacher: has no meaning with --template {self.template}, whose answers are text: "
-                "leave it out, or take --template bca or cls"
-            )
-        if self.teacher is not None and self.loss != "bce":
-            raise ConfigError(
-                f"teacher: has no meaning with --loss {self.loss}, beside which its weight would "
-                "not say how much it counts: leave it out, or take --loss bce"
-            )
-
-    def _check_cross_encoder(self) -> None:
-        if self.heads != "cross-encoder":
-            return
-        if self.contrastive != "none":
-            raise ConfigError(
-                f"contrastive: {self.contrastive!r} has no meaning with --heads cross-encoder, "
-                "which has features of argument and value together, none of an argument: leave it "
-                "out, or take --heads single"
-            )
-        if self.method == "head" and self.pooling == "attention":
-            raise ConfigError(
-                "pooling: 'attention' with --heads cross-encoder and --method head would keep all "
-                "hidden states of 20 inputs an argument in memory: take mean, or --method lora"
-            )
-        if self.method == "head" and self.values_per_step is not None:
-            raise ConfigError(
-                f"values_per_step: {self.values_per_step} saves nothing with --method head, whose "
-                "features are computed once: leave it out"
-            )
-
-    def _check_memory(self) -> None:
-        if self.compile and self.template is not None:
-            raise ConfigError(
-                f"compile: does not go with --template {self.template}, whose prompts are put "
-                "together anew for every step: it would compile without end; leave it out"
-            )
-        if not self.gradient_checkpointing:
-            return
-        choice = f"--method {self.method}"
-        if self.method == "head":
-            reason = "keeps nothing of the layers"
-        elif self.method == "prefix-tuning":
-            reason = "puts its keys and values where it forgets them"
-        elif self.template is not None:
-            choice = f"--template {self.template}"
-            reason = "reads once what prompts share and keeps it"
-        else:
-            return
-        raise ConfigError(
-            f"gradient_checkpointing: does not go with {choice}, which {reason}: leave it out "
-            "(a lower --tokens_at_once saves memory, too)"
-        )
-
-    def _refuse_options_without_meaning(self) -> None:
-        for choice, rows in _BY_CHOICE.items():
-            made = getattr(self, choice)
-            for name in sorted({name for row in rows.values() for name in row} - rows[made].keys()):
-                if (value := getattr(self, name)) is not None:
-                    instead = " or ".join(other for other in rows if name in rows[other])
-                    raise ConfigError(
-                        f"{name}: {value!r} has no meaning with --{choice} {made}"
-                        f"{_WHY.get((name, made), '')}: leave it out, or take --{choice} {instead}"
-                    )
-
-    def _check_template(self) -> None:
-        """A template and what belongs to a head exclude one another."""
-        if self.template is None:
-            if self.method == "prompt+full":
-                raise ConfigError(
-                    "method: 'prompt+full' needs a --template (cls, mbc, bca, oa or cot); "
-                    "a classifier head with all weights trained is --method full"
-                )
-            if self.paraphrase is not None:
-                raise ConfigError(
-                    "paraphrase: has no meaning without a --template: leave it out, or name one"
-                )
-            return
-        if self.method in ("full", "head"):
-            instead = "prompt+full" if self.method == "full" else "prompt-tuning or lora"
-            raise ConfigError(
-                f"method: {self.method!r} trains a classifier head, which a --template has not: "
-                f"take --method {instead}"
-            )
-        for field in fields(self):
-            if field.name in _OF_A_HEAD and getattr(self, field.name) != field.default:
-                raise ConfigError(
-                    f"{field.name}: {getattr(self, field.name)!r} has no meaning with --template "
-                    f"{self.template}, which has no head: leave it out, or train without --template"
-                )
-        if self.template in GENERATED:
-            self._check_answers_of_text()
-
-    def _check_answers_of_text(self) -> None:
-        for name, default, instead in (
-            ("loss", "bce", "bca or cls"),
-            ("thresholds", "halfway", "bca or cls"),
-            # Answers of oa are about one value each.
-            ("positive_weight", 0.5, "oa, bca or cls"),
-        ):
-            value = getattr(self, name)
-            if name == "positive_weight" and self.template == "oa":
-                continue
-            if value not in (None, default):
-                raise ConfigError(
-                    f"{name}: {value!r} has no meaning with --template {self.template}, whose "
-                    f"answers are text: leave it out, or take --template {instead}"
-                )
+        check(self)
 
     def with_defaults(self) -> TrainConfig:
         """The configuration with what was left open filled in, as the manifest keeps it."""
         filled: dict[str, Any] = {}
         if self.teacher is not None and self.teacher_weight is None:
             filled["teacher_weight"] = 0.5
-        for choice, rows in _BY_CHOICE.items():
+        for choice, rows in BY_CHOICE.items():
             for name, value in rows[getattr(self, choice)].items():
                 if getattr(self, name) is None:
                     filled[name] = value
         if self.template is not None:
-            filled = {name: filled[name] for name in filled if name not in _OF_A_HEAD}
+            filled = {name: filled[name] for name in filled if name not in OF_A_HEAD}
             filled["paraphrase"] = self.paraphrase or 1
         return replace(self, **filled)
 
@@ -597,14 +275,14 @@ class TrainConfig:
     @property
     def head(self) -> Head:
         """The head, as the manifest keeps it; a pooling left open is that of an encoder."""
-        return Head(kind=_KINDS[self.heads], pooling=self.pooling or "mean")
+        return Head(kind=KINDS[self.heads], pooling=self.pooling or "mean")
 
     @property
     def input_format(self) -> InputFormat:
         """How arguments become text, as the manifest keeps it."""
         segments = self.segments
         if segments is None:
-            segments = _BY_CHOICE["heads"][self.heads]["segments"]
+            segments = BY_CHOICE["heads"][self.heads]["segments"]
         return InputFormat(tuple(segments), self.max_length, self.separator)
 
     def recipe(self) -> dict[str, Any]:
@@ -615,11 +293,6 @@ class TrainConfig:
         )  # fmt: skip
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["segments"] = None if self.segments is None else list(self.segments)
-        free += ("template", "paraphrase") if self.template is None else _OF_A_HEAD
+        free += ("template", "paraphrase") if self.template is None else OF_A_HEAD
         free += ("loss",) if self.template in GENERATED else ()
         return {name: value for name, value in values.items() if name not in free}
-
-
-def _check(name: str, value: object, fine: bool, allowed: str) -> None:
-    if not fine:
-        raise ConfigError(f"{name}: {value!r}; allowed: {allowed}")

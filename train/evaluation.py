@@ -14,7 +14,7 @@ from valueeval.adapters.classifier import batches_by_length
 from valueeval.adapters.devices import device_of
 from valueeval.adapters.manifest import Thresholds
 from valueeval.tasks.scoring import score
-from valueeval.train.config import ThresholdsName
+from valueeval.train.choices import ThresholdsName
 from valueeval.train.inputs import Split
 from valueeval.train.processes import Processes
 from valueeval.train.thresholds import choose_thresholds

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from valueeval.tasks.data import DataSet
-from valueeval.train.config import ConfigError
+from valueeval.train.combinations import ConfigError
 
 
 def split_by_fold(

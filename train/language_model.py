@@ -31,7 +31,8 @@ from valueeval.tasks.decide import Decision, decide
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.requests import ValueRequest
 from valueeval.tasks.scoring import score
-from valueeval.train.config import GENERATED, ThresholdsName, TrainConfig
+from valueeval.train.choices import GENERATED, ThresholdsName
+from valueeval.train.config import TrainConfig
 from valueeval.train.dropout import use_fast_dropout
 from valueeval.train.evaluation import Evaluation
 from valueeval.train.losses import positive_weights

@@ -23,7 +23,7 @@ from valueeval.tasks.data import DataSet
 from valueeval.tasks.files import replacing
 from valueeval.tasks.scoring import Interval, Intervals, conclusion_key, intervals, score
 from valueeval.tasks.values import VALUE_SLUGS
-from valueeval.train.config import GENERATED
+from valueeval.train.choices import GENERATED
 
 # Stands for the adapter's name on the hub until it has one.
 NAME = "ORG/NAME"

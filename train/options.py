@@ -16,7 +16,8 @@ from typing import Any
 import jsonargparse
 import yaml
 
-from valueeval.train.config import ConfigError, TrainConfig
+from valueeval.train.combinations import ConfigError
+from valueeval.train.config import TrainConfig
 
 _CONFIG, _PRINT = "--config", "--print_config"
 _DEFAULTS = {field.name: field.default for field in fields(TrainConfig)}

@@ -19,7 +19,7 @@ from valueeval.tasks.decide import gold
 from valueeval.tasks.prompts import Wording
 from valueeval.tasks.requests import ValueRequest
 from valueeval.tasks.task import ValueEvalTask
-from valueeval.train.config import ConfigError
+from valueeval.train.combinations import ConfigError
 
 
 def load_task(template: str, paraphrase: int, split: str, data_dir: str | None) -> ValueEvalTask:

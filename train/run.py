@@ -49,8 +49,9 @@ from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train import full, head, lora, p_tuning, prefix_tuning, prompt_tuning
 from valueeval.train.base_defaults import form_of, head_of
 from valueeval.train.checkpoint import newest_step
+from valueeval.train.choices import GENERATED
 from valueeval.train.compiling import check_compiler
-from valueeval.train.config import GENERATED, TrainConfig
+from valueeval.train.config import TrainConfig
 from valueeval.train.contrastive import ContrastiveLoss, JointLoss, WithFeatures
 from valueeval.train.cross_encoder import AllValues, EachValue, SampledLoss
 from valueeval.train.distillation import check_teacher, find_teacher, teacher_logits

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from valueeval.tasks.data import DataSet
 from valueeval.tasks.values import VALUE_NAMES
-from valueeval.train.config import ConfigError, TrainConfig
+from valueeval.train.combinations import ConfigError
+from valueeval.train.config import TrainConfig
 
 
 def training_subset(data: DataSet, config: TrainConfig) -> DataSet:

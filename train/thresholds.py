@@ -18,7 +18,7 @@ import numpy.typing as npt
 from valueeval.adapters.manifest import Thresholds
 from valueeval.tasks.scoring import Counts, f1_per_value, means
 from valueeval.tasks.values import VALUE_NAMES
-from valueeval.train.config import ThresholdsName
+from valueeval.train.choices import ThresholdsName
 
 # Candidate probabilities. Finer ones would only fit the noise of validation.
 GRID = np.arange(1, 100) / 100

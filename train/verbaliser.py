@@ -36,7 +36,7 @@ from valueeval.adapters.probe import why_not, window
 from valueeval.adapters.token_tree import TokenTree
 from valueeval.tasks.decide import differences
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.train.config import GENERATED
+from valueeval.train.choices import GENERATED
 
 
 class Asked(NamedTuple):
