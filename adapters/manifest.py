@@ -174,6 +174,8 @@ class TrainingData:
         folds: Into how many folds by conclusion the data were cut; None if they were not.
         left_out: The fold (from 0) that was not trained on; of an average, that of each member;
             empty if all folds were trained on.
+        validation_sha256: Hash of the files that epochs and thresholds were chosen on; None in
+            manifests that do not say it.
     """
 
     name: str
@@ -182,6 +184,7 @@ class TrainingData:
     sha256: str
     folds: int | None = None
     left_out: tuple[int, ...] = ()
+    validation_sha256: str | None = None
 
     def __post_init__(self) -> None:
         folds = self.folds or 0

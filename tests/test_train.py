@@ -290,6 +290,9 @@ def test_a_finished_run_is_not_that_of_other_data_or_another_base(
     other = write_small_data(tmp_path / "data", TRAINING - 1, VALIDATION)
     with pytest.raises(ValueEvalError, match=r"of another run \(training_sha256 '"):
         train(replace(there, data_dir=str(other)))
+    other = write_small_data(tmp_path / "more", TRAINING, VALIDATION - 1)
+    with pytest.raises(ValueEvalError, match=r"of another run \(validation_sha256 '"):
+        train(replace(there, data_dir=str(other)))
     base = write_without_dropout(tmp_path / "base", Path(config.base))
     train(replace(there, base=str(base)))  # the same weights, under another name
     tensors = load_file(base / "model.safetensors")

@@ -75,11 +75,12 @@ def finished_adapter(output: Path, run: Mapping[str, Any]) -> Manifest:
         run: What its result depends on, as for `run_folder`.
 
     Raises:
-        ValueEvalError: It was trained on other data, or on another base model.
+        ValueEvalError: It is of other data (training or validation) or another base model.
     """
     manifest = read_manifest(output)
     there = {
         "training_sha256": manifest.data.sha256,
+        "validation_sha256": manifest.data.validation_sha256 or run["validation_sha256"],
         "base_sha256": manifest.base_model.sha256,
     }
     _refuse_other_run(output, _differences(there, {name: run[name] for name in there}))

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,20 +30,13 @@ from valueeval.adapters.backbones import (
 from valueeval.adapters.base import MINILM, MINILM_HUB_ID, Base, fetch_base
 from valueeval.adapters.classifier import Encoded, ValueClassifier, encode
 from valueeval.adapters.manifest import (
-    BaseModel,
-    Head,
     InputFormat,
     Manifest,
-    Parameters,
-    TrainingData,
-    combined_hash,
-    describe_files,
     write_manifest,
 )
 from valueeval.adapters.members import Members
 from valueeval.adapters.peft_encoder import save_peft
 from valueeval.tasks.data import DataSet, load_set
-from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train import full, head, lora, p_tuning, prefix_tuning, prompt_tuning
 from valueeval.train.base_defaults import form_of, head_of
 from valueeval.train.checkpoint import newest_step
@@ -54,13 +45,14 @@ from valueeval.train.compiling import check_compiler
 from valueeval.train.config import TrainConfig
 from valueeval.train.contrastive import ContrastiveLoss, JointLoss, WithFeatures
 from valueeval.train.cross_encoder import AllValues, EachValue, SampledLoss
+from valueeval.train.describe import describe, describe_data, findable_name
 from valueeval.train.distillation import check_teacher, find_teacher, teacher_logits
 from valueeval.train.dropout import use_fast_dropout
 from valueeval.train.evaluation import Evaluate, EvaluateLogits, OutOfFold
 from valueeval.train.folds import joined, split_by_fold
 from valueeval.train.head import compute_features
 from valueeval.train.inputs import Inputs, Split, Tokens
-from valueeval.train.loop import METRICS_FILE, Fit, Training
+from valueeval.train.loop import METRICS_FILE, Training
 from valueeval.train.losses import DistillationLoss, build_loss
 from valueeval.train.memory import enough_memory, keep_layer_inputs_only
 from valueeval.train.model_card import write_card
@@ -74,16 +66,6 @@ from valueeval.train.progress import note
 from valueeval.train.push import check_push, push
 from valueeval.train.subsets import training_subset
 from valueeval.train.tracking import check_tracker, tracking
-
-_LIBRARIES = (
-    "lm-eval-valueeval",
-    "torch",
-    "transformers",
-    "peft",
-    "accelerate",
-    "numpy",
-    "safetensors",
-)
 
 # What each method does to the pretrained model before a head is put on it.
 METHODS: dict[str, Callable[[nn.Module, TrainConfig, Base], nn.Module]] = {
@@ -141,7 +123,7 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
                 check_compiler(processes.device)
         training, validation = load_splits(config)
         if teacher is not None:
-            check_teacher(teacher, config, describe_data(config, training))
+            check_teacher(teacher, config, describe_data(config, training, validation))
         base = fetch_base(config.base, config.revision)
     run = {
         "config": recipe,
@@ -182,7 +164,7 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
             with new_adapter(folder, output) as adapter:
                 save(made, config, base, tokenizer, adapter)
                 shutil.copyfile(folder / METRICS_FILE, adapter / METRICS_FILE)
-                manifest = describe(config, recipe, base, training, made.model, fit, adapter)
+                manifest = describe(config, recipe, base, *sets, made.model, fit, adapter)
                 write_card(adapter, manifest, base, sets, prediction)
                 write_manifest(adapter, manifest)
             return manifest
@@ -335,7 +317,7 @@ def save(
             cast(Any, made.network).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     if isinstance(made.network, PeftModel):
-        name = _findable_name(base)
+        name = findable_name(base)
         # A name that anyone's PEFT understands.
         known = MINILM_HUB_ID if name == MINILM else name
         made.network.peft_config["default"].base_model_name_or_path = known
@@ -418,74 +400,3 @@ def groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
         config.weight_decay,
         config.head_learning_rate,
     )
-
-
-def describe(
-    config: TrainConfig,
-    recipe: Mapping[str, Any],
-    base: Base,
-    training: DataSet,
-    model: nn.Module,
-    fit: Fit,
-    folder: Path,
-) -> Manifest:
-    """The manifest of a trained model whose files are in the folder."""
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    headed = model if isinstance(model, ValueClassifier) else None
-    files = describe_files(folder)
-    return Manifest(
-        template=config.template,
-        head=None if headed is None else Head(headed.head.kind, headed.head.pooling),
-        input=None if headed is None else form_of(config, headed.backbone),
-        labels=VALUE_NAMES,
-        base_model=BaseModel(_findable_name(base), base.revision, base.sha256),
-        method=config.method,
-        objective=objective(config),
-        thresholds=fit.evaluation.thresholds,
-        parameters=Parameters(
-            total=sum(size for size, _ in sizes),
-            trainable=sum(size for size, trained in sizes if trained),
-        ),
-        data=describe_data(config, training),
-        seed=config.seed,
-        config=recipe,
-        validation=fit.evaluation.own_scores,
-        versions=versions(_LIBRARIES),
-        seconds=round(fit.state.seconds, 1),
-        peak_memory_bytes=fit.state.peak_memory_bytes,
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        files=files,
-        weights_sha256=combined_hash(files),
-    )
-
-
-def describe_data(config: TrainConfig, training: DataSet) -> TrainingData:
-    """What is trained on, as the manifest keeps it."""
-    return TrainingData(
-        name=config.data,
-        set=training.name.replace("sample_", ""),
-        size=len(training.arguments),
-        sha256=training.sha256,
-        folds=config.folds,
-        left_out=() if config.fold is None else (config.fold,),
-    )
-
-
-def objective(config: TrainConfig) -> str:
-    """What was minimised, in a word: ``bce``, ``focal+contrastive``, ``contrastive, bce`` …."""
-    if config.template in GENERATED:
-        return "nll"
-    loss = config.loss if config.teacher is None else config.loss + "+distillation"
-    joint, before = loss + "+contrastive", "contrastive, " + loss
-    return {"none": loss, "joint": joint, "pretrain": before}[config.contrastive]
-
-
-def _findable_name(base: Base) -> str:
-    """The base's name, from whatever folder it is asked for again."""
-    folder = Path(base.name)
-    return str(folder.resolve()) if folder.is_dir() else base.name
-
-
-def versions(libraries: Sequence[str]) -> dict[str, str]:
-    """The installed version of each library, by distribution name."""
-    return {name: metadata.version(name) for name in libraries}
