@@ -35,10 +35,11 @@ from valueeval.adapters.manifest import InputFormat
 from valueeval.tasks.data import Argument, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score
+from valueeval.train.build import METHODS, build_model
 from valueeval.train.config import TrainConfig
 from valueeval.train.optimizer import parameter_groups
 from valueeval.train.probe import check_reading
-from valueeval.train.run import METHODS, build_model, train
+from valueeval.train.run import train
 
 DECODERS = ("gpt2", "llama", "qwen2")
 TRAINING, VALIDATION = 16, 12

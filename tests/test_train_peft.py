@@ -34,9 +34,10 @@ from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score
 from valueeval.tasks.values import VALUES
+from valueeval.train.build import METHODS, build_model
 from valueeval.train.config import TrainConfig
 from valueeval.train.prompt_tuning import TEMPLATE, initial_embeddings
-from valueeval.train.run import METHODS, build_model, train
+from valueeval.train.run import train
 
 PEFT_METHODS = ("lora", "prompt-tuning", "p-tuning", "prefix-tuning")
 FAMILIES = ("bert", "roberta", "deberta-v2", "modernbert")

@@ -32,6 +32,7 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.requests import ValueRequest
 from valueeval.tasks.scoring import score
 from valueeval.train import questions as train_questions
+from valueeval.train.build import METHODS
 from valueeval.train.choices import GENERATED
 from valueeval.train.cli import summary
 from valueeval.train.config import TrainConfig
@@ -39,7 +40,7 @@ from valueeval.train.language_model import build_language_model, harness_model, 
 from valueeval.train.losses import DistributionBalancedLoss, FocalLoss
 from valueeval.train.options import parse_config
 from valueeval.train.questions import answered, load_task, questions
-from valueeval.train.run import METHODS, train
+from valueeval.train.run import train
 from valueeval.train.verbaliser import Verbaliser
 
 pytestmark = [
