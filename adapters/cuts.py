@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from lm_eval.api.instance import Instance
+
+from valueeval.adapters.documents import document_key
+
+Counts = Mapping[str, Mapping[str, int]]
+"""Numbers of arguments, by what was cut (``ARGUMENT``, ``PROMPT``) and task."""
 
 ARGUMENT = "arguments_cut"
 """The end of the premise."""
@@ -26,8 +32,7 @@ class Cuts:
     def note(self, what: str | None, request: Instance) -> None:
         """That a request lost something: ``ARGUMENT`` or ``PROMPT``; None is nothing."""
         if what is not None:
-            document = request.args[0] if request.doc_id is None else request.doc_id
-            self._of[what, str(request.task_name)].add(document)
+            self._of[what, str(request.task_name)].add(document_key(request))
 
     def own(self) -> dict[str, dict[str, int]]:
         """What this process has cut: numbers of arguments by task."""
@@ -36,12 +41,30 @@ class Cuts:
             counts[what][task] = len(documents)
         return counts
 
-    def gathered(self, counts: list[dict[str, dict[str, int]]]) -> None:
-        """Takes what every process has cut, this one among them."""
+    def since(self, before: Counts) -> Iterator[tuple[str, str, int]]:
+        """What this process has cut since `own` told ``before``: what, task, how many more."""
+        for what, counts in self.own().items():
+            for task, number in counts.items():
+                if more := number - before[what].get(task, 0):
+                    yield what, task, more
+
+    def gathered(self, told: Sequence[tuple[Any, Counts]] | None) -> list[Any] | None:
+        """Takes what every process has cut, this one among them, out of what they sent together.
+
+        Args:
+            told: Of each process an object, and what it has cut; None in those that are told
+                nothing.
+
+        Returns:
+            The objects; None if there are none.
+        """
+        if told is None:
+            return None
         self._all = {
-            what: sum((Counter(one[what]) for one in counts), Counter())
+            what: sum((Counter(counts[what]) for _, counts in told), Counter())
             for what in (ARGUMENT, PROMPT)
         }
+        return [its for its, _ in told]
 
     def all(self) -> Mapping[str, dict[str, int]]:
         """What all processes have cut, as far as they have told."""

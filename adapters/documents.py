@@ -15,6 +15,17 @@ Document = list[tuple[int, Instance]]
 """The requests about one argument, each with its place among all requests of a run."""
 
 
+def document_key(request: Instance) -> Any:
+    """What tells the argument that a request is about from others of its task."""
+    return request.args[0] if request.doc_id is None else request.doc_id
+
+
+def is_sampled(request: Instance) -> bool:
+    """Whether each answer is drawn anew."""
+    asked = request.args[1]
+    return not isinstance(asked, str) and bool(asked.get("do_sample"))
+
+
 def same_requests(requests: Sequence[Instance]) -> dict[int, list[int]]:
     """The first of requests that ask the same → all of them."""
     firsts: dict[Any, int] = {}
@@ -23,8 +34,8 @@ def same_requests(requests: Sequence[Instance]) -> dict[int, list[int]]:
         context, asked = request.args
         if not isinstance(asked, str):
             # samples drawn for the same prompt differ
-            sampled = index if asked.get("do_sample") else None
-            asked = (json.dumps(asked, sort_keys=True, default=str), sampled)
+            own = index if is_sampled(request) else None
+            asked = (json.dumps(asked, sort_keys=True, default=str), own)
         first = firsts.setdefault((context, asked), index)
         same.setdefault(first, []).append(index)
     return same
@@ -42,8 +53,8 @@ def chunks(
         request = requests[index]
         asked = request.args[1]
         settings = "" if isinstance(asked, str) else json.dumps(asked, sort_keys=True, default=str)
-        document = request.args[0] if request.doc_id is None else request.doc_id
-        families[f"{request.task_name} {settings}"][document].append((index, request))
+        family = f"{request.task_name} {settings}"
+        families[family][document_key(request)].append((index, request))
     for family, by_document in families.items():
         documents = sorted(
             by_document.values(), key=lambda d: -max(len(request.args[0]) for _, request in d)

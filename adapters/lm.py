@@ -99,31 +99,26 @@ class ValueEvalLM(ArgumentLM):
     ) -> list[tuple[float, bool]]:
         """As the base class; says so if the scores will be those of data used in training."""
         self._warn_of_seen_data({str(request.task_name) for request in requests})
-        before = self._cuts.own()[ARGUMENT]
+        before = self._cuts.own()
         answers = super().loglikelihood(requests, disable_tqdm)
         cut = set(self._classifier.cut)
         for request in requests:
             # All are (see the base class).
             if isinstance(request, ValueRequest) and argument_of(request) in cut:
                 self._cuts.note(ARGUMENT, request)
-        for task, number in self._cuts.own()[ARGUMENT].items():
-            if new := number - before.get(task, 0):
-                logger.warning(
-                    "%s, %s: %d arguments are longer than %d tokens and were cut",
-                    self.name,
-                    task,
-                    new,
-                    self.max_length,
-                )
+        for _, task, number in self._cuts.since(before):
+            logger.warning(
+                "%s, %s: %d arguments are longer than %d tokens and were cut",
+                self.name,
+                task,
+                number,
+                self.max_length,
+            )
         return answers
 
     def gather_object(self, obj: Any, dst: int = 0) -> list[Any] | None:
         """As the base class; what each process has cut comes along: only ``dst`` writes results."""
-        gathered = super().gather_object((obj, self._cuts.own()), dst)
-        if gathered is None:
-            return None
-        self._cuts.gathered([cuts for _, cuts in gathered])
-        return [its for its, _ in gathered]
+        return self._cuts.gathered(super().gather_object((obj, self._cuts.own()), dst))
 
     def differences(self, arguments: Sequence[Argument]) -> npt.NDArray[np.float64]:
         """Logits less thresholds, z - τ: float64, shape (arguments, 20)."""

@@ -71,7 +71,7 @@ def _load(settings: dict[str, Any]) -> Any:
         dtype=settings["dtype"],
     )
     if settings.get("way") == "expanded":
-        model._reader = model._causal_reader(ExpandedScorer)
+        model._readers.near = model._readers.causal(ExpandedScorer)
     return model
 
 

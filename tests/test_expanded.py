@@ -230,7 +230,7 @@ def test_adapters(tiny_gpt2: Path, tmp_path: Path, method: str | None) -> None:
         options["peft"] = str(write_peft(tmp_path / "adapter", base, "causal", method))
         plain = PeftModel.from_pretrained(plain, options["peft"]).eval()
     one = ValueEvalHF(str(base), batch_size=2, device="cpu", **options)
-    one._reader = one._causal_reader(ExpandedScorer)
+    one._readers.near = one._readers.causal(ExpandedScorer)
     pairs = [one._encode_pair(*request.args) for request in scoring_requests()]
     scores = [reference_score(plain, "causal", *pair) for pair in pairs]
     answers = one.loglikelihood(scoring_requests(), disable_tqdm=True)

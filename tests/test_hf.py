@@ -81,13 +81,13 @@ def test_base_models(base: Path, backend: str) -> None:
 
 def test_greedy_continuations_are_known(base: Path, backend: str) -> None:
     plain, model = load_base(base, backend), load(base, 8)
-    assert model._reader is not None
+    assert model._readers.near is not None
     for request in generation_requests():
         before = model.tok_encode(request.args[0])
         best = reference_answer(plain, backend, before, 3, ends=())
         other = [*best[:2], best[2] ^ 1]
         asked = [Encoded(before, tokens) for tokens in (best, best[:1], other)]
-        (answers,) = model._reader.score("", [asked])
+        (answers,) = model._readers.near.score("", [asked])
         assert [greedy for _, greedy in answers] == [True, True, False]
 
 

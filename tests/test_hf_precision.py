@@ -52,7 +52,7 @@ def test_half_precision_is_as_near_as_that_of_transformers(
     allowed = (rounded - expected).abs().mean()
     assert allowed > 0
     for model in models:
-        assert model._reader is not None
+        assert model._readers.near is not None
         assert model.model.dtype == getattr(torch, dtype)
         answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
         scores = torch.tensor([score for score, _ in answers])
@@ -64,7 +64,7 @@ def test_a_model_laid_out_by_accelerate_answers_the_same(tiny_gpt2: Path, tmp_pa
     plain = ValueEvalHF(str(base), batch_size=4, device="cpu")
     spread = ValueEvalHF(str(base), batch_size=4, device="cpu", parallelize=True)
     assert spread.model.hf_device_map
-    assert spread._reader is not None
+    assert spread._readers.near is not None
     for kind, requests in (
         ("loglikelihood", scoring_requests),
         ("generate_until", generation_requests),

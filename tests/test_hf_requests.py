@@ -41,6 +41,7 @@ from transformers import (
 
 from valueeval.adapters.base import fetch_base
 from valueeval.adapters.causal import CausalReader
+from valueeval.adapters.encoding import count_read
 from valueeval.adapters.hf import ValueEvalHF
 from valueeval.adapters.lm import ValueEvalLM
 from valueeval.adapters.manifest import (
@@ -213,7 +214,7 @@ def test_models_that_cannot_share_fall_back(
 ) -> None:
     write_model(tmp_path, tiny_gpt2, MambaConfig, num_hidden_layers=2)
     model = load(tmp_path)
-    assert model._reader is None
+    assert model._readers.near is None
     assert "every prompt is read by itself" in caplog.text
     assert_as_stock(model, tmp_path)
 
@@ -236,7 +237,7 @@ def test_models_without_a_mask_of_ours_read_arguments_once(
         request("loglikelihood", (f"Premise: {premise} Question: {q}?", " yes")) for q in range(6)
     ]
     model.loglikelihood(asked, disable_tqdm=True)
-    assert sum(read) < sum(model._length(one.args) for one in asked) / 3
+    assert sum(read) < sum(count_read(model, one.args) for one in asked) / 3
 
 
 def test_other_decoding_is_right_with_soft_prompts(
@@ -269,11 +270,12 @@ def test_samples_of_one_prompt_differ(tiny_gpt2: Path) -> None:
 def test_the_same_prompt_is_read_once(tiny_gpt2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the empty argument of valueeval_cls, which every argument is compared with."""
     model = load(tiny_gpt2)
-    assert model._reader is not None
+    reader = model._readers.near
+    assert reader is not None
     asked = []
-    score = model._reader.score
+    score = reader.score
     monkeypatch.setattr(
-        model._reader, "score", lambda f, d: asked.extend(e for r in d for e in r) or score(f, d)
+        reader, "score", lambda f, d: asked.extend(e for r in d for e in r) or score(f, d)
     )
     requests = [request("loglikelihood", ("N/A", " nature"), document) for document in range(5)]
     assert len(set(model.loglikelihood(requests, disable_tqdm=True))) == 1
@@ -487,7 +489,7 @@ def test_adapted_embeddings_share_what_prompts_begin_with(
             torch.nn.init.normal_(parameter, std=0.5)
     plain.eval().save_pretrained(tmp_path / "adapter")
     model = load(base, 8, peft=str(tmp_path / "adapter"))
-    assert isinstance(model._reader, CausalReader)
+    assert isinstance(model._readers.near, CausalReader)
     assert "cannot share" not in caplog.text
     pairs = [model._encode_pair(*one.args) for one in scoring_requests()]
     expected = [reference_score(plain, "causal", *pair) for pair in pairs]
@@ -519,10 +521,10 @@ def test_prompts_beyond_a_window(
     )
     assert AutoConfig.from_pretrained(tmp_path).sliding_window == 24
     model = load(tmp_path)
-    assert model._reader is not None
-    assert model._far_reader is not None
+    assert model._readers.near is not None
+    assert model._readers.far is not None
     if not shared:
-        model._far_reader = None
+        model._readers.far = None
     with caplog.at_level(logging.INFO):
         assert_as_stock(model, tmp_path)
     assert ("longer than the window of 24: each by itself" in caplog.text) is not shared

@@ -77,10 +77,10 @@ def test_prompts_on_both_sides_of_the_limit(base: Path) -> None:
     # A model of its own for each: dynamic scaling remembers.
     expected = [reference_score(load_base(base, "causal"), "causal", *pair) for pair in pairs]
     for model in models:
-        assert model._reader is not None
+        assert model._readers.near is not None
         answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
         assert [score for score, _ in answers] == pytest.approx(expected, abs=1e-4)
-    models[1]._rope_limit = None
+    models[1]._readers.rope_limit = None
     answers = models[1].loglikelihood(scoring_requests(), disable_tqdm=True)
     assert [score for score, _ in answers] != pytest.approx(expected, abs=1e-2)
 

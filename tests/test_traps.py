@@ -40,7 +40,9 @@ from transformers import (
     BertForSequenceClassification,
 )
 
+from valueeval.adapters.generation import GenerationRequests
 from valueeval.adapters.hf import ValueEvalHF
+from valueeval.adapters.loglikelihood import LogLikelihoodRequests
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.task import ValueEvalTask
 
@@ -230,8 +232,12 @@ def test_a_cache_is_used_again(
         answers = [getattr(cached, kind)(requests) for kind, requests in asked.items()]
         runs.append((answers, model.get_model_info()["prompts_cut"]))
         cached.dbdict.close()
-        for name in ("_scored", "_generated", "_loglikelihood_tokens"):
-            monkeypatch.setattr(ValueEvalHF, name, None)
+        for kind, name in (
+            (LogLikelihoodRequests, "answer"),
+            (GenerationRequests, "answer"),
+            (ValueEvalHF, "_loglikelihood_tokens"),
+        ):
+            monkeypatch.setattr(kind, name, None)
     assert runs[0] == runs[1]
     assert runs[0][1] == {"task": 1}
 

@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from lm_eval.api.instance import Instance
+
+from valueeval.adapters.documents import document_key, is_sampled
+
+# lm-eval shows what is no warning only if it comes from a logger of its own. It says itself that no
+# answer is from the cache (its table is empty).
+_shown_logger = logging.getLogger("lm_eval.valueeval")
 
 _EMPTY = "valueeval_empty"
 
 
-class Answers:
+class AnswerCache:
     """What a model has answered before.
 
     Args:
@@ -63,6 +72,38 @@ class Answers:
             (_key(kind, arguments), json.dumps([answer, cut])),
         )
         self._connection.commit(blocking=False)
+
+    def find_all(
+        self, kind: str, requests: Sequence[Instance], same: Mapping[int, list[int]]
+    ) -> dict[int, tuple[Any, str | None]]:
+        """Answers to the requests of a run, as `find`, by place; says how many there are.
+
+        Of an argument about which any answer is missing, none is given.
+
+        Args:
+            kind: lm-eval's name of the type of request.
+            requests: All of the run.
+            same: The first of those that ask the same → all of them (their places).
+        """
+        found = {
+            index: self.find(kind, requests[index].args)
+            for index in same
+            if not is_sampled(requests[index])
+        }
+        # Where it must be cut, an argument is cut the same for all that is asked about it.
+        partly = {_document(requests[index]) for index in same if found.get(index) is None}
+        known = {
+            index: entry
+            for index, entry in found.items()
+            if entry is not None and _document(requests[index]) not in partly
+        }
+        number = sum(len(same[index]) for index in known)
+        _shown_logger.info("%d of %d answers are from the cache", number, len(requests))
+        return known
+
+
+def _document(request: Instance) -> tuple[Any, Any]:
+    return request.task_name, document_key(request)
 
 
 def _key(kind: str, arguments: Sequence[Any]) -> str:
