@@ -104,7 +104,7 @@ class Verbaliser(nn.Module):
 
 
 def _reader(model: nn.Module, template: str) -> CausalReader | EncoderDecoderReader:
-    """Reads as evaluation does (`valueeval.adapters.hf`), but that no prompt is read by itself."""
+    """Reads as evaluation does (`adapters.readers`), but that no prompt is read by itself."""
     known = cast(Any, model)
     parts = (known, known.device, torch.float32, nullcontext)
     if known.config.is_encoder_decoder:
