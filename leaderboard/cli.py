@@ -20,7 +20,7 @@ from valueeval.leaderboard import (
 )
 from valueeval.leaderboard.analysis import analyse
 from valueeval.leaderboard.collate import collate
-from valueeval.leaderboard.read import RUN_FILE, find_results, read_manifests, read_results
+from valueeval.leaderboard.read import RUN_FILE, find_results, merged, read_manifests, read_results
 from valueeval.leaderboard.runfiles import read_run_files
 from valueeval.leaderboard.table import RANKED, Table
 from valueeval.tasks.errors import ValueEvalError
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for output in outputs:
         _check_format(output)
     table = _analyse(_collate(arguments.results, arguments.adapters))
-    for problem in table.problems:
+    for problem in merged(table.problems):
         print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
     for note in table.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from valueeval.leaderboard import text
 from valueeval.leaderboard.published import Published
+from valueeval.leaderboard.read import merged
 from valueeval.leaderboard.table import GAMING_MARGIN, REASONS, Board, Row, Table
 from valueeval.tasks.errors import ValueEvalError
 
@@ -201,7 +202,7 @@ def _notes(table: Table) -> list[str]:
     if table.notes:
         parts += ["### Notes", _list(table.notes)]
     if table.problems:
-        reasons = [f"{problem.source}: {problem.reason}" for problem in table.problems]
+        reasons = [f"{problem.source}: {problem.reason}" for problem in merged(table.problems)]
         parts += ["### Not used", _list(reasons)]
     return [*parts, "### How to read this", _EXPLANATION]
 

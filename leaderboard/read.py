@@ -12,7 +12,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -198,6 +198,18 @@ def read_manifests(folders: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
             except RefusedError as error:
                 raise ValueEvalError(f"{path}: {error}") from error
     return manifests
+
+
+def merged(problems: Iterable[Problem], shown: int = 3) -> list[Problem]:
+    """One problem for all files that have the same; of many, the first few are named."""
+    sources: dict[str, list[str]] = {}
+    for problem in problems:
+        sources.setdefault(problem.reason, []).append(problem.source)
+    return [
+        Problem(", ".join(of[:shown]) + (f" and {rest} more" if rest > 0 else ""), reason)
+        for reason, of in sources.items()
+        for rest in [len(of) - shown]
+    ]
 
 
 def _reason(error: Exception) -> str:

@@ -29,7 +29,13 @@ from valueeval.leaderboard import (
 from valueeval.leaderboard.cli import main
 from valueeval.leaderboard.collate import collate
 from valueeval.leaderboard.published import published
-from valueeval.leaderboard.read import find_results, read_manifests, read_results
+from valueeval.leaderboard.read import (
+    Problem,
+    find_results,
+    merged,
+    read_manifests,
+    read_results,
+)
 from valueeval.leaderboard.table import (
     LIMITED,
     OTHER_VERSION,
@@ -528,3 +534,11 @@ def test_predictions_of_every_value_are_flagged_when_only_official_f1_likes_them
         "baseline",
         None,
     )
+
+
+def test_files_with_the_same_problem_are_named_together() -> None:
+    problems = [Problem("a", "cut off"), Problem("b", "empty file"), Problem("c", "cut off")]
+    assert merged(problems) == [Problem("a, c", "cut off"), Problem("b", "empty file")]
+    many = [Problem(str(number), "empty file") for number in range(24)]
+    assert merged(many) == [Problem("0, 1, 2 and 21 more", "empty file")]
+    assert merged([]) == []
