@@ -103,8 +103,8 @@ def archive(places: Sequence[str | Path], folder: Path) -> tuple[int, list[Probl
 def without_texts(content: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
     """A results file's content with what a leaderboard reads of `tasks`, and no more.
 
-    Folders before the name of a model or an adapter go, too, where they begin at the root or at
-    the user's home.
+    Folders before the name of a model, a base or an adapter go, too, where they begin at the root
+    or at the user's home.
     """
     kept = {key: content[key] for key in _KEPT if key in content}
     for key in _BY_TASK:
@@ -115,14 +115,18 @@ def without_texts(content: Mapping[str, Any], tasks: Sequence[str]) -> dict[str,
                             if key in _METADATA}}
         for task, config in kept["configs"].items()
     }  # fmt: skip
-    config = dict(mapping(kept.get("config")))
-    config["model_args"] = _without_folders(config.get("model_args"))
-    return {**kept, "config": config, "model_name": _without_folders(kept.get("model_name"))}
+    return {
+        **kept,
+        "config": _without_folders(mapping(kept.get("config"))),
+        "model_name": _without_folders(kept.get("model_name")),
+    }
 
 
 def _without_folders(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_folders(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(each) for each in value]
     return _FOLDERS.sub("", value) if isinstance(value, str) else value
 
 

@@ -25,9 +25,13 @@ def read_run_files(paths: list[Path]) -> tuple[list[Run], list[Problem]]:
         try:
             runs.append(_run(path))
         except ValueEvalError as error:
-            reason = str(error).replace(f"{path}, ", "").replace(f"{path}: ", "")
-            problems.append(Problem(clean(path.name), clean(reason)))
+            problems.append(Problem(clean(path.name), clean(reason_of(error, path))))
     return runs, problems
+
+
+def reason_of(error: ValueEvalError, path: Path) -> str:
+    """What an error says is wrong in a file, without the name of the file."""
+    return str(error).replace(f"{path}, ", "").replace(f"{path}: ", "")
 
 
 @cache

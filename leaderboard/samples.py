@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from valueeval.leaderboard.read import RUN_FILE, Run
-from valueeval.leaderboard.runfiles import data_of
+from valueeval.leaderboard.runfiles import data_of, reason_of
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.data import DataSet, load_set
 from valueeval.tasks.errors import ValueEvalError
@@ -152,7 +152,7 @@ def _archived(run: Run, path: Path) -> Predictions:
     try:
         return predictions_of_run_file(path, data)
     except ValueEvalError as error:
-        raise SamplesError(str(error).replace(f"{path}, ", "").replace(f"{path}: ", "")) from error
+        raise SamplesError(reason_of(error, path)) from error
 
 
 def _labels(values: Any) -> list[int]:

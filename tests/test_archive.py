@@ -80,15 +80,24 @@ def test_folders_and_the_environment_stay_at_home(tmp_path: Path) -> None:
         content["git_hash"] = "secret-hash"
         content["configs"]["valueeval_cls_sample"]["metadata"]["config_source"] = "/secret/cls.yaml"
 
+    trained = manifest(
+        base_model={"name": "/secret/models/base", "revision": None, "sha256": "a" * 64},
+        config={"members": [{"adapter": "/secret/runs/a"}], "teacher": "/secret/x+~/secret/y"},
+    )
     folders = {"pretrained": "org/name", "adapter": "~/secret/runs/a+C:\\secret\\b"}
     write(tmp_path / "results", change=environment, model="/secret/runs/a+/secret/runs/b",
-          model_args=folders)  # fmt: skip
+          model_args=folders, adapter=trained)  # fmt: skip
     archive([tmp_path / "results"], tmp_path / "archive")
     assert "secret" not in all_text(tmp_path / "archive")
     (path,) = (tmp_path / "archive").rglob("results*.json")
     content = json.loads(path.read_text())
     assert content["config"]["model_args"] == {"pretrained": "org/name", "adapter": "a+b"}
     assert content["model_name"] == "a+b"
+    assert content["config"]["valueeval"]["base_model"]["name"] == "base"
+    assert content["config"]["valueeval"]["config"] == {
+        "members": [{"adapter": "a"}],
+        "teacher": "x+y",
+    }
 
 
 def test_an_archive_of_an_archive_is_the_same_and_adds_to_what_is_there(tmp_path: Path) -> None:
