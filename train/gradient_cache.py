@@ -25,13 +25,14 @@ def backward_in_parts(
     Args:
         read: What the model gives for a part, by the part's number, (arguments, …); the same at
             every call, dropout included.
-        parts: How many there are.
+        parts: How many there are; none if others read the whole batch.
         loss: A scalar, of what the model gives for all of them.
     """
     # With a graph, which goes away at once: compiled models have other dropout without gradients.
     given = [read(part).detach().requires_grad_() for part in range(parts)]
     value = loss(given)
-    torch.autograd.backward(value)
+    if given:
+        torch.autograd.backward(value)
     for part, known in enumerate(given):
         torch.autograd.backward(read(part), known.grad)
     return float(value.item())

@@ -215,7 +215,7 @@ class Training:
         due = self._checkpoint_due
         buffers = {name: one.clone() for name, one in self.model.named_buffers() if due}
         parts = self._parts(self.processes.own(rows))
-        if self._compares and len(parts) > 1:
+        if self._compares and (len(parts) > 1 or self.processes.number > 1):
             value = self._backward_of_whole(rows, parts)
         else:
             value = sum(self._backward(part, len(part) / len(rows)) for part in parts)
@@ -253,17 +253,27 @@ class Training:
         return float(loss.item())
 
     def _backward_of_whole(self, rows: Sequence[int], parts: Sequence[Sequence[int]]) -> float:
-        """Adds the gradient of the whole batch's loss, though it is read in parts; returns that."""
+        """Adds the gradient of a loss over the whole batch, of which this process reads parts.
 
-        def read(number: int) -> torch.Tensor:
-            # The same dropout at every reading of a part.
-            set_seed(_step_seed(self.config.seed, self.state.step, number))
-            return self._read(parts[number])
+        All processes compute the same loss, each with the gradient of what it has read itself.
 
-        targets = self._targets_there(rows)
-        return backward_in_parts(
-            read, len(parts), lambda outputs: self.loss(self.joined(outputs), targets)
-        )
+        Returns:
+            This process's share of the loss.
+        """
+        processes = self.processes
+
+        def read(part: int) -> torch.Tensor:
+            # The same dropout at every reading of a part, and in every process another.
+            share = part * processes.number + processes.index
+            set_seed(_step_seed(self.config.seed, self.state.step, share))
+            return self._read(parts[part])
+
+        def loss(outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+            own = self.joined(outputs) if outputs else None
+            return cast(torch.Tensor, self.loss(self.joined(processes.exchange(own)), targets))
+
+        targets = self._targets_there([row for share in processes.shares(rows) for row in share])
+        return backward_in_parts(read, len(parts), loss) / processes.number
 
     def _read(self, rows: Sequence[int]) -> torch.Tensor:
         """What the loss is computed from, in float32."""

@@ -77,7 +77,11 @@ class Processes:
 
     def own(self, items: Sequence[T]) -> Sequence[T]:
         """This process's share of something: every so-manieth, maybe none."""
-        return items[self.index :: self.number]
+        return self.shares(items)[self.index]
+
+    def shares(self, items: Sequence[T]) -> list[Sequence[T]]:
+        """What each process has of something."""
+        return [items[index :: self.number] for index in range(self.number)]
 
     def total(self, share: torch.Tensor) -> torch.Tensor:
         """The sum over all processes, of tensors of one shape, on the CPU."""
@@ -99,6 +103,18 @@ class Processes:
         for index, share in enumerate(shares):
             together[index :: self.number] = share
         return together
+
+    def exchange(self, own: torch.Tensor | None) -> list[torch.Tensor]:
+        """What the processes have computed, those left out that have nothing.
+
+        Gradients flow into this process's own tensor alone: the others' are constants.
+        """
+        if self.number == 1:
+            return [] if own is None else [own]
+        with _in_contact():
+            there = gather_object([None if own is None else own.detach().cpu()])
+        there[self.index] = own
+        return [tensor.to(self.device) for tensor in there if tensor is not None]
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Gives all processes the sum of their gradients; none to what none has a gradient of."""

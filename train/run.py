@@ -70,12 +70,6 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
     started = time.monotonic()
     device, given = processes.device, config.with_defaults()
     config = processes.from_main(lambda: with_known_precision(given, device))
-    if processes.number > 1 and config.contrastive != "none":
-        raise processes.failure(
-            f"contrastive: {config.contrastive!r} compares the arguments of a step with each "
-            "other, and several processes would each see a part of them: start one process, or "
-            "take --contrastive none"
-        )
     output = Path(config.output)
     with processes.together():
         teacher = find_teacher(config)
