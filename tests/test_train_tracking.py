@@ -177,7 +177,6 @@ def test_a_log_that_cannot_start_leaves_nothing(
 
 def test_tensorboard_has_every_step_once(config: TrainConfig) -> None:
     """Of a run that was stopped two steps after its checkpoint."""
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     stop_training(config, STEPS + 2)
     train(replace(config, resume=True))
     assert steps_in_tensorboard(config) == [1, 2, 3, 4, 5, 6]
@@ -194,7 +193,6 @@ def steps_in_tensorboard(config: TrainConfig) -> list[int]:
 def test_wandb_knows_a_resumed_run_again(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("wandb", reason="wandb is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     config = replace(config, log_with="wandb")
     stop_training(config, STEPS + 2)
@@ -207,7 +205,6 @@ def test_wandb_knows_a_resumed_run_again(
 
 def test_of_several_processes_one_logs(config: TrainConfig, tmp_path: Path) -> None:
     """And if it cannot, all of them end."""
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     assert join(start_processes(config, 2), 120.0) == [0, 0]
     assert steps_in_tensorboard(config) == [1, 2, 3, 4, 5, 6]
 
