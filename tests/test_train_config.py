@@ -203,9 +203,12 @@ def test_a_printed_configuration_is_a_right_one() -> None:
         (
             ["--method=p-tuning", "--init=random"],
             "with --method p-tuning, whose virtual tokens are made by a network: leave it out, or "
-            "take --method prompt-tuning",
+            "take --method prompt-tuning or prefix-tuning",
         ),
-        (["--method=prefix-tuning", "--init=random"], "whose prefix is keys and values, no words"),
+        (
+            ["--method=prefix-tuning", "--init=values", "--prompt-hidden-size=8"],
+            "init: 'values' has no meaning with --prompt_hidden_size",
+        ),
         (["--output", " "], "output: ' '; allowed: the name of a directory"),
         (["--output", "."], "output: '.'; allowed: the name of a directory"),
     ],

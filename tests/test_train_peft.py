@@ -17,7 +17,14 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch import nn
-from training import ENCODERS, small_config, stop_training, write_encoder, write_small_data
+from training import (
+    ENCODERS,
+    small_config,
+    stop_training,
+    write_encoder,
+    write_language_model,
+    write_small_data,
+)
 from transformers import AutoModel
 
 from valueeval.adapters.base import Base
@@ -36,7 +43,8 @@ from valueeval.tasks.scoring import score
 from valueeval.tasks.values import VALUES
 from valueeval.train.build import METHODS, build_model
 from valueeval.train.config import TrainConfig
-from valueeval.train.prompt_tuning import TEMPLATE, initial_embeddings
+from valueeval.train.peft_methods import prompt_embedding, word_embeddings
+from valueeval.train.prompt_initialisation import TEMPLATE, initial_embeddings
 from valueeval.train.run import train
 
 PEFT_METHODS = ("lora", "prompt-tuning", "p-tuning", "prefix-tuning")
@@ -357,12 +365,62 @@ def test_random_numbers_are_like_the_word_embeddings(tiny_bert: Path) -> None:
     assert got.std().item() == pytest.approx(0.1, abs=0.01)
 
 
-def test_initialisations_reach_the_model_and_differ(config: TrainConfig) -> None:
+@pytest.mark.parametrize("method", ["prompt-tuning", "prefix-tuning"])
+def test_initialisations_reach_the_model_and_differ(config: TrainConfig, method: str) -> None:
     prompts = []
     for init in ("random", "vocabulary", "template", "values", "for against"):
-        model = model_of(with_method(config, "prompt-tuning", init=init).with_defaults())
-        prompts.append(cast(Any, model.backbone).get_prompt(1)[0].detach())
+        model = model_of(with_method(config, method, init=init).with_defaults())
+        prompts.append(prompt_embedding(cast(Any, model.backbone)).weight.detach())
     assert all(not torch.equal(a, b) for i, a in enumerate(prompts) for b in prompts[:i])
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_prefix_of_words_is_a_text_before_the_text(
+    config: TrainConfig, family: str, tmp_path: Path
+) -> None:
+    """A decoder reads on after a prefix that starts from words as it does after the words."""
+    base = write_language_model(tmp_path / "base", family, Path(config.base))
+    words = "for against"
+    options = {"init": words, "virtual_tokens": 4, "base": str(base)}
+    model = model_of(replace(config, method="prefix-tuning", **options).with_defaults()).eval()
+    tokenizer = load_tokenizer(base)
+    before = (tokenizer(words, add_special_tokens=False)["input_ids"] * 4)[:4]
+    text = [[10, 11, 12], [20, 21, 22]]
+    ids = torch.tensor(text)
+    with torch.no_grad():
+        got = model.hidden(input_ids=ids, attention_mask=torch.ones_like(ids))
+        whole = torch.tensor([before + row for row in text])
+        plain = (
+            load_backbone(base)
+            .eval()(input_ids=whole, attention_mask=torch.ones_like(whole))
+            .last_hidden_state
+        )
+    torch.testing.assert_close(got[:, -3:], plain[:, 4:])
+
+
+def test_an_encoders_prefix_of_words_has_its_keys_and_values(config: TrainConfig) -> None:
+    """In the first layer they are those of the embeddings themselves."""
+    model = model_of(with_method(config, "prefix-tuning", init="for against").with_defaults())
+    bert = cast(Any, model.backbone).get_base_model().eval()
+    numbers = load_tokenizer(Path(config.base))("for against", add_special_tokens=False)
+    before = torch.tensor([(numbers["input_ids"] * 5)[:5]])
+    attention = bert.encoder.layer[0].attention.self
+    with torch.no_grad():
+        read = bert.embeddings(before)[0]
+        expected = torch.cat([attention.key(read), attention.value(read)], dim=1)
+    prefix = prompt_embedding(cast(Any, model.backbone)).weight.detach()
+    torch.testing.assert_close(prefix[:, : 2 * 32], expected)
+
+
+def test_embeddings_that_a_model_scales_are_taken_as_it_reads_them(tmp_path: Path) -> None:
+    """Gemma's are its weights times the root of their width."""
+    from transformers import Gemma3TextConfig, Gemma3TextModel
+
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "vocab_size": 30}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
+    gemma = Gemma3TextModel(Gemma3TextConfig(**sizes, **heads))
+    words = word_embeddings(gemma)
+    torch.testing.assert_close(words, 4 * gemma.get_input_embeddings().weight.detach())
 
 
 def test_the_template_is_that_of_the_task() -> None:

@@ -433,6 +433,14 @@ def test_initialisations_differ_and_begin_as_they_say(
     torch.testing.assert_close(begun["template"], words)
 
 
+def test_a_prefix_before_an_answer_is_not_made_of_words(
+    tiny_t5: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    options = {"template": "bca", "method": "prefix-tuning", "init": "values"}
+    with pytest.raises(ValueEvalError, match="whose prefix stands before the answer"):
+        train(config_of(tiny_t5, data_dir, tmp_path / "x", **options))
+
+
 @pytest.mark.parametrize("signal_of", ["SIGINT", "SIGKILL"])
 def test_a_killed_run_goes_on_to_the_same_weights(
     tiny_t5: Path, data_dir: Path, tmp_path: Path, signal_of: str

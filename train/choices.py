@@ -53,7 +53,7 @@ BY_CHOICE: dict[str, dict[str, dict[str, Any]]] = {
         "prompt+full": {"epochs": 3, "learning_rate": 5e-5, "layer_decay": 1.0},
         "prompt-tuning": {**_SOFT_PROMPT, "init": "vocabulary"},
         "p-tuning": {**_SOFT_PROMPT, "learning_rate": 1e-3, "prompt_hidden_size": None},
-        "prefix-tuning": {**_SOFT_PROMPT, "prompt_hidden_size": None},
+        "prefix-tuning": {**_SOFT_PROMPT, "prompt_hidden_size": None, "init": "random"},
     },
     "loss": {
         "bce": {"positive_weight": 0.5},

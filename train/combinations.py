@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 # Why some options have no meaning with some methods.
 _WHY = {
     ("init", "p-tuning"): ", whose virtual tokens are made by a network",
-    ("init", "prefix-tuning"): ", whose prefix is keys and values, no words",
 }
 
 # Numbers that options can have, and how that is said.
@@ -65,6 +64,7 @@ def check(config: TrainConfig) -> None:
     _check_template(config)
     _check_data(config)
     _check_teacher(config)
+    _check_init(config)
     _check_contrastive(config)
     _check_heads(config)
     _check_memory(config)
@@ -96,6 +96,15 @@ def _check_data(config: TrainConfig) -> None:
     if config.train_size is not None and config.per_value is not None:
         raise ConfigError("train_size and per_value: choose one of them")
     _check_fold(config)
+
+
+def _check_init(config: TrainConfig) -> None:
+    made = config.method == "prefix-tuning" and config.prompt_hidden_size is not None
+    if made and config.init not in (None, "random"):
+        raise ConfigError(
+            f"init: {config.init!r} has no meaning with --prompt_hidden_size, by whose network the "
+            "prefix is made: leave one of them out"
+        )
 
 
 def _check_contrastive(config: TrainConfig) -> None:

@@ -77,10 +77,12 @@ class TrainConfig:
         prompt_hidden_size: Of p-tuning and prefix-tuning: width of the network that makes the
             virtual tokens. null is that of the word embeddings for p-tuning, and no network for
             prefix-tuning. Source: Liu et al., 2021; Liu et al., 2022 («P-tuning v2»), 3.3.
-        init: Of prompt-tuning, where the virtual tokens start: random (numbers), vocabulary (words
-            drawn from it), template (the words of valueeval_cls; with --template the task's
-            instruction), values (each the mean of a value's description), or any other text. null
-            is vocabulary. Source: Lester et al., 2021, 3.2; values: our choice.
+        init: Of prompt-tuning and prefix-tuning, where the virtual tokens start: random (numbers),
+            vocabulary (words drawn from it), template (the words of valueeval_cls; with --template
+            the task's instruction), values (each the mean of a value's description), or any other
+            text. A prefix starts from the model's keys and values for these words. null is
+            vocabulary for prompt-tuning, random for prefix-tuning. Source: Lester et al., 2021,
+            3.2; Li and Liang, 2021, 7.4; values: our choice.
         segments: The text of an argument, one or two segments; fields {premise}, {conclusion},
             {stance}, {stance_word}, and with a cross-encoder {value.name}, {value.short} (its
             description in a few words), {value.long}. null is the premise, then stance word and

@@ -10,17 +10,19 @@ embeddings, d h + h + h h + h + h d + d of the perceptron, and the head.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from peft import PromptEncoderConfig
 from torch import nn
 
 from valueeval.adapters.base import Base
 from valueeval.train.config import TrainConfig
-from valueeval.train.peft_methods import attach, soft_prompt_sizes, task_type, word_embeddings
+from valueeval.train.peft_methods import attach, soft_prompt_sizes, task_type
 
 
 def prepare(backbone: nn.Module, config: TrainConfig, base: Base) -> nn.Module:
     """The model with virtual tokens and their network."""
-    width = word_embeddings(backbone).shape[1]
+    width = cast(Any, backbone).get_input_embeddings().weight.shape[1]
     p_tuning = PromptEncoderConfig(
         task_type=task_type(backbone),
         num_virtual_tokens=config.virtual_tokens or 0,

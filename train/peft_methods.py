@@ -45,8 +45,23 @@ def attach(backbone: nn.Module, config: PeftConfig, method: str) -> PeftModel:
 
 
 def word_embeddings(backbone: nn.Module) -> torch.Tensor:
-    """The word embeddings: (vocabulary, width), of which some are narrower than hidden states."""
-    return cast(torch.Tensor, cast(Any, backbone).get_input_embeddings().weight.detach())
+    """What a model makes of each word: (vocabulary, width).
+
+    Some are narrower than hidden states. Gemma's are their weights times a number, and what takes
+    their place before a text has to be, too.
+    """
+    embedding = cast(Any, backbone).get_input_embeddings()
+    weights = cast(torch.Tensor, embedding.weight.detach())
+    words = torch.arange(len(weights), device=weights.device)
+    with torch.no_grad():
+        if torch.equal(embedding(words[:100]), weights[:100]):
+            return weights
+        return cast(torch.Tensor, embedding(words))
+
+
+def prompt_embedding(model: PeftModel) -> nn.Embedding:
+    """What is trained of a soft prompt that no network makes: a row for each virtual token."""
+    return cast(nn.Embedding, cast(Any, model).prompt_encoder["default"].embedding)
 
 
 def soft_prompt_sizes(backbone: nn.Module, token_width: int) -> dict[str, Any]:

@@ -1,102 +1,31 @@
 """Method ``prompt-tuning``: virtual tokens before the text, nothing but their embeddings trained.
 
 Lester et al., 2021, «The power of scale for parameter-efficient prompt tuning». Only the text's own
-hidden states are pooled. Where the embeddings start matters (section 3.2 there); ``--init``:
-
-``random``
-    Numbers drawn from a normal distribution with mean and deviation of the word embeddings.
-``vocabulary``
-    Embeddings of words drawn from the vocabulary, special tokens left out.
-``template``
-    The words of the task ``valueeval_cls``; with ``--template`` the instruction of that template.
-``values``
-    Virtual token i is the mean embedding of the words that describe value i (from the first again
-    after the twentieth).
-any other text
-    Its words.
-
-A text's tokens fill the virtual tokens in turn, from its beginning again if it is short, cut if it
-is long. Trainable: n d, with n virtual tokens and width d of the word embeddings, and the head.
+hidden states are pooled. Where the embeddings start matters (section 3.2 there): see
+`valueeval.train.prompt_initialisation`. Trainable: n d, with n virtual tokens and width d of the
+word embeddings, and the head.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-import torch
-from peft import PeftModel, PromptTuningConfig
+from peft import PromptTuningConfig
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
-from valueeval.adapters.backbones import load_tokenizer
 from valueeval.adapters.base import Base
-from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.values import VALUES
 from valueeval.train.config import TrainConfig
-from valueeval.train.peft_methods import attach, soft_prompt_sizes, task_type, word_embeddings
-from valueeval.train.questions import instruction
-
-# The words of valueeval_cls around an argument.
-TEMPLATE = (
-    "Arguments appeal to human values: to what people hold to be good and worth striving for. "
-    "Which human value does this argument appeal to?"
-)
+from valueeval.train.peft_methods import attach, prompt_embedding, soft_prompt_sizes, task_type
+from valueeval.train.prompt_initialisation import starting_embeddings
 
 
 def prepare(backbone: nn.Module, config: TrainConfig, base: Base) -> nn.Module:
     """The model with virtual tokens, whose embeddings start as ``--init`` says."""
-    tokens, words = config.virtual_tokens or 0, word_embeddings(backbone)
+    tokens, start = config.virtual_tokens or 0, starting_embeddings(backbone, config, base)
     prompt = PromptTuningConfig(
         task_type=task_type(backbone),
         num_virtual_tokens=tokens,
         num_transformer_submodules=1,  # of an encoder-decoder the encoder (Lester et al., 2021)
-        **soft_prompt_sizes(backbone, words.shape[1]),
+        **soft_prompt_sizes(backbone, start.shape[1]),
     )
     model = attach(backbone, prompt, "prompt-tuning")
-    init = config.init or ""
-    if init == "template" and config.template is not None:
-        init = instruction(config.template, config.paraphrase or 1)
-    embeddings = initial_embeddings(init, tokens, words, load_tokenizer(base.path))
-    _embedding(model).weight.data.copy_(embeddings)
+    prompt_embedding(model).weight.data.copy_(start)
     return model
-
-
-def initial_embeddings(
-    init: str, tokens: int, words: torch.Tensor, tokenizer: PreTrainedTokenizerBase
-) -> torch.Tensor:
-    """What the virtual tokens start as: (tokens, width).
-
-    Args:
-        init: ``random``, ``vocabulary``, ``template``, ``values``, or a text.
-        tokens: Number of virtual tokens.
-        words: The word embeddings, (vocabulary, width).
-        tokenizer: Turns words into their numbers.
-
-    Raises:
-        ValueEvalError: The text has no token.
-    """
-    if init == "random":
-        return words.mean() + words.std() * torch.randn(tokens, words.shape[1])
-    if init == "vocabulary":
-        special = torch.tensor(tokenizer.all_special_ids)
-        plain = torch.arange(min(len(tokenizer), len(words)))
-        plain = plain[~torch.isin(plain, special)]
-        return words[plain[torch.randint(len(plain), (tokens,))]]
-    if init == "values":
-        means = torch.stack(
-            [words[_numbers(value.short, tokenizer)].mean(dim=0) for value in VALUES]
-        )
-        return means[torch.arange(tokens) % len(means)]
-    numbers = _numbers(TEMPLATE if init == "template" else init, tokenizer)
-    return words[numbers[torch.arange(tokens) % len(numbers)]]
-
-
-def _numbers(text: str, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-    numbers = tokenizer(text, add_special_tokens=False)["input_ids"]
-    if not numbers:
-        raise ValueEvalError(f"init: {text!r}; allowed: a text with at least one token")
-    return torch.tensor(numbers)
-
-
-def _embedding(model: PeftModel) -> nn.Embedding:
-    return cast(nn.Embedding, cast(Any, model).prompt_encoder["default"].embedding)
