@@ -23,13 +23,11 @@ from valueeval.adapters.backbones import (
 )
 from valueeval.adapters.base import fetch_base
 from valueeval.adapters.devices import choose_device, device_of
+from valueeval.adapters.errors import ManifestError
 from valueeval.adapters.heads import ValueHead
-from valueeval.adapters.manifest import (
-    InputFormat,
-    Manifest,
-    ManifestError,
-    read_manifest,
-)
+from valueeval.adapters.input_format import InputFormat
+from valueeval.adapters.manifest import Manifest
+from valueeval.adapters.manifest_file import read_manifest
 from valueeval.adapters.truncation import cut_argument
 from valueeval.tasks.data import Argument
 from valueeval.tasks.errors import ValueEvalError

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from valueeval.adapters.base import HUB_FILES
-from valueeval.adapters.manifest import CARD_FILE, MANIFEST_FILE, ManifestError
+from valueeval.adapters.errors import ManifestError
+from valueeval.adapters.manifest_file import CARD_FILE, MANIFEST_FILE
 from valueeval.tasks.errors import ValueEvalError
 
 PEFT_CONFIG = "adapter_config.json"

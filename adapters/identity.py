@@ -12,7 +12,8 @@ import torch
 
 from valueeval.adapters.base import fetch_base, hub_origin, resolve_base, weight_hash
 from valueeval.adapters.hub import PEFT_CONFIG, PEFT_WEIGHTS, local_folder
-from valueeval.adapters.manifest import MANIFEST_FILE, Manifest, read_manifest
+from valueeval.adapters.manifest import Manifest
+from valueeval.adapters.manifest_file import MANIFEST_FILE, read_manifest
 from valueeval.tasks.errors import ValueEvalError
 
 _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice")

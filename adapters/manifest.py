@@ -1,109 +1,22 @@
-"""`valueeval.json`: what an adapter directory holds, where it comes from, and how to read it.
-
-The manifest is the last file written into an adapter directory, so a directory that has one is
-whole; it lists the other files with size and SHA-256, so a reader notices what changed since.
-"""
+"""The manifest: what an adapter directory holds and where it comes from (see `manifest_file`)."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-import types
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
-from pathlib import Path
-from string import Formatter
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from valueeval.adapters.base import hub_origin, weight_hash
-from valueeval.tasks.data import STANCE_WORDS, Argument
-from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.files import replacing
-from valueeval.tasks.values import VALUE_NAMES, Value
+from valueeval.adapters.errors import ManifestError, check_one_of
+from valueeval.adapters.input_format import Head, InputFormat, check_head_and_input
+from valueeval.adapters.typed_json import parse_dataclass
+from valueeval.tasks.values import VALUE_NAMES
 
 T = TypeVar("T")
-MANIFEST_FILE = "valueeval.json"
-# The model card. The manifest does not list it: people edit it, on the hub above all.
-CARD_FILE = "README.md"
 SCHEMA_VERSION = 1
-HEAD_KINDS = ("linear", "multiple", "cross-encoder")
-POOLINGS = ("mean", "cls", "last", "attention")
-INPUT_FIELDS = ("premise", "stance", "stance_word", "conclusion")
-VALUE_FIELDS = ("value.name", "value.short", "value.long")
-
-
-class ManifestError(ValueEvalError):
-    """An adapter directory that must not be used; the message says why."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """The classifier head.
-
-    Attributes:
-        kind: ``"linear"``: one linear layer with an output for each value; ``"multiple"``: a
-            classifier for each value with an attention pooling of its own; ``"cross-encoder"``: one
-            output, for the value that the input describes beside the argument.
-        pooling: What it reads: ``"mean"`` of the last hidden states, that of the first token
-            (``"cls"``) or the last one (``"last"``), or their mean weighted by ``"attention"``.
-    """
-
-    kind: str
-    pooling: str
-
-    def __post_init__(self) -> None:
-        _one_of("head.kind", self.kind, HEAD_KINDS)
-        _one_of("head.pooling", self.pooling, POOLINGS)
-        if self.kind == "multiple":
-            _one_of("head.pooling", self.pooling, ("attention",))
-
-
-@dataclass(frozen=True)
-class InputFormat:
-    """How an argument becomes the text that the model reads.
-
-    Attributes:
-        segments: One or two texts with fields in braces: ``{premise}``, ``{conclusion}``,
-            ``{stance}`` ("in favor of" or "against"), ``{stance_word}`` ("for" or "against").
-            With a field of a value (``{value.name}``, ``{value.short}``: its description in a few
-            words, ``{value.long}``: in a sentence or two) an argument becomes 20 inputs.
-        max_length: Tokens at most, special tokens included; a longer input loses words from the
-            end of its longest segment.
-        separator: What stands between two segments; None: they are read as a pair, as the
-            tokenizer joins pairs (where it does: that of GPT-2 puts nothing between them).
-    """
-
-    segments: tuple[str, ...]
-    max_length: int
-    separator: str | None = None
-
-    def __post_init__(self) -> None:
-        if len(self.segments) not in (1, 2):
-            raise ManifestError(f"input.segments: {len(self.segments)} texts; allowed: one or two")
-        for text in self.segments:
-            _check_segment(text)
-        if self.max_length < 8:
-            raise ManifestError(f"input.max_length: {self.max_length}; allowed: 8 or more")
-
-    @property
-    def names_a_value(self) -> bool:
-        """Whether an argument becomes 20 inputs, each with a value beside it."""
-        return any(field in VALUE_FIELDS for text in self.segments for field in _fields(text))
-
-    def texts(self, argument: Argument, value: Value | None = None) -> tuple[str, ...]:
-        """The argument, beside a value if one is named, in the words of each segment."""
-        words = {
-            "premise": argument.premise,
-            "conclusion": argument.conclusion,
-            "stance": argument.stance,
-            "stance_word": STANCE_WORDS[argument.stance],
-            "value": value,
-        }
-        return tuple(segment.format_map(words) for segment in self.segments)
 
 
 @dataclass(frozen=True)
@@ -140,7 +53,7 @@ class Thresholds:
                 raise ManifestError(
                     f"thresholds.values: {value} for {name!r}; allowed: between 0 and 1"
                 )
-        _one_of("thresholds.split", self.split, ("training", "validation", "fold", "none"))
+        check_one_of("thresholds.split", self.split, ("training", "validation", "fold", "none"))
 
     @property
     def logits(self) -> npt.NDArray[np.float64]:
@@ -296,77 +209,6 @@ class Manifest:
         return first | plain
 
 
-def describe_files(folder: Path) -> dict[str, FileInfo]:
-    """Size and hash of every file in a folder but the manifest and the model card, by name."""
-    return {
-        file.name: FileInfo(file.stat().st_size, weight_hash([file]))
-        for file in sorted(folder.iterdir())
-        if file.is_file() and file.name not in (MANIFEST_FILE, CARD_FILE)
-    }
-
-
-def combined_hash(files: Mapping[str, FileInfo]) -> str:
-    """One hash that identifies the weights: over the hashes of the safetensors files."""
-    hashes = [info.sha256 for name, info in sorted(files.items()) if name.endswith(".safetensors")]
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-def write_manifest(folder: str | Path, manifest: Manifest) -> None:
-    """Writes ``valueeval.json``: under a temporary name first, then renamed.
-
-    Raises:
-        ManifestError: A file that the manifest lists is not in the folder as listed.
-    """
-    folder = Path(folder)
-    _check_files(folder, manifest)
-    text = json.dumps(manifest.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with replacing(folder / MANIFEST_FILE) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def read_manifest(folder: str | Path) -> Manifest:
-    """Reads ``valueeval.json`` and checks the directory against it.
-
-    Raises:
-        ManifestError: There is none, it cannot be read as schema version 1, or a file that it
-            lists is missing, truncated or changed.
-    """
-    folder = Path(folder)
-    path = folder / MANIFEST_FILE
-    content = read_content(folder)
-    try:
-        if isinstance(content, dict) and "members" in content:
-            raise ManifestError(
-                "an average of adapters (it lists members), where a single one is needed: name "
-                "one of its members, or all in place of it"
-            )
-        manifest = manifest_from_json(content)
-        _check_files(folder, manifest)
-    except ManifestError as error:
-        raise ManifestError(f"{path}: {error}{_about_copy(folder)}") from error
-    return manifest
-
-
-def read_content(folder: Path) -> object:
-    """What ``valueeval.json`` holds, as JSON values, unchecked.
-
-    Raises:
-        ManifestError: There is none, or it cannot be read.
-    """
-    path = folder / MANIFEST_FILE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ManifestError(_no_manifest(folder)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: cannot be read: {error}") from error
-    try:
-        content: object = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise ManifestError(f"{path}: not valid JSON: {error}") from error
-    return content
-
-
 def manifest_from_json(content: object) -> Manifest:
     """The manifest that `Manifest.to_json` gave, every field's type and range checked.
 
@@ -385,33 +227,7 @@ def parse(kind: type[T], content: object) -> T:
     if isinstance(content, dict):
         # Before the fields: another version may well have other ones.
         _check_schema(content.get("schema_version"))
-    return cast(T, _parse(kind, content, ""))
-
-
-def _no_manifest(folder: Path) -> str:
-    if not folder.is_dir():
-        unfinished = folder.with_name(folder.name + ".training")
-        if unfinished.is_dir():
-            return (
-                f"{folder}: no adapter yet, training is unfinished ({unfinished}): "
-                "repeat the training command with --resume"
-            )
-        return f"{folder}: no such adapter directory"
-    return (
-        f"{folder}: no {MANIFEST_FILE} in it, so this is no adapter directory as "
-        "`valueeval train` writes it"
-    )
-
-
-def _about_copy(folder: Path) -> str:
-    """What can be done about a copy from the hub that cannot be used."""
-    origin = hub_origin(folder)
-    if origin is None:
-        return ""
-    return (
-        f"\nThis is a copy of {origin} from the hub: remove {folder.parent.parent} to fetch it "
-        "again; if that does not help, its author has to push it again"
-    )
+    return parse_dataclass(kind, content)
 
 
 def _check_schema(version: object) -> None:
@@ -420,122 +236,3 @@ def _check_schema(version: object) -> None:
             f"schema_version: {version!r}; this version of valueeval reads {SCHEMA_VERSION}: "
             "update lm-eval-valueeval, or train the adapter again"
         )
-
-
-def _check_files(folder: Path, manifest: Manifest) -> None:
-    """Compares the files of the folder with the manifest's list, sizes first (cheap)."""
-    if not any(name.endswith(".safetensors") for name in manifest.files):
-        raise ManifestError("files: no .safetensors weights listed")
-    if manifest.weights_sha256 != combined_hash(manifest.files):
-        raise ManifestError("weights_sha256: does not go with the hashes in files")
-    for name, info in manifest.files.items():
-        if Path(name).name != name:
-            raise ManifestError(f"files: {name!r} is not a plain file name")
-        file = folder / name
-        if not file.is_file():
-            raise ManifestError(f"{name} is missing from the directory; copy it again")
-        size = file.stat().st_size
-        if size != info.bytes:
-            raise ManifestError(
-                f"{name} has {size} bytes instead of {info.bytes}: truncated or changed; "
-                "copy it again"
-            )
-        if weight_hash([file]) != info.sha256:
-            raise ManifestError(f"{name} was changed (its SHA-256 differs); copy it again")
-
-
-def check_head_and_input(head: Head, form: InputFormat) -> None:
-    """Refuses a cross-encoder that is told of no value, and other heads that are told of one.
-
-    Raises:
-        ManifestError: Names the segments and what is allowed.
-    """
-    if (head.kind == "cross-encoder") == form.names_a_value:
-        return
-    allowed = "{" + "} or {".join(VALUE_FIELDS) + "}"
-    if form.names_a_value:
-        raise ManifestError(f"input.segments: {allowed} has a meaning for a cross-encoder only")
-    raise ManifestError(f"input.segments: a cross-encoder must be told of a value, by {allowed}")
-
-
-def _fields(text: str) -> list[str]:
-    """The names of the fields in a segment."""
-    return [name for _, name, _, _ in Formatter().parse(text) if name is not None]
-
-
-def _check_segment(text: str) -> None:
-    try:
-        parts = list(Formatter().parse(text))
-    except ValueError as error:
-        raise ManifestError(f"input.segments: {text!r}: {error}") from None
-    allowed = (*INPUT_FIELDS, *VALUE_FIELDS)
-    for _, name, spec, conversion in parts:
-        if name is not None and (name not in allowed or spec or conversion):
-            raise ManifestError(
-                f"input.segments: field {{{name}}} in {text!r}; allowed: "
-                + ", ".join(f"{{{field}}}" for field in allowed)
-            )
-
-
-def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ManifestError(f"{field}: {value!r}; allowed: {', '.join(allowed)}")
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is not a number")
-
-
-_NAMES: dict[Any, str] = {
-    str: "a string",
-    int: "a whole number",
-    float: "a number",
-    tuple: "a list",
-    Mapping: "an object",
-}
-
-
-def _parse(kind: Any, value: object, where: str) -> Any:
-    """Reads a JSON value as a type: dataclass, optional, tuple, mapping, str, int, float."""
-    origin = get_origin(kind)
-    if kind is Any:
-        return value
-    if is_dataclass(kind):
-        return _parse_dataclass(kind, value, where)
-    if origin in (Union, types.UnionType):
-        inner = next(option for option in get_args(kind) if option is not type(None))
-        return None if value is None else _parse(inner, value, where)
-    if origin is tuple and isinstance(value, list):
-        inner = get_args(kind)[0]
-        return tuple(_parse(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is Mapping and isinstance(value, dict):
-        inner = get_args(kind)[1]
-        return {key: _parse(inner, item, f"{where}.{key}") for key, item in value.items()}
-    if kind is str and isinstance(value, str):
-        return value
-    if kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    # JSON does not tell 1.0 from 1.
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        number = float(value)
-        if math.isfinite(number):
-            return number
-    raise ManifestError(f"{where}: {value!r}; allowed: {_NAMES[origin or kind]}")
-
-
-def _parse_dataclass(kind: Any, value: object, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise ManifestError(f"{where or 'the file'}: not an object")
-    hints = get_type_hints(kind)
-    known = {field.name: field for field in fields(kind)}
-    prefix = f"{where}." if where else ""
-    for name in value:
-        if name not in known:
-            raise ManifestError(f"{prefix}{name}: unknown field")
-    arguments = {}
-    for name, field in known.items():
-        if name in value:
-            arguments[name] = _parse(hints[name], value[name], prefix + name)
-        elif field.default is MISSING:
-            raise ManifestError(f"{prefix}{name}: missing")
-    return kind(**arguments)

@@ -21,20 +21,18 @@ from pathlib import Path
 import numpy as np
 
 from valueeval.adapters.base import hub_origin
+from valueeval.adapters.errors import ManifestError
 from valueeval.adapters.hub import local_folder
 from valueeval.adapters.manifest import (
-    MANIFEST_FILE,
     SCHEMA_VERSION,
     BaseModel,
     Manifest,
-    ManifestError,
     Parameters,
     Thresholds,
     TrainingData,
     parse,
-    read_content,
-    read_manifest,
 )
+from valueeval.adapters.manifest_file import MANIFEST_FILE, read_content, read_manifest
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
 

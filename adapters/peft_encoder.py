@@ -12,8 +12,8 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from torch import nn
 
+from valueeval.adapters.errors import ManifestError
 from valueeval.adapters.hub import PEFT_WEIGHTS
-from valueeval.adapters.manifest import ManifestError
 
 TASK_TYPE = "FEATURE_EXTRACTION"  # PEFT's name for a model whose output is hidden states
 

@@ -15,7 +15,7 @@ from peft import PeftConfig, PeftModel, PeftType
 
 from valueeval.adapters.base import hub_origin
 from valueeval.adapters.hub import PEFT_WEIGHTS
-from valueeval.adapters.manifest import MANIFEST_FILE
+from valueeval.adapters.manifest_file import MANIFEST_FILE
 from valueeval.tasks.errors import ValueEvalError
 
 _EMBEDDED = (PeftType.PROMPT_TUNING, PeftType.P_TUNING)

@@ -94,12 +94,8 @@ def write_classifier(folder: Path, base: str) -> Path:
     """An adapter directory: an encoder (a name or a folder) with a random head, made once."""
     from valueeval.adapters.base import fetch_base
     from valueeval.adapters.classifier import ValueClassifier, load_backbone, load_tokenizer
-    from valueeval.adapters.manifest import (
-        combined_hash,
-        describe_files,
-        manifest_from_json,
-        write_manifest,
-    )
+    from valueeval.adapters.manifest import manifest_from_json
+    from valueeval.adapters.manifest_file import combined_hash, describe_files, write_manifest
     from valueeval.tasks.values import VALUE_NAMES
 
     target = folder / f"classifier-{Path(base).name}"

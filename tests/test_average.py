@@ -18,15 +18,10 @@ from tiny_adapters import write_adapter
 from valueeval.adapters import base, cli_predict
 from valueeval.adapters.average import Average, load_adapter
 from valueeval.adapters.classifier import load_classifier
+from valueeval.adapters.errors import ManifestError
 from valueeval.adapters.identity import is_language_model
-from valueeval.adapters.manifest import (
-    MANIFEST_FILE,
-    Manifest,
-    ManifestError,
-    Thresholds,
-    read_manifest,
-    write_manifest,
-)
+from valueeval.adapters.manifest import Manifest, Thresholds
+from valueeval.adapters.manifest_file import MANIFEST_FILE, read_manifest, write_manifest
 from valueeval.adapters.members import (
     adapter_name,
     find_members,
@@ -230,7 +225,7 @@ def test_weights_are_hashed_once(joined: str, monkeypatch: pytest.MonkeyPatch) -
         hashed.extend(files)
         return base.weight_hash(files)
 
-    monkeypatch.setattr("valueeval.adapters.manifest.weight_hash", weight_hash)
+    monkeypatch.setattr("valueeval.adapters.manifest_file.weight_hash", weight_hash)
     load_adapter(joined, "cpu")
     assert len(hashed) == len(set(hashed)) > 3
 

@@ -29,14 +29,10 @@ from valueeval.adapters.classifier import (
     predict_logits,
 )
 from valueeval.adapters.devices import choose_device
-from valueeval.adapters.manifest import (
-    Head,
-    InputFormat,
-    Manifest,
-    ManifestError,
-    describe_files,
-    write_manifest,
-)
+from valueeval.adapters.errors import ManifestError
+from valueeval.adapters.input_format import Head, InputFormat
+from valueeval.adapters.manifest import Manifest
+from valueeval.adapters.manifest_file import describe_files, write_manifest
 from valueeval.tasks.data import Argument, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.optimizer import parameter_groups

@@ -17,8 +17,10 @@ from training import small_config, stop_training, write_language_model, write_sm
 
 from valueeval.adapters.average import load_adapter
 from valueeval.adapters.classifier import Classifier, encode, load_classifier, load_tokenizer
+from valueeval.adapters.errors import ManifestError
+from valueeval.adapters.input_format import Head, InputFormat
 from valueeval.adapters.lm import ValueEvalLM
-from valueeval.adapters.manifest import Head, InputFormat, ManifestError, read_manifest
+from valueeval.adapters.manifest_file import read_manifest
 from valueeval.tasks.data import Argument, load_set
 from valueeval.tasks.scoring import score
 from valueeval.tasks.values import VALUES

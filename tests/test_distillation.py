@@ -17,7 +17,8 @@ from training import small_config, stop_training, write_small_data
 
 from valueeval.adapters.average import load_adapter
 from valueeval.adapters.classifier import load_classifier
-from valueeval.adapters.manifest import CARD_FILE, Manifest, read_manifest, write_manifest
+from valueeval.adapters.manifest import Manifest
+from valueeval.adapters.manifest_file import CARD_FILE, read_manifest, write_manifest
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train import distillation

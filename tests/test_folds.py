@@ -16,7 +16,7 @@ from training import small_config, write_small_data
 
 from valueeval.adapters.average import load_adapter
 from valueeval.adapters.classifier import load_classifier
-from valueeval.adapters.manifest import CARD_FILE, read_manifest
+from valueeval.adapters.manifest_file import CARD_FILE, read_manifest
 from valueeval.adapters.members import read_adapter
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from valueeval.adapters.errors import ManifestError
 from valueeval.adapters.heads import ValueHead
-from valueeval.adapters.manifest import Head, ManifestError
+from valueeval.adapters.input_format import Head
 
 # One argument: two tokens of width 2, and padding that must not count.
 HIDDEN = torch.tensor([[[1.0, 4.0], [3.0, 8.0], [100.0, 100.0]]])

@@ -44,13 +44,8 @@ from valueeval.adapters.causal import CausalReader
 from valueeval.adapters.encoding import count_read
 from valueeval.adapters.hf import ValueEvalHF
 from valueeval.adapters.lm import ValueEvalLM
-from valueeval.adapters.manifest import (
-    BaseModel,
-    Manifest,
-    Thresholds,
-    describe_files,
-    write_manifest,
-)
+from valueeval.adapters.manifest import BaseModel, Manifest, Thresholds
+from valueeval.adapters.manifest_file import describe_files, write_manifest
 from valueeval.adapters.truncation import cut_argument
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.requests import ValueRequest

@@ -23,14 +23,14 @@ from tiny_adapters import make_manifest, write_adapter
 from valueeval.adapters import cli_predict
 from valueeval.adapters.average import load_adapter
 from valueeval.adapters.base import fetch_base
+from valueeval.adapters.errors import ManifestError
 from valueeval.adapters.hf import ValueEvalHF
 from valueeval.adapters.hub import HubId, hub_id, local_folder
 from valueeval.adapters.lm import ValueEvalLM
-from valueeval.adapters.manifest import (
+from valueeval.adapters.manifest import BaseModel
+from valueeval.adapters.manifest_file import (
     CARD_FILE,
     MANIFEST_FILE,
-    BaseModel,
-    ManifestError,
     describe_files,
     read_manifest,
     write_manifest,

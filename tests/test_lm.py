@@ -26,8 +26,9 @@ from tiny_adapters import write_adapter
 from valueeval.adapters import harness
 from valueeval.adapters.classifier import load_classifier
 from valueeval.adapters.devices import AUTO_BATCH_SIZE, choose_device, parse_batch_size
+from valueeval.adapters.errors import ManifestError
 from valueeval.adapters.lm import ValueEvalLM
-from valueeval.adapters.manifest import ManifestError, read_manifest, write_manifest
+from valueeval.adapters.manifest_file import read_manifest, write_manifest
 from valueeval.registration import register
 from valueeval.tasks import cli_score
 from valueeval.tasks.data import load_set

@@ -14,15 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_adapters import make_manifest
 
-from valueeval.adapters.manifest import (
+from valueeval.adapters.errors import ManifestError
+from valueeval.adapters.input_format import InputFormat
+from valueeval.adapters.manifest import Manifest, Thresholds, manifest_from_json
+from valueeval.adapters.manifest_file import (
     MANIFEST_FILE,
-    InputFormat,
-    Manifest,
-    ManifestError,
-    Thresholds,
     combined_hash,
     describe_files,
-    manifest_from_json,
     read_manifest,
     write_manifest,
 )

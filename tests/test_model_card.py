@@ -17,14 +17,8 @@ from tiny_adapters import make_manifest
 from training import small_config, write_small_data
 
 from valueeval.adapters.base import MINILM, MINILM_HUB_ID, Base
-from valueeval.adapters.manifest import (
-    CARD_FILE,
-    BaseModel,
-    Manifest,
-    Parameters,
-    Thresholds,
-    read_manifest,
-)
+from valueeval.adapters.manifest import BaseModel, Manifest, Parameters, Thresholds
+from valueeval.adapters.manifest_file import CARD_FILE, read_manifest
 from valueeval.tasks.data import DataSet, load_set
 from valueeval.tasks.scoring import Interval, Intervals, conclusion_key, intervals
 from valueeval.train.choices import GENERATED

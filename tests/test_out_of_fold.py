@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from training import small_config, stop_training, write_small_data
 
 from valueeval.adapters.classifier import load_classifier
-from valueeval.adapters.manifest import CARD_FILE, read_manifest
+from valueeval.adapters.manifest_file import CARD_FILE, read_manifest
 from valueeval.adapters.members import find_members, read_adapter
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError

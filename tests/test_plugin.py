@@ -207,7 +207,7 @@ def uncaught(code: str, folder: Path, status: int = 1, **environment: str) -> st
 
 RAISES = """
 import lm_eval.tasks
-from valueeval.adapters.manifest import ManifestError
+from valueeval.adapters.errors import ManifestError
 raise {}("no such adapter")
 """
 COMMAND = "import lm_eval._cli" + RAISES

@@ -15,7 +15,7 @@ from tiny_adapters import write_adapter
 from training import small_config, write_small_data
 
 from valueeval.adapters.average import load_adapter
-from valueeval.adapters.manifest import CARD_FILE, MANIFEST_FILE, read_manifest
+from valueeval.adapters.manifest_file import CARD_FILE, MANIFEST_FILE, read_manifest
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train import push as push_module

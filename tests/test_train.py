@@ -29,7 +29,8 @@ from training import (
 )
 
 from valueeval.adapters.classifier import load_classifier
-from valueeval.adapters.manifest import Manifest, read_manifest
+from valueeval.adapters.manifest import Manifest
+from valueeval.adapters.manifest_file import read_manifest
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score

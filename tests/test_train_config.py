@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 import yaml
 
-from valueeval.adapters.manifest import Head
+from valueeval.adapters.input_format import Head
 from valueeval.train.choices import MethodName
 from valueeval.train.combinations import ConfigError
 from valueeval.train.config import TrainConfig

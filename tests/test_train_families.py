@@ -30,8 +30,8 @@ from valueeval.adapters.backbones import (
 )
 from valueeval.adapters.base import Base
 from valueeval.adapters.classifier import collate, encode, load_classifier
+from valueeval.adapters.input_format import InputFormat
 from valueeval.adapters.lm import ValueEvalLM
-from valueeval.adapters.manifest import InputFormat
 from valueeval.tasks.data import Argument, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score

@@ -23,7 +23,8 @@ from training import (
 )
 
 from valueeval.adapters.classifier import load_backbone
-from valueeval.adapters.manifest import FileInfo, Manifest, read_manifest
+from valueeval.adapters.manifest import FileInfo, Manifest
+from valueeval.adapters.manifest_file import read_manifest
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config import TrainConfig
 from valueeval.train.memory import keep_layer_inputs_only

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from training import small_config, write_encoder, write_small_data
 
 from valueeval.adapters.classifier import load_backbone, load_classifier, load_tokenizer
-from valueeval.adapters.manifest import ManifestError, read_manifest
+from valueeval.adapters.errors import ManifestError
+from valueeval.adapters.manifest_file import read_manifest
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score

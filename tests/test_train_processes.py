@@ -27,7 +27,7 @@ from training import (
     write_without_dropout,
 )
 
-from valueeval.adapters.manifest import read_manifest
+from valueeval.adapters.manifest_file import read_manifest
 from valueeval.train.config import TrainConfig
 from valueeval.train.contrastive import contrastive_loss
 from valueeval.train.gradient_cache import backward_in_parts

@@ -25,7 +25,8 @@ from transformers import (
 from valueeval.adapters.base import fetch_base
 from valueeval.adapters.classifier import load_tokenizer
 from valueeval.adapters.lm import ValueEvalLM
-from valueeval.adapters.manifest import Manifest, read_manifest
+from valueeval.adapters.manifest import Manifest
+from valueeval.adapters.manifest_file import read_manifest
 from valueeval.tasks.data import load_set
 from valueeval.tasks.decide import decide
 from valueeval.tasks.errors import ValueEvalError

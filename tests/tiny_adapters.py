@@ -11,19 +11,16 @@ import torch
 
 from valueeval.adapters.base import fetch_base
 from valueeval.adapters.classifier import ValueClassifier, load_backbone, load_tokenizer
+from valueeval.adapters.input_format import Head, InputFormat
 from valueeval.adapters.manifest import (
     BaseModel,
     FileInfo,
-    Head,
-    InputFormat,
     Manifest,
     Parameters,
     Thresholds,
     TrainingData,
-    combined_hash,
-    describe_files,
-    write_manifest,
 )
+from valueeval.adapters.manifest_file import combined_hash, describe_files, write_manifest
 from valueeval.tasks.values import VALUE_NAMES
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch import nn
 
 from valueeval.adapters.backbones import is_causal
-from valueeval.adapters.manifest import Head, InputFormat
+from valueeval.adapters.input_format import Head, InputFormat
 from valueeval.train.combinations import ConfigError
 from valueeval.train.config import TrainConfig
 

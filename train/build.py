@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from valueeval.adapters.backbones import check_max_length, load_backbone, pad_token
 from valueeval.adapters.base import Base
 from valueeval.adapters.classifier import Encoded, ValueClassifier, encode
-from valueeval.adapters.manifest import InputFormat
+from valueeval.adapters.input_format import InputFormat
 from valueeval.tasks.data import DataSet
 from valueeval.train import full, head, lora, p_tuning, prefix_tuning, prompt_tuning
 from valueeval.train.base_defaults import form_of, head_of

@@ -9,8 +9,9 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING
 
+from valueeval.adapters.errors import ManifestError
 from valueeval.adapters.hub import hub_id
-from valueeval.adapters.manifest import Head, ManifestError, check_head_and_input
+from valueeval.adapters.input_format import Head, check_head_and_input
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.choices import BY_CHOICE, GENERATED, KINDS, OF_A_HEAD

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from valueeval.adapters.manifest import Head, InputFormat
+from valueeval.adapters.input_format import Head, InputFormat
 from valueeval.train.choices import (
     BY_CHOICE,
     GENERATED,

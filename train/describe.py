@@ -15,15 +15,9 @@ from torch import nn
 
 from valueeval.adapters.base import Base
 from valueeval.adapters.classifier import ValueClassifier
-from valueeval.adapters.manifest import (
-    BaseModel,
-    Head,
-    Manifest,
-    Parameters,
-    TrainingData,
-    combined_hash,
-    describe_files,
-)
+from valueeval.adapters.input_format import Head
+from valueeval.adapters.manifest import BaseModel, Manifest, Parameters, TrainingData
+from valueeval.adapters.manifest_file import combined_hash, describe_files
 from valueeval.tasks.data import DataSet
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.base_defaults import form_of

@@ -18,7 +18,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from valueeval.adapters.base import MINILM, MINILM_HUB_ID, Base
 from valueeval.adapters.hub import PEFT_CONFIG
-from valueeval.adapters.manifest import CARD_FILE, Manifest
+from valueeval.adapters.manifest import Manifest
+from valueeval.adapters.manifest_file import CARD_FILE
 from valueeval.tasks.data import DataSet
 from valueeval.tasks.files import replacing
 from valueeval.tasks.scoring import Interval, Intervals, conclusion_key, intervals, score

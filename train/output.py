@@ -16,7 +16,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
-from valueeval.adapters.manifest import MANIFEST_FILE, Manifest, read_manifest
+from valueeval.adapters.manifest import Manifest
+from valueeval.adapters.manifest_file import MANIFEST_FILE, read_manifest
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.checkpoint import newest_step, write_json, writing
 from valueeval.train.config import TrainConfig

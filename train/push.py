@@ -16,7 +16,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from valueeval.adapters.hub import PEFT_CONFIG, reason
-from valueeval.adapters.manifest import CARD_FILE, MANIFEST_FILE, Manifest
+from valueeval.adapters.manifest import Manifest
+from valueeval.adapters.manifest_file import CARD_FILE, MANIFEST_FILE
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
 from valueeval.train.config import TrainConfig

@@ -19,7 +19,8 @@ from transformers import PreTrainedTokenizerBase
 from valueeval.adapters.backbones import load_tokenizer, quiet_transformers
 from valueeval.adapters.base import MINILM, MINILM_HUB_ID, Base, fetch_base
 from valueeval.adapters.classifier import ValueClassifier
-from valueeval.adapters.manifest import Manifest, write_manifest
+from valueeval.adapters.manifest import Manifest
+from valueeval.adapters.manifest_file import write_manifest
 from valueeval.adapters.members import Members
 from valueeval.adapters.peft_encoder import save_peft
 from valueeval.tasks.data import DataSet, load_set
