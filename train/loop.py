@@ -10,13 +10,11 @@ dropout, which each draws by itself.
 
 from __future__ import annotations
 
-import json
 import math
 import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -40,18 +38,16 @@ from valueeval.train.checkpoint import (
     newest_step,
     save_checkpoint,
     save_tensors,
-    write_text,
-    writing,
 )
 from valueeval.train.config import TrainConfig
 from valueeval.train.evaluation import Evaluate, Evaluation
 from valueeval.train.gradient_cache import backward_in_parts
 from valueeval.train.inputs import Split
+from valueeval.train.metrics import append_metrics, forget_metrics_after
 from valueeval.train.processes import Processes
 from valueeval.train.progress import TrainingProgress, note
 from valueeval.train.tracking import Log, no_log
 
-METRICS_FILE = "metrics.jsonl"
 _NONE: Mapping[str, torch.Tensor] = {}
 
 
@@ -133,7 +129,7 @@ class Training:
         self._started = started - self.state.seconds
         self._checkpoint_due = False
         self._order: tuple[int, list[list[int]]] = (-1, [])  # an epoch and its batches
-        processes.from_main(lambda: self._forget_metrics_after(self.state.step))
+        processes.from_main(lambda: forget_metrics_after(folder, self.state.step))
 
     def run(self) -> Fit:
         """Trains to the end and returns to the best epoch.
@@ -390,21 +386,7 @@ class Training:
         }
         if self.state.peak_device_bytes:
             line["peak_device_bytes"] = self.state.peak_device_bytes
-        path = self.folder / METRICS_FILE
-        with writing(self.folder), path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line, allow_nan=False) + "\n")
-
-    def _forget_metrics_after(self, step: int) -> None:
-        """Drops the lines that a killed run wrote after its last checkpoint: they come again."""
-        path = self.folder / METRICS_FILE
-        if not path.exists():
-            return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            with suppress(ValueError, TypeError, KeyError):  # cut off in the middle of writing
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-        write_text("".join(kept), path)
+        append_metrics(self.folder, line)
 
 
 def _step_seed(seed: int, step: int, share: int) -> int:

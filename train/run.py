@@ -33,8 +33,9 @@ from valueeval.train.describe import describe, describe_data, findable_name
 from valueeval.train.distillation import check_teacher, find_teacher, teacher_logits
 from valueeval.train.folds import joined, split_by_fold
 from valueeval.train.inputs import Split
-from valueeval.train.loop import METRICS_FILE, Training
+from valueeval.train.loop import Training
 from valueeval.train.memory import enough_memory
+from valueeval.train.metrics import METRICS_FILE
 from valueeval.train.model_card import write_card
 from valueeval.train.optimizer import parameter_groups
 from valueeval.train.output import finished_adapter, is_finished, new_adapter, run_folder

@@ -1,0 +1,40 @@
+"""``metrics.jsonl``: a line for each epoch, in the run's folder and later in the adapter's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from valueeval.train.checkpoint import write_text, writing
+
+METRICS_FILE = "metrics.jsonl"
+
+
+def append_metrics(folder: Path, line: Mapping[str, Any]) -> None:
+    """Adds a line, which has a ``step``.
+
+    Raises:
+        ValueEvalError: It cannot be written.
+    """
+    with writing(folder), (folder / METRICS_FILE).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def forget_metrics_after(folder: Path, step: int) -> None:
+    """Drops the lines that a killed run wrote after its last checkpoint: they come again.
+
+    Raises:
+        ValueEvalError: It cannot be written.
+    """
+    path = folder / METRICS_FILE
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError, TypeError, KeyError):  # cut off in the middle of writing
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+    write_text("".join(kept), path)
