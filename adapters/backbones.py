@@ -26,7 +26,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging as transformers_logging
 
-from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.errors import ValueEvalError, first_line
 
 # Encoder-decoders whose encoder has a class of its own in Transformers, which anyone's PEFT loads.
 _T5_FAMILY = ("t5", "mt5", "umt5")
@@ -65,7 +65,7 @@ def read_config(folder: Path) -> Any:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ValueEvalError(
-            f"{folder}: its config.json cannot be used: {str(error).strip().splitlines()[0]}"
+            f"{folder}: its config.json cannot be used: {first_line(error)}"
         ) from error
 
 
@@ -95,7 +95,7 @@ def load_weights(loader: Any, folder: Path, config: Any, what: str, **options: A
             )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueEvalError(
-            f"{folder}: its weights cannot be read: {str(error).strip().splitlines()[0]}"
+            f"{folder}: its weights cannot be read: {first_line(error)}"
         ) from error
     if missing := sorted(report["missing_keys"]):
         raise ValueEvalError(
@@ -162,7 +162,7 @@ def _why_no_tokenizer(folder: Path, error: Exception) -> str:
                 f"takes more than is installed: pip install {' '.join(missing)}; or add its "
                 "tokenizer.json"
             )
-    return f"{folder}: its tokenizer cannot be read: {str(error).strip().splitlines()[0]}"
+    return f"{folder}: its tokenizer cannot be read: {first_line(error)}"
 
 
 def _installed(module: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
-from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.errors import ValueEvalError, first_line
 
 MINILM = "minilm"
 # The hub's own hash of sentence-transformers/all-MiniLM-L6-v2, file model.safetensors.
@@ -125,7 +125,7 @@ def _download(name: str, revision: str | None) -> Path:
             )
         )
     except (OSError, HfHubHTTPError, HFValidationError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ValueEvalError(
             f"base model {name!r} is no folder here, and the hub did not give it ({reason}); "
             "use 'minilm', a folder with a Transformers model, or a hub id"

@@ -34,7 +34,7 @@ from valueeval.adapters.prefix import LogLikelihood
 from valueeval.adapters.readers import Readers
 from valueeval.adapters.soft_prompts import check_adapter, check_kind, virtual_tokens
 from valueeval.adapters.truncation import cut_documents
-from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.errors import ValueEvalError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class ValueEvalHF(HFLM):
         except (ValueError, RuntimeError, KeyError) as error:
             raise ValueEvalError(
                 f"peft={peft}: it does not go with the base model {pretrained} "
-                f"({str(error).strip().splitlines()[0]}).\n"
+                f"({first_line(error)}).\n"
                 "Give the base that it was trained on: pretrained=MODEL"
             ) from error
         # The base's weights are tied already. hf ties them once more, and fails on embeddings that

@@ -14,7 +14,7 @@ from valueeval.adapters.base import fetch_base, hub_origin, resolve_base, weight
 from valueeval.adapters.hub import PEFT_CONFIG, PEFT_WEIGHTS, local_folder
 from valueeval.adapters.manifest import Manifest
 from valueeval.adapters.manifest_file import MANIFEST_FILE, read_manifest
-from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.errors import ValueEvalError, first_line
 
 _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice")
 _LANGUAGE_MODELS = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
@@ -189,7 +189,7 @@ def refuse_classifier(pretrained: str, kwargs: Mapping[str, Any]) -> None:
     except (OSError, ValueError) as error:
         raise ValueEvalError(
             f"pretrained={pretrained}: no model that can be read there, nor on the hub "
-            f"({str(error).strip().splitlines()[0]})"
+            f"({first_line(error)})"
         ) from error
     manifest = _read_json(Path(pretrained) / MANIFEST_FILE) or {}
     names = tuple(config.architectures or ())

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from valueeval.adapters.errors import ManifestError, check_one_of
 from valueeval.adapters.input_format import Head, InputFormat, check_head_and_input
 from valueeval.adapters.typed_json import parse_dataclass
+from valueeval.tasks.decide import TEMPLATES
 from valueeval.tasks.values import VALUE_NAMES
 
 T = TypeVar("T")
@@ -111,7 +112,8 @@ class TrainingData:
     def described(self) -> str:
         """In words: ``touche23 training (d09c9a1f…)``, and what was left out of it."""
         left = " or ".join(map(str, self.left_out))
-        without = f", fold {left} of {self.folds} left out" if self.left_out else ""
+        folds = f", in {self.folds} folds" if self.folds else ""
+        without = f", fold {left} of {self.folds} left out" if self.left_out else folds
         hashes = "+".join(f"{sha256[:8]}…" for sha256 in self.sha256.split("+"))
         return f"{self.name} {self.set} ({hashes}){without}"
 
@@ -181,6 +183,10 @@ class Manifest:
             )
         if (self.template is None) == (self.head is None):
             raise ManifestError("template and head: exactly one of them must be given")
+        if self.template is not None:
+            check_one_of("template", self.template, TEMPLATES)
+            if self.input is not None:
+                raise ManifestError("input: has no meaning with a template, whose task has words")
         if self.head is not None:
             if self.input is None:
                 raise ManifestError(

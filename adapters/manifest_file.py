@@ -136,7 +136,11 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
                 f"{name} has {size} bytes instead of {info.bytes}: truncated or changed; "
                 "copy it again"
             )
-        if weight_hash([file]) != info.sha256:
+        try:
+            found = weight_hash([file])
+        except OSError as error:
+            raise ManifestError(f"{name} cannot be read ({error})") from error
+        if found != info.sha256:
             raise ManifestError(f"{name} was changed (its SHA-256 differs); copy it again")
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from valueeval.adapters.errors import ManifestError
 from valueeval.adapters.hub import PEFT_WEIGHTS
+from valueeval.tasks.errors import first_line
 
 TASK_TYPE = "FEATURE_EXTRACTION"  # PEFT's name for a model whose output is hidden states
 
@@ -31,7 +32,7 @@ def load_peft(backbone: nn.Module, folder: Path) -> nn.Module:
         with quiet_peft():
             model = PeftModel.from_pretrained(backbone, folder)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ManifestError(f"{folder}: its PEFT adapter cannot be read: {reason}") from error
     task = model.peft_config["default"].task_type
     if task != TASK_TYPE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -52,9 +53,10 @@ def _parse(kind: Any, value: object, where: str) -> Any:
         return value
     # JSON does not tell 1.0 from 1.
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        number = float(value)
-        if math.isfinite(number):
-            return number
+        with suppress(OverflowError):  # a whole number of hundreds of digits
+            number = float(value)
+            if math.isfinite(number):
+                return number
     raise ManifestError(f"{where}: {value!r}; allowed: {_NAMES[origin or kind]}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, log
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 from training import small_config, stop_training, write_small_data, write_without_dropout
 
 from valueeval.adapters.classifier import ValueClassifier, load_backbone
+from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config import TrainConfig
 from valueeval.train.contrastive import ContrastiveLoss, JointLoss, WithFeatures, contrastive_loss
 from valueeval.train.gradient_cache import backward_in_parts
@@ -164,6 +165,30 @@ def test_pretraining_changes_what_is_learnt_and_leaves_the_layer_alone(
     assert plain.weights_sha256 != manifest.weights_sha256
 
 
+def test_views_of_a_model_without_dropout_are_refused(config: TrainConfig, tmp_path: Path) -> None:
+    base = write_without_dropout(tmp_path / "base", Path(config.base))
+    config = replace(config, base=str(base), contrastive_positives="views")
+    with pytest.raises(ValueEvalError, match=r"has no dropout: both views .* are the same"):
+        train(config)
+    assert not Path(config.output + ".training").exists()
+    train(replace(config, method="lora"))
+
+
+def test_views_of_parts_and_of_processes_stand_in_one_order() -> None:
+    """First views, then second ones; of two processes that have read two parts each, or one."""
+    first, second = torch.arange(5.0), 10 + torch.arange(5.0)
+
+    def part(*rows: int) -> torch.Tensor:
+        return torch.cat([first[list(rows)], second[list(rows)]])
+
+    def joined(*outputs: torch.Tensor) -> torch.Tensor:
+        return Pretraining.joined(cast(Any, None), outputs)
+
+    whole = joined(joined(part(0, 2), part(4)), joined(part(1, 3)))
+    order = [0, 2, 4, 1, 3]
+    assert whole.tolist() == [*first[order].tolist(), *second[order].tolist()]
+
+
 # ------------------------------------------------------------------------- batches in parts
 
 
@@ -188,9 +213,10 @@ def losses_of(config: TrainConfig) -> tuple[list[float], dict[str, torch.Tensor]
 
 @pytest.mark.parametrize("positives", ["labels", "views"])
 def test_a_batch_read_in_parts_is_compared_as_a_whole(
-    config: TrainConfig, tmp_path: Path, positives: str
+    config: TrainConfig, tmp_path: Path, positives: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without dropout, whose noise depends on the parts; 48 tokens at once are one argument."""
+    monkeypatch.setattr(Pretraining, "check_views", lambda stage: None)
     base = write_without_dropout(tmp_path / "base", Path(config.base))
     config = replace(config, base=str(base), dropout=0.0, contrastive_positives=positives)
     losses, head = losses_of(config)

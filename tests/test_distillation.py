@@ -222,6 +222,8 @@ def test_a_teacher_of_the_same_fold_alone(config: TrainConfig) -> None:
         train(replace(in_fold, teacher=config.teacher))
     with pytest.raises(ValueEvalError, match=r"fold 0 of 3 left out, but its student on touche23"):
         train(replace(config, teacher=folds[0]))
+    with pytest.raises(ValueEvalError, match=r"of data in 3 folds, its student's are in 4: .* 3,"):
+        train(replace(in_fold, folds=4, teacher=folds[0]))
     manifest = train(replace(in_fold, teacher=folds[0]))
     assert manifest.data.left_out == (0,)
 
@@ -244,6 +246,6 @@ def test_a_teacher_needs_a_head(config: TrainConfig, tmp_path: Path) -> None:
     folder = tmp_path / "words"
     train(replace(config, teacher=None, output=str(folder), epochs=1))
     manifest: Manifest = read_manifest(folder)
-    write_manifest(folder, replace(manifest, head=None, template="bca"))
+    write_manifest(folder, replace(manifest, head=None, input=None, template="bca"))
     with pytest.raises(ValueEvalError, match="template 'bca' answers in words; a teacher needs a"):
         train(replace(config, teacher=str(folder)))

@@ -56,6 +56,13 @@ def test_json_is_strict_and_starts_with_the_schema_version(adapter: Path) -> Non
 
 CHANGES: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("other schema", lambda m: m.update(schema_version=2, brand_new=1), r"schema_version: 2; .* 1"),
+    ("unknown template", lambda m: m.update(template="x", head=None, input=None), "template: 'x'"),
+    (
+        "template and input",
+        lambda m: m.update(template="bca", head=None),
+        "input: has no meaning with a template",
+    ),
+    ("number of 400 digits", lambda m: m.update(seconds=10**400), "seconds: 1000"),
     ("no schema", lambda m: m.pop("schema_version"), "schema_version: None"),
     ("label order", lambda m: m["labels"].reverse(), "labels: not the 20 value categories"),
     ("labels missing", lambda m: m.pop("labels"), "labels: missing"),
@@ -99,6 +106,17 @@ def test_refuses_with_the_reason(
     with pytest.raises(ManifestError, match=reason) as caught:
         read_manifest(adapter)
     assert str(adapter / MANIFEST_FILE) in str(caught.value)
+
+
+def test_refuses_weights_that_cannot_be_read(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(files: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("valueeval.adapters.manifest_file.weight_hash", denied)
+    with pytest.raises(ManifestError, match=r"safetensors cannot be read \(.*Permission denied"):
+        read_manifest(adapter)
 
 
 def test_refuses_nan(adapter: Path) -> None:

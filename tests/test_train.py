@@ -367,6 +367,56 @@ def test_what_a_run_killed_at_its_start_leaves_is_in_nobodys_way(
     assert weights(Path(config.output)) == weights(adapter)
 
 
+def test_a_folder_of_somebody_elses_is_left_alone(config: TrainConfig) -> None:
+    work = work_folder(Path(config.output))
+    work.mkdir()
+    (work / "notes.txt").write_text("mine", "utf-8")
+    for resume in (False, True):
+        with pytest.raises(ValueEvalError, match=r"where the run would live .* holds other files"):
+            train(replace(config, resume=resume))
+    assert [path.name for path in work.iterdir()] == ["notes.txt"]
+
+
+def test_what_a_teacher_said_is_kept_when_less_is_read_at_once(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of memory before the first checkpoint: the cure must not cost the teacher's answers."""
+    teacher = train_into(replace(config, output=config.output + "-teacher", epochs=1))
+    config = replace(config, teacher=teacher, epochs=1)
+
+    def too_much(training: Training) -> float:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_step", too_much)
+        with pytest.raises(ValueEvalError, match="lower --tokens_at_once"):
+            train(config)
+    answers = work_folder(Path(config.output)) / "teacher.safetensors"
+    assert answers.is_file()
+
+    def not_again(*inputs: object) -> None:
+        raise AssertionError("the teacher is asked again")
+
+    monkeypatch.setattr("valueeval.train.distillation.load_members", not_again)
+    train(replace(config, tokens_at_once=512, resume=True))
+
+
+def train_into(config: TrainConfig) -> str:
+    train(config)
+    return config.output
+
+
+def test_validation_without_any_value(config: TrainConfig, tmp_path: Path) -> None:
+    data_dir = write_small_data(tmp_path / "data", 8, 4)
+    path = data_dir / "labels-validation.tsv"
+    header, *rows = path.read_text("utf-8").splitlines()
+    none = ["\t".join([row.split("\t")[0], *["0"] * 20]) for row in rows]
+    path.write_text("\n".join([header, *none]) + "\n", "utf-8")
+    with pytest.raises(ValueEvalError, match="validation: no argument there has a value"):
+        train(replace(config, data_dir=str(data_dir)))
+    assert not work_folder(Path(config.output)).exists()
+
+
 @pytest.mark.parametrize("content", ["[]", "{", '"x"'])
 def test_a_broken_run_file_beside_checkpoints_is_named(
     unfinished: TrainConfig, content: str
@@ -570,7 +620,7 @@ def test_what_to_do_about_a_failure_to_write(tmp_path: Path, number: int, cure: 
             "CUDA out of memory",
         ),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "DefaultCPUAll"),
-        (MemoryError(), "memory"),
+        (MemoryError(), "MemoryError"),
     ],
 )
 def test_too_little_memory_says_what_takes_less(

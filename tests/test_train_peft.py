@@ -27,7 +27,7 @@ from training import (
 )
 from transformers import AutoModel
 
-from valueeval.adapters.base import Base
+from valueeval.adapters.base import Base, fetch_base
 from valueeval.adapters.classifier import (
     ValueClassifier,
     collate,
@@ -354,9 +354,25 @@ def test_each_virtual_token_is_the_mean_of_a_value(tiny_bert: Path) -> None:
 def test_sampled_words_are_words(tiny_bert: Path) -> None:
     tokenizer = load_tokenizer(tiny_bert)
     words = torch.arange(len(tokenizer)).float().unsqueeze(1)
-    got = initial_embeddings("vocabulary", 2000, words, tokenizer).flatten().tolist()
-    assert not {float(number) for number in tokenizer.all_special_ids} & set(got)
-    assert len(set(got)) > 0.9 * (len(tokenizer) - len(tokenizer.all_special_ids))
+    got = initial_embeddings("vocabulary", 300, words, tokenizer).flatten().long().tolist()
+    assert not {*tokenizer.all_special_ids} & {*got}
+    for number in got:
+        text = tokenizer.decode([number])
+        assert text.strip()
+        assert tokenizer(text, add_special_tokens=False)["input_ids"] == [number]
+    assert len(set(got)) > 50
+    torch.manual_seed(1)
+    other = initial_embeddings("vocabulary", 300, words, tokenizer).flatten().long().tolist()
+    assert other != got
+
+
+def test_words_of_a_real_vocabulary_are_whole_and_stand_for_something() -> None:
+    """BERT's has a thousand «[unused…]», and pieces of words that begin with ##."""
+    tokenizer = load_tokenizer(fetch_base("minilm").path)
+    words = torch.arange(len(tokenizer)).float().unsqueeze(1)
+    got = initial_embeddings("vocabulary", 500, words, tokenizer).flatten().long().tolist()
+    assert len(set(got)) == 500
+    assert not [w for w in tokenizer.convert_ids_to_tokens(got) if w.startswith(("[un", "##"))]
 
 
 def test_random_numbers_are_like_the_word_embeddings(tiny_bert: Path) -> None:

@@ -28,6 +28,8 @@ from training import (
 )
 
 from valueeval.adapters.manifest_file import read_manifest
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.train import output
 from valueeval.train.config import TrainConfig
 from valueeval.train.contrastive import contrastive_loss
 from valueeval.train.gradient_cache import backward_in_parts
@@ -147,15 +149,14 @@ def test_several_processes_train_a_language_model_as_one_does(
     assert_several_learn_what_one_does(replace(fresh, max_length=256, **options), 2)
 
 
-@pytest.mark.parametrize("positives", ["labels", "views"])
-def test_several_processes_pretrain_as_one_does(config: TrainConfig, positives: str) -> None:
+def test_several_processes_pretrain_as_one_does(config: TrainConfig) -> None:
     """Seen in the losses after that stage.
 
     In the weights not: where a gradient is nothing but rounding, and of this loss many are, AdamW's
     first steps go anywhere. `test_each_process_has_its_part_of_the_gradient_of_all` compares those.
     """
     config = replace(config, learning_rate=0.001)
-    alone = replace(config, contrastive="pretrain", contrastive_positives=positives)
+    alone = replace(config, contrastive="pretrain")
     together = replace(alone, output=alone.output + "-together")
     train(alone)
     assert join(start_processes(together, 2), DEADLINE) == [0, 0]
@@ -289,6 +290,37 @@ def test_shares_hold_everything_once() -> None:
     first = processes.own("abcde")
     processes.index = 1
     assert (first, processes.own("abcde"), processes.own("a")) == ("ace", "bd", "")
+
+
+def test_too_little_memory_of_its_own_is_no_other_process_that_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processes = Processes()
+    processes.number = 2
+    errors: list[Exception] = [torch.cuda.OutOfMemoryError("CUDA"), RuntimeError("closed")]
+
+    def failing(*inputs: object, **options: object) -> torch.Tensor:
+        raise errors.pop(0)
+
+    monkeypatch.setattr(processes._accelerator, "reduce", failing)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        processes.total(torch.ones(1))
+    with pytest.raises(ValueEvalError, match=r"lost the other processes of this run \(closed\)"):
+        processes.total(torch.ones(1))
+
+
+def test_a_folder_that_only_the_main_process_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on two machines with a disk each."""
+    monkeypatch.setattr(output, "_PATIENCE", 0.0)
+    elsewhere = Processes()
+    elsewhere.index = 1
+    with (
+        pytest.raises(ValueEvalError, match="in a folder that all machines share"),
+        output.run_folder(tmp_path / "adapter", {}, False, elsewhere),
+    ):
+        pass
 
 
 class InTurn(Processes):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from valueeval.tasks import files
 from valueeval.tasks.errors import ValueEvalError
 
 _PREFIX = "checkpoint-"
@@ -218,13 +218,9 @@ def write_text(text: str, path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; the file takes its place when the block ends well."""
-    temporary = path.with_name(path.name + ".tmp")
-    with writing(path.parent, partial=temporary):
+    """As `valueeval.tasks.files.replacing`, with errors for people."""
+    with writing(path.parent), files.replacing(path) as temporary:
         yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
 
 
 @contextmanager

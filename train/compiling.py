@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.train.progress import note
 
 
@@ -18,7 +18,7 @@ def check_compiler(device: torch.device) -> None:
     try:
         torch.compile(torch.sin)(torch.zeros(2, device=device))
     except Exception as error:  # PyTorch's own kinds of error are not public
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ValueEvalError(
             f"--compile: torch.compile does not work here ({reason}): install a C++ compiler "
             "(such as g++; for GPUs also Triton), or leave it out"

@@ -71,7 +71,7 @@ class TrainConfig:
         lora_alpha: Of method lora: updates are scaled by lora_alpha / lora_rank; null is 16.
             Source: our choice, as Hu et al., 2022, have for the larger RoBERTa.
         lora_dropout: Of method lora: share of what the updates read dropped in training; null is
-            0.1. Source: Hu et al., 2022, D.4.
+            0.1. Source: Hu et al.'s released code, for GPT-2.
         virtual_tokens: Of the three soft prompts: how many; null is 20. Source: Lester et al.,
             2021, 3.2: more than 20 gain little.
         prompt_hidden_size: Of p-tuning and prefix-tuning: width of the network that makes the
@@ -80,7 +80,8 @@ class TrainConfig:
         init: Of prompt-tuning and prefix-tuning, where the virtual tokens start: random (numbers),
             vocabulary (words drawn from it), template (the words of valueeval_cls; with --template
             the task's instruction), values (each the mean of a value's description), or any other
-            text. A prefix starts from the model's keys and values for these words. null is
+            text. A prefix starts from the model's keys and values for these words (that of an
+            encoder-decoder, which stands before its answer, from random ones alone). null is
             vocabulary for prompt-tuning, random for prefix-tuning. Source: Lester et al., 2021,
             3.2; Li and Liang, 2021, 7.4; values: our choice.
         segments: The text of an argument, one or two segments; fields {premise}, {conclusion},
@@ -125,13 +126,14 @@ class TrainConfig:
             above times this; null is 0.9 for full, 1 for the others. Source: ULMFiT (Howard and
             Ruder, 2018), 3.2; ELECTRA (Clark et al., 2020), B.
         weight_decay: Of AdamW; biases and layer norms have none. Source: BERT, A.2.
-        warmup: Share of all steps in which the learning rate rises from 0. Source: BERT, A.2.
+        warmup: Share of all steps in which the learning rate rises from 0. Source: BERT's released
+            code.
         schedule: How the learning rate falls after that. Source: BERT, A.2.
         max_grad_norm: Gradients are scaled down to this norm. Source: BERT's released code.
         loss: Of a head's logits, or of those that the log-likelihoods of templates bca and cls
             give: bce (binary cross-entropy), focal (what is answered well counts less; Lin et al.,
-            2017), or distribution-balanced (rare values weigh more, negatives of rare values less;
-            Wu et al., 2020). Source: our choice.
+            2017), or distribution-balanced (values that are rare beside the argument's own weigh
+            more, and negatives that are answered well less; Wu et al., 2020). Source: our choice.
         positive_weight: Of loss bce, and of answers to template oa: a value's positives weigh
             (negatives / positives) to this power: 0 is plain cross-entropy, 0.5 the square root, 1
             balances them; null is 0.5. Source: our choice.
@@ -151,7 +153,7 @@ class TrainConfig:
             dropout); null is labels. Source: Gao et al., 2021 (SimCSE).
         contrastive_epochs: Of pretrain: how many; null is 1. Source: Gao et al., 2021, A.
         contrastive_weight: Of joint: how much the contrastive loss counts; null is 0.1. Source:
-            Gunel et al., 2021, who try 0.1 to 0.9.
+            our choice; Gunel et al., 2021, have the sum of both losses, too.
         contrastive_temperature: The lower, the more the nearest count; null is 0.05 for pretrain,
             0.1 for joint. Source: Gao et al., 2021; Khosla et al., 2020.
         contrastive_queue: Arguments of earlier steps that are compared with (not with views); null
@@ -169,10 +171,11 @@ class TrainConfig:
             up. So memory depends on this, not on batch_size. Source: our choice.
         gradient_checkpointing: Keep no more than the input of each layer for the gradient, and
             compute the rest again: less memory, a forward pass more, the same result (not for
-            prefix-tuning). Source: Chen et al., 2016.
+            head, prefix-tuning and with a template). Source: Chen et al., 2016.
         compile: Compile the model with torch.compile before the first step; evaluation is not
-            compiled. It takes a compiler (on CPUs one of C++) and some minutes; the same seed then
-            gives the same adapter but for rounding. Source: Ansel et al., 2024 (PyTorch 2).
+            compiled (not with a template). It takes a compiler (on CPUs one of C++) and some
+            minutes; the same seed then gives the same adapter but for rounding. Source: Ansel et
+            al., 2024 (PyTorch 2).
         seed: Of everything random: head, dropout, order. The same seed gives the same adapter on
             the same machine with the same number of processes. Source: our choice.
         log_with: Log loss and validation scores to tensorboard or wandb (Weights & Biases, which

@@ -17,8 +17,9 @@ validation together, and its teachers are the adapters of all folds: each argume
 that were not trained on it, so that the teacher's probabilities are as unsure as they are of new
 arguments (Wolpert, 1992, «Stacked generalization», has the idea of such predictions). Nothing is
 left to choose an epoch on: the last one is kept. Thresholds are tuned on the teachers' out-of-fold
-answers, which is cross-validation: no label decides how an argument is answered that it is scored
-by.
+answers, which is cross-validation, but for one thing: the epoch of each teacher was chosen on the
+fold that it answers. So these scores are a little too good, as those on validation are, and say
+nothing that a test set need not confirm.
 """
 
 from __future__ import annotations
@@ -74,7 +75,13 @@ def check_teacher(teacher: Members, config: TrainConfig, data: TrainingData) -> 
                 f"--teacher {folder}: template {manifest.template!r} answers in words; a teacher "
                 "needs a head"
             )
-        same = ("sha256", "folds") + (() if config.out_of_fold else ("left_out",))
+        if manifest.data.sha256 == data.sha256 and manifest.data.folds != data.folds:
+            raise ValueEvalError(
+                f"--teacher {folder}: of data in {manifest.data.folds} folds, its student's are in "
+                f"{data.folds}: it may hand on labels that the student must not see; take "
+                f"--folds {manifest.data.folds}, or teachers of the student's folds"
+            )
+        same = ("sha256",) + (() if config.out_of_fold else ("left_out",))
         if any(getattr(manifest.data, key) != getattr(data, key) for key in same):
             raise ValueEvalError(
                 f"--teacher {folder}: trained on {manifest.data.described}, but its student on "

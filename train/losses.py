@@ -10,9 +10,12 @@ loss is a mean over arguments and values. n_k is how many of the N training argu
     dense object detection», equation 4.
 ``distribution-balanced``
     -r (y log s(z - b_k) + (1 - y) log(1 - s(l (z - b_k))) / l), where r weighs how rare value k is
-    among the argument's values, and b_k and l spare rare values from being pushed down by their
-    many negatives. Wu et al., 2020, «Distribution-balanced loss for multi-label classification in
-    long-tailed datasets», and its released code; for text Huang et al., 2021.
+    beside the argument's values, b_k shifts it towards its frequency, and l lets negatives that
+    are answered well count less. Wu et al., 2020, «Distribution-balanced loss for multi-label
+    classification in long-tailed datasets», with the constants of their released code for COCO (its
+    factor of the whole loss left out); without their sampling by class, as Huang et al., 2021,
+    «Balancing methods for multi-label text classification with long-tailed class distribution»,
+    who take m = 0.9 in place of 0.2.
 
 With a teacher, whose logits are t, and its weight v (``--teacher``, ``--teacher_weight``):
 

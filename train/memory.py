@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.train.config import TrainConfig
 
 
@@ -47,9 +47,9 @@ def enough_memory(config: TrainConfig) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        reason = (str(error).strip() or "memory").splitlines()[0]
         raise ValueEvalError(
-            f"out of memory ({reason}): {_cure(config)}. An interrupted run goes on with --resume"
+            f"out of memory ({first_line(error)}): {_cure(config)}. An interrupted run goes on "
+            "with --resume"
         ) from error
 
 

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
@@ -31,6 +32,7 @@ _ADAPTER = "adapter"
 # names, but their hashes are compared. Fewer tokens at once are the cure for too little memory: the
 # steps stay what they are, but for rounding and the noise of dropout.
 _FREE_TO_CHANGE = ("base", "revision", "teacher", "tokens_at_once")
+_PATIENCE = 30.0  # seconds until a file that another machine has made must be seen
 
 
 def work_folder(output: Path) -> Path:
@@ -85,7 +87,9 @@ def finished_adapter(output: Path, run: Mapping[str, Any]) -> Manifest:
         "base_sha256": manifest.base_model.sha256,
     }
     _refuse_other_run(output, _differences(there, {name: run[name] for name in there}))
-    shutil.rmtree(work_folder(output), ignore_errors=True)
+    work = work_folder(output)
+    if work.is_dir() and _is_a_runs(work):
+        shutil.rmtree(work, ignore_errors=True)
     return manifest
 
 
@@ -117,9 +121,12 @@ def run_folder(
     with ExitStack() as held:
         with processes.together():
             if processes.is_main:
+                _refuse_strangers(work)
                 held.enter_context(_lock(work))
                 _claim(work, run, resume)
                 _check_same_disk(work)
+        with processes.together():
+            _check_shared(work)
         try:
             yield work
         except BaseException as error:
@@ -154,6 +161,34 @@ def _worth_keeping(work: Path) -> bool:
     return any(newest_step(folder) for folder in (work, *work.glob("*/")))
 
 
+def _refuse_strangers(work: Path) -> None:
+    """Refuses a folder with files that are no run's: it would be removed in the end."""
+    if not work.is_dir() or _is_a_runs(work):
+        return
+    raise ValueEvalError(
+        f"{work}, where the run would live while it trains, holds other files: choose another "
+        "--output, or move them"
+    )
+
+
+def _is_a_runs(work: Path) -> bool:
+    """Whether a run has made a folder; one that was killed at its start may have left a lock."""
+    names = {path.name for path in work.iterdir()}
+    return _RUN_FILE in names or all(_RUN_FILE in name or name == _LOCK for name in names)
+
+
+def _check_shared(work: Path) -> None:
+    """Refuses a folder that the main process has made and this one does not see."""
+    deadline = time.monotonic() + _PATIENCE
+    while not (work / _RUN_FILE).is_file():
+        if time.monotonic() > deadline:
+            raise ValueEvalError(
+                f"{work}: made by the main process, and not there for another one: --output must "
+                "be in a folder that all machines share"
+            )
+        time.sleep(0.1)
+
+
 def _check_same_disk(work: Path) -> None:
     if work.stat().st_dev != work.parent.stat().st_dev:
         raise ValueEvalError(
@@ -165,7 +200,7 @@ def _check_same_disk(work: Path) -> None:
 def _claim(work: Path, run: Mapping[str, Any], resume: bool) -> None:
     """Makes the folder this run's; what a run left there that was killed at its start goes away."""
     path = work / _RUN_FILE
-    if not _worth_keeping(work) and path.exists() and _read_run(path) != run:
+    if not _worth_keeping(work) and path.exists() and not _is_same(_read_run(path), run):
         for entry in set(work.iterdir()) - {work / _LOCK}:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     if not path.exists():
@@ -176,8 +211,7 @@ def _claim(work: Path, run: Mapping[str, Any], resume: bool) -> None:
         raise ValueEvalError(
             f"{path}: cannot be read as what a run has written; remove {work} to start again"
         )
-    differences = _differences(_flat(there), _flat(run), _FREE_TO_CHANGE)
-    if differences:
+    if differences := _differences(_flat(there), _flat(run), _FREE_TO_CHANGE):
         raise ValueEvalError(
             f"{work} holds an unfinished run of another configuration ({differences}): "
             f"choose another --output, or remove {work} to give that run up"
@@ -187,6 +221,10 @@ def _claim(work: Path, run: Mapping[str, Any], resume: bool) -> None:
             f"{work} holds an unfinished run of this configuration: add --resume to go on, "
             "or remove it to start again"
         )
+
+
+def _is_same(there: Mapping[str, Any] | None, run: Mapping[str, Any]) -> bool:
+    return there is not None and not _differences(_flat(there), _flat(run), _FREE_TO_CHANGE)
 
 
 def _read_run(path: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from valueeval.adapters.backbones import kind_of
 from valueeval.adapters.peft_encoder import TASK_TYPE, quiet_peft
-from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.train.memory import is_out_of_memory
 from valueeval.train.probe import read_beside_padding
 
@@ -37,7 +37,7 @@ def attach(backbone: nn.Module, config: PeftConfig, method: str) -> PeftModel:
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise _refusal(method, backbone, headed, f"PEFT fails: {reason}") from error
     if not answer.requires_grad:
         raise _refusal(method, backbone, headed, "it leaves PEFT's keys and values unread")

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from valueeval.adapters.classifier import Batch
+from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.checkpoint import writing
 from valueeval.train.config import TrainConfig
@@ -81,6 +82,21 @@ class Pretraining(Training):
             compares=True,
         )
         self.earlier_seconds = self.state.seconds
+
+    def check_views(self) -> None:
+        """Refuses a model of whose arguments both views are the same.
+
+        Raises:
+            ValueEvalError: It has no dropout.
+        """
+        self.model.train()
+        with torch.no_grad():
+            first, second = self._read([0])[:, len(VALUE_NAMES) :].chunk(2)
+        if torch.equal(first, second):
+            raise ValueEvalError(
+                "contrastive_positives: 'views' has no meaning with this base model, which has no "
+                "dropout: both views of an argument are the same; take labels, or --method lora"
+            )
 
     def outputs(self, batch: Batch) -> torch.Tensor:
         """Both views, (2 batch, 20 + width): first views, then second ones."""

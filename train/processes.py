@@ -23,7 +23,8 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
 from valueeval.adapters.devices import choose_device
-from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.errors import ValueEvalError, first_line
+from valueeval.train.memory import is_out_of_memory
 
 T = TypeVar("T")
 
@@ -201,7 +202,9 @@ def _in_contact() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
+        if is_out_of_memory(error):  # of this process's own
+            raise
+        reason = first_line(error)
         raise ValueEvalError(
             f"lost the other processes of this run ({reason}): one of them has ended; see what it "
             "said. The last checkpoint is kept: --resume goes on from it"

@@ -3,7 +3,8 @@
 ``random``
     Numbers drawn from a normal distribution with mean and deviation of the word embeddings.
 ``vocabulary``
-    Embeddings of words drawn from the vocabulary, special tokens left out.
+    Embeddings of words drawn from the vocabulary: of tokens that a text can consist of by itself,
+    without special ones, those that stand for nothing (``[unused1]``) and pieces of words.
 ``template``
     The words of the task ``valueeval_cls``; with ``--template`` the instruction of that template.
 ``values``
@@ -13,9 +14,10 @@ any other text
     Its words.
 
 A text's tokens fill the virtual tokens in turn, from its beginning again if it is short, cut if it
-is long. Lester et al., 2021, section 3.2, compare the first two; the virtual tokens of a prefix are
-keys and values in every layer: those that the model itself has for these embeddings (Li and Liang,
-2021, section 7.4).
+is long. Lester et al., 2021, section 3.2, compare the first two (they draw from the 5000 most
+common tokens, but few tokenizers say which these are). The virtual tokens of a prefix are keys and
+values in every layer: those that the model itself has for these embeddings (Li and Liang, 2021,
+section 7.4).
 """
 
 from __future__ import annotations
@@ -68,10 +70,7 @@ def initial_embeddings(
     if init == "random":
         return words.mean() + words.std() * torch.randn(tokens, words.shape[1])
     if init == "vocabulary":
-        special = torch.tensor(tokenizer.all_special_ids)
-        plain = torch.arange(min(len(tokenizer), len(words)))
-        plain = plain[~torch.isin(plain, special)]
-        return words[plain[torch.randint(len(plain), (tokens,))]]
+        return words[_drawn_words(tokens, min(len(tokenizer), len(words)), tokenizer)]
     if init == "values":
         means = torch.stack(
             [words[_numbers(value.short, tokenizer)].mean(dim=0) for value in VALUES]
@@ -79,6 +78,26 @@ def initial_embeddings(
         return means[torch.arange(tokens) % len(means)]
     numbers = _numbers(TEMPLATE if init == "template" else init, tokenizer)
     return words[numbers[torch.arange(tokens) % len(numbers)]]
+
+
+def _drawn_words(tokens: int, vocabulary: int, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+    """Numbers of words, drawn without putting back; all again in turn if there are too few."""
+    special = {*tokenizer.all_special_ids}
+    found: list[int] = []
+    for number in torch.randperm(vocabulary).tolist():
+        if number not in special and _is_a_word(number, tokenizer):
+            found.append(number)
+        if len(found) == tokens:
+            break
+    if not found:
+        raise ValueEvalError("init: 'vocabulary': this tokenizer has no words; take random")
+    return torch.tensor(found)[torch.arange(tokens) % len(found)]
+
+
+def _is_a_word(number: int, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a text can consist of a token: what it says becomes this token again."""
+    text = str(tokenizer.decode([number]))
+    return bool(text.strip()) and tokenizer(text, add_special_tokens=False)["input_ids"] == [number]
 
 
 def _numbers(text: str, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:

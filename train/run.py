@@ -24,6 +24,7 @@ from valueeval.adapters.manifest_file import write_manifest
 from valueeval.adapters.members import Members
 from valueeval.adapters.peft_encoder import save_peft
 from valueeval.tasks.data import DataSet, load_set
+from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.build import Given, Trainable, build
 from valueeval.train.checkpoint import newest_step
 from valueeval.train.compiling import check_compiler
@@ -155,6 +156,11 @@ def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
         training, validation = split_by_fold(training, validation, config.folds, config.fold)
     elif config.out_of_fold:
         training = validation = joined(training, validation)
+    if not validation.labels.any():
+        raise ValueEvalError(
+            f"{validation.name}: no argument there has a value, so there is nothing to choose "
+            "epoch and thresholds by"
+        )
     return training_subset(training, config), validation
 
 
@@ -195,6 +201,9 @@ def pretrain(
     """
     memory = WithFeatures(model, config.contrastive_queue or 0)
     stage = Pretraining(config, memory, groups(model, config), training, folder, started, processes)
+    if config.contrastive_positives == "views":
+        with processes.together():
+            stage.check_views()
     stage.all_steps()
     return 0.0 if newest_step(folder) else stage.earlier_seconds
 

@@ -19,7 +19,7 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import is_tensorboard_available, is_wandb_available
 
-from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.train.checkpoint import replacing, writing
 from valueeval.train.config import TrainConfig
 from valueeval.train.processes import Processes
@@ -91,7 +91,7 @@ def _open(config: TrainConfig, name: str, step: int) -> Accelerator:
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
         raise ValueEvalError(
-            f"--log_with {name}: it cannot start ({_first_line(error)}): put that right (for wandb "
+            f"--log_with {name}: it cannot start ({first_line(error)}): put that right (for wandb "
             "`wandb login`, or WANDB_MODE=offline), or leave the option out"
         ) from error
     return accelerator
@@ -112,7 +112,7 @@ class _Tracker:
             self._accelerator.log(known, step=step)
         except Exception as error:
             self._works = False
-            note(f"logging has failed ({_first_line(error)}); training goes on without it")
+            note(f"logging has failed ({first_line(error)}); training goes on without it")
 
 
 def _run_id(folder: Path, step: int) -> str:
@@ -131,7 +131,3 @@ def _without_lists(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: str(value) if isinstance(value, list) else value for name, value in recipe.items()
     }
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -6,3 +6,8 @@ class ValueEvalError(Exception):
 
     Commands print the message and exit with status 2; ``--debug`` shows the traceback.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library's error says; the error's name if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
