@@ -92,7 +92,10 @@ class Pretraining(Training):
         self.model.train()
         with torch.no_grad():
             first, second = self._read([0])[:, len(VALUE_NAMES) :].chunk(2)
-        if torch.equal(first, second):
+        # That of LoRA's updates, which start at zero, changes nothing before the first step.
+        backbone = cast(WithFeatures, self.model).classifier.backbone
+        dropout = (module for module in backbone.modules() if isinstance(module, nn.Dropout))
+        if torch.equal(first, second) and not any(module.p > 0 for module in dropout):
             raise ValueEvalError(
                 "contrastive_positives: 'views' has no meaning with this base model, which has no "
                 "dropout: both views of an argument are the same; take labels, or --method lora"
