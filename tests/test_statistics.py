@@ -158,6 +158,18 @@ def test_clusters_make_the_interval_wider_than_arguments(simulation: ModuleType)
     assert found.high[0] - found.low[0] > 1.3 * (high - low)
 
 
+def test_an_interval_does_not_depend_on_the_rows_beside_it() -> None:
+    """Of one run, and of several seeds, which are drawn anew with the conclusions."""
+    truth, _ = random_labels(300, 0)
+    runs = [random_labels(300, seed)[1] for seed in range(6)]
+    counts = count(truth, runs, [i % 30 for i in range(300)])
+    alone = [estimate(counts, [row], resamples=600) for row in ([0], [1, 2])]
+    beside = estimate(counts, [[3, 4, 5], [0], [1, 2]], resamples=600)
+    for row, one in enumerate(alone, start=1):
+        assert beside.low[row] == pytest.approx(one.low[0], abs=1e-12)
+        assert beside.high[row] == pytest.approx(one.high[0], abs=1e-12)
+
+
 def test_seeds_widen_the_interval() -> None:
     truth, base = random_labels(300, 12)
     rng = np.random.default_rng(13)

@@ -25,6 +25,7 @@ randomisation; Holm (1979); Mogstad, Romano, Shaikh and Wilhelm (2024) for the i
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -89,7 +90,8 @@ def estimate(
         metric: One of :mod:`valueeval.tasks.f1`.
         best: The row to compare with; by default the one with the highest value.
         resamples: How many.
-        seed: Of the draws; the same draws serve every row, so differences are paired.
+        seed: Of the draws; the same draws of conclusions serve every row, so differences are
+            paired, and a row's interval does not depend on what stands beside it.
     """
     seen = _jackknife(counts, rows, metric)
     best = int(np.nanargmax(seen.value)) if best is None else best
@@ -201,6 +203,7 @@ def _resample(
     covariances. The draws are the same for the same arguments, whether linearised or not.
     """
     rng = np.random.default_rng(seed)
+    of_seeds = [_generator_of(counts, row, seed) for row in rows]
     runs, n = len(counts.tp), counts.clusters
     flat = np.concatenate([counts.tp, counts.predicted]).transpose(1, 0, 2).reshape(n, -1)
     table = np.concatenate(
@@ -212,7 +215,7 @@ def _resample(
         totals = (weights @ flat).reshape(size, 2, runs, -1)
         actual = np.broadcast_to((weights @ counts.actual)[:, None], totals[:, 0].shape)
         values, gradient = metric(totals[:, 0], totals[:, 1], actual)
-        of_rows = _mean_of_seeds(values, rows) + _seed_noise(seen.seed_effects, size, rng)
+        of_rows = _mean_of_seeds(values, rows) + _seed_noise(seen.seed_effects, size, of_seeds)
         if not linearise:
             yield of_rows, np.empty((0, 0, 0))
             continue
@@ -230,13 +233,21 @@ def _mean_of_seeds(values: Array, rows: Sequence[Sequence[int]]) -> Array:
     return np.stack([values[..., list(runs)].mean(-1) for runs in rows], axis=-1)
 
 
-def _seed_noise(seed_effects: Sequence[Array], resamples: int, rng: np.random.Generator) -> Array:
+def _generator_of(counts: ClusterCounts, row: Sequence[int], seed: int) -> np.random.Generator:
+    """Draws of a row's own, the same whatever rows stand beside it: told from its counts."""
+    told = [part[list(row)].astype(np.int64) for part in (counts.tp, counts.predicted)]
+    return np.random.default_rng([seed, zlib.crc32(b"".join(part.tobytes() for part in told))])
+
+
+def _seed_noise(
+    seed_effects: Sequence[Array], resamples: int, generators: Sequence[np.random.Generator]
+) -> Array:
     """Change of each row's mean when its seeds are drawn anew, with replacement; (resamples, G).
 
     Drawing n seeds from n makes their mean vary by (n - 1)/n of what it should: scaled up.
     """
     noise = np.zeros((resamples, len(seed_effects)))
-    for row, effects in enumerate(seed_effects):
+    for row, (effects, rng) in enumerate(zip(seed_effects, generators, strict=True)):
         n = len(effects)
         if n > 1:
             drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
