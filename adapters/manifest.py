@@ -185,8 +185,6 @@ class Manifest:
             raise ManifestError("template and head: exactly one of them must be given")
         if self.template is not None:
             check_one_of("template", self.template, TEMPLATES)
-            if self.input is not None:
-                raise ManifestError("input: has no meaning with a template, whose task has words")
         if self.head is not None:
             if self.input is None:
                 raise ManifestError(
