@@ -13,7 +13,7 @@ from pathlib import Path
 from valueeval.leaderboard.read import METRICS, SETS, Problem, Run
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.data import DataSet, load_set
-from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.tasks.runfile import read_run
 from valueeval.tasks.scoring import score
 
@@ -47,7 +47,7 @@ def data_of(path: Path) -> DataSet:
         try:
             data = load_set(name)
         except ValueEvalError as error:
-            looked.append(f"{name}: {str(error).splitlines()[0]}")
+            looked.append(f"{name}: {first_line(error)}")
             continue
         if ids == set(data.ids):
             return data

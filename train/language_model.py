@@ -35,6 +35,7 @@ from valueeval.train.choices import GENERATED, ThresholdsName
 from valueeval.train.config import TrainConfig
 from valueeval.train.dropout import use_fast_dropout
 from valueeval.train.evaluation import Evaluation
+from valueeval.train.evaluation_mode import evaluating
 from valueeval.train.losses import positive_weights
 from valueeval.train.processes import Processes
 from valueeval.train.questions import answered, questions
@@ -86,11 +87,8 @@ def build_language_model(
 
 def harness_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> ValueEvalHF:
     """The model as the harness will run it: the same tokens, cuts and answers."""
-    training = model.training
-    with _quiet_harness():
-        lm = ValueEvalHF(pretrained=model, tokenizer=tokenizer, batch_size=_READ_AT_ONCE)
-    model.train(training)
-    return lm
+    with _quiet_harness(), evaluating(model):
+        return ValueEvalHF(pretrained=model, tokenizer=tokenizer, batch_size=_READ_AT_ONCE)
 
 
 def questions_of(lm: ValueEvalHF, task: Any, data: DataSet, config: TrainConfig) -> Questions:

@@ -199,32 +199,29 @@ def _check_same_disk(work: Path) -> None:
 
 def _claim(work: Path, run: Mapping[str, Any], resume: bool) -> None:
     """Makes the folder this run's; what a run left there that was killed at its start goes away."""
-    path = work / _RUN_FILE
-    if not _worth_keeping(work) and path.exists() and not _is_same(_read_run(path), run):
+    path, kept = work / _RUN_FILE, _worth_keeping(work)
+    there = _read_run(path)
+    # None: of a file that is not there, or that no run has written.
+    differences = None if there is None else _differences(_flat(there), _flat(run), _FREE_TO_CHANGE)
+    if not kept and differences != "":
         for entry in set(work.iterdir()) - {work / _LOCK}:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     if not path.exists():
         write_json(run, path)
-        return
-    there = _read_run(path)
-    if there is None:
+    elif differences is None:
         raise ValueEvalError(
             f"{path}: cannot be read as what a run has written; remove {work} to start again"
         )
-    if differences := _differences(_flat(there), _flat(run), _FREE_TO_CHANGE):
+    elif differences:
         raise ValueEvalError(
             f"{work} holds an unfinished run of another configuration ({differences}): "
             f"choose another --output, or remove {work} to give that run up"
         )
-    if not resume and _worth_keeping(work):
+    elif kept and not resume:
         raise ValueEvalError(
             f"{work} holds an unfinished run of this configuration: add --resume to go on, "
             "or remove it to start again"
         )
-
-
-def _is_same(there: Mapping[str, Any] | None, run: Mapping[str, Any]) -> bool:
-    return there is not None and not _differences(_flat(there), _flat(run), _FREE_TO_CHANGE)
 
 
 def _read_run(path: Path) -> dict[str, Any] | None:

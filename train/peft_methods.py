@@ -11,6 +11,7 @@ from torch import nn
 from valueeval.adapters.backbones import kind_of
 from valueeval.adapters.peft_encoder import TASK_TYPE, quiet_peft
 from valueeval.tasks.errors import ValueEvalError, first_line
+from valueeval.train.evaluation_mode import evaluating
 from valueeval.train.memory import is_out_of_memory
 from valueeval.train.probe import read_beside_padding
 
@@ -78,13 +79,12 @@ def soft_prompt_sizes(backbone: nn.Module, token_width: int) -> dict[str, Any]:
 
 def _read_two_tokens(model: PeftModel) -> torch.Tensor:
     """The logits of a language model."""
-    training = model.training
     tokens = torch.zeros(1, 2, dtype=torch.long)
     inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
     if model.peft_config["default"].task_type == "SEQ_2_SEQ_LM":
         inputs["decoder_input_ids"] = tokens
-    output = model.eval()(**inputs)
-    model.train(training)
+    with evaluating(model):
+        output = model(**inputs)
     return cast(torch.Tensor, output.logits)
 
 

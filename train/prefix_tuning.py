@@ -28,6 +28,7 @@ from valueeval.adapters.base import Base
 from valueeval.adapters.prefix import layers_of
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config import TrainConfig
+from valueeval.train.evaluation_mode import evaluating
 from valueeval.train.peft_methods import attach, prompt_embedding, soft_prompt_sizes, task_type
 from valueeval.train.prompt_initialisation import starting_embeddings
 
@@ -70,9 +71,7 @@ def keys_and_values(backbone: nn.Module, embeddings: torch.Tensor) -> torch.Tens
         For each input keys and values of the first layer, of the second …, (n, 2 l d).
     """
     cache = DynamicCache()
-    training = backbone.training
-    with torch.no_grad():
-        backbone.eval()(inputs_embeds=embeddings.unsqueeze(0), past_key_values=cache)
-    backbone.train(training)
+    with torch.no_grad(), evaluating(backbone):
+        backbone(inputs_embeds=embeddings.unsqueeze(0), past_key_values=cache)
     states = [state for layer in layers_of(cache) for state in layer]  # (1, heads, n, width)
     return torch.cat([state[0].transpose(0, 1).flatten(1) for state in states], dim=1)

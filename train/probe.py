@@ -9,6 +9,7 @@ from torch import nn
 
 from valueeval.adapters.backbones import kind_of
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.train.evaluation_mode import evaluating
 
 _SHORT, _LONG = [10, 11, 12], [13, 14, 15, 16, 17, 18, 19]
 
@@ -52,7 +53,6 @@ def _read(backbone: nn.Module, texts: list[list[int]], padding: int) -> torch.Te
     longest = max(map(len, texts))
     tokens = torch.tensor([text + [padding] * (longest - len(text)) for text in texts])
     mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts])
-    training = backbone.training
-    output = backbone.eval()(input_ids=tokens, attention_mask=mask)
-    backbone.train(training)
+    with evaluating(backbone):
+        output = backbone(input_ids=tokens, attention_mask=mask)
     return cast(torch.Tensor, output.last_hidden_state)[:, -longest:]

@@ -37,6 +37,7 @@ from valueeval.adapters.token_tree import TokenTree
 from valueeval.tasks.decide import differences
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.choices import GENERATED
+from valueeval.train.evaluation_mode import evaluating
 
 
 class Asked(NamedTuple):
@@ -84,9 +85,8 @@ class Verbaliser(nn.Module):
         super().__init__()
         self.model = model
         self.template = template
-        training = model.training
-        self._reader = _reader(model.eval(), template)
-        model.train(training)
+        with evaluating(model):
+            self._reader = _reader(model, template)
 
     def forward(self, asked: Sequence[Asked]) -> torch.Tensor:
         """Logits (batch, 20); or, where answers are text, the loss of each argument (batch,)."""
