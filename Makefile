@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 PACKAGE_FILES := pyproject.toml setup.py constraints.txt $(wildcard plugin/startup/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-slow lint typecheck format benchmarks clean
+.PHONY: help venv install demo test test-slow test-gpu lint typecheck format benchmarks clean
 
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ test: .venv/.installed-dev ## The fast tests.
 
 test-slow: .venv/.installed-dev ## The slow tests: fresh environments, real data in full.
 	$(BIN)/python -m pytest -m slow --durations=10
+
+test-gpu: .venv/.installed-dev ## The tests that need a GPU.
+	$(BIN)/python -m pytest -m gpu --durations=10
 
 lint: .venv/.installed-dev ## ruff and mypy.
 	$(BIN)/ruff check .

@@ -17,6 +17,13 @@ settings.load_profile("valueeval")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hides GPUs from all tests but those for GPUs: they compare numbers bit by bit."""
+    if config.getoption("markexpr") != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 # Words enough for every prompt to be more than unknown tokens; anything else falls back to bytes.
 _TRAINING_TEXT = [
     "Premise: Conclusion: Stance: for against Question: Answer: yes no",

@@ -198,9 +198,10 @@ def losses_of(config: TrainConfig) -> tuple[list[float], dict[str, torch.Tensor]
     whole, part = Training._backward_of_whole, Training._backward
 
     def noted(function: Any) -> Any:
-        def call(training: Training, *inputs: Any) -> float:
-            losses.append(function(training, *inputs))
-            return losses[-1]
+        def call(training: Training, *inputs: Any) -> torch.Tensor:
+            loss: torch.Tensor = function(training, *inputs)
+            losses.append(loss.item())
+            return loss
 
         return call
 
@@ -256,7 +257,7 @@ def test_gradient_of_a_loss_over_parts_is_that_of_the_whole() -> None:
     value.backward()
     expected = [parameter.grad for parameter in model.parameters()]
     model.zero_grad()
-    assert backward_in_parts(read, 3, loss) == pytest.approx(value.item())
+    torch.testing.assert_close(backward_in_parts(read, 3, loss), value.detach())
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
 

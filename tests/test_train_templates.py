@@ -13,7 +13,14 @@ import torch
 from language_models import load_base, reference_score, write_lively
 from peft import PeftModel
 from safetensors.torch import load_file
-from training import kill_training, stop_training, write_language_model, write_small_data
+from training import (
+    harness_scores,
+    kill_training,
+    shorten_answers,
+    stop_training,
+    write_language_model,
+    write_small_data,
+)
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -32,7 +39,6 @@ from valueeval.tasks.decide import decide
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.requests import ValueRequest
 from valueeval.tasks.scoring import score
-from valueeval.train import questions as train_questions
 from valueeval.train.build import METHODS
 from valueeval.train.choices import GENERATED
 from valueeval.train.cli import summary
@@ -78,15 +84,7 @@ def base(
 @pytest.fixture(autouse=True)
 def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random models hardly ever end what they say."""
-    words_of = train_questions._config
-
-    def shorter(template: str, paraphrase: int) -> dict[str, Any]:
-        config = words_of(template, paraphrase)
-        if template in GENERATED:
-            config["generation_kwargs"] = {**config["generation_kwargs"], "max_gen_toks": 12}
-        return config
-
-    monkeypatch.setattr(train_questions, "_config", shorter)
+    shorten_answers(monkeypatch)
 
 
 def config_of(base: Path, data_dir: Path, output: Path, **options: Any) -> TrainConfig:
@@ -234,22 +232,6 @@ def test_right_answers_end_and_hold_no_label_of_the_document(
     assert "labels" not in request.doc
     named = decide("cot", [request.args[1].removesuffix("<end>")]).prediction
     assert named == tuple(data.labels[0].tolist())
-
-
-def harness_scores(folder: Path, template: str, data_dir: Path, batch_size: int) -> Any:
-    """Scores on validation by `--model valueeval --model_args adapter=…`."""
-    task = load_task(template, 1, "validation", str(data_dir))
-    data = load_set("validation", data_dir)
-    lm = ValueEvalLM.create_from_arg_obj(
-        {"adapter": str(folder)}, {"device": "cpu", "batch_size": batch_size}
-    )
-    documents = questions(task, data.arguments)
-    flat = [request for document in documents for request in document]
-    ask = lm.generate_until if template in GENERATED else lm.loglikelihood
-    answers = iter(ask(flat, disable_tqdm=True))
-    decisions = [decide(template, [next(answers) for _ in document]) for document in documents]
-    unparsed = [d.unparsed for d in decisions] if template in GENERATED else None
-    return score(data.labels, np.array([d.prediction for d in decisions]), unparsed)
 
 
 def check_adapter(folder: Path, template: str, data_dir: Path) -> Manifest:

@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
@@ -25,13 +26,19 @@ from transformers import (
     AutoTokenizer,
 )
 
+from valueeval.adapters.lm import ValueEvalLM
 from valueeval.tasks.data import load_set
+from valueeval.tasks.decide import decide
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.scoring import score
+from valueeval.train import questions as train_questions
 from valueeval.train.checkpoint import newest_step
+from valueeval.train.choices import GENERATED
 from valueeval.train.config import TrainConfig
 from valueeval.train.loop import Training
 from valueeval.train.output import work_folder
 from valueeval.train.processes import FailedElsewhereError
+from valueeval.train.questions import load_task, questions
 from valueeval.train.run import train
 
 
@@ -203,6 +210,37 @@ def write_without_dropout(folder: Path, base: Path) -> Path:
     config |= {name: 0.0 for name in names if name in config}
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     return folder
+
+
+def shorten_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets answers in words end after 12 tokens: random models hardly ever end what they say."""
+    words_of = train_questions._config
+
+    def shorter(template: str, paraphrase: int) -> dict[str, Any]:
+        config = words_of(template, paraphrase)
+        if template in GENERATED:
+            config["generation_kwargs"] = {**config["generation_kwargs"], "max_gen_toks": 12}
+        return config
+
+    monkeypatch.setattr(train_questions, "_config", shorter)
+
+
+def harness_scores(
+    folder: Path, template: str, data_dir: Path, batch_size: int, device: str = "cpu"
+) -> Any:
+    """Scores on validation by `--model valueeval --model_args adapter=…`."""
+    task = load_task(template, 1, "validation", str(data_dir))
+    data = load_set("validation", data_dir)
+    lm = ValueEvalLM.create_from_arg_obj(
+        {"adapter": str(folder)}, {"device": device, "batch_size": batch_size}
+    )
+    documents = questions(task, data.arguments)
+    flat = [request for document in documents for request in document]
+    ask = lm.generate_until if template in GENERATED else lm.loglikelihood
+    answers = iter(ask(flat, disable_tqdm=True))
+    decisions = [decide(template, [next(answers) for _ in document]) for document in documents]
+    unparsed = [d.unparsed for d in decisions] if template in GENERATED else None
+    return score(data.labels, np.array([d.prediction for d in decisions]), unparsed)
 
 
 # ---------------------------------------------------------------- several processes, on the CPU

@@ -19,7 +19,7 @@ def backward_in_parts(
     read: Callable[[int], torch.Tensor],
     parts: int,
     loss: Callable[[Sequence[torch.Tensor]], torch.Tensor],
-) -> float:
+) -> torch.Tensor:
     """Adds the gradient of a batch's loss to the parameters; returns the loss.
 
     Args:
@@ -35,4 +35,4 @@ def backward_in_parts(
         torch.autograd.backward(value)
     for part, known in enumerate(given):
         torch.autograd.backward(read(part), known.grad)
-    return float(value.item())
+    return value.detach()

@@ -214,12 +214,15 @@ class Training:
         if self._compares and (len(parts) > 1 or self.processes.number > 1):
             value = self._backward_of_whole(rows, parts)
         else:
-            value = sum(self._backward(part, len(part) / len(rows)) for part in parts)
-        value = self.processes.total(torch.tensor(value, dtype=torch.float64)).item()
+            start = torch.zeros((), device=self.processes.device)
+            value = sum((self._backward(part, len(part) / len(rows)) for part in parts), start)
+        value = self.processes.total(value)
         self.processes.sum_gradients(self.model.parameters())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-        if not (math.isfinite(value) and torch.isfinite(norm)):
-            what = f"the loss is {value} and its gradient {norm.item()}"
+        # Here a GPU is waited for, once in a step.
+        loss, size = torch.stack([value.to(norm.device), norm]).tolist()
+        if not (math.isfinite(loss) and math.isfinite(size)):
+            what = f"the loss is {loss} and its gradient {size}"
             raise self._diverged(self.state.step + 1, what)
         if self._checkpoint_due:
             self._save_checkpoint(buffers)
@@ -227,8 +230,8 @@ class Training:
         self.scheduler.step()
         self.optimizer.zero_grad()
         self.state.step += 1
-        self.state.loss_sum += value
-        self._log({"loss": value, "learning_rate": self._learning_rate()}, self.state.step)
+        self.state.loss_sum += loss
+        self._log({"loss": loss, "learning_rate": self._learning_rate()}, self.state.step)
         return self.state.loss_sum / (position + 1)
 
     def _parts(self, rows: Sequence[int]) -> list[Sequence[int]]:
@@ -241,14 +244,16 @@ class Training:
         size = max(1, self.config.tokens_at_once // longest)
         return [rows[first : first + size] for first in range(0, len(rows), size)]
 
-    def _backward(self, rows: Sequence[int], share: float) -> float:
+    def _backward(self, rows: Sequence[int], share: float) -> torch.Tensor:
         """Adds the gradient of a part's loss, weighted by its share of the batch; returns that."""
         # Losses are means over arguments, so the parts' shares add up to the batch's mean.
         loss = self.loss(self._read(rows), self._targets_there(rows)) * share
         loss.backward()
-        return float(loss.item())
+        return cast(torch.Tensor, loss.detach())
 
-    def _backward_of_whole(self, rows: Sequence[int], parts: Sequence[Sequence[int]]) -> float:
+    def _backward_of_whole(
+        self, rows: Sequence[int], parts: Sequence[Sequence[int]]
+    ) -> torch.Tensor:
         """Adds the gradient of a loss over the whole batch, of which this process reads parts.
 
         All processes compute the same loss, each with the gradient of what it has read itself.
