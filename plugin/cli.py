@@ -5,6 +5,7 @@ Nothing but the chosen sub-command is imported, so that ``valueeval --help`` ans
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ BROKEN_PIPE = 141  # … by SIGPIPE
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``valueeval ARGV``; returns the exit status: 2 for errors the user can put right."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _print_anywhere()
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
@@ -56,6 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"valueeval {arguments[0]}: {error}", file=sys.stderr)
         return 2
+
+
+def _print_anywhere() -> None:
+    """Lets a terminal or log that lacks a character (±, ↑) show «?» in its place."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() != "utf-8":
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _dispatch(arguments: list[str]) -> int:

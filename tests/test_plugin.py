@@ -435,6 +435,15 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (cli.BROKEN_PIPE, b"")
 
 
+def test_where_a_character_cannot_be_printed() -> None:
+    """As in the log of a job whose locale is not UTF-8; the help has «…» in it."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "valueeval", "train", "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--resume" in done.stdout
+
+
 def test_run_hands_its_arguments_to_lm_eval(monkeypatch: pytest.MonkeyPatch) -> None:
     import lm_eval.__main__
 
