@@ -1,4 +1,7 @@
-"""``valueeval compare A B``: two systems on the same arguments, paired."""
+"""``valueeval compare A B``: two systems on the same arguments, paired.
+
+Several seeds of each: ``valueeval compare A1 A2 … --to B1 B2 …``.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from valueeval.tasks.data import read_arguments, read_labels
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.f1 import ClusterCounts, count, f1_of_value, macro_f1, official_f1
 from valueeval.tasks.runfile import read_run
-from valueeval.tasks.scoring import conclusion_key
+from valueeval.tasks.scoring import conclusion_key, score
 from valueeval.tasks.values import VALUE_NAMES
 
 RESAMPLES = statistics.RESAMPLES
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     console = Console(highlight=False)
     if options.labels is None:
-        pairs = _results(options.a, options.b, options.task)
+        pairs = _results(*_sides(options), options.task)
     else:
         if options.task is not None:
             raise ValueEvalError("--task is of results; run files (--labels) have no task")
@@ -58,8 +61,14 @@ def _parser() -> argparse.ArgumentParser:
         "official_f1 with interval and tests over conclusions, per value, and the arguments on "
         "which they differ most.",
     )
-    parser.add_argument("a", metavar="A", help="results file or folder with samples, or run file")
-    parser.add_argument("b", metavar="B", help="what it is compared with")
+    parser.add_argument(
+        "results", metavar="RESULTS", nargs="+",
+        help="A and B: results files or folders with samples, or run files; with --to all are of A",
+    )  # fmt: skip
+    parser.add_argument(
+        "--to", metavar="RESULTS", nargs="+",
+        help="those of B, where A and B have several seeds, each in a folder of its own",
+    )  # fmt: skip
     parser.add_argument("--task", help="the task to compare, where both have several")
     parser.add_argument(
         "--labels", type=Path, metavar="TSV", help="labels; A and B are then run files"
@@ -79,11 +88,25 @@ def _parser() -> argparse.ArgumentParser:
 # ------------------------------------------------------------------------------- reading
 
 Pair = tuple[str, tuple[str, str], tuple[list[Predictions], list[Predictions]]]
+Places = list[str]
 
 
-def _results(a: str, b: str, task: str | None) -> list[Pair]:
+def _sides(options: argparse.Namespace) -> tuple[Places, Places]:
+    """Where A's results are, and where B's."""
+    given: Places = options.results
+    if options.to is not None:
+        return given, options.to
+    if len(given) != 2:
+        raise ValueEvalError(
+            f"two systems are compared, and {len(given)} places were given: name A and B, or the "
+            "seeds of A, then --to and the seeds of B"
+        )
+    return given[:1], given[1:]
+
+
+def _results(a: Places, b: Places, task: str | None) -> list[Pair]:
     """One pair for each task that both have; or, where each has one task only, just these two."""
-    rows = [_rows(place) for place in (a, b)]
+    rows = [_rows(places) for places in (a, b)]
     if task is not None:
         rows = [{name: each[name] for name in each if name == task} for each in rows]
     common = [(name, name) for name in sorted(set(rows[0]) & set(rows[1]))]
@@ -95,16 +118,16 @@ def _results(a: str, b: str, task: str | None) -> list[Pair]:
     pairs: list[Pair] = []
     for tasks in common:
         one, other = (
-            _row_of(each[name], place)
-            for each, name, place in zip(rows, tasks, (a, b), strict=True)
+            _row_of(each[name], places)
+            for each, name, places in zip(rows, tasks, (a, b), strict=True)
         )
         title = " against ".join(dict.fromkeys(tasks))
         pairs.append((title, _names(one.name, other.name), (_samples(one), _samples(other))))
     return pairs
 
 
-def _rows(place: str) -> dict[str, list[Row]]:
-    runs, problems = read_results(find_results([place]))
+def _rows(places: Places) -> dict[str, list[Row]]:
+    runs, problems = read_results(find_results(places))
     for problem in problems:
         print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
     found: dict[str, list[Row]] = {}
@@ -114,12 +137,12 @@ def _rows(place: str) -> dict[str, list[Row]]:
     return found
 
 
-def _row_of(rows: list[Row], place: str) -> Row:
+def _row_of(rows: list[Row], places: Places) -> Row:
     if len(rows) > 1:
         names = ", ".join(sorted({row.name for row in rows}))
         raise ValueEvalError(
-            f"{place}: {len(rows)} systems have results of {rows[0].run.task} ({names}); "
-            "give the folder or file of one"
+            f"{' '.join(places)}: {len(rows)} systems have results of {rows[0].run.task} "
+            f"({names}); give the folders or files of one"
         )
     return rows[0]
 
@@ -132,6 +155,9 @@ def _samples(row: Row) -> list[Predictions]:
 
 
 def _run_files(options: argparse.Namespace) -> Pair:
+    places = [place for side in _sides(options) for place in side]
+    if len(places) != 2:
+        raise ValueEvalError("run files have no seeds: one for A and one for B")
     ids, labels = read_labels(options.labels)
     arguments = options.arguments or _beside(options.labels)
     clusters, premises = list(ids), [""] * len(ids)
@@ -150,12 +176,12 @@ def _run_files(options: argparse.Namespace) -> Pair:
         clusters = [conclusion_key(by_id[argument].conclusion) for argument in ids]
         premises = [by_id[argument].premise for argument in ids]
     both = []
-    for path in (options.a, options.b):
+    for path in places:
         prediction = read_run(path).aligned(ids, options.labels)
         both.append([Predictions(ids, labels, prediction, tuple(clusters), tuple(premises))])
     return (
         str(options.labels),
-        _names(Path(options.a).stem, Path(options.b).stem),
+        _names(Path(places[0]).stem, Path(places[1]).stem),
         (both[0], both[1]),
     )
 
@@ -193,12 +219,27 @@ def _print(
         f"{len(a[0].ids)} arguments on {counts.clusters} conclusions. A is the first of the two, "
         "B the second; where A - B is above 0, A is better. 95 % intervals are over conclusions."
     )
+    if len(a) > 1 or len(b) > 1:
+        console.print(_by_seed(a, b))
     for table in (_overall(counts, rows), _per_value(counts, rows)):
         console.print()
         console.print(table)
     if shown > 0:
         console.print("\nwhere they differ most (errors of 20 decisions)\n")
         console.print(_arguments(a, b, shown))
+
+
+def _by_seed(a: list[Predictions], b: list[Predictions]) -> str:
+    """Scores of single seeds: two or three of them tell little about how much trainings differ."""
+    sides = [
+        f"{name}: " + ", ".join(f"{_macro_f1(each):.4f}" for each in side)
+        for name, side in (("A", a), ("B", b))
+    ]
+    return "macro_f1 of each seed: " + "; ".join(sides)
+
+
+def _macro_f1(run: Predictions) -> float:
+    return float(score(run.truth, run.prediction)["macro_f1"] or 0.0)
 
 
 def _table(*heads: str, leading: int = 0) -> RichTable:

@@ -79,8 +79,39 @@ def test_folders_and_seeds_are_compared(tmp_path: Path, capsys: pytest.CaptureFi
     write_results(tmp_path / "b", prediction=predictions(DOCS, 0.2, 3), model="gpt2")
     page = compare(capsys, tmp_path / "a", tmp_path / "b", "--show", "0")
     assert "m against gpt2" in page
-    assert len(line_of(page, "macro_f1")) == 7, "randomisation is not for rows of several seeds"
+    assert len(line_of(page.replace("macro_f1 of", "of"), "macro_f1")) == 7, (
+        "randomisation is not for rows of several seeds"
+    )
     assert "differ most" not in page
+
+
+def test_seeds_in_folders_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the archive has them; the same as both seeds in one folder."""
+    sides: dict[str, list[Path]] = {"m": [], "n": []}
+    for name, places in sides.items():
+        for seed in (1, 2):
+            prediction = predictions(DOCS, 0.8 if name == "m" else 0.4, seed)
+            place = tmp_path / name / f"{name}-s{seed}"
+            write_results(place, prediction=prediction, kind="valueeval",
+                          adapter=manifest(seed=seed), model=f"{name}-s{seed}")  # fmt: skip
+            places.append(place)
+    page = compare(capsys, *sides["m"], "--to", *sides["n"], "--show", "0")
+    assert page == compare(capsys, tmp_path / "m", tmp_path / "n", "--show", "0")
+    assert "m against n" in page
+    (line,) = [line for line in page.splitlines() if line.startswith("macro_f1 of each seed: A: ")]
+    scores = [side.split(", ") for side in line.removeprefix("macro_f1 of each seed: ").split("; ")]
+    a, b = ([float(one.removeprefix("A: ").removeprefix("B: ")) for one in side] for side in scores)
+    means = [float(cell) for cell in line_of(page.replace(line, ""), "macro_f1")[1:3]]
+    assert [sum(a) / 2, sum(b) / 2] == pytest.approx(means, abs=1e-4)
+
+
+def test_how_many_systems_are_given(tmp_path: Path) -> None:
+    place = str(write_results(tmp_path / "a"))
+    for places in ([place], [place] * 3):
+        with pytest.raises(ValueEvalError, match=f"and {len(places)} places were given"):
+            cli_compare.main(places)
+    with pytest.raises(ValueEvalError, match="run files have no seeds"):
+        cli_compare.main([place, place, "--to", place, "--labels", "labels.tsv"])
 
 
 def test_two_tasks_on_the_same_arguments_are_compared(
