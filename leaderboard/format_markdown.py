@@ -15,7 +15,7 @@ END = "<!-- valueeval leaderboard: end -->"
 
 _SUMMARY = """\
 Ranked by **macro_f1**, the mean of the F1 of the 20 values; **official_f1**, the shared task's
-score, is a different measure. *Italics*: published elsewhere, not measured here. The signs are
+score, is a different measure. *Italics*: systems of others, not measured here. The signs are
 explained below the tables."""
 _EXPLANATION = f"""\
 - *official_f1*: harmonic mean of macro-precision and macro-recall (SemEval-2023 Task 4). Papers mix
@@ -26,11 +26,14 @@ _EXPLANATION = f"""\
   usable samples here.
 - *vs best*: difference in macro_f1 from the best row and its p-value (studentised paired bootstrap
   over conclusions, Holm-corrected over the rows of the table). **≈** cannot be told apart from the
-  best row at 5 %. In *#*, after the rank, the 95 % interval of the rank.
+  best row at 5 %. In *#*, after the rank, the 95 % interval of the rank. A row with one seed is
+  tested as that one trained model; two or three seeds hardly tell how much trainings differ, so a
+  small p does not yet say that a method is better.
 - ⚠ at official_f1: it exceeds macro_f1 by more than {GAMING_MARGIN}. Predicting some values for
   nearly every argument and others almost never raises official_f1 without recognising values
   better.
-- Published numbers: their sources stand in `published.csv` and `published-per-value.csv` of the
+- Systems of others: macro_f1 is computed from the F1 of each value where that was published. The
+  sources, some of them secondary, stand in `published.csv` and `published-per-value.csv` of the
   package's leaderboard folder."""
 
 

@@ -166,7 +166,7 @@ def warnings_of(manifest: Mapping[str, Any], dataset: str, tested_on: str) -> tu
     tuned_on = f"sample_{split}" if data.get("name") == "sample" else split
     found = []
     if split is not None and tuned_on == dataset:
-        found.append(f"thresholds tuned on this very set ({clean(split)})")
+        found.append(f"epoch and thresholds chosen on this very set ({clean(split)})")
     elif split is not None and not split.endswith(("validation", "training", "fold", "none")):
         found.append(f"thresholds tuned on {clean(split)}, not on validation")
     if trained_on(manifest, tested_on):

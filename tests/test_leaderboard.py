@@ -379,7 +379,7 @@ def test_results_given_twice_count_once(tmp_path: Path) -> None:
     ("change", "warning"),
     [
         ({"thresholds": {"split": "test"}}, "thresholds tuned on test"),
-        ({"thresholds": {"split": "main"}}, "thresholds tuned on this very set"),
+        ({"thresholds": {"split": "main"}}, "epoch and thresholds chosen on this very set"),
         ({"data": {"sha256": "0" * 63 + "1", "size": 60}}, "trained on the very data"),
     ],
 )
