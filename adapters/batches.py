@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import torch
+from valueeval.adapters.out_of_memory import free_unused_memory, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ class Batches:
         Nothing so large is tried again.
 
         Raises:
-            torch.OutOfMemoryError: A single item is too much.
+            RuntimeError: A single item is too much.
         """
         answers: list[T] = []
         while left := len(items) - len(answers):
             some = items[len(answers) :][: self._size or left]
             if (found := self._tried(some, answer)) is None:
                 self._size = len(some) // 2
-                torch.cuda.empty_cache()
+                free_unused_memory()
             else:
                 answers += found
         return answers
@@ -56,8 +56,8 @@ class Batches:
         """Answers, or None if memory runs out."""
         try:
             return answer(items)
-        except torch.OutOfMemoryError:
-            if len(items) == 1:
+        except (RuntimeError, MemoryError) as error:
+            if len(items) == 1 or not is_out_of_memory(error):
                 raise
             logger.warning(
                 "out of memory with %d %s at once: trying %d",

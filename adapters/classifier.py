@@ -22,6 +22,7 @@ from valueeval.adapters.backbones import (
     quiet_transformers,
 )
 from valueeval.adapters.base import fetch_base
+from valueeval.adapters.batches import Batches
 from valueeval.adapters.devices import choose_device, device_of
 from valueeval.adapters.errors import ManifestError
 from valueeval.adapters.heads import ValueHead
@@ -305,17 +306,22 @@ def collate(
 def predict_logits(model: nn.Module, encoded: Encoded, batch_size: int, padding: int) -> np.ndarray:
     """Logits (arguments, 20), float32, of a model that is in evaluation mode; longest first.
 
-    A batch holds inputs of like length, those of a cross-encoder wherever they come from.
+    A batch holds inputs of like length, those of a cross-encoder wherever they come from; half as
+    many where memory runs out.
     """
     if batch_size < 1:
         raise ValueEvalError(f"batch_size: {batch_size}; allowed: 1 or more")
     device = device_of(model)
     logits: list[np.ndarray] = [np.empty(0)] * len(encoded.inputs)
+    sizes = Batches(batch_size, 0, "inputs")
+
+    def answer(rows: Sequence[int]) -> list[np.ndarray]:
+        return list(model(**collate(encoded, rows, padding, device)).float().cpu().numpy())
+
     with torch.inference_mode():
         for rows in batches_by_length(encoded.lengths, batch_size):
-            answers = model(**collate(encoded, rows, padding, device)).float().cpu().numpy()
-            for row, answer in zip(rows, answers, strict=True):
-                logits[row] = answer
+            for row, found in zip(rows, sizes.halving(rows, answer), strict=True):
+                logits[row] = found
     return np.array(logits, dtype=np.float32).reshape(-1, len(VALUE_NAMES))
 
 

@@ -62,7 +62,8 @@ def choose_device(given: str | torch.device | None) -> torch.device:
     Raises:
         ValueEvalError: It is no device's name.
     """
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    there = torch.accelerator.is_available()
+    accelerator = torch.accelerator.current_accelerator() if there else None
     if given is None:
         return accelerator or torch.device("cpu")
     try:
@@ -71,8 +72,8 @@ def choose_device(given: str | torch.device | None) -> torch.device:
         raise ValueEvalError(f"device: {given!r}; allowed: cpu, cuda, cuda:0, mps …") from error
     if device.type == "cpu":
         return device
-    there = accelerator is not None and accelerator.type == device.type
-    if not there or (device.index or 0) >= torch.accelerator.device_count():
+    same = accelerator is not None and accelerator.type == device.type
+    if not same or (device.index or 0) >= torch.accelerator.device_count():
         logger.info("device %s is not there: running on the CPU", given)
         return torch.device("cpu")
     return device

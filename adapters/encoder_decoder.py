@@ -41,9 +41,17 @@ class _Read:
     def cache(self, rows: torch.Tensor) -> EncoderDecoderCache:
         """A cache for these inputs, each as often as it is named."""
         return EncoderDecoderCache(
-            DynamicCache([(k[rows], v[rows]) for k, v in self.own]),
-            DynamicCache([(k[rows], v[rows]) for k, v in self.cross]),
+            DynamicCache([_of_rows(layer, rows) for layer in self.own]),
+            DynamicCache([_of_rows(layer, rows) for layer in self.cross]),
         )
+
+
+def _of_rows(
+    layer: tuple[torch.Tensor, torch.Tensor], rows: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    keys, values = layer
+    there = rows.to(keys.device)  # layers may be on several GPUs
+    return keys[there], values[there]
 
 
 class EncoderDecoderReader:

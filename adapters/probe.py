@@ -10,6 +10,7 @@ import torch
 
 from valueeval.adapters.causal import CausalReader, Encoded
 from valueeval.adapters.encoder_decoder import EncoderDecoderReader
+from valueeval.adapters.out_of_memory import is_out_of_memory
 from valueeval.adapters.prefix import PrefixScorer
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ def why_not(
     try:
         error, scale = _compare(model, backend, device, context, scorer)
     except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as failure:
+        if is_out_of_memory(failure):  # says nothing about the model
+            raise
         logger.debug("reading together failed", exc_info=failure)
         return (
             f"{config.model_type} cannot share what prompts begin with ({type(failure).__name__})"

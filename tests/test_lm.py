@@ -388,10 +388,11 @@ def test_batch_sizes() -> None:
 
 
 def test_device_that_is_not_there_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     assert choose_device("cuda:0") == choose_device("mps") == choose_device(None)
     assert choose_device("cuda:0").type == "cpu"
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
     assert choose_device("cuda:0") == torch.device("cuda:0")
     assert choose_device("cuda:1").type == "cpu"

@@ -208,7 +208,7 @@ def test_memory_of_a_gpu_is_told_beside_that_of_the_machine(
             account(training)
 
     monkeypatch.setattr(Training, "_account", account_on_gpu)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**30)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 3 * 2**30)
     train(config)
     lines = (Path(config.output) / "metrics.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["peak_device_bytes"] for line in lines] == [3 * 2**30] * EPOCHS

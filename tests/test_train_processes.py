@@ -309,6 +309,18 @@ def test_too_little_memory_of_its_own_is_no_other_process_that_has_ended(
         processes.total(torch.ones(1))
 
 
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a-run")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(ValueEvalError, match="2 processes were started on a machine with 1 GPUs"):
+        Processes()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert Processes().number == 1
+
+
 def test_a_folder_that_only_the_main_process_sees(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

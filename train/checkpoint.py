@@ -49,7 +49,7 @@ class State:
         best: The best epoch so far.
         seconds: Time spent, all parts of the run together.
         peak_memory_bytes: The largest resident set of any part so far.
-        peak_device_bytes: The most memory of tensors on the GPU in any part; 0 without a GPU.
+        peak_device_bytes: The most of the GPU's memory that PyTorch held in any part; 0 without.
     """
 
     step: int = 0

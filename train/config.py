@@ -168,7 +168,8 @@ class TrainConfig:
             Kalamkar et al., 2019.
         tokens_at_once: Tokens, padding included, that a process reads before it computes their
             gradient: a step is read in as many parts as that takes, and their gradients are added
-            up. So memory depends on this, not on batch_size. Source: our choice.
+            up. So memory depends on this, not on batch_size; a GPU with memory to spare is faster
+            with more. Source: our choice.
         gradient_checkpointing: Keep no more than the input of each layer for the gradient, and
             compute the rest again: less memory, a forward pass more, the same result (not for
             head, prefix-tuning and with a template). Source: Chen et al., 2016.

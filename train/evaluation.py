@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from valueeval.adapters.batches import Batches
 from valueeval.adapters.classifier import batches_by_length
 from valueeval.adapters.devices import device_of
 from valueeval.adapters.manifest import Thresholds
@@ -108,14 +109,19 @@ class EvaluateLogits:
         return Evaluation(thresholds, score(truth, prediction), prediction, finite)
 
     def _logits(self, model: nn.Module) -> npt.NDArray[np.float32]:
-        """Those of all arguments, (arguments, 20); each process reads its share of the batches."""
+        """Those of all arguments, (arguments, 20); each process reads its share of the batches.
+
+        Where memory runs out, half as many at once.
+        """
         inputs, device = self.validation.inputs, device_of(model)
         batches = list(batches_by_length(inputs.lengths, _BATCH))
+        sizes = Batches(_BATCH, 0, "arguments")
+
+        def answer(rows: Sequence[int]) -> list[npt.NDArray[np.float32]]:
+            return list(model(**inputs.batch(rows, device)).float().cpu().numpy())
+
         with torch.inference_mode():
-            own = [
-                model(**inputs.batch(rows, device)).float().cpu().numpy()
-                for rows in self.processes.own(batches)
-            ]
+            own = [np.array(sizes.halving(rows, answer)) for rows in self.processes.own(batches)]
         logits = np.zeros(self.validation.labels.shape, dtype=np.float32)
         for rows, answers in zip(batches, self.processes.collect(own), strict=True):
             logits[rows] = answers

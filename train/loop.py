@@ -376,7 +376,7 @@ class Training:
         self.state.seconds = time.monotonic() - self._started
         self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, _peak_memory())
         if self.processes.device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(self.processes.device)
+            peak = torch.cuda.max_memory_reserved(self.processes.device)
             self.state.peak_device_bytes = max(self.state.peak_device_bytes, peak)
 
     def _record(self, epoch: int, loss: float, evaluation: Evaluation) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-import torch
 from torch import nn
 
+from valueeval.adapters.out_of_memory import is_out_of_memory
 from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.train.config import TrainConfig
 
@@ -51,14 +51,6 @@ def enough_memory(config: TrainConfig) -> Iterator[None]:
             f"out of memory ({first_line(error)}): {_cure(config)}. An interrupted run goes on "
             "with --resume"
         ) from error
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error means that memory was not enough."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    # On a CPU it has no class of its own.
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _cure(config: TrainConfig) -> str:

@@ -9,10 +9,10 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from torch import nn
 
 from valueeval.adapters.backbones import kind_of
+from valueeval.adapters.out_of_memory import is_out_of_memory
 from valueeval.adapters.peft_encoder import TASK_TYPE, quiet_peft
 from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.train.evaluation_mode import evaluating
-from valueeval.train.memory import is_out_of_memory
 from valueeval.train.probe import read_beside_padding
 
 

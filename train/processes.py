@@ -23,8 +23,8 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
 from valueeval.adapters.devices import choose_device
+from valueeval.adapters.out_of_memory import is_out_of_memory
 from valueeval.tasks.errors import ValueEvalError, first_line
-from valueeval.train.memory import is_out_of_memory
 
 T = TypeVar("T")
 
@@ -51,6 +51,7 @@ class Processes:
 
     def __init__(self) -> None:
         started = int(os.environ.get("WORLD_SIZE", "1"))
+        _check_gpus()
         # Accelerate takes several processes on CPUs only for what they are if it is told.
         cpu = True if started > 1 and choose_device(None).type == "cpu" else None
         # A process waits for the slowest, however long that evaluates or writes.
@@ -181,6 +182,21 @@ class Processes:
     def _sum(self, tensor: torch.Tensor) -> torch.Tensor:
         with _in_contact():
             return cast(torch.Tensor, self._accelerator.reduce(tensor, reduction="sum"))
+
+
+def _check_gpus() -> None:
+    """Refuses more processes than this machine has GPUs: two of them cannot share one.
+
+    Asks launchers that let every process see all GPUs; in others' each may see one, its own.
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if "TORCHELASTIC_RUN_ID" not in os.environ or choose_device(None).type != "cuda":
+        return
+    if here > (gpus := torch.accelerator.device_count()):
+        raise ValueEvalError(
+            f"{here} processes were started on a machine with {gpus} GPUs that PyTorch sees: start "
+            f"{gpus} (--num_processes of accelerate launch, --nproc_per_node of torchrun)"
+        )
 
 
 def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
