@@ -151,6 +151,8 @@ class Manifest:
         date: When it was finished, ISO 8601 in UTC.
         files: Every other file of the directory but its model card.
         weights_sha256: One hash for all weights: over the safetensors files in order of name.
+        peak_device_bytes: The most of a GPU's memory that PyTorch held for the (main) process; None
+            without a GPU.
         schema_version: Version of this layout.
     """
 
@@ -173,6 +175,7 @@ class Manifest:
     date: str
     files: Mapping[str, FileInfo]
     weights_sha256: str
+    peak_device_bytes: int | None = None
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -205,6 +208,13 @@ class Manifest:
         wording = "" if paraphrase == 1 else f"_p{paraphrase}"
         sample = "_sample" if self.data.name == "sample" else ""
         return f"valueeval_{self.template or 'cls'}{wording}{sample}"
+
+    @property
+    def cost(self) -> str:
+        """Time and memory that training took, in words."""
+        device = self.peak_device_bytes
+        on_gpu = f" and {device / 2**30:.1f} GiB of a GPU's" if device else ""
+        return f"{self.seconds:.0f} s, {self.peak_memory_bytes / 2**30:.1f} GiB{on_gpu}"
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON values (what lm-eval's results hold as ``config.valueeval``)."""

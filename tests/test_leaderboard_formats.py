@@ -306,7 +306,7 @@ def test_training_s_cost_is_the_median_of_the_seeds_that_tell(tmp_path: Path) ->
     costs: list[dict[str, Any]] = [
         {"seconds": 60.0, "peak_memory_bytes": 100},
         {"seconds": 90.0, "peak_memory_bytes": 300},
-        {"seconds": 600, "peak_memory_bytes": 200},
+        {"seconds": 600, "peak_memory_bytes": 200, "peak_device_bytes": 500},
         {"seconds": "long", "peak_memory_bytes": 10**400},
     ]
     for seed, cost in enumerate(costs):
@@ -320,3 +320,4 @@ def test_training_s_cost_is_the_median_of_the_seeds_that_tell(tmp_path: Path) ->
         "90",
         "200",
     )
+    assert row["training_device_memory_bytes"] == "500"

@@ -36,7 +36,7 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score
 from valueeval.train import precision, run
 from valueeval.train.checkpoint import save_tensors, write_json, writing
-from valueeval.train.cli import main
+from valueeval.train.cli import main, summary
 from valueeval.train.config import TrainConfig
 from valueeval.train.loop import Training
 from valueeval.train.memory import enough_memory
@@ -197,7 +197,7 @@ def test_the_bar_ends_with_the_best_score(capfd: pytest.CaptureFixture[str]) -> 
 
 
 def test_memory_of_a_gpu_is_told_beside_that_of_the_machine(
-    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PyTorch's figure is made up here, and so is the kind of device where it is asked."""
     account = Training._account
@@ -209,10 +209,11 @@ def test_memory_of_a_gpu_is_told_beside_that_of_the_machine(
 
     monkeypatch.setattr(Training, "_account", account_on_gpu)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 3 * 2**30)
-    train(config)
+    manifest = train(config)
     lines = (Path(config.output) / "metrics.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["peak_device_bytes"] for line in lines] == [3 * 2**30] * EPOCHS
-    assert "3.0 GiB of the GPU's memory at most" in capfd.readouterr().err
+    assert manifest.peak_device_bytes == 3 * 2**30
+    assert summary(config, manifest).splitlines()[0].endswith("GiB and 3.0 GiB of a GPU's")
 
 
 # ------------------------------------------------------------- output directories in the way

@@ -31,8 +31,7 @@ def main(argv: Sequence[str]) -> int:
 def summary(config: TrainConfig, manifest: Manifest) -> str:
     """Where the adapter is, how good it is on validation, and the command that evaluates it."""
     return (
-        f"{config.output}: {_scores(config, manifest)}; {manifest.seconds:.0f} s, "
-        f"{manifest.peak_memory_bytes / 2**30:.1f} GiB\n"
+        f"{config.output}: {_scores(config, manifest)}; {manifest.cost}\n"
         f"lm_eval --tasks {manifest.task} --model valueeval "
         f"--model_args {shlex.quote(f'adapter={config.output}')} "
         "--output_path results --log_samples"

@@ -70,6 +70,7 @@ def describe(
         versions=versions(_LIBRARIES),
         seconds=round(fit.state.seconds, 1),
         peak_memory_bytes=fit.state.peak_memory_bytes,
+        peak_device_bytes=fit.state.peak_device_bytes or None,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         files=files,
         weights_sha256=combined_hash(files),

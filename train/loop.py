@@ -143,8 +143,6 @@ class Training:
         load_best(self.folder, best.epoch, self.model)
         evaluation = self.evaluate()
         self._account()
-        if self.state.peak_device_bytes:
-            note(f"{self.state.peak_device_bytes / 2**30:.1f} GiB of the GPU's memory at most")
         return Fit(best, evaluation, self.state)
 
     def all_steps(self) -> None:
