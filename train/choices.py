@@ -26,7 +26,7 @@ _ARGUMENT_AND_VALUE = ("{stance_word}: {conclusion} {premise}", "{value.name}: {
 
 _SOFT_PROMPT: dict[str, Any] = {
     "epochs": 10,
-    "learning_rate": 1e-2,
+    "learning_rate": 3e-2,
     "head_learning_rate": 1e-3,
     "virtual_tokens": 20,
 }

@@ -117,9 +117,9 @@ class TrainConfig:
             by validation macro_f1.
         batch_size: Arguments in a step, all processes together. Source: BERT, A.3.
         learning_rate: Highest learning rate; AdamW. null is 2e-4 for full, 5e-5 for prompt+full,
-            5e-4 for lora, 1e-3 for head and p-tuning, 1e-2 for prompt-tuning and prefix-tuning.
-            Source: lora: Hu et al., 2022, D.1; prompt+full: BERT, A.3; prefix-tuning: P-tuning v2;
-            others: our choice.
+            5e-4 for lora, 1e-3 for head and p-tuning, 3e-2 for prompt-tuning and prefix-tuning.
+            Source: lora: Hu et al., 2022, D.1; prompt+full: BERT, A.3; the soft prompts: validation
+            macro_f1 of minilm (train/README.md); others: our choice.
         head_learning_rate: Highest learning rate of the head, if it has one of its own; null is
             1e-3 with a soft prompt, else learning_rate. Source: our choice.
         layer_decay: Of full, prompt+full and lora: each layer's learning rate is that of the layer
