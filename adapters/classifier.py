@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -313,16 +313,38 @@ def predict_logits(model: nn.Module, encoded: Encoded, batch_size: int, padding:
         raise ValueEvalError(f"batch_size: {batch_size}; allowed: 1 or more")
     device = device_of(model)
     logits: list[np.ndarray] = [np.empty(0)] * len(encoded.inputs)
-    sizes = Batches(batch_size, 0, "inputs")
+    batches = list(batches_by_length(encoded.lengths, batch_size))
+    answers = read_batches(
+        model, batches, lambda rows: collate(encoded, rows, padding, device), "inputs"
+    )
+    for rows, found in zip(batches, answers, strict=True):
+        for row, answer in zip(rows, found, strict=True):
+            logits[row] = answer
+    return np.array(logits, dtype=np.float32).reshape(-1, len(VALUE_NAMES))
+
+
+def read_batches(
+    model: nn.Module,
+    batches: Sequence[Sequence[int]],
+    collated: Callable[[Sequence[int]], Batch],
+    what: str,
+) -> Iterator[np.ndarray]:
+    """What a model gives for each batch, float32; read in halves where memory runs out.
+
+    Args:
+        model: In evaluation mode.
+        batches: The rows of each.
+        collated: The model's inputs for some rows.
+        what: What messages call the rows.
+    """
+    sizes = Batches(max(map(len, batches), default=1), 0, what)
 
     def answer(rows: Sequence[int]) -> list[np.ndarray]:
-        return list(model(**collate(encoded, rows, padding, device)).float().cpu().numpy())
+        with torch.inference_mode():
+            return list(model(**collated(rows)).float().cpu().numpy())
 
-    with torch.inference_mode():
-        for rows in batches_by_length(encoded.lengths, batch_size):
-            for row, found in zip(rows, sizes.halving(rows, answer), strict=True):
-                logits[row] = found
-    return np.array(logits, dtype=np.float32).reshape(-1, len(VALUE_NAMES))
+    for rows in batches:
+        yield np.array(sizes.halving(rows, answer))
 
 
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

@@ -233,7 +233,7 @@ def _together(folders: Sequence[Path], manifests: Sequence[Manifest]) -> Manifes
         validation={},  # of the members, in config; nobody has measured the mean
         seconds=sum(manifest.seconds for manifest in manifests),
         peak_memory_bytes=max(manifest.peak_memory_bytes for manifest in manifests),
-        peak_device_bytes=max((m.peak_device_bytes or 0 for m in manifests), default=0) or None,
+        peak_device_bytes=max(m.peak_device_bytes or 0 for m in manifests) or None,
         date=max(manifest.date for manifest in manifests),
         files={},
         weights_sha256=hashlib.sha256(hashes.encode()).hexdigest(),

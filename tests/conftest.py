@@ -116,3 +116,20 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module", params=["causal", "seq2seq"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """What lm-eval calls the two kinds of language models."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def lively(
+    backend: str, tiny_gpt2: Path, tiny_t5: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Directory of a language model of this kind whose answers differ."""
+    from language_models import write_lively
+
+    tiny = tiny_t5 if backend == "seq2seq" else tiny_gpt2
+    return write_lively(tmp_path_factory.mktemp(f"lively-{backend}"), tiny, backend)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from language_models import generation_requests, scoring_requests, write_lively, write_peft
+from language_models import generation_requests, scoring_requests, write_peft
 from lm_eval.models.huggingface import HFLM
 from safetensors.torch import load_file
 from training import (
@@ -66,20 +66,6 @@ def bases(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str
     write = dict.fromkeys(ENCODERS, write_encoder)
     write |= dict.fromkeys(LANGUAGE_MODELS, write_language_model)
     return {family: write[family](root / family, family, tiny_bert) for family in FAMILIES}
-
-
-@pytest.fixture(scope="module", params=["causal", "seq2seq"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def lively(
-    backend: str, tiny_gpt2: Path, tiny_t5: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A language model whose answers differ."""
-    tiny = tiny_t5 if backend == "seq2seq" else tiny_gpt2
-    return write_lively(tmp_path_factory.mktemp(f"lively-{backend}"), tiny, backend)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from language_models import (
     METHODS,
     generation_requests,
@@ -14,9 +13,9 @@ from language_models import (
     reference_answer,
     reference_score,
     scoring_requests,
-    write_lively,
     write_peft,
 )
+from little_memory import fails_beyond
 from peft import PeftModel
 
 from valueeval.adapters.causal import Encoded
@@ -25,23 +24,13 @@ from valueeval.adapters.hf import ValueEvalHF
 # PEFT 0.21 asks Transformers 5.23 by an old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
-BASES = {"causal": "tiny_gpt2", "seq2seq": "tiny_t5"}
 BATCH_SIZES = (1, 8, "auto")
 STEPS = 6
 
 
-@pytest.fixture(scope="module", params=BASES)
-def backend(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
 @pytest.fixture(scope="module")
-def base(
-    backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    tiny = request.getfixturevalue(BASES[backend])
-    return write_lively(tmp_path_factory.mktemp(backend), tiny, backend)
+def base(lively: Path) -> Path:
+    return lively
 
 
 def load(base: Path, batch_size: int | str, **kwargs: Any) -> ValueEvalHF:
@@ -99,15 +88,8 @@ def test_less_at_once_where_memory_runs_out(
     plain = load(base, 1)
     scores = [score for score, _ in plain.loglikelihood(scoring_requests(), disable_tqdm=True)]
     texts = plain.generate_until(generation_requests(STEPS), disable_tqdm=True)
-    model, tried = load(base, batch_size), []
-
-    def check(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        rows = next(v for k, v in kwargs.items() if k in ("input_ids", "decoder_input_ids"))
-        tried.append(len(rows))
-        if len(rows) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    model.model.register_forward_pre_hook(check, with_kwargs=True)
+    model = load(base, batch_size)
+    tried = fails_beyond(model.model, 2)
     answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
     assert [score for score, _ in answers] == pytest.approx(scores, abs=1e-4)
     assert model.generate_until(generation_requests(STEPS), disable_tqdm=True) == texts

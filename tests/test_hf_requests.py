@@ -61,10 +61,9 @@ def manager() -> TaskManager:
     return task_manager()
 
 
-@pytest.fixture(scope="module", params=["causal", "seq2seq"])
-def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tiny = request.getfixturevalue({"causal": "tiny_gpt2", "seq2seq": "tiny_t5"}[request.param])
-    return write_lively(tmp_path_factory.mktemp(request.param), tiny, request.param)
+@pytest.fixture(scope="module")
+def base(lively: Path) -> Path:
+    return lively
 
 
 def load(base: Path, batch_size: int | str = 4, **kwargs: Any) -> ValueEvalHF:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from little_memory import fails_beyond
 from torch import nn
 from training import small_config, write_small_data
 from transformers import AutoModelForCausalLM
@@ -39,19 +40,6 @@ from valueeval.train.run import train
 )
 def test_what_says_that_memory_was_not_enough(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) is expected
-
-
-def fails_beyond(model: nn.Module, rows: int) -> list[int]:
-    """Lets a model run out of memory with more inputs; gives how many it is asked to read."""
-    tried: list[int] = []
-
-    def check(_: Any, args: Any, given: dict[str, Any]) -> None:
-        tried.append(len(given["input_ids"]))
-        if tried[-1] > rows:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    model.register_forward_pre_hook(check, with_kwargs=True)
-    return tried
 
 
 def test_a_head_reads_half_as_many(tiny_bert: Path, tmp_path: Path) -> None:

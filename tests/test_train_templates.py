@@ -67,18 +67,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_data(tmp_path_factory.mktemp("data"), 4, 3)
 
 
-@pytest.fixture(scope="module", params=["causal", "seq2seq"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
-def base(
-    backend: str, tiny_gpt2: Path, tiny_t5: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A model whose answers differ."""
-    tiny = tiny_t5 if backend == "seq2seq" else tiny_gpt2
-    return write_lively(tmp_path_factory.mktemp(f"lively-{backend}"), tiny, backend)
+def base(lively: Path) -> Path:
+    return lively
 
 
 @pytest.fixture(autouse=True)

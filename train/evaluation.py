@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
-from valueeval.adapters.batches import Batches
-from valueeval.adapters.classifier import batches_by_length
+from valueeval.adapters.classifier import batches_by_length, read_batches
 from valueeval.adapters.devices import device_of
 from valueeval.adapters.manifest import Thresholds
 from valueeval.tasks.scoring import score
@@ -115,13 +113,14 @@ class EvaluateLogits:
         """
         inputs, device = self.validation.inputs, device_of(model)
         batches = list(batches_by_length(inputs.lengths, _BATCH))
-        sizes = Batches(_BATCH, 0, "arguments")
-
-        def answer(rows: Sequence[int]) -> list[npt.NDArray[np.float32]]:
-            return list(model(**inputs.batch(rows, device)).float().cpu().numpy())
-
-        with torch.inference_mode():
-            own = [np.array(sizes.halving(rows, answer)) for rows in self.processes.own(batches)]
+        own = list(
+            read_batches(
+                model,
+                self.processes.own(batches),
+                lambda rows: inputs.batch(rows, device),
+                "arguments",
+            )
+        )
         logits = np.zeros(self.validation.labels.shape, dtype=np.float32)
         for rows, answers in zip(batches, self.processes.collect(own), strict=True):
             logits[rows] = answers
