@@ -8,14 +8,18 @@ scored with each of them. Training is left as it was: its epoch was chosen with 
 the adapter has. Test labels score; nothing is chosen by them.
 
 Given several adapters it also scores their average (`valueeval.adapters.average`) in each way. With
-``--json FILE`` all numbers are written.
+``--json FILE`` all numbers are written. With ``--write FOLDER`` the adapters are written there with
+the thresholds of each way (``FOLDER/global-fold0`` …), to be evaluated by lm_eval and compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -25,7 +29,8 @@ from rich.console import Console
 from rich.table import Table
 
 from valueeval.adapters.classifier import load_classifier
-from valueeval.adapters.manifest import Manifest
+from valueeval.adapters.manifest import Manifest, Thresholds
+from valueeval.adapters.manifest_file import CARD_FILE, write_manifest
 from valueeval.tasks.data import DataSet, load_set
 from valueeval.tasks.scoring import score
 from valueeval.train.choices import ThresholdsName
@@ -34,30 +39,69 @@ from valueeval.train.thresholds import choose_thresholds
 
 METRICS = ("macro_f1", "official_f1")
 Scores = dict[str, float]
-Margins = dict[ThresholdsName, npt.NDArray[np.float64]]
-"""Of each way: logits less thresholds as logits, (arguments, 20); predicted above 0."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """An adapter with thresholds chosen in each way.
+
+    Attributes:
+        folder: Where it is.
+        manifest: With the thresholds that it has.
+        thresholds: Of each way.
+        chosen_at: The scores with them where they were chosen.
+        margins: On test, of each way: logits less thresholds as logits, (arguments, 20); predicted
+            above 0.
+    """
+
+    folder: Path
+    manifest: Manifest
+    thresholds: Mapping[ThresholdsName, Thresholds]
+    chosen_at: Mapping[ThresholdsName, Mapping[str, float | None]]
+    margins: Mapping[ThresholdsName, npt.NDArray[np.float64]]
 
 
 def main() -> None:
     """Reads the adapters, prints the table."""
     arguments = _parse()
     test = load_set("main", arguments.data_dir)
-    margins = [_margins(folder, test, arguments.data_dir) for folder in arguments.adapters]
-    report = {way: _report(way, margins, test) for way in get_args(ThresholdsName)}
-    Console().print(_table(report, len(margins)))
+    adapters = [_tuned(Path(folder), test, arguments.data_dir) for folder in arguments.adapters]
+    report = {way: _report(way, adapters, test) for way in get_args(ThresholdsName)}
+    Console().print(_table(report, len(adapters)))
+    if arguments.write:
+        for adapter in adapters:
+            _write(adapter, arguments.write)
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def _margins(folder: str, test: DataSet, data_dir: str | None) -> Margins:
-    """What one adapter says of the test set."""
+def _tuned(folder: Path, test: DataSet, data_dir: str | None) -> Tuned:
+    """Chooses thresholds for one adapter, and reads the test set with it."""
     classifier = load_classifier(folder)
-    tuning = _chosen_on(classifier.manifest, data_dir)
+    manifest = classifier.manifest
+    tuning = _chosen_on(manifest, data_dir)
     logits, own = classifier.logits(test.arguments), classifier.logits(tuning.arguments)
-    return {
-        way: logits - choose_thresholds(way, tuning.labels, own).logits
+    chosen = {
+        way: choose_thresholds(way, tuning.labels, own, manifest.thresholds.split)
         for way in get_args(ThresholdsName)
     }
+    return Tuned(
+        folder,
+        manifest,
+        chosen,
+        {way: score(tuning.labels, one.decide(own)) for way, one in chosen.items()},
+        {way: logits - one.logits for way, one in chosen.items()},
+    )
+
+
+def _write(adapter: Tuned, destination: Path) -> None:
+    """Copies the adapter once for each way, without its model card, which tells other scores."""
+    for way, thresholds in adapter.thresholds.items():
+        copy = destination / f"{way}-{adapter.folder.name}"
+        shutil.copytree(adapter.folder, copy, ignore=shutil.ignore_patterns(CARD_FILE))
+        config = {**adapter.manifest.config, "thresholds": way}
+        changed = {"thresholds": thresholds, "validation": adapter.chosen_at[way]}
+        write_manifest(copy, replace(adapter.manifest, config=config, **changed))
 
 
 def _chosen_on(manifest: Manifest, data_dir: str | None) -> DataSet:
@@ -74,8 +118,8 @@ def _chosen_on(manifest: Manifest, data_dir: str | None) -> DataSet:
     return split_by_fold(training, validation, manifest.data.folds, fold)[1]
 
 
-def _report(way: ThresholdsName, margins: list[Margins], test: DataSet) -> dict[str, list[Scores]]:
-    each = [one[way] for one in margins]
+def _report(way: ThresholdsName, adapters: list[Tuned], test: DataSet) -> dict[str, list[Scores]]:
+    each = [one.margins[way] for one in adapters]
     rows = {"each": [_scores(test, one) for one in each]}
     if len(each) > 1:
         rows["average"] = [_scores(test, np.mean(each, axis=0))]
@@ -108,6 +152,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("adapters", nargs="+", metavar="ADAPTER", help="adapter directories")
     parser.add_argument("--data-dir", help="folder of the official files")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="write the adapters anew")
     return parser.parse_args()
 
 

@@ -19,6 +19,7 @@ from valueeval.adapters.classifier import load_classifier
 from valueeval.adapters.out_of_memory import is_out_of_memory
 from valueeval.adapters.probe import why_not
 from valueeval.tasks.data import load_set
+from valueeval.train import build
 from valueeval.train.evaluation import EvaluateLogits
 from valueeval.train.run import train
 
@@ -53,6 +54,29 @@ def test_a_head_reads_half_as_many(tiny_bert: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(classifier.logits(arguments, 12), expected, atol=1e-5)
     assert tried[:3] == [12, 6, 3]  # and nothing so large again
     assert sum(tried[2:]) == 12
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_features_are_computed_of_half_as_many(
+    tiny_bert: Path, tmp_path: Path, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_dir = write_small_data(tmp_path / "data", 40, 12)
+    options = {"method": "head", "epochs": 1, "pooling": pooling}
+    config = small_config(tmp_path / "adapter", tiny_bert, data_dir, **options)
+    expected = train(config)
+    load, tried = build.load_backbone, []
+
+    def limited(path: Path) -> nn.Module:
+        backbone = load(path)
+        tried.append(fails_beyond(backbone, 9))
+        return backbone
+
+    monkeypatch.setattr(build, "load_backbone", limited)
+    manifest = train(replace(config, output=config.output + "-2"))
+    (counts,) = tried
+    read = counts[counts.index(32) :]  # after a probe of the model
+    assert read == [32, 16, 8, 8, 8, 8, 8, 12, 6, 6]  # training, then validation
+    assert manifest.validation == expected.validation
 
 
 def test_validation_reads_half_as_many(

@@ -18,6 +18,7 @@ from valueeval.adapters.average import load_adapter
 from valueeval.adapters.manifest_file import CARD_FILE, MANIFEST_FILE, read_manifest
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.train import precision
 from valueeval.train import push as push_module
 from valueeval.train.cli import main
 from valueeval.train.combinations import ConfigError
@@ -170,14 +171,16 @@ def test_says_how_to_push_later(
     assert "org/new" in hub.repos
 
 
-def test_the_command_for_later_names_the_precision_that_was_chosen(
-    hub: FakeHub, finished: TrainConfig
+def test_pushes_later_from_a_machine_that_would_train_in_another_precision(
+    hub: FakeHub, finished: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On another machine `auto` may choose the other one, and that would be another run."""
-    hub.writers = ()
-    message = failure(replace(finished, push_to_hub="org/new"))
+    writers, hub.writers = hub.writers, ()
+    message = failure(replace(finished, push_to_hub="org/new", precision="auto"))
     assert "the hub says that your token may not do this" in message
-    assert "--precision=float32" in message
+    hub.writers = writers
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
+    assert main(shlex.split(message.partition("put right: ")[2])[2:]) == 0
+    assert "org/new" in hub.repos
 
 
 def test_a_hub_that_cannot_be_reached(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import signal
 import time
@@ -34,8 +35,8 @@ from valueeval.adapters.manifest_file import read_manifest
 from valueeval.tasks.data import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score
-from valueeval.train import precision, run
-from valueeval.train.checkpoint import save_tensors, write_json, writing
+from valueeval.train import loop, precision, run
+from valueeval.train.checkpoint import State, save_tensors, write_json, writing
 from valueeval.train.cli import main, summary
 from valueeval.train.config import TrainConfig
 from valueeval.train.loop import Training
@@ -168,8 +169,25 @@ def test_auto_precision_is_written_down_as_what_it_was(
     fast: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: fast)
-    config = precision.with_known_precision(TrainConfig("x"), torch.device("cpu"))
+    config = precision.with_known_precision(TrainConfig("x"), torch.device("cpu"), Path("x"))
     assert config.recipe()["precision"] == chosen
+
+
+def test_auto_precision_of_a_resumed_run_is_what_it_was_on_another_machine(
+    config: TrainConfig, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(config, precision="auto")
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: False)
+    stop_training(config, STEPS + 1)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
+    with pytest.raises(ValueEvalError, match="precision 'float32' there, 'bfloat16' here"):
+        train(config)  # a new run is not what is there
+    config = replace(config, resume=True)
+    assert train(config).config["precision"] == "float32"
+    assert weights(Path(config.output)) == weights(adapter)
+    assert train(config).config["precision"] == "float32"  # finished as it is
+    with pytest.raises(ValueEvalError, match="precision 'float32' there, 'bfloat16' here"):
+        train(replace(config, precision="bfloat16"))
 
 
 def test_command_says_where_the_adapter_is_and_how_to_evaluate_it(
@@ -495,6 +513,74 @@ def test_keeps_a_second_process_out(unfinished: TrainConfig) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ValueEvalError, match="another process is training there"):
             train(replace(unfinished, resume=True))
+
+
+def test_a_file_system_without_locks_is_told_of(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import fcntl
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert train(config).weights_sha256
+    assert "this file system has no locks (Function not implemented)" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "taken", "kept"),
+    [(0.0, 9.0, [1, 2, 3, 4, 5, 6, 7, 8]), (1.0, 0.01, [2, 4, 6, 8]), (1.0, 0.15, [2, 4, 8])],
+    ids=["after every step", "every second", "writing takes too long"],
+)
+def test_checkpoints_come_as_often_as_writing_allows(
+    config: TrainConfig,
+    seconds: float,
+    taken: float,
+    kept: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A step takes 0.6 seconds here; writing 0.15 of them a twentieth of 3."""
+    clock, steps = [0.0], []
+    step, save = Training._step, loop.save_checkpoint
+
+    def timed_step(training: Training) -> float:
+        clock[0] += 0.6
+        return step(training)
+
+    def timed_save(folder: Path, state: State, *others: Any) -> None:
+        clock[0] += taken
+        steps.append(state.step)
+        save(folder, state, *others)
+
+    monkeypatch.setattr(Training, "_step", timed_step)
+    monkeypatch.setattr(loop, "save_checkpoint", timed_save)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+    train(replace(config, checkpoint_seconds=seconds))
+    assert sorted({*steps}) == kept
+
+
+def test_the_adapter_is_on_the_disk_before_its_checkpoints_go(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, remove = os.fsync, shutil.rmtree
+
+    def noted_sync(number: int) -> None:
+        done.append(Path(os.readlink(f"/proc/self/fd/{number}")).name)
+        sync(number)
+
+    def noted_remove(path: Path, *options: Any, **more: Any) -> None:
+        done.append(f"remove {path.name}")
+        remove(path, *options, **more)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(shutil, "rmtree", noted_remove)
+    train(config)
+    output = Path(config.output)
+    assert done.pop() == f"remove {work_folder(output).name}"
+    written = {path.name for path in output.iterdir()} | {"adapter", output.parent.name}
+    assert {*done[-len(written) :]} == written
 
 
 # -------------------------------------------------------------------------- what can go wrong

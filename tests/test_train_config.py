@@ -209,6 +209,15 @@ def test_a_printed_configuration_is_a_right_one() -> None:
             ["--method=prefix-tuning", "--init=values", "--prompt-hidden-size=8"],
             "init: 'values' has no meaning with --prompt_hidden_size",
         ),
+        (
+            ["--method=prompt-tuning", "--init=Vocab"],
+            "init: 'Vocab' would be a text to start from; take 'vocabulary' if you mean that, or "
+            "'Vocab ', with a blank, for the word itself",
+        ),
+        (["--method=prefix-tuning", "--init=value"], "take 'values' if you mean that"),
+        (["--method=prompt-tuning", "--init=radnom"], "take 'random' if you mean that"),
+        (["--method=prompt-tuning", "--init= "], "init: ' '; allowed: random, vocabulary, templ"),
+        (["--weight-decay=.inf"], "weight_decay: inf; allowed: 0 or more"),
         (["--output", " "], "output: ' '; allowed: the name of a directory"),
         (["--output", "."], "output: '.'; allowed: the name of a directory"),
     ],
@@ -218,6 +227,11 @@ def test_wrong_options_are_named_with_what_is_allowed(words: list[str], message:
         parse_config(["--output=x", *words])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("init", ["value ", "a template", "care", "Which value?"])
+def test_a_prompt_may_start_from_any_words(init: str) -> None:
+    assert parse_config(["--output=x", "--method=prompt-tuning", f"--init={init}"]).init == init
 
 
 def test_the_output_must_be_named() -> None:

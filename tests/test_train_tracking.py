@@ -23,6 +23,7 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.train import tracking
 from valueeval.train.config import TrainConfig
 from valueeval.train.output import work_folder
+from valueeval.train.pretraining import Pretraining
 from valueeval.train.run import train
 
 STEPS, EPOCHS = 3, 2
@@ -78,8 +79,10 @@ class Recorder(accelerate.tracking.GeneralTracker):  # type: ignore[misc]
         self.logged.append((step, values))
 
     def finish(self) -> None:
-        """Remembers that it was told to."""
+        """Remembers that it was told to; breaks again, as TensorBoard's does, if it has broken."""
         self.finished = True
+        if self.breaks_at is not None:
+            raise OSError(28, "No space left on device")
 
 
 @pytest.fixture
@@ -147,8 +150,36 @@ def test_training_is_worth_more_than_its_log(
     recorder.breaks_at = 2
     train(config)
     assert [step for step, _ in recorder.runs[0].logged] == [1]
+    assert recorder.runs[0].finished
     said = capfd.readouterr().err
     assert said.count("logging has failed ([Errno 28] No space left on device)") == 1
+
+
+def test_the_stage_before_is_logged_under_its_own_names(
+    config: TrainConfig, recorder: type[Recorder]
+) -> None:
+    config = replace(config, contrastive="pretrain", contrastive_epochs=1)
+    stop_training(config, STEPS - 1, Pretraining)
+    stop_training(replace(config, resume=True), 1)
+    stop_training(replace(config, resume=True), STEPS + 1)
+    train(replace(config, resume=True))
+    assert [run.options["purge_step"] for run in recorder.runs] == [
+        1,  # no checkpoint yet
+        1,
+        STEPS + 1,  # that of the stage's end
+        2 * STEPS + 1,  # that of the first epoch after it
+    ]
+    logged = [(step, name) for step, values in recorder.runs[1].logged for name in values]
+    stage = [step for step, name in logged if name == "contrastive/loss"]
+    assert stage == list(range(1, STEPS + 1))
+    assert [step for step, name in logged if name == "contrastive/epoch"] == [STEPS]
+    assert [step for step, name in logged if name == "loss"] == [STEPS + 1]
+    lines = (Path(config.output) / "metrics.jsonl").read_text("utf-8").splitlines()
+    first, *others = [json.loads(line) for line in lines]
+    assert (first["stage"], first["epoch"], first["step"]) == ("contrastive", 1, STEPS)
+    losses = [values["contrastive/loss"] for _, values in recorder.runs[1].logged[:STEPS]]
+    assert first["loss"] == pytest.approx(sum(losses) / STEPS)
+    assert [(line["epoch"], line.get("stage")) for line in others] == [(1, None), (2, None)]
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])

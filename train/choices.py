@@ -13,6 +13,8 @@ MethodName = Literal[
 TemplateName = Literal["cls", "mbc", "bca", "oa", "cot"]
 GENERATED = ("mbc", "oa", "cot")
 """Templates whose answer is text; that of the others is a difference of log-likelihoods."""
+INITS = ("random", "vocabulary", "template", "values")
+"""Where a soft prompt can start, besides a text."""
 HeadsName = Literal["single", "multiple", "cross-encoder"]
 
 KINDS: dict[HeadsName, str] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from difflib import get_close_matches
 from math import inf
 from pathlib import Path
 from string import Formatter
@@ -14,7 +15,7 @@ from valueeval.adapters.hub import hub_id
 from valueeval.adapters.input_format import Head, check_head_and_input
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES
-from valueeval.train.choices import BY_CHOICE, GENERATED, KINDS, OF_A_HEAD
+from valueeval.train.choices import BY_CHOICE, GENERATED, INITS, KINDS, OF_A_HEAD
 
 if TYPE_CHECKING:
     from valueeval.train.config import TrainConfig
@@ -40,9 +41,9 @@ _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("contrastive_epochs", "contrastive_queue"), lambda x: x >= 1, "1 or more"),
     (("learning_rate", "head_learning_rate", "max_grad_norm"), lambda x: 0 < x < inf, "above 0"),
     (("contrastive_weight", "contrastive_temperature"), lambda x: 0 < x < inf, "above 0"),
-    (("weight_decay", "checkpoint_seconds", "fold"), lambda x: x >= 0, "0 or more"),
+    (("checkpoint_seconds", "fold"), lambda x: x >= 0, "0 or more"),
     (("folds",), lambda x: x >= 2, "2 or more"),
-    (("focal_gamma",), lambda x: 0 <= x < inf, "0 or more"),
+    (("weight_decay", "focal_gamma"), lambda x: 0 <= x < inf, "0 or more"),
     (("dropout", "warmup", "lora_dropout"), lambda x: 0 <= x < 1, "from 0 to below 1"),
     (("layer_decay", "teacher_weight"), lambda x: 0 < x <= 1, "above 0, at most 1"),
     (("positive_weight",), lambda x: 0 <= x <= 1, "0 to 1"),
@@ -100,11 +101,28 @@ def _check_data(config: TrainConfig) -> None:
 
 
 def _check_init(config: TrainConfig) -> None:
+    if config.init is not None:
+        _check("init", config.init, bool(config.init.strip()), f"{', '.join(INITS)} or a text")
+        _check_init_is_no_slip(config.init)
     made = config.method == "prefix-tuning" and config.prompt_hidden_size is not None
     if made and config.init not in (None, "random"):
         raise ConfigError(
             f"init: {config.init!r} has no meaning with --prompt_hidden_size, by whose network the "
             "prefix is made: leave one of them out"
+        )
+
+
+def _check_init_is_no_slip(init: str) -> None:
+    """Refuses what looks like a keyword: it would be taken for a text, and nobody would see."""
+    if init in INITS or len(init.split()) > 1 or init != init.strip():
+        return
+    word = init.casefold()
+    begun = [known for known in INITS if len(word) > 2 and known.startswith(word)]
+    meant = begun or get_close_matches(word, INITS, n=1, cutoff=0.75)
+    if meant:
+        raise ConfigError(
+            f"init: {init!r} would be a text to start from; take {meant[0]!r} if you mean that, "
+            f"or {init + ' '!r}, with a blank, for the word itself"
         )
 
 

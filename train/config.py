@@ -182,7 +182,8 @@ class TrainConfig:
         log_with: Log loss and validation scores to tensorboard or wandb (Weights & Biases, which
             reads its own settings, such as WANDB_PROJECT and WANDB_MODE), in OUTPUT.logs; it must
             be installed. null logs nothing there; metrics.jsonl is written in any case.
-        checkpoint_seconds: Time between checkpoints; each epoch ends with one, too. Source: our
+        checkpoint_seconds: Time between checkpoints, or longer, so that no more than a twentieth of
+            it is spent on writing them; each epoch ends with one, too. 0 is one a step. Source: our
             choice.
         resume: Go on with an interrupted run of the same configuration; where there is none, start
             one, so that a job that is queued again can use one command. tokens_at_once may have

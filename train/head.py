@@ -11,16 +11,21 @@ Peters et al., 2019, «To tune or not to tune?», compare this with full fine-tu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
 from torch import nn
 
 from valueeval.adapters.base import Base
+from valueeval.adapters.batches import Batches
 from valueeval.adapters.classifier import Encoded, ValueClassifier, batches_by_length, collate
+from valueeval.adapters.devices import device_of
 from valueeval.train.config import TrainConfig
 from valueeval.train.inputs import Features
 from valueeval.train.progress import reading
 
-_BATCH = 32  # arguments read at once
+_BATCH = 32  # inputs read at once; half as many where memory runs out
 
 
 def prepare(backbone: nn.Module, config: TrainConfig, base: Base) -> nn.Module:
@@ -31,19 +36,31 @@ def prepare(backbone: nn.Module, config: TrainConfig, base: Base) -> nn.Module:
 def compute_features(
     model: ValueClassifier, encoded: Encoded, padding: int, device: torch.device
 ) -> Features:
-    """What the head of a model reads of each input (as in evaluation: without dropout)."""
+    """What the head of a model reads of each input (as in evaluation: without dropout).
+
+    Raises:
+        RuntimeError: Memory does not suffice for a single input.
+    """
     model = model.to(device).eval()
     states: list[torch.Tensor] = [torch.empty(0)] * len(encoded.inputs)
-    per_token = model.head.pooling == "attention"
+    sizes, read = Batches(_BATCH, 0, "inputs"), partial(_states, model, encoded, padding)
     # Not inference_mode: a backward pass goes through what is computed from these.
     with torch.no_grad(), reading(len(states)) as advance:
         for rows in batches_by_length(encoded.lengths, _BATCH):
-            batch = collate(encoded, rows, padding, device)
-            hidden = model.hidden(**batch)
-            if not per_token:
-                hidden = model.head.pool(hidden, batch["attention_mask"]).unsqueeze(1)
-            for row, kept in zip(rows, hidden.cpu(), strict=True):
-                length = len(encoded.inputs[row]["input_ids"]) if per_token else 1
-                states[row] = kept[:length].clone()  # without the padding
+            for row, kept in zip(rows, sizes.halving(rows, read), strict=True):
+                states[row] = kept
             advance(len(rows))
     return Features(states)
+
+
+def _states(
+    model: ValueClassifier, encoded: Encoded, padding: int, rows: Sequence[int]
+) -> list[torch.Tensor]:
+    """Of each input (1, width) if they are pooled, else (length, width), without padding."""
+    batch = collate(encoded, rows, padding, device_of(model))
+    hidden = model.hidden(**batch)
+    if model.head.pooling != "attention":
+        pooled = model.head.pool(hidden, batch["attention_mask"])
+        return list(pooled.unsqueeze(1).cpu())
+    lengths = [len(encoded.inputs[row]["input_ids"]) for row in rows]
+    return [one[:length].clone() for one, length in zip(hidden.cpu(), lengths, strict=True)]

@@ -49,6 +49,8 @@ from valueeval.train.progress import TrainingProgress, note
 from valueeval.train.tracking import Log, no_log
 
 _NONE: Mapping[str, torch.Tensor] = {}
+# Of the time between checkpoints, writing one takes no more: those of large models come less often.
+_SHARE_OF_WRITING = 0.05
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,8 @@ class Training:
         self.lengths = training.inputs.lengths
         self._evaluate = evaluate
         self.folder = folder
-        self.steps_per_epoch = math.ceil(len(training.labels) / config.batch_size)
-        assert config.epochs is not None  # noqa: S101 (for the type checker)
-        self.total_steps = config.epochs * self.steps_per_epoch
+        self.steps_per_epoch = steps_in(training, config.batch_size)
+        self.total_steps = steps_in(training, config.batch_size, config.epochs)
         self.model = model.to(processes.device)
         # A second way to run the model, which itself stays what it is. Lengths differ from batch to
         # batch, so sizes are left open.
@@ -156,7 +157,7 @@ class Training:
         """
         if self.state.step:
             note(f"going on after step {self.state.step} of {self.total_steps}")
-        self._saved = time.monotonic()
+        self._next_checkpoint = time.monotonic() + self.config.checkpoint_seconds
         with TrainingProgress(self.total_steps, self.state.step) as progress:
             while self.state.step < self.total_steps:
                 mean_loss = self._step()
@@ -167,7 +168,7 @@ class Training:
                     self._end_epoch(mean_loss, progress)
                     self._save_checkpoint()
                 else:
-                    late = time.monotonic() - self._saved >= self.config.checkpoint_seconds
+                    late = time.monotonic() >= self._next_checkpoint
                     # These weights may be ruined: the next step tells.
                     self._checkpoint_due = self.processes.any(late)
 
@@ -318,6 +319,7 @@ class Training:
     def _save_checkpoint(self, buffers: Mapping[str, torch.Tensor] = _NONE) -> None:
         """Writes where the run stands; buffers are as they are, or as they were."""
         self._account()
+        began = time.monotonic()
 
         def save() -> None:
             tensors = model_tensors(self.model)
@@ -328,7 +330,9 @@ class Training:
             )
 
         self.processes.from_main(save)
-        self._checkpoint_due, self._saved = False, time.monotonic()
+        self._checkpoint_due, now = False, time.monotonic()
+        wait = self.config.checkpoint_seconds
+        self._next_checkpoint = now + (wait and max(wait, (now - began) / _SHARE_OF_WRITING))
 
     def _check_weights(self) -> None:
         """Refuses weights that are no numbers.
@@ -378,18 +382,29 @@ class Training:
             self.state.peak_device_bytes = max(self.state.peak_device_bytes, peak)
 
     def _record(self, epoch: int, loss: float, evaluation: Evaluation) -> None:
+        line = self._line(epoch, loss)
+        line["thresholds"] = list(evaluation.thresholds.values)
+        line["validation"] = evaluation.own_scores
+        append_metrics(self.folder, line)
+
+    def _line(self, epoch: int, loss: float) -> dict[str, Any]:
+        """What metrics.jsonl says of every epoch, of whatever stage."""
         line = {
             "step": self.state.step,
             "epoch": epoch,
             "loss": loss,
             "learning_rate": self._learning_rate(),
             "seconds": round(self.state.seconds, 1),
-            "thresholds": list(evaluation.thresholds.values),
-            "validation": evaluation.own_scores,
         }
         if self.state.peak_device_bytes:
             line["peak_device_bytes"] = self.state.peak_device_bytes
-        append_metrics(self.folder, line)
+        return line
+
+
+def steps_in(training: Split, batch_size: int, epochs: int | None = 1) -> int:
+    """How many steps a stage of some epochs takes."""
+    assert epochs is not None  # noqa: S101 (for the type checker)
+    return epochs * math.ceil(len(training.labels) / batch_size)
 
 
 def _step_seed(seed: int, step: int, share: int) -> int:

@@ -54,7 +54,11 @@ def enough_memory(config: TrainConfig) -> Iterator[None]:
 
 
 def _cure(config: TrainConfig) -> str:
-    options = [f"a lower --tokens_at_once (now {config.tokens_at_once})"]
+    options = []
+    if config.method != "head":  # which reads its model once, in batches that have grown small
+        options.append(f"a lower --tokens_at_once (now {config.tokens_at_once})")
+    elif config.head.pooling == "attention":
+        options.append("another --pooling (attention keeps every hidden state)")
     if config.lora_rank is not None:
         options.append(f"a lower --lora_rank (now {config.lora_rank})")
     checkpointing = config.method not in ("head", "prefix-tuning") and config.template is None

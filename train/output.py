@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
@@ -68,6 +68,14 @@ def is_finished(output: Path, recipe: Mapping[str, Any], resume: bool) -> bool:
     there = read_manifest(output).config
     _refuse_other_run(output, _differences(there, recipe, _FREE_TO_CHANGE))
     return True
+
+
+def earlier_recipe(output: Path) -> Mapping[str, Any]:
+    """The options of the run that has ended, or was interrupted, there; none if there is none."""
+    if (output / MANIFEST_FILE).is_file():
+        return read_manifest(output).config
+    recipe = (_read_run(work_folder(output) / _RUN_FILE) or {}).get("config")
+    return recipe if isinstance(recipe, dict) else {}
 
 
 def finished_adapter(output: Path, run: Mapping[str, Any]) -> Manifest:
@@ -150,9 +158,14 @@ def _lock(work: Path) -> IO[str]:
         lock = (work / _LOCK).open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         lock.close()
         raise ValueEvalError(f"{work}: another process is training there") from None
+    except OSError as error:  # a file system without locks: Lustre unless mounted with flock
+        note(
+            f"{work}: this file system has no locks ({error.strerror}), so see to it that no other "
+            "run has the same --output"
+        )
     return lock
 
 
@@ -242,8 +255,27 @@ def new_adapter(work: Path, output: Path) -> Iterator[Path]:
         folder.mkdir()
         yield folder
         _let_others_read(folder)
+        _on_disk(folder)
         folder.rename(output)
+        _sync(output.parent)
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _on_disk(folder: Path) -> None:
+    """Waits until a folder is on the disk: the checkpoints, which go away then, are."""
+    for path in folder.rglob("*"):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        # Some network file systems cannot do that for a folder.
+        with suppress(OSError) if path.is_dir() else nullcontext():
+            os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _let_others_read(folder: Path) -> None:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from valueeval.train.config import TrainConfig
+from valueeval.train.output import earlier_recipe
 
 
-def with_known_precision(config: TrainConfig, device: torch.device) -> TrainConfig:
-    """The configuration with precision ``auto`` replaced by what it means on a device."""
+def with_known_precision(config: TrainConfig, device: torch.device, output: Path) -> TrainConfig:
+    """The configuration with precision ``auto`` replaced by what it means.
+
+    That depends on the device; for a run that is resumed it is what it was, as a job that is queued
+    again may come to another machine.
+
+    Args:
+        config: The run's options.
+        device: Where it trains.
+        output: Where its adapter will be.
+    """
     if config.precision != "auto":
         return config
+    earlier = earlier_recipe(output).get("precision") if config.resume else None
+    if earlier in ("float32", "bfloat16"):
+        return replace(config, precision=earlier)
     return replace(config, precision="bfloat16" if multiplies_bfloat16(device) else "float32")
 
 

@@ -33,10 +33,13 @@ from valueeval.train.config import TrainConfig
 from valueeval.train.contrastive import ContrastiveLoss, WithFeatures, contrastive_loss
 from valueeval.train.inputs import Split
 from valueeval.train.loop import Training
+from valueeval.train.metrics import append_metrics
 from valueeval.train.processes import Processes
 from valueeval.train.progress import TrainingProgress
+from valueeval.train.tracking import Log, named, no_log
 
 FOLDER = "pretraining"
+_STAGE = "contrastive"  # as logs name it
 
 
 class Pretraining(Training):
@@ -50,10 +53,12 @@ class Pretraining(Training):
         folder: The run's.
         started: When this part of the run began, as `time.monotonic` told it.
         processes: Those that share the work.
+        log: Where the losses of steps go.
     """
 
     def __init__(
         self,
+        *,
         config: TrainConfig,
         model: WithFeatures,
         groups: Sequence[dict[str, Any]],
@@ -61,6 +66,7 @@ class Pretraining(Training):
         folder: Path,
         started: float,
         processes: Processes,
+        log: Log = no_log,
     ) -> None:
         with writing(folder):
             (folder / FOLDER).mkdir(exist_ok=True)
@@ -80,6 +86,7 @@ class Pretraining(Training):
             started=started,
             processes=processes,
             compares=True,
+            log=named(log, _STAGE),
         )
         self.earlier_seconds = self.state.seconds
 
@@ -116,6 +123,10 @@ class Pretraining(Training):
 
     def _end_epoch(self, loss: float, progress: TrainingProgress) -> None:
         epoch = self.state.step // self.steps_per_epoch
+        self._account()
+        line = {"stage": _STAGE, **self._line(epoch, loss)}
+        self.processes.from_main(lambda: append_metrics(self.folder, line))
+        self._log({"epoch": epoch}, self.state.step)
         progress.console.print(f"contrastive epoch {epoch}: loss {loss:.4f}")
 
 

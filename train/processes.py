@@ -25,11 +25,21 @@ from torch import nn
 from valueeval.adapters.devices import choose_device
 from valueeval.adapters.out_of_memory import is_out_of_memory
 from valueeval.tasks.errors import ValueEvalError, first_line
+from valueeval.train.progress import note
 
 T = TypeVar("T")
 
 # Elements that are summed at once (a copy of them in memory, 64 MB).
 _BUCKET = 2**24
+# Settings of accelerate, as its launcher hands them on, and the options that say the same here.
+_NOT_USED = {
+    "ACCELERATE_MIXED_PRECISION": ("mixed_precision", "--precision"),
+    "ACCELERATE_DYNAMO_BACKEND": ("dynamo_backend", "--compile"),
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": (
+        "gradient_accumulation_steps",
+        "--batch_size, of all processes together, and --tokens_at_once, the parts it is read in",
+    ),
+}
 _SHARDED = (DistributedType.DEEPSPEED, DistributedType.FSDP, DistributedType.MEGATRON_LM)
 
 
@@ -71,6 +81,7 @@ class Processes:
                 f"{started} processes were started, but on {self.device.type} they cannot work "
                 "together: start one"
             )
+        _say_what_is_not_used()
 
     @property
     def is_main(self) -> bool:
@@ -182,6 +193,13 @@ class Processes:
     def _sum(self, tensor: torch.Tensor) -> torch.Tensor:
         with _in_contact():
             return cast(torch.Tensor, self._accelerator.reduce(tensor, reduction="sum"))
+
+
+def _say_what_is_not_used() -> None:
+    for variable, (setting, options) in _NOT_USED.items():
+        value = os.environ.get(variable, "no")
+        if value.lower() not in ("no", "1", ""):
+            note(f"accelerate's {setting} {value} is not used: here that is {options}")
 
 
 def _check_gpus() -> None:

@@ -16,7 +16,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from valueeval.adapters.hub import PEFT_CONFIG, reason
-from valueeval.adapters.manifest import Manifest
 from valueeval.adapters.manifest_file import CARD_FILE, MANIFEST_FILE
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
@@ -57,7 +56,7 @@ def check_push(config: TrainConfig) -> None:
         note(f"teacher {config.teacher} is on this machine: its path is uploaded")
 
 
-def push(config: TrainConfig, manifest: Manifest) -> None:
+def push(config: TrainConfig) -> None:
     """Uploads the adapter in the output directory, if the configuration says where to.
 
     Raises:
@@ -69,7 +68,7 @@ def push(config: TrainConfig, manifest: Manifest) -> None:
         url = upload(Path(config.output), config.push_to_hub, config.hub_private)
     except Exception as error:  # whatever it was, the adapter is here and can be pushed later
         why = str(error) if isinstance(error, ValueEvalError) else reason(error)
-        later = command(replace(config, resume=True, precision=manifest.config["precision"]))
+        later = command(replace(config, resume=True))
         raise ValueEvalError(
             f"{config.output} is finished, but was not pushed to {config.push_to_hub}: {why}.\n"
             f"When that is put right: {later}"

@@ -5,8 +5,8 @@ What it trains is put together in `valueeval.train.build`.
 
 from __future__ import annotations
 
-import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,19 +34,20 @@ from valueeval.train.describe import describe, describe_data, findable_name
 from valueeval.train.distillation import check_teacher, find_teacher, teacher_logits
 from valueeval.train.folds import joined, split_by_fold
 from valueeval.train.inputs import Split
-from valueeval.train.loop import Training
+from valueeval.train.loop import Fit, Training, steps_in
 from valueeval.train.memory import enough_memory
-from valueeval.train.metrics import METRICS_FILE
+from valueeval.train.metrics import copy_metrics
 from valueeval.train.model_card import write_card
 from valueeval.train.optimizer import parameter_groups
 from valueeval.train.output import finished_adapter, is_finished, new_adapter, run_folder
 from valueeval.train.precision import with_known_precision
+from valueeval.train.pretraining import FOLDER as PRETRAINING
 from valueeval.train.pretraining import Pretraining
 from valueeval.train.processes import Processes
 from valueeval.train.progress import note
 from valueeval.train.push import check_push, push
 from valueeval.train.subsets import training_subset
-from valueeval.train.tracking import check_tracker, tracking
+from valueeval.train.tracking import Log, check_tracker, shifted, tracking
 
 
 def train(config: TrainConfig) -> Manifest:
@@ -60,7 +61,7 @@ def train(config: TrainConfig) -> Manifest:
     processes.from_main(lambda: check_push(config))
     with enough_memory(config):
         manifest = train_adapter(config, processes)
-    processes.from_main(lambda: push(config, manifest))
+    processes.from_main(lambda: push(config))
     return manifest
 
 
@@ -71,9 +72,8 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
         ValueEvalError: Data, base model or output directory cannot be used, or training diverged.
     """
     started = time.monotonic()
-    device, given = processes.device, config.with_defaults()
-    config = processes.from_main(lambda: with_known_precision(given, device))
-    output = Path(config.output)
+    device, output, open_config = processes.device, Path(config.output), config.with_defaults()
+    config = processes.from_main(lambda: with_known_precision(open_config, device, output))
     with processes.together():
         teacher = find_teacher(config)
     recipe = config.recipe()
@@ -103,36 +103,70 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
         taught = processes.from_main(lambda: taught_by(teacher, training, folder, config))
         with processes.together():
             tokenizer = load_tokenizer(base.path)
-            made = build(Given(config, base, tokenizer, training, validation, taught, processes))
-        with tracking(config, processes, newest_step(folder)) as log:
-            if config.contrastive == "pretrain":
-                classifier = cast(ValueClassifier, made.model)
-                started -= pretrain(classifier, config, made.training, folder, started, processes)
-            fit = Training(
-                config=config,
-                model=made.trained,
-                groups=groups(made.model, config),
-                loss=made.loss,
-                training=made.training,
-                evaluate=made.evaluate,
-                folder=folder,
-                started=started,
-                processes=processes,
-                compares=config.contrastive == "joint",
-                log=log,
-            ).run()
+            given = Given(config, base, tokenizer, training, validation, taught, processes)
+            made = build(given)
+        fit = fitted(given, made, folder, started)
+        return processes.from_main(lambda: written(given, made, fit, recipe, folder))
 
-        def write() -> Manifest:
-            sets, prediction = (training, validation), fit.evaluation.prediction
-            with new_adapter(folder, output) as adapter:
-                save(made, config, base, tokenizer, adapter)
-                shutil.copyfile(folder / METRICS_FILE, adapter / METRICS_FILE)
-                manifest = describe(config, recipe, base, *sets, made.model, fit, adapter)
-                write_card(adapter, manifest, base, sets, prediction)
-                write_manifest(adapter, manifest)
-            return manifest
 
-        return processes.from_main(write)
+def fitted(given: Given, made: Trainable, folder: Path, started: float) -> Fit:
+    """Brings what is trained through all stages of a run, from wherever that stands.
+
+    Args:
+        given: What the run starts from.
+        made: What it trains.
+        folder: The run's.
+        started: When this part of the run began, as `time.monotonic` told it.
+
+    Raises:
+        ValueEvalError: Training diverged, or its checkpoints or log cannot be written.
+    """
+    config, processes = given.config, given.processes
+    with tracking(config, processes, logged_steps(config, made.training, folder)) as log:
+        if config.contrastive == "pretrain":
+            stage = pretraining(given, made, folder, started, log)
+            stage.all_steps()
+            log = shifted(log, stage.total_steps)
+            # Those of the stage are in no checkpoint of the next one until that has its first.
+            started -= 0.0 if newest_step(folder) else stage.earlier_seconds
+        return Training(
+            config=config,
+            model=made.trained,
+            groups=groups(made.model, config),
+            loss=made.loss,
+            training=made.training,
+            evaluate=made.evaluate,
+            folder=folder,
+            started=started,
+            processes=processes,
+            compares=config.contrastive == "joint",
+            log=log,
+        ).run()
+
+
+def written(
+    given: Given, made: Trainable, fit: Fit, recipe: Mapping[str, Any], folder: Path
+) -> Manifest:
+    """Puts the adapter directory together, whole, and gives its manifest.
+
+    Args:
+        given: What the run has started from.
+        made: What it has trained, at its best epoch.
+        fit: How that went.
+        recipe: The options that the result depends on.
+        folder: The run's, which goes away.
+
+    Raises:
+        ValueEvalError: It cannot be written.
+    """
+    config, base, sets = given.config, given.base, (given.training, given.validation)
+    with new_adapter(folder, Path(config.output)) as adapter:
+        save(made, config, base, given.tokenizer, adapter)
+        copy_metrics((folder / PRETRAINING, folder), adapter)
+        manifest = describe(config, recipe, base, *sets, made.model, fit, adapter)
+        write_card(adapter, manifest, base, sets, fit.evaluation.prediction)
+        write_manifest(adapter, manifest)
+    return manifest
 
 
 def taught_by(
@@ -186,26 +220,37 @@ def save(
         save_peft(made.network, folder)
 
 
-def pretrain(
-    model: ValueClassifier,
-    config: TrainConfig,
-    training: Split,
-    folder: Path,
-    started: float,
-    processes: Processes,
-) -> float:
-    """Brings the model to the end of the contrastive stage, from wherever that stands.
-
-    Returns:
-        Seconds of earlier parts of the run that are in no checkpoint of the stage after it.
-    """
-    memory = WithFeatures(model, config.contrastive_queue or 0)
-    stage = Pretraining(config, memory, groups(model, config), training, folder, started, processes)
+def pretraining(
+    given: Given, made: Trainable, folder: Path, started: float, log: Log
+) -> Pretraining:
+    """The contrastive stage before the training of the classifier."""
+    config = given.config
+    classifier = cast(ValueClassifier, made.model)
+    memory = WithFeatures(classifier, config.contrastive_queue or 0)
+    stage = Pretraining(
+        config=config,
+        model=memory,
+        groups=groups(classifier, config),
+        training=made.training,
+        folder=folder,
+        started=started,
+        processes=given.processes,
+        log=log,
+    )
     if config.contrastive_positives == "views":
-        with processes.together():
+        with given.processes.together():
             stage.check_views()
-    stage.all_steps()
-    return 0.0 if newest_step(folder) else stage.earlier_seconds
+    return stage
+
+
+def logged_steps(config: TrainConfig, training: Split, folder: Path) -> int:
+    """How many steps a run has done, those of a contrastive stage among them."""
+    done = newest_step(folder)
+    if config.contrastive != "pretrain":
+        return done
+    if not done:
+        return newest_step(folder / PRETRAINING)
+    return done + steps_in(training, config.batch_size, config.contrastive_epochs)
 
 
 def groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:

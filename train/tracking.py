@@ -1,9 +1,10 @@
 """The course of training in TensorBoard or Weights & Biases (``--log_with``), by accelerate.
 
-The loss and the learning rate of every step, and the scores on validation of every epoch, in
-``OUTPUT.logs`` beside the adapter. What is given to the libraries besides are the run's options;
-Weights & Biases adds what it always does (machine, installed packages, output). A run that is
-resumed goes on in the same log.
+The loss and the learning rate of every step (those of ``--contrastive pretrain`` as
+``contrastive/loss`` and ``contrastive/learning_rate``; the steps after it are counted on), and the
+scores on validation of every epoch, in ``OUTPUT.logs`` beside the adapter. What is given to the
+libraries besides are the run's options; Weights & Biases adds what it always does (machine,
+installed packages, output). A run that is resumed goes on in the same log.
 """
 
 from __future__ import annotations
@@ -33,6 +34,20 @@ def no_log(values: Mapping[str, float | None], step: int) -> None:
     """Logs nothing."""
 
 
+def shifted(log: Log, steps: int) -> Log:
+    """A log of a stage that follows so many steps of another one."""
+    return lambda values, step: log(values, step + steps)
+
+
+def named(log: Log, stage: str) -> Log:
+    """A log of a stage whose numbers have names of their own."""
+
+    def log_stage(values: Mapping[str, float | None], step: int) -> None:
+        log({f"{stage}/{name}": value for name, value in values.items()}, step)
+
+    return log_stage
+
+
 def check_tracker(config: TrainConfig) -> None:
     """Whether the library asked for is there.
 
@@ -54,7 +69,7 @@ def tracking(config: TrainConfig, processes: Processes, step: int) -> Iterator[L
     Args:
         config: The run's options.
         processes: Those of the run.
-        step: How many steps it has done; what the log has of later ones comes again.
+        step: How many steps it has done, of all stages; what the log has of later ones comes again.
 
     Raises:
         ValueEvalError: The log cannot be opened.
@@ -66,11 +81,11 @@ def tracking(config: TrainConfig, processes: Processes, step: int) -> Iterator[L
     if accelerator is None:
         yield no_log
         return
+    tracker = _Tracker(accelerator)
     try:
-        yield _Tracker(accelerator)
+        yield tracker
     finally:
-        for tracker in accelerator.trackers:
-            tracker.finish()
+        tracker.finish()
 
 
 def _open(config: TrainConfig, name: str, step: int) -> Accelerator:
@@ -108,11 +123,23 @@ class _Tracker:
         if not self._works:
             return
         known = {name: value for name, value in values.items() if value is not None}
-        try:
+        with self._surviving("training goes on without it"):
             self._accelerator.log(known, step=step)
-        except Exception as error:
+
+    def finish(self) -> None:
+        """Writes what is not written yet; what has failed before says no more."""
+        for tracker in self._accelerator.trackers:
+            with self._surviving("its last numbers may be missing"):
+                tracker.finish()
+
+    @contextmanager
+    def _surviving(self, result: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever kinds of it the library has
+            if self._works:
+                note(f"logging has failed ({first_line(error)}); {result}")
             self._works = False
-            note(f"logging has failed ({first_line(error)}); training goes on without it")
 
 
 def _run_id(folder: Path, step: int) -> str:
