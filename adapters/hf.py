@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from lm_eval.api.instance import Instance
@@ -39,6 +39,7 @@ from valueeval.tasks.errors import ValueEvalError, first_line
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Instance)
 
 # Arguments that are tokenised at a time: memory does not grow with their number, a bar moves.
 _CHUNK = {"cpu": 8, "cuda": 128}
@@ -186,9 +187,20 @@ class ValueEvalHF(HFLM):
 
     def encoded(self, requests: Sequence[Instance]) -> list[Encoded]:
         """Tokens of the scoring requests about one argument, which is cut if they are too long."""
-        document = list(enumerate(requests))
-        self._fits([document], lambda _: self.max_length)
-        return [encode_within(self, *request.args) for _, request in document]
+        return [encode_within(self, *request.args) for request in self.fitting(requests)[0]]
+
+    def fitting(self, requests: Sequence[R]) -> tuple[list[R], bool]:
+        """The requests about one argument, all scoring or all generating, cut as for an answer.
+
+        Also whether something was cut.
+        """
+        limits = {
+            LogLikelihoodRequests.kind: self._scoring.limit,
+            GenerationRequests.kind: self._generation.limit,
+        }
+        document: Document = list(enumerate(requests))
+        lost = self._fits([document], limits[requests[0].request_type])
+        return [cast(R, request) for _, request in document], bool(lost)
 
     def _fits(
         self, documents: Sequence[Document], limit: Callable[[Instance], int]
@@ -212,12 +224,19 @@ class ValueEvalHF(HFLM):
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[LogLikelihood]:
         """Log-probability of each request's continuation, and whether it is the greedy one."""
-        request_type = LogLikelihoodRequests(self, self._readers, self._manifest)
-        return self._answered(request_type, requests, disable_tqdm)
+        return self._answered(self._scoring, requests, disable_tqdm)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """The text that follows each request's context."""
-        return self._answered(GenerationRequests(self, self._readers), requests, disable_tqdm)
+        return self._answered(self._generation, requests, disable_tqdm)
+
+    @property
+    def _scoring(self) -> LogLikelihoodRequests:
+        return LogLikelihoodRequests(self, self._readers, self._manifest)
+
+    @property
+    def _generation(self) -> GenerationRequests:
+        return GenerationRequests(self, self._readers)
 
     def _answered(
         self, request_type: RequestType[T], requests: Sequence[Instance], disable_tqdm: bool

@@ -14,10 +14,13 @@ from language_models import load_base, reference_score, write_lively
 from peft import PeftModel
 from safetensors.torch import load_file
 from training import (
-    harness_scores,
+    harness_answers,
     kill_training,
+    load_lm,
+    scores_of,
     shorten_answers,
     stop_training,
+    train_noting_answers,
     write_language_model,
     write_small_data,
 )
@@ -27,11 +30,13 @@ from transformers import (
     GPT2LMHeadModel,
     GPTNeoConfig,
     MistralConfig,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 from valueeval.adapters.base import fetch_base
 from valueeval.adapters.classifier import load_tokenizer
-from valueeval.adapters.lm import ValueEvalLM
+from valueeval.adapters.hf import ValueEvalHF
 from valueeval.adapters.manifest import Manifest
 from valueeval.adapters.manifest_file import read_manifest
 from valueeval.tasks.data import load_set
@@ -39,13 +44,20 @@ from valueeval.tasks.decide import decide
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.requests import ValueRequest
 from valueeval.tasks.scoring import score
+from valueeval.tasks.values import VALUES
 from valueeval.train.build import METHODS
 from valueeval.train.choices import GENERATED
 from valueeval.train.cli import summary
 from valueeval.train.config import TrainConfig
-from valueeval.train.language_model import build_language_model, harness_model, questions_of
+from valueeval.train.language_model import (
+    build_language_model,
+    end_of_answer,
+    harness_model,
+    questions_of,
+)
 from valueeval.train.losses import DistributionBalancedLoss, FocalLoss
 from valueeval.train.options import parse_config
+from valueeval.train.peft_methods import prompt_embedding
 from valueeval.train.questions import answered, load_task, questions
 from valueeval.train.run import train
 from valueeval.train.verbaliser import Verbaliser
@@ -98,8 +110,10 @@ def in_training(
     asked = questions_of(lm, task, data, config)
     requests = questions(task, data.arguments)
     if config.template in GENERATED:
-        end = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
-        requests = answered(task, data, end)
+        requests = [
+            answered(task, one, labels, end_of_answer(lm))
+            for one, labels in zip(requests, data.labels, strict=True)
+        ]
     return Verbaliser(network, str(config.template)), (lm, asked), requests
 
 
@@ -218,7 +232,7 @@ def test_right_answers_end_and_hold_no_label_of_the_document(
 ) -> None:
     task = load_task("cot", 1, "validation", str(data_dir))
     data = load_set("validation", data_dir)
-    (request,) = answered(task, data, "<end>")[0]
+    (request,) = answered(task, questions(task, data.arguments)[0], data.labels[0], "<end>")
     assert request.args[1].endswith("<end>")
     assert "labels" not in request.doc
     named = decide("cot", [request.args[1].removesuffix("<end>")]).prediction
@@ -231,8 +245,20 @@ def check_adapter(folder: Path, template: str, data_dir: Path) -> Manifest:
     assert manifest.template == template
     assert manifest.head is None and manifest.input is None  # noqa: PT018
     for batch_size in (1, 8):
-        assert harness_scores(folder, template, data_dir, batch_size) == manifest.validation
+        answers = harness_answers(load_lm(folder, batch_size), template, data_dir)
+        assert scores_of(answers, template, data_dir) == manifest.validation
     return manifest
+
+
+def check_texts(
+    folder: Path, base: Path, template: str, data_dir: Path, said: list[list[Any]]
+) -> None:
+    """The harness gets the answers that validation in training has got, at every batch size."""
+    for batch_size in (1, 8):
+        assert harness_answers(load_lm(folder, batch_size), template, data_dir) == said
+    assert any(document != said[0] for document in said)  # arguments have a say, and the adapter
+    plain = ValueEvalHF(str(base), batch_size=8, device="cpu")
+    assert harness_answers(plain, template, data_dir) != said
 
 
 @pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS, "prompt+full"])
@@ -265,7 +291,17 @@ def test_stock_peft_says_the_same(
     """One prompt at a time, by PEFT's own forward pass of the adapter's files."""
     config = config_of(base, data_dir, tmp_path / "a", template=template, method=method)
     manifest = train(config)
-    stock = PeftModel.from_pretrained(load_base(base, backend), tmp_path / "a").eval()
+    check_against_stock_peft(config, backend, data_dir, manifest)
+
+
+def check_against_stock_peft(
+    config: TrainConfig, backend: str, data_dir: Path, manifest: Manifest
+) -> None:
+    base, folder, template = Path(config.base), Path(config.output), str(config.template)
+    if config.method == "prompt+full":
+        stock = load_base(folder, backend)
+    else:
+        stock = PeftModel.from_pretrained(load_base(base, backend), folder).eval()
     _, (lm, _), requests = in_training(config, data_dir)
     with torch.no_grad():
         said = [
@@ -273,7 +309,7 @@ def test_stock_peft_says_the_same(
             for document in requests
         ]
     logits = np.array([decide(template, answers).scores for answers in said], dtype=np.float32)
-    ours = harness_logits(tmp_path / "a", template, data_dir)
+    ours = harness_logits(folder, template, data_dir)
     cuts = np.array(manifest.thresholds.values)
     np.testing.assert_allclose(ours, logits - np.log(cuts / (1 - cuts)), atol=5e-4)
     truth = load_set("validation", data_dir).labels
@@ -282,74 +318,95 @@ def test_stock_peft_says_the_same(
 
 def harness_logits(folder: Path, template: str, data_dir: Path) -> Any:
     """Logits less thresholds, (arguments, 20), by `--model valueeval`."""
-    task = load_task(template, 1, "validation", str(data_dir))
-    lm = ValueEvalLM.create_from_arg_obj(
-        {"adapter": str(folder)}, {"device": "cpu", "batch_size": 4}
-    )
-    documents = questions(task, load_set("validation", data_dir).arguments)
-    flat = [request for document in documents for request in document]
-    answers = iter(lm.loglikelihood(flat, disable_tqdm=True))
-    return np.array(
-        [decide(template, [next(answers) for _ in document]).scores for document in documents]
-    )
+    answers = harness_answers(load_lm(folder, 4), template, data_dir)
+    return np.array([decide(template, document).scores for document in answers])
 
 
+@pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS, "prompt+full"])
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 def test_families_of_larger_models(
-    family: str, tiny_bert: Path, data_dir: Path, tmp_path: Path
+    family: str, method: str, tiny_bert: Path, data_dir: Path, tmp_path: Path
 ) -> None:
     """Grouped queries and rotary positions; a tokenizer that puts a beginning before every text."""
     base = write_language_model(tmp_path / "base", family, tiny_bert)
-    config = config_of(base, data_dir, tmp_path / "a", template="bca", method="lora")
+    config = config_of(base, data_dir, tmp_path / "a", template="bca", method=method)
     config = replace(config, tokens_at_once=512, learning_rate=0.01)
     model, (lm, asked), requests = in_training(config, data_dir)
     check_gradients(model, "causal", lm, asked, requests)
-    train(config)
+    manifest = train(config)
     check_adapter(tmp_path / "a", "bca", data_dir)
+    check_against_stock_peft(config, "causal", data_dir, manifest)
 
 
-@pytest.mark.parametrize("template", ["cls", *GENERATED])
+@pytest.fixture(scope="module")
+def talkative(base: Path, backend: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A language model whose texts depend on the argument; those of the lively T5 do not."""
+    if backend == "causal":
+        return base
+    folder = tmp_path_factory.mktemp("talkative")
+    torch.manual_seed(1)
+    config = T5Config.from_pretrained(base, initializer_factor=3.0)
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    load_tokenizer(base).save_pretrained(folder)
+    return folder
+
+
+# Far enough from where they start for other answers.
+RATES = {"lora": 0.02, "prompt-tuning": 0.3, "p-tuning": 0.05, "prefix-tuning": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("template", "method"),
+    [(template, "lora") for template in ("cls", *GENERATED)]
+    + [("cot", method) for method in SOFT_PROMPTS],
+)
 def test_every_template_reads_back(
-    base: Path, data_dir: Path, tmp_path: Path, template: str
+    talkative: Path, data_dir: Path, tmp_path: Path, template: str, method: str
 ) -> None:
-    config = config_of(base, data_dir, tmp_path / "a", template=template, method="lora")
-    train(config)
+    options = {"template": template, "method": method, "learning_rate": RATES[method]}
+    _, said = train_noting_answers(config_of(talkative, data_dir, tmp_path / "a", **options))
     check_adapter(tmp_path / "a", template, data_dir)
+    if template in GENERATED:
+        check_texts(tmp_path / "a", talkative, template, data_dir, said)
 
 
-def test_a_soft_prompt_learns_what_the_frozen_model_can_say(
-    tiny_gpt2: Path, tmp_path: Path
-) -> None:
-    """A model that says yes or no as its first token tells it; all labels are yes."""
-    data = write_small_data(tmp_path / "data", 8, 2)
+# ------------------------------------------------------------------- what soft prompts can learn
+
+CUES = {"yes": "#", "no": "~"}  # no prompt has them
+
+
+@pytest.fixture(scope="module")
+def all_yes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small data; every argument has every value."""
+    data = write_small_data(tmp_path_factory.mktemp("all-yes"), 4, 2)
     for split in ("training", "validation"):
         path = data / f"labels-{split}.tsv"
         header, *rows = path.read_text("utf-8").splitlines()
         ones = [row.split("\t")[0] + "\t1" * 20 for row in rows]
         path.write_text("\n".join([header, *ones]) + "\n", "utf-8")
-    base = write_echo_of_first_token(tmp_path / "base", tiny_gpt2)
-    options = {"template": "bca", "method": "prompt-tuning", "virtual_tokens": 1}
-    config = config_of(base, data, tmp_path / "no", **options, init="no", thresholds="half")
-    frozen = replace(config, learning_rate=1e-9)
-    assert train(frozen).validation["macro_f1"] == 0.0
-    other = replace(frozen, output=str(tmp_path / "yes"), init="yes")
-    assert train(other).validation["macro_f1"] == 1.0
-    learnt = replace(config, output=str(tmp_path / "learnt"), epochs=10, learning_rate=0.1)
-    assert train(learnt).validation["macro_f1"] == 1.0
-    first, *_, last = (tmp_path / "learnt" / "metrics.jsonl").read_text("utf-8").splitlines()
-    losses = [json.loads(line)["loss"] for line in (first, last)]
-    assert losses[1] < 0.5 * losses[0]
+    return data
 
 
-def write_echo_of_first_token(folder: Path, tokenizer_of: Path) -> Path:
-    """A GPT-2 made by hand that says yes or no as the first token of its text does.
+@pytest.fixture(scope="module")
+def echo(backend: str, tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that says yes, again and again, or no, as a cue before the text tells it."""
+    tokenizer = load_tokenizer(tiny_gpt2)
+    tokenizer.add_tokens([" yes", " no"])
+    model = echoing_t5(tokenizer) if backend == "seq2seq" else echoing_gpt2(tokenizer)
+    folder = tmp_path_factory.mktemp("echo")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def echoing_gpt2(tokenizer: Any) -> GPT2LMHeadModel:
+    """Its first token tells it.
 
     Its hidden states hold three numbers, each as (x, -x), which layer norms leave centred: «is yes»
-    (1 for the first token of «yes», -1 for that of «no», 0 for all others), «is at the start», and
-    a constant. Every token attends to the start alone and copies «is yes» from there into a fourth
-    number, of which the two answers' logits are multiples.
+    (1 for one cue, -1 for the other, 0 for all else), «is at the start», and a constant. Every
+    token attends to the start alone and copies «is yes» from there into a fourth number, of which
+    the two answers' logits are multiples.
     """
-    tokenizer = load_tokenizer(tokenizer_of)
     config = GPT2Config(
         vocab_size=len(tokenizer), n_positions=4096, n_embd=8, n_layer=1, n_head=1,
         bos_token_id=1, eos_token_id=1, pad_token_id=0, tie_word_embeddings=False,
@@ -365,7 +422,7 @@ def write_echo_of_first_token(folder: Path, tokenizer_of: Path) -> Path:
                 parameter.zero_()
         gpt2, attention = model.transformer, model.transformer.h[0].attn
         for sign, word in ((1, "yes"), (-1, "no")):
-            gpt2.wte.weight[tokenizer.encode(word)[0]] = sign * is_yes
+            gpt2.wte.weight[tokenizer.encode(CUES[word])[0]] = sign * is_yes
             model.lm_head.weight[tokenizer.encode(f" {word}")[0]] = sign * 10 * copied
         gpt2.wpe.weight[:] = constant
         gpt2.wpe.weight[0] += 3 * at_start
@@ -374,29 +431,152 @@ def write_echo_of_first_token(folder: Path, tokenizer_of: Path) -> Path:
         key.copy_(torch.outer(at_start, at_start))
         value.copy_(torch.outer(is_yes, copied))
         attention.c_proj.weight.copy_(torch.eye(8))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return model
 
 
-def test_initialisations_differ_and_begin_as_they_say(
-    tiny_gpt2: Path, data_dir: Path, tmp_path: Path
+def echoing_t5(tokenizer: Any) -> T5ForConditionalGeneration:
+    """A cue anywhere in the encoder's text tells it, or what stands before the answer.
+
+    Its hidden states hold «is yes» (as that of GPT-2), «is a cue», and a constant. The decoder
+    attends to the cue alone and copies «is yes» from there into a fourth number, of which the two
+    answers' logits are multiples; its tokens add nothing to that, but a prefix before them may.
+    """
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=4, d_kv=4, d_ff=4, num_layers=1, num_heads=1,
+        dropout_rate=0.0, decoder_start_token_id=0, eos_token_id=1, pad_token_id=0,
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    model = T5ForConditionalGeneration(config)
+    is_yes, is_cue, constant, copied = torch.eye(4)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "layer_norm" not in name:
+                parameter.zero_()
+        model.shared.weight[:] = constant
+        for sign, word in ((1, "yes"), (-1, "no")):
+            model.shared.weight[tokenizer.encode(CUES[word])[0]] += is_cue + sign * is_yes
+            model.lm_head.weight[tokenizer.encode(f" {word}")[0]] = sign * 10 * copied
+        alone, across = (model.decoder.block[0].layer[i] for i in (0, 1))
+        across.EncDecAttention.q.weight.copy_(30 * torch.outer(is_cue, constant))
+        across.EncDecAttention.k.weight.copy_(torch.outer(is_cue, is_cue))
+        across.EncDecAttention.v.weight.copy_(torch.outer(copied, is_yes))
+        for attention in (alone.SelfAttention, across.EncDecAttention):
+            attention.o.weight.copy_(torch.eye(4))
+    return model
+
+
+def cue_of(echo: Path, all_yes: Path, output: Path, word: str, **options: Any) -> TrainConfig:
+    """A soft prompt that starts as one of the two cues."""
+    options = {"method": "prompt-tuning", "virtual_tokens": 1, "thresholds": "half", **options}
+    return config_of(echo, all_yes, output, init=CUES[word], **options)
+
+
+def test_a_soft_prompt_learns_what_the_frozen_model_can_say(
+    echo: Path, all_yes: Path, tmp_path: Path
 ) -> None:
-    """The text of the template is the instruction of the template that is asked."""
-    begun = {}
+    """From the cue for no to yes; where nothing is learnt, each cue says its own."""
+    for word, expected in (("no", 0.0), ("yes", 1.0)):
+        config = cue_of(echo, all_yes, tmp_path / word, word, template="bca")
+        assert train(replace(config, learning_rate=1e-9)).validation["macro_f1"] == expected
+    config = cue_of(echo, all_yes, tmp_path / "learnt", "no", template="bca")
+    manifest = train(replace(config, epochs=10, learning_rate=0.3))
+    assert manifest.validation["macro_f1"] == 1.0
+    first, last = first_and_last_loss(tmp_path / "learnt")
+    assert last < 0.5 * first
+
+
+@pytest.mark.parametrize("method", SOFT_PROMPTS)
+def test_the_loss_of_every_soft_prompt_falls(
+    echo: Path, all_yes: Path, tmp_path: Path, method: str
+) -> None:
+    """From random virtual tokens, which say neither yes nor no for sure."""
+    options = {} if method == "p-tuning" else {"init": "random"}
+    config = config_of(
+        echo, all_yes, tmp_path / "a", template="bca", method=method, virtual_tokens=4,
+        thresholds="half", **options,
+    )  # fmt: skip
+    manifest = train(replace(config, epochs=8, learning_rate=0.1 if method == "p-tuning" else 0.3))
+    first, last = first_and_last_loss(tmp_path / "a")
+    assert last < 0.5 * first
+    assert manifest.validation["macro_f1"] == 1.0
+
+
+def first_and_last_loss(folder: Path) -> tuple[float, float]:
+    """Of the epochs of a run."""
+    first, *_, last = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
+    return json.loads(first)["loss"], json.loads(last)["loss"]
+
+
+@pytest.mark.parametrize("word", CUES)
+def test_answers_in_full_are_parsed_after_reading_back(
+    echo: Path, all_yes: Path, tmp_path: Path, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Template mbc: 20 times yes, or no."""
+    shorten_answers(monkeypatch, 20)
+    config = cue_of(echo, all_yes, tmp_path / "a", word, template="mbc", thresholds="halfway")
+    manifest, said = train_noting_answers(replace(config, learning_rate=1e-9))
+    assert [text.split() for (text,) in said] == [[word] * 20] * 2
+    assert manifest.validation["unparsed"] == 0.0
+    assert manifest.validation["macro_f1"] == (word == "yes")
+    check_adapter(tmp_path / "a", "mbc", all_yes)
+    for batch_size in (1, 8):
+        assert harness_answers(load_lm(tmp_path / "a", batch_size), "mbc", all_yes) == said
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "prefix-tuning"])
+def test_initialisations_differ_and_begin_as_they_say(
+    base: Path, backend: str, data_dir: Path, tmp_path: Path, method: str
+) -> None:
+    """A soft prompt that starts from words is read like these words before the text.
+
+    The text of the template is the instruction of the template that is asked.
+    """
+    if (backend, method) == ("seq2seq", "prefix-tuning"):
+        pytest.skip("starts from random numbers alone, see the next test")
+    tokenizer, plain = load_tokenizer(base), load_base(base, backend)
+    words = plain.get_input_embeddings().weight.detach()
+    task = load_task("cot", 1, "validation", str(data_dir))
+    begun, said = {}, {}
     for init in ("random", "vocabulary", "template", "values", "some words"):
-        config = config_of(
-            tiny_gpt2, data_dir, tmp_path / "x", template="cot", method="prompt-tuning", init=init
-        )
-        model, _, _ = in_training(config, data_dir)
-        begun[init] = next(p for n, p in model.named_parameters() if "prompt_encoder" in n)
+        config = config_of(base, data_dir, tmp_path / "x", template="cot", method=method, init=init)
+        model, (lm, _), requests = in_training(config, data_dir)
+        begun[init] = prompt_embedding(model.model).weight.detach()
+        (one,) = lm.encoded(requests[0])
+        with torch.no_grad():
+            said[init] = float(plain_score(model.model, backend, *one))
     kinds = list(begun.values())
     assert all(not torch.equal(a, b) for i, a in enumerate(kinds) for b in kinds[:i])
-    tokenizer = load_tokenizer(tiny_gpt2)
-    task = load_task("cot", 1, "validation", str(data_dir))
-    first = tokenizer.encode(task.config.description)[:20]
-    words = load_base(tiny_gpt2, "causal").get_input_embeddings().weight[first]
-    torch.testing.assert_close(begun["template"], words)
+
+    def numbers(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    starts = {
+        "template": words[numbers(task.config.description)[:20]],
+        "values": torch.stack([words[numbers(value.short)].mean(dim=0) for value in VALUES]),
+        "some words": words[(20 * numbers("some words"))[:20]],
+    }
+    for init, start in starts.items():
+        assert said[init] == pytest.approx(said_after(plain, backend, start, *one), rel=1e-4)
+    apart = sorted(said.values())
+    assert all(b - a > 1e-3 * abs(a) for a, b in zip(apart, apart[1:], strict=False))
+    if method == "prompt-tuning":
+        for init, start in starts.items():
+            torch.testing.assert_close(begun[init], start)
+        drawn = {init: (begun[init][:, None] == words).all(dim=2).any(dim=1) for init in begun}
+        assert drawn["vocabulary"].all()
+        assert not drawn["random"].any()
+
+
+@torch.no_grad()
+def said_after(
+    model: Any, backend: str, start: torch.Tensor, before: list[int], asked: list[int]
+) -> float:
+    """As `reference_score`, with some embeddings before the text."""
+    read = before if backend == "seq2seq" else (before + asked)[:-1]
+    inputs = torch.cat([start, model.get_input_embeddings()(torch.tensor(read))])[None]
+    more = {"labels": torch.tensor([asked])} if backend == "seq2seq" else {}
+    logits = model(inputs_embeds=inputs, **more).logits[0, -len(asked) :]
+    return float(logits.log_softmax(-1).gather(1, torch.tensor(asked)[:, None]).sum())
 
 
 def test_a_prefix_before_an_answer_is_not_made_of_words(
@@ -487,8 +667,11 @@ def test_configurations_of_studies_train_small_models_of_the_family(
         tiny = request.getfixturevalue(f"tiny_{family}")
     base = write_lively(tmp_path / "base", tiny, "seq2seq" if family == "t5" else "causal")
     small = {"base": str(base), "revision": None, "epochs": 1, "batch_size": 2}
-    train(replace(config, **small, data_dir=str(data_dir), precision="float32"))
+    config = replace(config, **small, data_dir=str(data_dir), precision="float32")
+    _, said = train_noting_answers(config)
     assert check_adapter(tmp_path / "a", str(config.template), data_dir).method == config.method
+    if config.template in GENERATED:
+        check_texts(tmp_path / "a", base, str(config.template), data_dir, said)
 
 
 @pytest.mark.parametrize("template", ["bca", "cls"])

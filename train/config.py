@@ -156,8 +156,9 @@ class TrainConfig:
             our choice; Gunel et al., 2021, have the sum of both losses, too.
         contrastive_temperature: The lower, the more the nearest count; null is 0.05 for pretrain,
             0.1 for joint. Source: Gao et al., 2021; Khosla et al., 2020.
-        contrastive_queue: Arguments of earlier steps that are compared with (not with views); null
-            is 1024. Source: Wang et al., 2020; number: our choice.
+        contrastive_queue: Readings of arguments in earlier steps that are compared with (not with
+            views), of which pretraining has two an argument; null is 1024. Source: Wang et al.,
+            2020; number: our choice.
         thresholds: half (0.5 for every value), or tuned on validation for macro_f1: global (one for
             all values), per-value (the best of each value), halfway (between these two, as logits).
             Source: our choice by halves of validation (see train/thresholds.py). Answers of
@@ -166,10 +167,10 @@ class TrainConfig:
             processor multiplies it (CPUs with AMX or AVX-512 BF16, newer GPUs); auto takes bfloat16
             just there. Weights and evaluation are float32. Source: Micikevicius et al., 2018;
             Kalamkar et al., 2019.
-        tokens_at_once: Tokens, padding included, that a process reads before it computes their
-            gradient: a step is read in as many parts as that takes, and their gradients are added
-            up. So memory depends on this, not on batch_size; a GPU with memory to spare is faster
-            with more. Source: our choice.
+        tokens_at_once: Tokens, padding included (of a cross-encoder, without), that a process reads
+            before it computes their gradient: a step is read in as many parts as that takes, and
+            their gradients are added up. So memory depends on this, not on batch_size; a GPU with
+            memory to spare is faster with more. Source: our choice.
         gradient_checkpointing: Keep no more than the input of each layer for the gradient, and
             compute the rest again: less memory, a forward pass more, the same result (not for
             head, prefix-tuning and with a template). Source: Chen et al., 2016.

@@ -38,6 +38,7 @@ from valueeval.train.evaluation import Evaluation
 from valueeval.train.evaluation_mode import evaluating
 from valueeval.train.losses import positive_weights
 from valueeval.train.processes import Processes
+from valueeval.train.progress import note
 from valueeval.train.questions import answered, questions
 from valueeval.train.thresholds import choose_thresholds
 from valueeval.train.verbaliser import Asked, Questions
@@ -92,18 +93,31 @@ def harness_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Value
 
 
 def questions_of(lm: ValueEvalHF, task: Any, data: DataSet, config: TrainConfig) -> Questions:
-    """What is asked about the arguments of a set, and (where it is text) the right answers."""
-    template = task.template
-    if template not in GENERATED:
-        return Questions([_scored(lm, requests) for requests in questions(task, data.arguments)])
-    end = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
+    """What is asked about the arguments of a set, and (where it is text) the right answers.
+
+    They are cut as they will be in evaluation, where a generated answer needs room.
+    """
     weights = positive_weights(data.labels, config.positive_weight or 0.0).tolist()
-    return Questions(
-        [
-            Asked(lm.encoded(requests), [], _answer_weights(requests, labels, weights))
-            for requests, labels in zip(answered(task, data, end), data.labels, strict=True)
-        ]
-    )
+    number, asked = 0, []
+    for requests, labels in zip(questions(task, data.arguments), data.labels, strict=True):
+        kept, cut = lm.fitting(requests)
+        number += cut
+        if task.template in GENERATED:
+            answers = answered(task, kept, labels, end_of_answer(lm))
+            asked.append(Asked(lm.encoded(answers), [], _answer_weights(answers, labels, weights)))
+        else:
+            asked.append(_scored(lm, kept))
+    if number:
+        note(
+            f"{data.name}: {number} of {len(asked)} arguments are longer than the "
+            f"{lm.max_length} tokens that fit with their prompts and were cut"
+        )
+    return Questions(asked)
+
+
+def end_of_answer(lm: ValueEvalHF) -> str:
+    """The text of the token that ends what a model says."""
+    return str(lm.tok_decode(lm.eot_token_id, skip_special_tokens=False))
 
 
 def _scored(lm: ValueEvalHF, requests: Sequence[ValueRequest]) -> Asked:

@@ -218,7 +218,7 @@ class Training:
         value = self.processes.total(value)
         self.processes.sum_gradients(self.model.parameters())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-        # Here a GPU is waited for, once in a step.
+        # Here a GPU is waited for, in one process once in a step.
         loss, size = torch.stack([value.to(norm.device), norm]).tolist()
         if not (math.isfinite(loss) and math.isfinite(size)):
             what = f"the loss is {loss} and its gradient {size}"

@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from valueeval import tasks
-from valueeval.tasks.data import Argument, DataSet
+from valueeval.tasks.data import Argument
 from valueeval.tasks.decide import gold
 from valueeval.tasks.prompts import Wording
 from valueeval.tasks.requests import ValueRequest
@@ -68,28 +70,29 @@ def questions(task: ValueEvalTask, arguments: Sequence[Argument]) -> list[list[V
     return asked
 
 
-def answered(task: ValueEvalTask, data: DataSet, end: str) -> list[list[ValueRequest]]:
-    """The requests of a task with generated answers, the right answer to each to be scored.
+def answered(
+    task: ValueEvalTask,
+    requests: Sequence[ValueRequest],
+    labels: npt.NDArray[np.bool_],
+    end: str,
+) -> list[ValueRequest]:
+    """The requests about an argument, with generated answers, the right one to each to be scored.
 
     Args:
         task: Its template is one of `GENERATED`.
-        data: The arguments and their labels.
+        requests: As `questions` gives them, or shorter.
+        labels: The argument's, (20,).
         end: The text of the token that ends an answer.
     """
-    delimiter = task.config.target_delimiter
+    delimiter, own = task.config.target_delimiter, labels.astype(int).tolist()
     return [
-        [
-            replace(
-                cast(Any, request),
-                request_type="loglikelihood",
-                arguments=(
-                    request.args[0],
-                    delimiter + gold(task.template, labels.tolist(), request.value) + end,
-                ),
-            )
-            for request in requests
-        ]
-        for requests, labels in zip(
-            questions(task, data.arguments), data.labels.astype(int), strict=True
+        replace(
+            cast(Any, request),
+            request_type="loglikelihood",
+            arguments=(
+                request.args[0],
+                delimiter + gold(task.template, own, request.value) + end,
+            ),
         )
+        for request in requests
     ]
