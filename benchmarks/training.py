@@ -12,7 +12,7 @@ Examples per second are arguments times epochs over the whole training time, eva
 epoch included on both sides. ``frozen`` trains the head alone: the Trainer with the encoder's
 weights frozen (it reads the texts in every epoch), ours with ``--method head`` (which reads them
 once); both as many epochs as ``--frozen-epochs`` say. ``memory`` compares our peak after few and
-many epochs.
+many epochs, of the head and of all weights.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from typing import Any
 
 WORKER = Path(__file__).with_name("training_worker.py")
 PARTS = ("full", "frozen", "memory")
+# What peak memory is compared of: epochs of each method.
+MEMORY = (("head", 2), ("head", 20), ("head", 200), ("full", 1), ("full", 4), ("full", 16))
 Result = dict[str, Any]
 
 
@@ -79,13 +81,12 @@ def _compare(method: str, epochs: int, arguments: argparse.Namespace) -> Result:
 
 
 def _memory(arguments: argparse.Namespace) -> list[Result]:
-    """Our peak memory after few and many epochs of the head."""
-    print("\nmemory and epochs (valueeval, head)")
+    """Our peak memory after few and many epochs."""
     rows = []
-    for epochs in (2, 20, 200):
-        result = _run("valueeval", arguments, method="head", epochs=epochs, seed=0)
-        print(f"  {epochs:4d} epochs: peak {result['peak_bytes'] / 2**20:.0f} MiB")
-        rows.append({"epochs": epochs, **result})
+    for method, epochs in MEMORY:
+        result = _run("valueeval", arguments, method=method, epochs=epochs, seed=0)
+        print(f"{method}, {epochs:3d} epochs: peak {result['peak_bytes'] / 2**20:.0f} MiB")
+        rows.append({"method": method, "epochs": epochs, **result})
     return rows
 
 

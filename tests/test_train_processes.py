@@ -34,7 +34,7 @@ from valueeval.train.config import TrainConfig
 from valueeval.train.contrastive import contrastive_loss
 from valueeval.train.gradient_cache import backward_in_parts
 from valueeval.train.output import work_folder
-from valueeval.train.processes import Processes
+from valueeval.train.processes import Processes, say_what_is_not_used
 from valueeval.train.run import train
 
 # The last batch of an epoch has one argument: one process reads it, the others none.
@@ -65,6 +65,29 @@ def config(without_dropout: Path, tmp_path: Path) -> TrainConfig:
 @pytest.fixture
 def errors(tmp_path: Path) -> Path:
     return tmp_path / "errors"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("MIXED_PRECISION", "bf16", "mixed_precision bf16 is not used: --precision decides"),
+        ("GRADIENT_ACCUMULATION_STEPS", "4", "gradient_accumulation_steps 4 is not used: --batch"),
+        ("DYNAMO_BACKEND", "INDUCTOR", "dynamo_backend INDUCTOR is not used: --compile decides"),
+        ("MIXED_PRECISION", "no", ""),
+        ("GRADIENT_ACCUMULATION_STEPS", "1", ""),
+    ],
+)
+def test_settings_of_the_launcher_without_effect_are_named(
+    variable: str,
+    value: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(f"ACCELERATE_{variable}", value)
+    say_what_is_not_used()
+    printed = capfd.readouterr().err
+    assert said in printed if said else not printed
 
 
 def with_dropout(config: TrainConfig, tiny_bert: Path) -> TrainConfig:

@@ -37,7 +37,7 @@ _NOT_USED = {
     "ACCELERATE_DYNAMO_BACKEND": ("dynamo_backend", "--compile"),
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": (
         "gradient_accumulation_steps",
-        "--batch_size, of all processes together, and --tokens_at_once, the parts it is read in",
+        "--batch_size, of all processes together and read in parts of --tokens_at_once,",
     ),
 }
 _SHARDED = (DistributedType.DEEPSPEED, DistributedType.FSDP, DistributedType.MEGATRON_LM)
@@ -81,7 +81,6 @@ class Processes:
                 f"{started} processes were started, but on {self.device.type} they cannot work "
                 "together: start one"
             )
-        _say_what_is_not_used()
 
     @property
     def is_main(self) -> bool:
@@ -195,11 +194,12 @@ class Processes:
             return cast(torch.Tensor, self._accelerator.reduce(tensor, reduction="sum"))
 
 
-def _say_what_is_not_used() -> None:
+def say_what_is_not_used() -> None:
+    """Names the settings of accelerate's launcher that have no effect here, if there are any."""
     for variable, (setting, options) in _NOT_USED.items():
         value = os.environ.get(variable, "no")
         if value.lower() not in ("no", "1", ""):
-            note(f"accelerate's {setting} {value} is not used: here that is {options}")
+            note(f"accelerate's {setting} {value} is not used: {options} decides that")
 
 
 def _check_gpus() -> None:

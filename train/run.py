@@ -43,7 +43,7 @@ from valueeval.train.output import finished_adapter, is_finished, new_adapter, r
 from valueeval.train.precision import with_known_precision
 from valueeval.train.pretraining import FOLDER as PRETRAINING
 from valueeval.train.pretraining import Pretraining
-from valueeval.train.processes import Processes
+from valueeval.train.processes import Processes, say_what_is_not_used
 from valueeval.train.progress import note
 from valueeval.train.push import check_push, push
 from valueeval.train.subsets import training_subset
@@ -58,6 +58,7 @@ def train(config: TrainConfig) -> Manifest:
             or the adapter, which is then in its directory, could not be pushed.
     """
     processes = Processes()
+    say_what_is_not_used()
     processes.from_main(lambda: check_push(config))
     with enough_memory(config):
         manifest = train_adapter(config, processes)
