@@ -9,7 +9,8 @@ the adapter has. Test labels score; nothing is chosen by them.
 
 Given several adapters it also scores their average (`valueeval.adapters.average`) in each way. With
 ``--json FILE`` all numbers are written. With ``--write FOLDER`` the adapters are written there with
-the thresholds of each way (``FOLDER/global-fold0`` …), to be evaluated by lm_eval and compared.
+the thresholds of each way but their own (``FOLDER/global-fold0`` …), to be evaluated by lm_eval and
+compared.
 """
 
 from __future__ import annotations
@@ -95,8 +96,10 @@ def _tuned(folder: Path, test: DataSet, data_dir: str | None) -> Tuned:
 
 
 def _write(adapter: Tuned, destination: Path) -> None:
-    """Copies the adapter once for each way, without its model card, which tells other scores."""
+    """Copies the adapter for each way but its own; not its model card, which tells other scores."""
     for way, thresholds in adapter.thresholds.items():
+        if way == adapter.manifest.config["thresholds"]:
+            continue
         copy = destination / f"{way}-{adapter.folder.name}"
         shutil.copytree(adapter.folder, copy, ignore=shutil.ignore_patterns(CARD_FILE))
         config = {**adapter.manifest.config, "thresholds": way}

@@ -54,8 +54,10 @@ def test_its_numbers_are_those_of_an_evaluation(
     assert found["halfway"]["average"] == [{n: averaged[n] for n in ("macro_f1", "official_f1")}]
     halves = score(test.labels, logits[0] > 0)
     assert found["half"]["each"][0]["macro_f1"] == halves["macro_f1"]
-    assert len(list((tmp_path / "written").iterdir())) == 4 * 2
+    assert len(list((tmp_path / "written").iterdir())) == 3 * 2
     for way, rows in found.items():
+        if way == "halfway":  # as they are
+            continue
         for name, row in zip("ab", rows["each"], strict=True):
             written = load_adapter(str(tmp_path / "written" / f"{way}-{name}"), "cpu")
             assert written.manifest.config["thresholds"] == way
@@ -63,4 +65,3 @@ def test_its_numbers_are_those_of_an_evaluation(
             assert row["macro_f1"] == score(test.labels, margin > 0)["macro_f1"]
             if folds is None:  # validation is a copy of the test set
                 assert row["macro_f1"] == written.manifest.validation["macro_f1"]
-    assert written.manifest.validation == classifiers[1].manifest.validation  # halfway, as it was
