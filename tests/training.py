@@ -27,10 +27,12 @@ from transformers import (
 )
 
 from valueeval.adapters.lm import ValueEvalLM
+from valueeval.adapters.manifest import Manifest
 from valueeval.tasks.data import load_set
 from valueeval.tasks.decide import decide
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scoring import score
+from valueeval.train import language_model as train_language_model
 from valueeval.train import questions as train_questions
 from valueeval.train.checkpoint import newest_step
 from valueeval.train.choices import GENERATED
@@ -212,35 +214,55 @@ def write_without_dropout(folder: Path, base: Path) -> Path:
     return folder
 
 
-def shorten_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets answers in words end after 12 tokens: random models hardly ever end what they say."""
+def shorten_answers(monkeypatch: pytest.MonkeyPatch, tokens: int = 12) -> None:
+    """Lets answers in words end after a few tokens: random models hardly ever end what they say."""
     words_of = train_questions._config
 
     def shorter(template: str, paraphrase: int) -> dict[str, Any]:
         config = words_of(template, paraphrase)
         if template in GENERATED:
-            config["generation_kwargs"] = {**config["generation_kwargs"], "max_gen_toks": 12}
+            config["generation_kwargs"] = {**config["generation_kwargs"], "max_gen_toks": tokens}
         return config
 
     monkeypatch.setattr(train_questions, "_config", shorter)
 
 
-def harness_scores(
-    folder: Path, template: str, data_dir: Path, batch_size: int, device: str = "cpu"
-) -> Any:
-    """Scores on validation by `--model valueeval --model_args adapter=…`."""
+def train_noting_answers(config: TrainConfig) -> tuple[Manifest, list[list[Any]]]:
+    """Trains; what the model that is kept has answered about each argument of validation."""
+    noted: list[list[Any]] = []
+
+    def noting(template: str, answers: list[Any]) -> Any:
+        noted.append(list(answers))
+        return decide(template, answers)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_language_model, "decide", noting)
+        manifest = train(config)
+    return manifest, noted[-len(load_set("validation", config.data_dir).arguments) :]
+
+
+def harness_answers(lm: Any, template: str, data_dir: Path) -> list[list[Any]]:
+    """What a model of the harness answers about each argument of validation."""
     task = load_task(template, 1, "validation", str(data_dir))
-    data = load_set("validation", data_dir)
-    lm = ValueEvalLM.create_from_arg_obj(
-        {"adapter": str(folder)}, {"device": device, "batch_size": batch_size}
-    )
-    documents = questions(task, data.arguments)
+    documents = questions(task, load_set("validation", data_dir).arguments)
     flat = [request for document in documents for request in document]
     ask = lm.generate_until if template in GENERATED else lm.loglikelihood
     answers = iter(ask(flat, disable_tqdm=True))
-    decisions = [decide(template, [next(answers) for _ in document]) for document in documents]
+    return [[next(answers) for _ in document] for document in documents]
+
+
+def load_lm(folder: Path, batch_size: int, device: str = "cpu") -> Any:
+    """An adapter by `--model valueeval --model_args adapter=…`."""
+    options = {"device": device, "batch_size": batch_size}
+    return ValueEvalLM.create_from_arg_obj({"adapter": str(folder)}, options)
+
+
+def scores_of(answers: list[list[Any]], template: str, data_dir: Path) -> Any:
+    """Scores of the answers about validation."""
+    decisions = [decide(template, document) for document in answers]
     unparsed = [d.unparsed for d in decisions] if template in GENERATED else None
-    return score(data.labels, np.array([d.prediction for d in decisions]), unparsed)
+    labels = load_set("validation", data_dir).labels
+    return score(labels, np.array([d.prediction for d in decisions]), unparsed)
 
 
 # ---------------------------------------------------------------- several processes, on the CPU
