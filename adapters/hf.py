@@ -186,8 +186,8 @@ class ValueEvalHF(HFLM):
         return int(super().max_length) - self._virtual_tokens
 
     def encoded(self, requests: Sequence[Instance]) -> list[Encoded]:
-        """Tokens of the scoring requests about one argument, which is cut if they are too long."""
-        return [encode_within(self, *request.args) for request in self.fitting(requests)[0]]
+        """Tokens of scoring requests that fit (see `fitting`)."""
+        return [encode_within(self, *request.args) for request in requests]
 
     def fitting(self, requests: Sequence[R]) -> tuple[list[R], bool]:
         """The requests about one argument, all scoring or all generating, cut as for an answer.

@@ -101,12 +101,14 @@ def questions_of(lm: ValueEvalHF, task: Any, data: DataSet, config: TrainConfig)
     number, asked = 0, []
     for requests, labels in zip(questions(task, data.arguments), data.labels, strict=True):
         kept, cut = lm.fitting(requests)
-        number += cut
         if task.template in GENERATED:
-            answers = answered(task, kept, labels, end_of_answer(lm))
-            asked.append(Asked(lm.encoded(answers), [], _answer_weights(answers, labels, weights)))
+            # An answer may be longer than what is left for it.
+            kept, more = lm.fitting(answered(task, kept, labels, end_of_answer(lm)))
+            asked.append(Asked(lm.encoded(kept), [], _answer_weights(kept, labels, weights)))
+            cut = cut or more
         else:
             asked.append(_scored(lm, kept))
+        number += cut
     if number:
         note(
             f"{data.name}: {number} of {len(asked)} arguments are longer than the "
@@ -123,7 +125,7 @@ def end_of_answer(lm: ValueEvalHF) -> str:
 def _scored(lm: ValueEvalHF, requests: Sequence[ValueRequest]) -> Asked:
     own = [request for request in requests if request.role != "empty"]
     empty = [request for request in requests if request.role == "empty"]
-    return Asked(lm.encoded(own), lm.encoded(empty) if empty else [], [1.0] * len(own))
+    return Asked(lm.encoded(own), lm.encoded(empty), [1.0] * len(own))
 
 
 def _answer_weights(
