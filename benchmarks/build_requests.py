@@ -42,10 +42,10 @@ def main() -> None:
     indexed = time.perf_counter()
     print(f"lm-eval: import {imported - started:.2f} s, index of tasks {indexed - imported:.2f} s")
 
-    import valueeval.tasks.task
-    from valueeval.tasks.data import DATA_VARIABLE
+    import valueeval.tasks.harness.task
+    from valueeval.tasks.data.dataset import DATA_VARIABLE
 
-    folder = str(Path(valueeval.tasks.task.__file__).parent)
+    folder = str(Path(valueeval.tasks.harness.task.__file__).parent)
     manager = lm_eval.tasks.TaskManager(include_path=folder, include_defaults=False)
     found = time.perf_counter() - indexed
     print(f"import of ours and index of our tasks {found:.2f} s")
@@ -88,7 +88,12 @@ def _chat_template() -> Callable[..., Any]:
 
 def _official_or_made_up(scratch: Path) -> str | None:
     """``None`` where the official files are found, else a folder with a set of the same size."""
-    from valueeval.tasks.data import ARGUMENT_COLUMNS, LABEL_COLUMNS, find_data_dir, load_set
+    from valueeval.tasks.data.dataset import (
+        ARGUMENT_COLUMNS,
+        LABEL_COLUMNS,
+        find_data_dir,
+        load_set,
+    )
     from valueeval.tasks.errors import ValueEvalError
 
     try:

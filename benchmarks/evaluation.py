@@ -205,7 +205,7 @@ def _measured(**settings: Any) -> Result | str:
 
 def _task_name(short: str) -> str:
     """On the real test set where it is found, else on the sample set."""
-    from valueeval.tasks.data import find_data_dir
+    from valueeval.tasks.data.dataset import find_data_dir
     from valueeval.tasks.errors import ValueEvalError
 
     try:
@@ -256,7 +256,7 @@ def _parse() -> argparse.Namespace:
 
 def _templates(text: str) -> list[str]:
     """The names of templates in ``bca,cls``."""
-    from valueeval.tasks.decide import TEMPLATES
+    from valueeval.tasks.templates.decide import TEMPLATES
 
     names = text.split(",")
     for name in names:

@@ -21,10 +21,10 @@ from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
 
 import valueeval.tasks
-from valueeval.adapters.expanded import ExpandedScorer
-from valueeval.adapters.token_tree import TokenTree, common_prefix
-from valueeval.tasks.data import load_set
-from valueeval.tasks.decide import ASKS, decide
+from valueeval.adapters.reading.cache_copy import ExpandedScorer
+from valueeval.adapters.reading.token_tree import TokenTree, common_prefix
+from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.templates.decide import ASKS, decide
 
 
 def main() -> None:
@@ -56,12 +56,12 @@ def _harness_model(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _load(settings: dict[str, Any]) -> Any:
     if settings["model"] == "adapter":
-        from valueeval.adapters.lm import ValueEvalLM
+        from valueeval.adapters.harness.classifier_lm import ValueEvalLM
 
         return ValueEvalLM(settings["folder"], settings["batch_size"], settings["device"])
     from lm_eval.models.huggingface import HFLM
 
-    from valueeval.adapters.hf import ValueEvalHF
+    from valueeval.adapters.harness.language_model_lm import ValueEvalHF
 
     kind = HFLM if settings["model"] == "hf" else ValueEvalHF
     model = kind(
@@ -77,7 +77,7 @@ def _load(settings: dict[str, Any]) -> Any:
 
 def _bare_passes(settings: dict[str, Any]) -> dict[str, Any]:
     """The encoder alone, on batches sorted by length, tokens ready: what cannot be saved."""
-    from valueeval.adapters.classifier import load_classifier
+    from valueeval.adapters.classifier.classifier import load_classifier
 
     classifier = load_classifier(Path(settings["folder"]), torch.device(settings["device"]))
     arguments = _arguments(settings["task"], settings["arguments"])

@@ -28,8 +28,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from valueeval.tasks.f1 import ClusterCounts, Metric, macro_f1, official_f1
-from valueeval.tasks.statistics import estimate, randomisation
+from valueeval.tasks.scores.f1 import ClusterCounts, Metric, macro_f1, official_f1
+from valueeval.tasks.scores.uncertainty import estimate, randomisation
 
 Array = npt.NDArray[np.float64]
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from valueeval.leaderboard import cli
-from valueeval.tasks import statistics
-from valueeval.tasks.f1 import count, macro_f1, official_f1
+from valueeval.leaderboard.commands import leaderboard as cli
+from valueeval.tasks.scores import uncertainty as statistics
+from valueeval.tasks.scores.f1 import count, macro_f1, official_f1
 from valueeval.tasks.values import VALUE_SLUGS
 
 SYSTEMS, ARGUMENTS, CONCLUSIONS, FILES = 50, 1576, 106, 2000

@@ -46,7 +46,7 @@ def _tokenizer() -> Any:
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
 
-    from valueeval.tasks.data import load_set
+    from valueeval.tasks.data.dataset import load_set
     from valueeval.tasks.values import VALUES
 
     texts = [f"{value.short}. {value.long}. Yes No yes no" for value in VALUES]
@@ -92,10 +92,18 @@ def _model(shape: str, layers: int, width: int, heads: int) -> Any:
 
 def write_classifier(folder: Path, base: str) -> Path:
     """An adapter directory: an encoder (a name or a folder) with a random head, made once."""
-    from valueeval.adapters.base import fetch_base
-    from valueeval.adapters.classifier import ValueClassifier, load_backbone, load_tokenizer
-    from valueeval.adapters.manifest import manifest_from_json
-    from valueeval.adapters.manifest_file import combined_hash, describe_files, write_manifest
+    from valueeval.adapters.classifier.classifier import (
+        ValueClassifier,
+        load_backbone,
+        load_tokenizer,
+    )
+    from valueeval.adapters.directory.base import fetch_base
+    from valueeval.adapters.directory.manifest import manifest_from_json
+    from valueeval.adapters.directory.manifest_file import (
+        combined_hash,
+        describe_files,
+        write_manifest,
+    )
     from valueeval.tasks.values import VALUE_NAMES
 
     target = folder / f"classifier-{Path(base).name}"

@@ -7,7 +7,8 @@ what its epoch was chosen on (validation, or its fold), and the same logits of t
 scored with each of them. Training is left as it was: its epoch was chosen with the thresholds that
 the adapter has. Test labels score; nothing is chosen by them.
 
-Given several adapters it also scores their average (`valueeval.adapters.average`) in each way. With
+Given several adapters it also scores their average (`valueeval.adapters.classifier.ensemble`) in
+each way. With
 ``--json FILE`` all numbers are written. With ``--write FOLDER`` the adapters are written there with
 the thresholds of each way but their own (``FOLDER/global-fold0`` …), to be evaluated by lm_eval and
 compared.
@@ -29,14 +30,14 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from valueeval.adapters.classifier import load_classifier
-from valueeval.adapters.manifest import Manifest, Thresholds
-from valueeval.adapters.manifest_file import CARD_FILE, write_manifest
-from valueeval.tasks.data import DataSet, load_set
-from valueeval.tasks.scoring import score
-from valueeval.train.choices import ThresholdsName
-from valueeval.train.folds import split_by_fold
-from valueeval.train.thresholds import choose_thresholds
+from valueeval.adapters.classifier.classifier import load_classifier
+from valueeval.adapters.directory.manifest import Manifest, Thresholds
+from valueeval.adapters.directory.manifest_file import CARD_FILE, write_manifest
+from valueeval.tasks.data.dataset import DataSet, load_set
+from valueeval.tasks.scores.scoring import score
+from valueeval.train.config.choices import ThresholdsName
+from valueeval.train.data.folds import split_by_fold
+from valueeval.train.loop.thresholds import choose_thresholds
 
 METRICS = ("macro_f1", "official_f1")
 Scores = dict[str, float]

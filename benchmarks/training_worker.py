@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from valueeval.tasks.data import DataSet, load_set
-from valueeval.tasks.scoring import score
-from valueeval.train.subsets import first_arguments
-from valueeval.train.thresholds import choose_thresholds
+from valueeval.tasks.data.dataset import DataSet, load_set
+from valueeval.tasks.scores.scoring import score
+from valueeval.train.data.subsets import first_arguments
+from valueeval.train.loop.thresholds import choose_thresholds
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def _valueeval(settings: dict[str, Any]) -> dict[str, Any]:
-    from valueeval.train.config import TrainConfig
+    from valueeval.train.config.config import TrainConfig
     from valueeval.train.run import train
 
     config = TrainConfig(
@@ -57,7 +57,7 @@ def _trainer(settings: dict[str, Any]) -> dict[str, Any]:
         TrainingArguments,
     )
 
-    from valueeval.adapters.base import resolve_base
+    from valueeval.adapters.directory.base import resolve_base
 
     folder = resolve_base(settings["base"])
     started = time.perf_counter()
@@ -107,7 +107,7 @@ class _Padded(torch.utils.data.Dataset[dict[str, Any]]):
     def __init__(
         self, data: DataSet, tokenizer: Any, max_length: int, ids: set[str] | None = None
     ) -> None:
-        from valueeval.tasks.data import STANCE_WORDS
+        from valueeval.tasks.data.dataset import STANCE_WORDS
 
         rows = [row for row, one in enumerate(data.arguments) if ids is None or one.id in ids]
         arguments = [data.arguments[row] for row in rows]

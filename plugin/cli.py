@@ -14,18 +14,24 @@ from importlib import import_module
 # Sub-command: (module whose ``main(argv) -> int`` it is, one line of help), in the order of use.
 COMMANDS = {
     "demo": ("valueeval.demo", "train, evaluate and rank on the sample set, in a few minutes"),
-    "data": ("valueeval.tasks.cli_data", "fetch, verify and describe the Touché23-ValueEval data"),
+    "data": (
+        "valueeval.tasks.commands.data",
+        "fetch, verify and describe the Touché23-ValueEval data",
+    ),
     "train": ("valueeval.train.cli", "fine-tune a model; writes an adapter directory"),
     "run": ("valueeval.run", "lm_eval run, with these tasks and models surely registered"),
-    "predict": ("valueeval.adapters.cli_predict", "label arguments of your own with an adapter"),
-    "score": ("valueeval.tasks.cli_score", "score a run file, or samples logged by lm_eval"),
-    "export": ("valueeval.tasks.cli_export", "write logged samples as a run file"),
-    "leaderboard": ("valueeval.leaderboard.cli", "rank the results of lm_eval in a table"),
+    "predict": ("valueeval.adapters.predict.cli", "label arguments of your own with an adapter"),
+    "score": ("valueeval.tasks.commands.score", "score a run file, or samples logged by lm_eval"),
+    "export": ("valueeval.tasks.commands.export", "write logged samples as a run file"),
+    "leaderboard": (
+        "valueeval.leaderboard.commands.leaderboard",
+        "rank the results of lm_eval in a table",
+    ),
     "archive": (
-        "valueeval.leaderboard.archive",
+        "valueeval.leaderboard.commands.archive",
         "copy results without the texts of the data, to keep or publish",
     ),
-    "compare": ("valueeval.leaderboard.cli_compare", "test differences between results"),
+    "compare": ("valueeval.leaderboard.commands.compare", "test differences between results"),
 }
 INTERRUPTED = 130  # what shells report for a program ended by SIGINT
 BROKEN_PIPE = 141  # … by SIGPIPE

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from valueeval.tasks.data import load_set
+from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 
 TASK = "valueeval_cls_sample"

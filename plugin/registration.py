@@ -17,8 +17,8 @@ from typing import Any
 
 # The same pairs stand in pyproject.toml under the entry-point group lm_eval.models.
 MODELS = {
-    "valueeval": "valueeval.adapters.lm:ValueEvalLM",
-    "valueeval_baseline": "valueeval.adapters.baseline:BaselineLM",
+    "valueeval": "valueeval.adapters.harness.classifier_lm:ValueEvalLM",
+    "valueeval_baseline": "valueeval.adapters.harness.baseline_lm:BaselineLM",
 }
 DEBUG_VARIABLE = "VALUEEVAL_DEBUG"
 

@@ -34,18 +34,18 @@ from training import (
     write_small_data,
 )
 
-from valueeval.adapters.average import load_adapter
-from valueeval.adapters.hf import ValueEvalHF
-from valueeval.adapters.manifest_file import read_manifest
-from valueeval.tasks.data import load_set
+from valueeval.adapters.classifier.ensemble import load_adapter
+from valueeval.adapters.directory.manifest_file import read_manifest
+from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.requests import ValueRequest
-from valueeval.tasks.scoring import score
+from valueeval.tasks.harness.requests import ValueRequest
+from valueeval.tasks.scores.scoring import score
 from valueeval.train.build import METHODS
-from valueeval.train.choices import GENERATED
-from valueeval.train.config import TrainConfig
-from valueeval.train.questions import load_task, questions
+from valueeval.train.config.choices import GENERATED
+from valueeval.train.config.config import TrainConfig
 from valueeval.train.run import train
+from valueeval.train.templates.questions import load_task, questions
 
 pytestmark = [
     pytest.mark.gpu,

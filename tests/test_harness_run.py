@@ -18,9 +18,10 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import make_table
 
 import valueeval.tasks
-from valueeval.tasks import decide, scoring
-from valueeval.tasks.data import load_set
-from valueeval.tasks.requests import ValueRequest
+from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.harness.requests import ValueRequest
+from valueeval.tasks.scores import scoring
+from valueeval.tasks.templates import decide
 
 FOLDER = Path(valueeval.tasks.__file__).parent
 TEMPLATES = ("cls", "mbc", "bca", "oa", "cot")

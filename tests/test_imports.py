@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -35,16 +38,74 @@ LIGHT_MODULES = [
     "valueeval.tasks.errors",
     "valueeval.tasks.files",
     "valueeval.tasks.values",
-    "valueeval.tasks.data",
-    "valueeval.tasks.scoring",
+    "valueeval.tasks.data.dataset",
+    "valueeval.tasks.scores.scoring",
 ]
-USES_LM_EVAL = {"task.py", "requests.py"}  # in valueeval.tasks; the rest works without it
+USES_LM_EVAL = "valueeval.tasks.harness"  # the rest of valueeval.tasks works without lm-eval
+
+# Rooms of each package, each with the rooms of the same package that it may import. Modules at a
+# package's root are "": those of tasks may be imported by every room, those of train import all.
+ROOMS: dict[str, dict[str, set[str]]] = {
+    "valueeval.tasks": {
+        "": set(),
+        "data": {""},
+        "scores": {"", "data"},
+        "templates": {"", "data", "scores"},
+        "harness": {"", "data", "scores", "templates"},
+        "commands": {"", "data", "scores", "templates", "harness"},
+    },
+    "valueeval.adapters": {
+        "directory": set(),
+        "runtime": set(),
+        "classifier": {"directory", "runtime"},
+        "reading": {"directory", "runtime"},
+        "harness": {"directory", "runtime", "classifier", "reading"},
+        "predict": {"directory", "runtime", "classifier"},
+    },
+    "valueeval.train": {
+        "config": set(),
+        "runtime": {"config"},
+        "storage": {"config", "runtime"},
+        "data": {"config"},
+        "objectives": {"config", "runtime", "storage", "data"},
+        "loop": {"config", "runtime", "storage", "data", "objectives"},
+        "templates": {"config", "runtime", "objectives", "loop"},
+        "methods": {"config", "runtime", "data", "templates"},
+        "publish": {"config", "runtime", "loop"},
+        "": {
+            *("config", "runtime", "storage", "data", "objectives"),
+            *("loop", "templates", "methods", "publish"),
+        },
+    },
+    "valueeval.leaderboard": {
+        "": set(),
+        "published": set(),
+        "reading": {""},
+        "table": {"", "reading", "published"},
+        "inference": {"", "reading", "table"},
+        "formats": {"", "reading", "published", "table"},
+        "page": {"", "reading", "published", "table"},
+        "commands": {"", "reading", "table", "inference", "formats", "page"},
+    },
+}
 
 
 def modules(package: str) -> list[tuple[str, Path]]:
-    """Import name and file of every module of a package."""
-    files = sorted((ROOT / FOLDERS[package]).glob("*.py"))
-    return [(package if f.stem == "__init__" else f"{package}.{f.stem}", f) for f in files]
+    """Import name and file of every module of a package, those in its rooms included."""
+    folder = ROOT / FOLDERS[package]
+    found = []
+    for file in sorted(folder.rglob("*.py")):
+        parts = file.relative_to(folder).with_suffix("").parts
+        if parts[0] != "startup":  # installed beside the package, not in it
+            name = ".".join((package, *parts))
+            found.append((name.removesuffix(".__init__"), file))
+    return found
+
+
+def room_of(name: str, package: str) -> str:
+    """Return the room of a module, "" for a module at the package's root."""
+    rest = name.removeprefix(package).lstrip(".").split(".")
+    return rest[0] if (ROOT / FOLDERS[package] / rest[0]).is_dir() else ""
 
 
 ALL_MODULES = [(package, *module) for package in FOLDERS for module in modules(package)]
@@ -69,12 +130,45 @@ def test_arrows(package: str, name: str, file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     names = set(imported(tree, package))
     wrong = {n for n in names if within(n, FORBIDDEN.get(package, ()))}
-    if package == "valueeval.tasks" and file.name not in USES_LM_EVAL:
+    if package == "valueeval.tasks" and not within(name, (USES_LM_EVAL,)):
         wrong |= {n for n in names if within(n, ("lm_eval",))}
     if package == "valueeval":
         at_import = {n for node in tree.body for n in imported(node, package)} - _typing(tree)
         wrong |= {n for n in at_import if within(n, (*HEAVY, *FORBIDDEN["valueeval.tasks"]))}
     assert not wrong, f"{name} must not import {', '.join(sorted(wrong))}"
+
+
+@pytest.mark.parametrize(("package", "name", "file"), ALL_MODULES, ids=lambda value: str(value))
+def test_arrows_between_rooms(package: str, name: str, file: Path) -> None:
+    if package not in ROOMS:
+        return
+    room = room_of(name, package)
+    own = {n for n in imported(ast.parse(file.read_text(encoding="utf-8")), name) if n != package}
+    others = {n: room_of(n, package) for n in own if within(n, (package,))}
+    wrong = {n for n, other in others.items() if other not in {room, *ROOMS[package][room]}}
+    assert not wrong, f"{name} must not import {', '.join(sorted(wrong))}"
+
+
+def test_the_arrows_have_no_cycle_and_name_every_room() -> None:
+    for package, rooms in ROOMS.items():
+        TopologicalSorter(rooms).prepare()  # raises CycleError
+        folders = {room_of(name, package) for name, _ in modules(package)}
+        assert folders | {""} == set(rooms) | {""}
+
+
+def test_every_room_is_packaged() -> None:
+    """Setuptools installs the packages that pyproject.toml lists, and no others."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.search(r"^packages = (\[.*?\])", text, re.MULTILINE | re.DOTALL)
+    assert listed
+    packages = {name for _, name, file in ALL_MODULES if file.name == "__init__.py"}
+    assert set(ast.literal_eval(listed[1])) == packages
+
+
+def test_no_folder_is_crowded() -> None:
+    """A room holds what a person takes in at a glance."""
+    sizes = Counter(file.parent for _, _, file in ALL_MODULES if file.name != "__init__.py")
+    assert {folder: n for folder, n in sizes.items() if n > 15} == {}
 
 
 def _typing(tree: ast.Module) -> set[str]:

@@ -1,6 +1,7 @@
 """What a run trains, and how: model, inputs, loss and evaluation, put together by its options.
 
-What a method trains is in a file of its own: `valueeval.train.full`, `valueeval.train.head`, ….
+What a method trains is in a file of its own: `valueeval.train.methods.full`,
+`valueeval.train.methods.head`, ….
 """
 
 from __future__ import annotations
@@ -15,26 +16,26 @@ from accelerate.utils import set_seed
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from valueeval.adapters.backbones import check_max_length, load_backbone, pad_token
-from valueeval.adapters.base import Base
-from valueeval.adapters.classifier import Encoded, ValueClassifier, encode
-from valueeval.adapters.input_format import InputFormat
-from valueeval.tasks.data import DataSet
-from valueeval.train import full, head, lora, p_tuning, prefix_tuning, prompt_tuning
-from valueeval.train.base_defaults import form_of, head_of
-from valueeval.train.choices import GENERATED
-from valueeval.train.config import TrainConfig
-from valueeval.train.contrastive import ContrastiveLoss, JointLoss, WithFeatures
-from valueeval.train.cross_encoder import AllValues, EachValue, SampledLoss
-from valueeval.train.dropout import use_fast_dropout
-from valueeval.train.evaluation import Evaluate, EvaluateLogits, OutOfFold
-from valueeval.train.head import compute_features
-from valueeval.train.inputs import Inputs, Split, Tokens
-from valueeval.train.losses import DistillationLoss, build_loss
-from valueeval.train.memory import keep_layer_inputs_only
-from valueeval.train.probe import check_reading
-from valueeval.train.processes import Processes
-from valueeval.train.progress import note
+from valueeval.adapters.classifier.backbones import check_max_length, load_backbone, pad_token
+from valueeval.adapters.classifier.classifier import Encoded, ValueClassifier, encode
+from valueeval.adapters.directory.base import Base
+from valueeval.adapters.directory.input_format import InputFormat
+from valueeval.tasks.data.dataset import DataSet
+from valueeval.train.config.base_defaults import form_of, head_of
+from valueeval.train.config.choices import GENERATED
+from valueeval.train.config.config import TrainConfig
+from valueeval.train.data.inputs import Inputs, Split, Tokens
+from valueeval.train.loop.evaluation import Evaluate, EvaluateLogits, OutOfFold
+from valueeval.train.methods import full, head, lora, p_tuning, prefix_tuning, prompt_tuning
+from valueeval.train.methods.head import compute_features
+from valueeval.train.objectives.contrastive import ContrastiveLoss, JointLoss, WithFeatures
+from valueeval.train.objectives.cross_encoder import AllValues, EachValue, SampledLoss
+from valueeval.train.objectives.losses import DistillationLoss, build_loss
+from valueeval.train.runtime.dropout import use_fast_dropout
+from valueeval.train.runtime.memory import keep_layer_inputs_only
+from valueeval.train.runtime.padding_check import check_reading
+from valueeval.train.runtime.processes import Processes
+from valueeval.train.runtime.progress import note
 
 # What each method does to the pretrained model before a head is put on it.
 METHODS: dict[str, Callable[[nn.Module, TrainConfig, Base], nn.Module]] = {
@@ -124,14 +125,14 @@ def build_classifier(given: Given) -> Trainable:
 
 def build_verbaliser(given: Given) -> Trainable:
     """A language model that answers a template."""
-    from valueeval.train.language_model import (
+    from valueeval.train.templates.language_model import (
         EvaluateAnswers,
         build_language_model,
         harness_model,
         questions_of,
     )
-    from valueeval.train.questions import load_task
-    from valueeval.train.verbaliser import MeanLoss, Verbaliser
+    from valueeval.train.templates.questions import load_task
+    from valueeval.train.templates.verbaliser import MeanLoss, Verbaliser
 
     config, training, processes = given.config, given.training, given.processes
     template = str(config.template)

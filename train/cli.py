@@ -5,17 +5,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from valueeval.adapters.manifest import Manifest
-from valueeval.train.config import TrainConfig
-from valueeval.train.options import parse_config
+from valueeval.adapters.directory.manifest import Manifest
+from valueeval.train.config.config import TrainConfig
+from valueeval.train.config.options import parse_config
 
 
 def main(argv: Sequence[str]) -> int:
     """Trains an adapter as the command line asks, and says where it is and how to evaluate it."""
     config = parse_config(argv)
     # After the options are known to be right: these imports take seconds.
-    from valueeval.train.processes import FailedElsewhereError, Processes
     from valueeval.train.run import train
+    from valueeval.train.runtime.processes import FailedElsewhereError, Processes
 
     try:
         manifest = train(config)

@@ -16,38 +16,38 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from valueeval.adapters.backbones import load_tokenizer, quiet_transformers
-from valueeval.adapters.base import MINILM, MINILM_HUB_ID, Base, fetch_base
-from valueeval.adapters.classifier import ValueClassifier
-from valueeval.adapters.manifest import Manifest
-from valueeval.adapters.manifest_file import write_manifest
-from valueeval.adapters.members import Members
-from valueeval.adapters.peft_encoder import save_peft
-from valueeval.tasks.data import DataSet, load_set
+from valueeval.adapters.classifier.backbones import load_tokenizer, quiet_transformers
+from valueeval.adapters.classifier.classifier import ValueClassifier
+from valueeval.adapters.classifier.peft_encoder import save_peft
+from valueeval.adapters.directory.base import MINILM, MINILM_HUB_ID, Base, fetch_base
+from valueeval.adapters.directory.ensemble import Members
+from valueeval.adapters.directory.manifest import Manifest
+from valueeval.adapters.directory.manifest_file import write_manifest
+from valueeval.tasks.data.dataset import DataSet, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.build import Given, Trainable, build
-from valueeval.train.checkpoint import newest_step
-from valueeval.train.compiling import check_compiler
-from valueeval.train.config import TrainConfig
-from valueeval.train.contrastive import WithFeatures
-from valueeval.train.describe import describe, describe_data, findable_name
-from valueeval.train.distillation import check_teacher, find_teacher, teacher_logits
-from valueeval.train.folds import joined, split_by_fold
-from valueeval.train.inputs import Split
-from valueeval.train.loop import Fit, Training, steps_in
-from valueeval.train.memory import enough_memory
-from valueeval.train.metrics import copy_metrics
-from valueeval.train.model_card import write_card
-from valueeval.train.optimizer import parameter_groups
-from valueeval.train.output import finished_adapter, is_finished, new_adapter, run_folder
-from valueeval.train.precision import with_known_precision
-from valueeval.train.pretraining import FOLDER as PRETRAINING
-from valueeval.train.pretraining import Pretraining
-from valueeval.train.processes import Processes, say_what_is_not_used
-from valueeval.train.progress import note
-from valueeval.train.push import check_push, push
-from valueeval.train.subsets import training_subset
-from valueeval.train.tracking import Log, check_tracker, shifted, tracking
+from valueeval.train.config.config import TrainConfig
+from valueeval.train.data.folds import joined, split_by_fold
+from valueeval.train.data.inputs import Split
+from valueeval.train.data.subsets import training_subset
+from valueeval.train.loop.optimizer import parameter_groups
+from valueeval.train.loop.pretraining import FOLDER as PRETRAINING
+from valueeval.train.loop.pretraining import Pretraining
+from valueeval.train.loop.tracking import Log, check_tracker, shifted, tracking
+from valueeval.train.loop.training import Fit, Training, steps_in
+from valueeval.train.objectives.contrastive import WithFeatures
+from valueeval.train.objectives.distillation import check_teacher, find_teacher, teacher_logits
+from valueeval.train.publish.describe import describe, describe_data, findable_name
+from valueeval.train.publish.model_card import write_card
+from valueeval.train.publish.push import check_push, push
+from valueeval.train.runtime.compiling import check_compiler
+from valueeval.train.runtime.memory import enough_memory
+from valueeval.train.runtime.processes import Processes, say_what_is_not_used
+from valueeval.train.runtime.progress import note
+from valueeval.train.storage.checkpoint import newest_step
+from valueeval.train.storage.metrics import copy_metrics
+from valueeval.train.storage.output import finished_adapter, is_finished, new_adapter, run_folder
+from valueeval.train.storage.precision import with_known_precision
 
 
 def train(config: TrainConfig) -> Manifest:

@@ -5,9 +5,9 @@ def metric_path() -> str:
     """Path of the scorer as a metric of the ``evaluate`` library: ``evaluate.load(metric_path())``.
 
     It loads without a network and computes ``official_f1``, ``macro_f1`` and the others of
-    :func:`valueeval.tasks.scoring.score` from ``predictions`` and ``references`` of shape
+    :func:`valueeval.tasks.scores.scoring.score` from ``predictions`` and ``references`` of shape
     (arguments, 20).
     """
     from pathlib import Path
 
-    return str(Path(__file__).with_name("valueeval_f1.py"))
+    return str(Path(__file__).with_name("scores") / "valueeval_f1.py")

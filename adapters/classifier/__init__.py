@@ -1,0 +1,1 @@
+"""Pretrained models with a classification head: built, loaded and run."""

@@ -1,0 +1,1 @@
+"""Adapter directories: the manifest, the base model, copies on the hub, ensembles."""

@@ -1,0 +1,135 @@
+"""Adapters on the Hugging Face hub: ``org/name`` or ``org/name@revision`` in place of a folder.
+
+A folder of that name on this machine comes first. What the hub has is kept in huggingface_hub's own
+cache and follows its settings (``HF_HOME``, ``HF_TOKEN``, ``HF_HUB_OFFLINE``, ``HF_ENDPOINT``).
+Safetensors, JSON and the tokenizer's texts are fetched: no pickles, no code.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from valueeval.adapters.directory.base import HUB_FILES
+from valueeval.adapters.directory.errors import ManifestError
+from valueeval.adapters.directory.manifest_file import CARD_FILE, MANIFEST_FILE
+from valueeval.tasks.errors import ValueEvalError
+
+PEFT_CONFIG = "adapter_config.json"
+PEFT_WEIGHTS = "adapter_model.safetensors"
+_FILES = [*HUB_FILES, "*.jsonl", "*.jinja"]
+_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
+
+
+class HubId(NamedTuple):
+    """A model on the hub, and a branch, tag or commit of it; None is its main branch."""
+
+    repo: str
+    revision: str | None
+
+    def __str__(self) -> str:
+        return self.repo if self.revision is None else f"{self.repo}@{self.revision}"
+
+
+def hub_id(name: str) -> HubId | None:
+    """The model that a name can stand for on the hub; None if it cannot be one's name there."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    found = _ID.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        validate_repo_id(found["repo"])
+    except HFValidationError:
+        return None
+    return HubId(found["repo"], found["revision"])
+
+
+def local_folder(name: str, revision: str | None = None) -> Path:
+    """The folder of an adapter; fetched from the hub if there is none of that name here.
+
+    Args:
+        name: A path, ``org/name``, or ``org/name@revision``.
+        revision: What is meant by ``org/name`` alone; None is the main branch.
+
+    Returns:
+        The folder; the path itself if it is not there, and no name on the hub.
+
+    Raises:
+        ValueEvalError: It is neither here nor on the hub, or the hub did not give it.
+    """
+    path = Path(name).expanduser()
+    named = hub_id(name)
+    if named is None or path.exists() or _unfinished(path).is_dir():
+        return path
+    return _fetch(named if named.revision else HubId(named.repo, revision), name)
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong between us and the hub, in a line that helps."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    # These two only say that there is no copy in the cache either, or which file it was.
+    if isinstance(error, (LocalEntryNotFoundError, RuntimeError)) and error.__cause__ is not None:
+        return reason(error.__cause__)
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set, and the hub's cache on this machine does not hold it"
+    if isinstance(error, GatedRepoError):
+        return "the hub gives it to those only whom its owner has let in: ask on its page there"
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            "the hub has none of that name, or none that you may see (for a private one: "
+            "`hf auth login`, or set HF_TOKEN)"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return "the hub has no such revision of it"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 401:
+        return "the hub does not accept your token: `hf auth login`, or set HF_TOKEN"
+    if status == 403:
+        return "the hub says that your token may not do this"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"the hub did not answer as it should ({': '.join([type(error).__name__, *lines[:1]])})"
+
+
+def _fetch(named: HubId, asked: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        # A large model that is no adapter is not fetched for nothing.
+        marks = snapshot_download(
+            named.repo, revision=named.revision, allow_patterns=[MANIFEST_FILE, PEFT_CONFIG]
+        )
+        if not any((Path(marks) / name).is_file() for name in (MANIFEST_FILE, PEFT_CONFIG)):
+            raise ManifestError(
+                f"{asked}: this model on the hub is no adapter: it has neither {MANIFEST_FILE} "
+                f"nor {PEFT_CONFIG}"
+            )
+        # The very same commit, whatever has been pushed since.
+        return Path(
+            snapshot_download(
+                named.repo,
+                revision=Path(marks).name,
+                allow_patterns=_FILES,
+                ignore_patterns=["*/*", CARD_FILE],
+            )
+        )
+    except ManifestError:
+        raise
+    except Exception as error:  # the library's own, and those of whatever moves its bytes
+        raise ValueEvalError(
+            f"{asked}: no such adapter directory here, and {reason(error)}"
+        ) from error
+
+
+def _unfinished(path: Path) -> Path:
+    """Where `valueeval train` leaves what it has not finished: nobody means the hub then."""
+    return path.with_name(path.name + ".training")

@@ -1,0 +1,114 @@
+"""How an argument becomes what a model reads, and what kind of head reads that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import Formatter
+
+from valueeval.adapters.directory.errors import ManifestError, check_one_of
+from valueeval.tasks.data.dataset import STANCE_WORDS, Argument
+from valueeval.tasks.values import Value
+
+HEAD_KINDS = ("linear", "multiple", "cross-encoder")
+POOLINGS = ("mean", "cls", "last", "attention")
+INPUT_FIELDS = ("premise", "stance", "stance_word", "conclusion")
+VALUE_FIELDS = ("value.name", "value.short", "value.long")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The classifier head.
+
+    Attributes:
+        kind: ``"linear"``: one linear layer with an output for each value; ``"multiple"``: a
+            classifier for each value with an attention pooling of its own; ``"cross-encoder"``: one
+            output, for the value that the input describes beside the argument.
+        pooling: What it reads: ``"mean"`` of the last hidden states, that of the first token
+            (``"cls"``) or the last one (``"last"``), or their mean weighted by ``"attention"``.
+    """
+
+    kind: str
+    pooling: str
+
+    def __post_init__(self) -> None:
+        check_one_of("head.kind", self.kind, HEAD_KINDS)
+        check_one_of("head.pooling", self.pooling, POOLINGS)
+        if self.kind == "multiple":
+            check_one_of("head.pooling", self.pooling, ("attention",))
+
+
+@dataclass(frozen=True)
+class InputFormat:
+    """How an argument becomes the text that the model reads.
+
+    Attributes:
+        segments: One or two texts with fields in braces: ``{premise}``, ``{conclusion}``,
+            ``{stance}`` ("in favor of" or "against"), ``{stance_word}`` ("for" or "against").
+            With a field of a value (``{value.name}``, ``{value.short}``: its description in a few
+            words, ``{value.long}``: in a sentence or two) an argument becomes 20 inputs.
+        max_length: Tokens at most, special tokens included; a longer input loses words from the
+            end of its longest segment.
+        separator: What stands between two segments; None: they are read as a pair, as the
+            tokenizer joins pairs (where it does: that of GPT-2 puts nothing between them).
+    """
+
+    segments: tuple[str, ...]
+    max_length: int
+    separator: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.segments) not in (1, 2):
+            raise ManifestError(f"input.segments: {len(self.segments)} texts; allowed: one or two")
+        for text in self.segments:
+            _check_segment(text)
+        if self.max_length < 8:
+            raise ManifestError(f"input.max_length: {self.max_length}; allowed: 8 or more")
+
+    @property
+    def names_a_value(self) -> bool:
+        """Whether an argument becomes 20 inputs, each with a value beside it."""
+        return any(field in VALUE_FIELDS for text in self.segments for field in _fields(text))
+
+    def texts(self, argument: Argument, value: Value | None = None) -> tuple[str, ...]:
+        """The argument, beside a value if one is named, in the words of each segment."""
+        words = {
+            "premise": argument.premise,
+            "conclusion": argument.conclusion,
+            "stance": argument.stance,
+            "stance_word": STANCE_WORDS[argument.stance],
+            "value": value,
+        }
+        return tuple(segment.format_map(words) for segment in self.segments)
+
+
+def check_head_and_input(head: Head, form: InputFormat) -> None:
+    """Refuses a cross-encoder that is told of no value, and other heads that are told of one.
+
+    Raises:
+        ManifestError: Names the segments and what is allowed.
+    """
+    if (head.kind == "cross-encoder") == form.names_a_value:
+        return
+    allowed = "{" + "} or {".join(VALUE_FIELDS) + "}"
+    if form.names_a_value:
+        raise ManifestError(f"input.segments: {allowed} has a meaning for a cross-encoder only")
+    raise ManifestError(f"input.segments: a cross-encoder must be told of a value, by {allowed}")
+
+
+def _fields(text: str) -> list[str]:
+    """The names of the fields in a segment."""
+    return [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+
+
+def _check_segment(text: str) -> None:
+    try:
+        parts = list(Formatter().parse(text))
+    except ValueError as error:
+        raise ManifestError(f"input.segments: {text!r}: {error}") from None
+    allowed = (*INPUT_FIELDS, *VALUE_FIELDS)
+    for _, name, spec, conversion in parts:
+        if name is not None and (name not in allowed or spec or conversion):
+            raise ManifestError(
+                f"input.segments: field {{{name}}} in {text!r}; allowed: "
+                + ", ".join(f"{{{field}}}" for field in allowed)
+            )

@@ -1,0 +1,148 @@
+"""`valueeval.json` in an adapter directory: written last, and read with the files that it lists.
+
+A directory that has one is whole: it is the last file written there. It lists the other files with
+size and SHA-256, so a reader notices what changed since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from valueeval.adapters.directory.base import hub_origin, weight_hash
+from valueeval.adapters.directory.errors import ManifestError
+from valueeval.adapters.directory.manifest import FileInfo, Manifest, manifest_from_json
+from valueeval.tasks.files import replacing
+
+MANIFEST_FILE = "valueeval.json"
+# The model card. The manifest does not list it: people edit it, on the hub above all.
+CARD_FILE = "README.md"
+
+
+def describe_files(folder: Path) -> dict[str, FileInfo]:
+    """Size and hash of every file in a folder but the manifest and the model card, by name."""
+    return {
+        file.name: FileInfo(file.stat().st_size, weight_hash([file]))
+        for file in sorted(folder.iterdir())
+        if file.is_file() and file.name not in (MANIFEST_FILE, CARD_FILE)
+    }
+
+
+def combined_hash(files: Mapping[str, FileInfo]) -> str:
+    """One hash that identifies the weights: over the hashes of the safetensors files."""
+    hashes = [info.sha256 for name, info in sorted(files.items()) if name.endswith(".safetensors")]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def write_manifest(folder: str | Path, manifest: Manifest) -> None:
+    """Writes ``valueeval.json``: under a temporary name first, then renamed.
+
+    Raises:
+        ManifestError: A file that the manifest lists is not in the folder as listed.
+    """
+    folder = Path(folder)
+    _check_files(folder, manifest)
+    text = json.dumps(manifest.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with replacing(folder / MANIFEST_FILE) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """Reads ``valueeval.json`` and checks the directory against it.
+
+    Raises:
+        ManifestError: There is none, it cannot be read as schema version 1, or a file that it
+            lists is missing, truncated or changed.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST_FILE
+    content = read_content(folder)
+    try:
+        if isinstance(content, dict) and "members" in content:
+            raise ManifestError(
+                "an average of adapters (it lists members), where a single one is needed: name "
+                "one of its members, or all in place of it"
+            )
+        manifest = manifest_from_json(content)
+        _check_files(folder, manifest)
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}{_about_copy(folder)}") from error
+    return manifest
+
+
+def read_content(folder: Path) -> object:
+    """What ``valueeval.json`` holds, as JSON values, unchecked.
+
+    Raises:
+        ManifestError: There is none, or it cannot be read.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ManifestError(_no_manifest(folder)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}") from error
+    try:
+        content: object = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise ManifestError(f"{path}: not valid JSON: {error}") from error
+    return content
+
+
+def _no_manifest(folder: Path) -> str:
+    if not folder.is_dir():
+        unfinished = folder.with_name(folder.name + ".training")
+        if unfinished.is_dir():
+            return (
+                f"{folder}: no adapter yet, training is unfinished ({unfinished}): "
+                "repeat the training command with --resume"
+            )
+        return f"{folder}: no such adapter directory"
+    return (
+        f"{folder}: no {MANIFEST_FILE} in it, so this is no adapter directory as "
+        "`valueeval train` writes it"
+    )
+
+
+def _about_copy(folder: Path) -> str:
+    """What can be done about a copy from the hub that cannot be used."""
+    origin = hub_origin(folder)
+    if origin is None:
+        return ""
+    return (
+        f"\nThis is a copy of {origin} from the hub: remove {folder.parent.parent} to fetch it "
+        "again; if that does not help, its author has to push it again"
+    )
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    """Compares the files of the folder with the manifest's list, sizes first (cheap)."""
+    if not any(name.endswith(".safetensors") for name in manifest.files):
+        raise ManifestError("files: no .safetensors weights listed")
+    if manifest.weights_sha256 != combined_hash(manifest.files):
+        raise ManifestError("weights_sha256: does not go with the hashes in files")
+    for name, info in manifest.files.items():
+        if Path(name).name != name:
+            raise ManifestError(f"files: {name!r} is not a plain file name")
+        file = folder / name
+        if not file.is_file():
+            raise ManifestError(f"{name} is missing from the directory; copy it again")
+        size = file.stat().st_size
+        if size != info.bytes:
+            raise ManifestError(
+                f"{name} has {size} bytes instead of {info.bytes}: truncated or changed; "
+                "copy it again"
+            )
+        try:
+            found = weight_hash([file])
+        except OSError as error:
+            raise ManifestError(f"{name} cannot be read ({error})") from error
+        if found != info.sha256:
+            raise ManifestError(f"{name} was changed (its SHA-256 differs); copy it again")
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a number")

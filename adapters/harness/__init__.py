@@ -1,0 +1,1 @@
+"""The harness models: adapters and language models behind the interface of lm-eval."""

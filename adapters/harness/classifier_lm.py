@@ -1,0 +1,203 @@
+"""``--model valueeval``: an adapter directory as a model of lm-eval."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lm_eval.api.instance import Instance
+from tqdm import tqdm
+
+from valueeval.adapters.classifier.classifier import Classifier
+from valueeval.adapters.classifier.ensemble import Average, load_adapter
+from valueeval.adapters.directory.ensemble import adapter_name
+from valueeval.adapters.harness.argument_lm import ArgumentLM, argument_of
+from valueeval.adapters.harness.cuts import ARGUMENT, Cuts
+from valueeval.adapters.harness.identity import is_language_model, is_plain_model
+from valueeval.adapters.runtime.devices import choose_device, parse_batch_size
+from valueeval.tasks.data.dataset import Argument
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness.requests import ValueRequest
+
+logger = logging.getLogger(__name__)
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class ValueEvalLM(ArgumentLM):
+    """A trained classifier with a head, for tasks ``valueeval_cls`` and ``valueeval_bca``.
+
+    It reads each argument once (a cross-encoder: once for each value), whatever the task's prompt
+    says, and answers so that the tasks' difference of log-likelihoods is z - τ: its logit less the
+    threshold in the manifest (as a logit). Batch size changes no answer beyond float noise.
+
+    Args:
+        adapter: The adapter directory, or several joined by ``+``: the mean of their answers.
+        batch_size: Inputs read at once: a number, or ``"auto"``.
+        device: Where to run; a GPU that is not there falls back to the CPU, as with ``hf`` (lm-eval
+            says ``cuda:0`` by default).
+        dtype: ``float32``, ``bfloat16`` or ``float16``; ``auto`` is float32, as trained.
+
+    Raises:
+        ValueEvalError: The adapter or an argument cannot be used; the message says why.
+    """
+
+    def __init__(
+        self,
+        adapter: str | None = None,
+        batch_size: int | str = 1,
+        device: str | None = None,
+        dtype: str = "auto",
+    ) -> None:
+        if not adapter:
+            raise ValueEvalError(
+                "--model valueeval needs --model_args adapter=DIR (an adapter directory), or "
+                "pretrained=MODEL (a language model), with peft=DIR for a PEFT adapter on it."
+            )
+        self.name = adapter_name(adapter)
+        self._cuts = Cuts()
+        self.batch_size = parse_batch_size(batch_size)
+        chosen = choose_device(device)
+        super().__init__(cpu=chosen.type == "cpu")
+        if self._accelerator is None:
+            self._device = chosen
+        self._classifier = _load(adapter, self._device, dtype)
+        if self.rank == 0:
+            logger.info("adapter %s runs on %s", self.name, self._device)
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The classifier from ``--model_args``, or the language model that they name.
+
+        See :class:`valueeval.adapters.harness.language_model_lm.ValueEvalHF` for these; and the
+        base class.
+        """
+        if is_language_model(arg_dict):
+            from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+
+            return ValueEvalHF.create_from_arg_obj(arg_dict, additional_config)
+        _refuse_what_is_for_language_models(arg_dict)
+        return super().create_from_arg_obj(arg_dict, additional_config)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The adapter's tokenizer (lm-eval notes it in the results)."""
+        return self._classifier.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of an argument that are read at most."""
+        return self._classifier.manifest.reading.max_length
+
+    def loglikelihood(
+        self, requests: Sequence[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """As the base class; says so if the scores will be those of data used in training."""
+        self._warn_of_seen_data({str(request.task_name) for request in requests})
+        before = self._cuts.own()
+        answers = super().loglikelihood(requests, disable_tqdm)
+        cut = set(self._classifier.cut)
+        for request in requests:
+            # All are (see the base class).
+            if isinstance(request, ValueRequest) and argument_of(request) in cut:
+                self._cuts.note(ARGUMENT, request)
+        for _, task, number in self._cuts.since(before):
+            logger.warning(
+                "%s, %s: %d arguments are longer than %d tokens and were cut",
+                self.name,
+                task,
+                number,
+                self.max_length,
+            )
+        return answers
+
+    def gather_object(self, obj: Any, dst: int = 0) -> list[Any] | None:
+        """As the base class; what each process has cut comes along: only ``dst`` writes results."""
+        return self._cuts.gathered(super().gather_object((obj, self._cuts.own()), dst))
+
+    def differences(self, arguments: Sequence[Argument]) -> npt.NDArray[np.float64]:
+        """Logits less thresholds, z - τ: float64, shape (arguments, 20)."""
+        logits = np.empty((len(arguments), 20), dtype=np.float32)
+        # Longest first, several batches at a time: little padding, and a bar that moves.
+        order = sorted(range(len(arguments)), key=lambda i: -len(arguments[i].premise))
+        step = 8 * self.batch_size
+        with tqdm(total=len(order), desc="Reading arguments", disable=self.rank != 0) as bar:
+            for start in range(0, len(order), step):
+                rows = order[start : start + step]
+                logits[rows] = self._classifier.logits(
+                    [arguments[row] for row in rows], self.batch_size
+                )
+                bar.update(len(rows))
+        if not np.isfinite(logits).all():
+            raise ValueEvalError(
+                f"{self.name}: it answers with numbers that are not finite. "
+                "Its weights are broken, or try dtype=float32."
+            )
+        thresholds: npt.NDArray[np.float64] = self._classifier.manifest.thresholds.logits
+        return logits.astype(np.float64) - thresholds
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval writes under ``config`` of the results.
+
+        ``valueeval`` is the manifest, ``arguments_cut`` counts arguments that were too long, by
+        task.
+        """
+        manifest = self._classifier.manifest
+        parameters = list(self._classifier.model.parameters())
+        return {
+            "model_num_parameters": sum(parameter.numel() for parameter in parameters),
+            "model_dtype": str(parameters[0].dtype),
+            "model_revision": manifest.base_model.revision or "",
+            "model_sha": manifest.weights_sha256,
+            "valueeval": manifest.to_json(),
+            ARGUMENT: self._cuts.all()[ARGUMENT],
+        }
+
+    def _warn_of_seen_data(self, tasks: set[str]) -> None:
+        manifest = self._classifier.manifest
+        seen = sorted(task for task in tasks if task.endswith("_validation"))
+        if seen and manifest.data.name == "touche23" and self.rank == 0:
+            trained = "validation" in manifest.data.set.split("+")
+            logger.warning(
+                "%s: %s validation, so the scores of %s are %s; report those of a test set",
+                self.name,
+                "was trained on" if trained else "epoch and thresholds were chosen on",
+                ", ".join(seen),
+                "worth nothing" if trained else "too good",
+            )
+
+
+def _refuse_what_is_for_language_models(arguments: dict[str, Any]) -> None:
+    """Says why an argument does not go with an adapter with a head; drops what has no effect."""
+    adapter = arguments.get("adapter")
+    for name in ("pretrained", "peft"):
+        if given := arguments.get(name):
+            raise ValueEvalError(
+                f"--model_args: adapter={adapter} has a head and names its base model itself: "
+                f"leave out {name}={given}"
+            )
+    if arguments.pop("trust_remote_code", False):
+        raise ValueEvalError(
+            f"--model_args: adapter={adapter} has a head, and with these no remote code is run: "
+            "leave out trust_remote_code"
+        )
+    if adapter and is_plain_model(str(adapter)):
+        raise ValueEvalError(
+            f"--model_args: adapter={adapter} is a model, no adapter: for a language model "
+            f"pretrained={adapter}; for a classifier train a head first (valueeval train)"
+        )
+
+
+def _load(adapter: str, device: torch.device, dtype: str) -> Classifier | Average:
+    if dtype != "auto" and dtype not in _DTYPES:
+        raise ValueEvalError(f"dtype: {dtype!r}; allowed: auto, {', '.join(_DTYPES)}")
+    classifier = load_adapter(adapter, device)
+    if dtype != "auto":
+        classifier.model.to(_DTYPES[dtype])
+    return classifier

@@ -1,0 +1,1 @@
+"""``valueeval predict``: labels a table of arguments."""

@@ -1,0 +1,1 @@
+"""Language models reading prompts that share a beginning, each token once."""

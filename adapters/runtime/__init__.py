@@ -1,0 +1,1 @@
+"""The device, batch sizes and running out of memory."""

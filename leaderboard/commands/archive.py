@@ -1,0 +1,163 @@
+"""``valueeval archive RESULTS… -o FOLDER``: results and predictions, without the data's texts.
+
+lm-eval logs every argument and every prompt beside its answers: 28 MB a run of `cls`, and texts
+whose licence may not let one publish them. What a leaderboard needs is small: of the results file,
+what says who was measured on what and how well; of the samples, the decisions, as a run file of the
+shared task. Labels and conclusions then come from the reader's copy of the data, which must have
+the same hash. ``valueeval leaderboard`` and ``valueeval compare`` read an archive as they read
+results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from valueeval.leaderboard.reading.fields import mapping
+from valueeval.leaderboard.reading.predictions import Predictions, SamplesError, read_checked
+from valueeval.leaderboard.reading.results_files import (
+    RUN_FILE,
+    Problem,
+    Run,
+    find_results,
+    load_content,
+    read_results,
+)
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.files import replacing
+from valueeval.tasks.scores.runfile import write_run
+
+# What a results file keeps. Not kept: the prompts and few-shot examples in `configs`, and what
+# tells about the machine and its folders (`pretty_env_info`, hashes of the caller's repository).
+_KEPT = (
+    "results", "configs", "versions", "n-shot", "n-samples", "config", "date",
+    "transformers_version", "lm_eval_version", "model_source", "model_name",
+    "system_instruction_sha", "fewshot_as_multiturn", "chat_template_sha", "task_hashes",
+    "total_evaluation_time_seconds",
+)  # fmt: skip
+_METADATA = ("version", "template", "paraphrase", "set", "sample", "data_sha256", "data_official")
+_BY_TASK = ("results", "configs", "versions", "n-shot", "n-samples", "task_hashes")
+_FOLDERS = re.compile(r"(?<![^+,=])(?:[A-Za-z]:)?[/\\~][^+,=]*[/\\]")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes the archive, says what did not go into it; returns the exit status.
+
+    Raises:
+        ValueEvalError: nothing to read, or the folder cannot be written.
+    """
+    arguments = _parser().parse_args(argv)
+    runs, problems = archive(arguments.results, arguments.output)
+    for problem in problems:
+        print(f"not archived: {problem.source}: {problem.reason}", file=sys.stderr)
+    print(f"{runs} runs archived in {arguments.output}, {len(problems)} not", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def archive(places: Sequence[str | Path], folder: Path) -> tuple[int, list[Problem]]:
+    """Writes each results file, with the predictions of its runs, into a folder.
+
+    They are called NAME/results_DATE.json and NAME/samples_TASK_DATE.tsv there. A results file of
+    which one run has no usable samples stays out.
+
+    Args:
+        places: Folders or files, as for :func:`find_results`.
+        folder: Made if need be; the same run is written to the same files.
+
+    Returns:
+        How many runs were written, and what was not and why.
+
+    Raises:
+        ValueEvalError: nothing to read, or `folder` cannot be written.
+    """
+    runs, problems = read_results(find_results(places))
+    by_file: dict[Path, list[Run]] = {}
+    for run in runs:
+        by_file.setdefault(run.path, []).append(run)
+    written = 0
+    for path, of_file in by_file.items():
+        try:
+            predictions = _predictions(of_file)
+        except SamplesError as error:
+            problems.append(Problem(of_file[0].source, str(error)))
+            continue
+        content = without_texts(load_content(path), [run.task for run in of_file])
+        target = folder / _file_name(str(content.get("model_name") or "model"))
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            with replacing(target / path.name) as temporary:
+                temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ValueEvalError(f"{target}: cannot be written ({error.strerror})") from error
+        for name, each in predictions.items():
+            write_run(target / name, each.ids, each.prediction)
+        written += len(of_file)
+    return written, problems
+
+
+def without_texts(content: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
+    """A results file's content with what a leaderboard reads of `tasks`, and no more.
+
+    Folders before the name of a model, a base or an adapter go, too, where they begin at the root
+    or at the user's home.
+    """
+    kept = {key: content[key] for key in _KEPT if key in content}
+    for key in _BY_TASK:
+        if key in kept:
+            kept[key] = {task: value for task, value in mapping(kept[key]).items() if task in tasks}
+    kept["configs"] = {
+        task: {"metadata": {key: value for key, value in mapping(config.get("metadata")).items()
+                            if key in _METADATA}}
+        for task, config in kept["configs"].items()
+    }  # fmt: skip
+    return {
+        **kept,
+        "config": _without_folders(mapping(kept.get("config"))),
+        "model_name": _without_folders(kept.get("model_name")),
+    }
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_folders(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(each) for each in value]
+    return _FOLDERS.sub("", value) if isinstance(value, str) else value
+
+
+def _predictions(runs: Sequence[Run]) -> dict[str, Predictions]:
+    """Predictions by the name of the run file that they are to stand in."""
+    found = {}
+    for run in runs:
+        predictions = read_checked(run)  # refuses a run that has none
+        if run.samples is not None:
+            found[run.samples.with_suffix(RUN_FILE).name] = predictions
+    return found
+
+
+def _file_name(model: str) -> str:
+    """As lm-eval names its folders (`EvaluationTracker`)."""
+    return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)[:200].strip(".") or "model"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="valueeval archive",
+        description="Copies results of lm_eval without the texts of the data, to keep or publish: "
+        "scores, settings and predictions (as run files). `valueeval leaderboard` reads the copy "
+        "wherever the same data are at hand.",
+    )
+    parser.add_argument(
+        "results", nargs="+", metavar="RESULTS",
+        help="folders (any depth) or results_*.json files, with --log_samples",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER",
+        help="folder to write to; what is there stays",
+    )  # fmt: skip
+    return parser

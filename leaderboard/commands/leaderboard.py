@@ -1,0 +1,155 @@
+"""``valueeval leaderboard RESULTS… -o OUT``: a leaderboard from folders of lm-eval results."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from valueeval.leaderboard.formats import exchange
+from valueeval.leaderboard.formats import to_csv as format_csv
+from valueeval.leaderboard.formats import to_json as format_json
+from valueeval.leaderboard.formats import to_latex as format_latex
+from valueeval.leaderboard.formats import to_markdown as format_markdown
+from valueeval.leaderboard.inference.analysis import analyse
+from valueeval.leaderboard.page import to_html as format_html
+from valueeval.leaderboard.reading.results_files import (
+    RUN_FILE,
+    find_results,
+    merged,
+    read_manifests,
+    read_results,
+)
+from valueeval.leaderboard.reading.run_files import read_run_files
+from valueeval.leaderboard.table.collate import collate
+from valueeval.leaderboard.table.table import RANKED, Table
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.files import replacing
+
+_FORMATS: dict[str, Callable[[Table], str]] = {
+    ".md": format_markdown.render,
+    ".csv": format_csv.render,
+    ".tex": format_latex.render,
+    ".json": format_json.render,
+    ".html": format_html.render,
+    ".yaml": exchange.model_index,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Reads results, writes every output that was asked for, says what it could not use.
+
+    Raises:
+        ValueEvalError: nothing to read, or an output that cannot be written.
+    """
+    arguments = _parser().parse_args(argv)
+    outputs = [Path(output) for output in arguments.output]
+    for output in outputs:
+        _check_format(output)
+    table = _analyse(_collate(arguments.results, arguments.adapters))
+    for problem in merged(table.problems):
+        print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
+    for note in table.notes:
+        print(f"note: {note}", file=sys.stderr)
+    # Everything is rendered before anything is written, so that an error leaves all as it was.
+    rendered: dict[Path, str | bytes] = {output: _render(output, table) for output in outputs}
+    if arguments.every_eval_ever is not None:
+        files = exchange.every_eval_ever(table)
+        rendered |= {arguments.every_eval_ever / name: files[name] for name in sorted(files)}
+    if arguments.figures is not None:
+        from valueeval.leaderboard.page import figures
+
+        drawn = figures.draw(table)
+        rendered |= {arguments.figures / name: drawn[name] for name in sorted(drawn)}
+    for output, content in rendered.items():
+        _write(output, content)
+    ranked = sum(len(board.rows) for board in table.boards if board.status == RANKED)
+    apart = sum(len(board.rows) for board in table.boards) - ranked
+    print(
+        f"{ranked} ranked rows, {apart} shown apart, {len(table.problems)} not used: "
+        + ", ".join(map(str, outputs))
+    )
+    return 0
+
+
+def _collate(places: Sequence[str], adapters: Sequence[str]) -> Table:
+    """Run files of the shared task are told by their ending, and only taken if named themselves."""
+    run_files = [Path(place) for place in places if Path(place).suffix == RUN_FILE]
+    results = [place for place in places if Path(place).suffix != RUN_FILE]
+    runs, problems = read_results(find_results(results), read_manifests(adapters))
+    more_runs, more_problems = read_run_files(run_files)
+    return collate([*runs, *more_runs], [*problems, *more_problems])
+
+
+def _analyse(table: Table) -> Table:
+    """With a progress bar on stderr where samples take long to read."""
+    files = sum(len(row.runs) for board in table.boards for row in board.rows)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("samples", total=files)
+        return analyse(table, advance=lambda: progress.advance(task))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="valueeval leaderboard",
+        description="Collate folders of lm-eval results into a leaderboard.",
+    )
+    parser.add_argument(
+        "results", nargs="+", metavar="RESULTS",
+        help="folders (any depth), results_*.json files, or run files of the shared task (.tsv; "
+        "scored against your copy of the data)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", "--output", action="append", required=True, metavar="OUT",
+        help=f"file to write, its format by its ending ({', '.join(_FORMATS)}); may be repeated. "
+        "An existing .md is filled between its markers; .yaml is model-index metadata for model "
+        "cards",
+    )  # fmt: skip
+    parser.add_argument(
+        "--adapters", nargs="+", default=[], metavar="DIR",
+        help="adapter directories, for results that do not hold their adapter's manifest",
+    )  # fmt: skip
+    parser.add_argument(
+        "--figures", type=Path, metavar="DIR", help="folder for every figure as PNG and SVG"
+    )
+    parser.add_argument(
+        "--every-eval-ever", type=Path, metavar="DIR",
+        help="folder for the ranked rows in the schema of every_eval_ever",
+    )  # fmt: skip
+    return parser
+
+
+def _check_format(output: Path) -> None:
+    if output.suffix not in _FORMATS:
+        raise ValueEvalError(
+            f"{output}: no output format ends in '{output.suffix}'; choose {', '.join(_FORMATS)}"
+        )
+    if output.is_dir():
+        raise ValueEvalError(f"{output}: is a folder; give the name of a file")
+
+
+def _render(output: Path, table: Table) -> str:
+    content = _FORMATS[output.suffix](table)
+    if output.suffix == ".md" and output.is_file() and output.stat().st_size:
+        try:
+            return format_markdown.insert(output.read_text(encoding="utf-8"), content)
+        except ValueEvalError as error:
+            raise ValueEvalError(f"{output}: {error}") from error
+        except UnicodeDecodeError as error:
+            raise ValueEvalError(f"{output}: no UTF-8 text; name another file") from error
+    return content
+
+
+def _write(output: Path, content: str | bytes) -> None:
+    """All of it or nothing: under a temporary name first."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(output) as temporary:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise ValueEvalError(f"{output}: cannot be written ({error.strerror})") from error

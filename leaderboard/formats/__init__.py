@@ -1,0 +1,1 @@
+"""Writes the leaderboard as markdown, CSV, LaTeX, JSON and exchange formats."""

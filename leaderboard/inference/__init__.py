@@ -1,0 +1,1 @@
+"""Intervals and tests for the rows of a leaderboard."""

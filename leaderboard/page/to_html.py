@@ -1,0 +1,215 @@
+"""The leaderboard as one self-contained HTML page: no network, no library, works from a file.
+
+Text reaches the page by two ways only: through Jinja with autoescaping, or inside a JSON block that
+the script reads and shows by ``textContent``. (`|safe` in the page is for our own style, script and
+bars, and for that block, whose text :func:`_embedded` escapes.) A content security policy lets no
+other script run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from valueeval.leaderboard import text
+from valueeval.leaderboard.published.systems import UPPER_REFERENCE
+from valueeval.leaderboard.table.records import board_records, spreads
+from valueeval.leaderboard.table.table import GAMING_MARGIN, RANKED, REASONS, Board, Table
+from valueeval.tasks.values import VALUE_NAMES
+
+_SIZES = (("s", "under 50 M"), ("m", "50 M to 500 M"), ("l", "500 M to 5 B"),
+          ("xl", "5 B and more"), ("unknown", "unknown"))  # fmt: skip
+_COLUMNS = (
+    ("rank", "#", "num", "Rank by macro F1 and its 95 % interval"),
+    ("system", "System", "text", "Name of the model or adapter"),
+    ("method", "Method", "text", "How the system came about"),
+    ("prompt", "Template", "text", "How the task was put to it"),
+    ("parameters", "Params", "num", "Parameters in all"),
+    ("trainable_parameters", "Trained", "num", "Parameters that were trained"),
+    ("macro_f1", "Macro F1", "num", "Mean of the F1 of the 20 values; ranked by"),
+    ("macro_f1_low", "95 % interval", "num", "Interval of macro F1; sorts by its lower end"),
+    ("difference", "vs best", "num", "Difference in macro F1 from the best row"),
+    ("official_f1", "Official F1", "num", "The shared task's score"),
+    ("unparsed", "Unparsed", "num", "Share of answers that could not be read"),
+    ("seeds", "Seeds", "num", "Runs that the row is the mean of"),
+)
+
+
+def render(table: Table) -> str:
+    """`table` as an HTML page."""
+    script = _asset("page.js")
+    rows = _rows(table)
+    on_board = [row for row in rows if _has_score(row)]
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    return environment.from_string(_asset("page.html")).render(
+        style=_asset("page.css"),
+        script=script,
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=_embedded(table, on_board),
+        ranked=[_board(number, board, rows) for number, board in enumerate(table.boards)
+                if board.status == RANKED],
+        apart=[_apart(number, board, rows) for number, board in enumerate(table.boards)
+               if board.status != RANKED],
+        columns=[dict(zip(("key", "label", "kind", "help"), each, strict=True))
+                 for each in _COLUMNS],
+        lines=[_line(row, _scale(on_board)) for row in on_board],
+        methods=_distinct(on_board, "method"),
+        templates=_distinct(on_board, "template"),
+        sizes=_SIZES,
+        margin=GAMING_MARGIN,
+        notes=table.notes,
+        problems=table.problems,
+    )  # fmt: skip
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _embedded(table: Table, rows: list[dict[str, Any]]) -> str:
+    """The data as JSON that cannot end its element, whatever strings it holds."""
+    keys = ("id", "group", "status", "board_number", "rank", "system", "base_model", "method",
+            "template", "prompt", "parameters", "trainable_parameters", "training_size",
+            "macro_f1", "macro_f1_low", "macro_f1_high", "official_f1", "difference", "unparsed",
+            "seeds", "f1", "precision", "recall")  # fmt: skip
+    content = {
+        "values": list(VALUE_NAMES),
+        "methods": sorted({row["method"] for row in rows if row["status"] == RANKED}),
+        "rows": [{key: row[key] for key in keys} for row in rows],
+        "spreads": spreads(table),
+    }
+    dumped = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character, escape in (("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e"),
+                              ("\u2028", "\\u2028"), ("\u2029", "\\u2029")):  # fmt: skip
+        dumped = dumped.replace(character, escape)
+    return dumped
+
+
+# ------------------------------------------------------------------------------- rows
+
+
+def _rows(table: Table) -> list[dict[str, Any]]:
+    rows = [{**record, "board_number": number}
+            for number, board in enumerate(table.boards)
+            for record in board_records(board)]  # fmt: skip
+    for number, row in enumerate(rows):
+        row["id"] = number
+        row["prompt"] = text.prompt(row["template"], row["paraphrase"])
+    return sorted(rows, key=lambda row: (-(row["macro_f1"] or 0.0), row["id"]))
+
+
+def _has_score(row: dict[str, Any]) -> bool:
+    """Whether a row has a place in the rankings: a macro F1, ours or published."""
+    return row["status"] in (RANKED, "published") and row["macro_f1"] is not None
+
+
+def _distinct(rows: list[dict[str, Any]], key: str) -> list[str]:
+    return sorted({row[key] for row in rows if row[key]})
+
+
+def _board(number: int, board: Board, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    published = [row for row in rows if row["status"] == "published"
+                 and row["board_number"] == number and row["macro_f1"] is None]  # fmt: skip
+    published.sort(key=lambda row: (-(row["official_f1"] or 0.0), row["id"]))
+    for row in published:
+        row["parameters_text"] = text.count(row["parameters"])
+        row["official_text"] = text.published_score(row["official_f1"])
+        row["method"] = row["method"] or ""
+    return {"number": number, "title": board.title, "official_only": published}
+
+
+def _apart(number: int, board: Board, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    own = [row for row in rows if row["board_number"] == number]
+    lines = [_line(row, (0.0, 1.0)) for row in own]
+    return {"title": board.title, "reason": REASONS[board.status], "lines": lines}
+
+
+def _line(row: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any]:
+    """What the table shows of a row, as text."""
+    ours = row["status"] != "published"
+    reference = row["method"] == UPPER_REFERENCE
+    interval = (row["macro_f1_low"], row["macro_f1_high"])
+    shown_interval = text.interval(None if None in interval else interval)
+    return {
+        "id": row["id"],
+        "kind": "ours" if ours else "reference" if reference else "published",
+        "kind_label": UPPER_REFERENCE if reference else "published",
+        "is_best": row["is_best"],
+        "rank": "" if row["rank"] is None else row["rank"],
+        "ranks": _rank_interval(row),
+        "system": row["system"],
+        "detail": _detail(row),
+        "alike": row["like_best"] and not row["is_best"],
+        "gamed": row["gamed"],
+        "warnings": row["warnings"] or (),
+        "method": "" if reference else row["method"] or "",
+        "prompt": row["prompt"],
+        "parameters": text.count(row["parameters"]),
+        "trainable": text.count(row["trainable_parameters"]),
+        "macro": text.score(row["macro_f1"]),
+        "sd": text.score(row["macro_f1_sd"]),
+        "bar": _bar(row, scale),
+        "interval": shown_interval + (" °" if row["interval_from"] == "results" else ""),
+        "difference": "best" if row["is_best"] else _signed(row["difference"]),
+        "p": "" if row["p_holm"] is None or row["is_best"] else text.p_value(row["p_holm"]),
+        "official": (text.score if ours else text.published_score)(row["official_f1"]),
+        "unparsed": text.share(row["unparsed"]),
+        "seeds": row["seeds"] or "",
+        "arguments": row["arguments"] or "",
+    }
+
+
+def _detail(row: dict[str, Any]) -> str:
+    """The base model, and what was trained on, where the name or the rule do not say it."""
+    base, data = row["base_model"], row["training_data"]
+    return ", ".join(
+        part for part, implied in ((base, row["system"]), (data, "training"))
+        if part and part != implied
+    )  # fmt: skip
+
+
+def _rank_interval(row: dict[str, Any]) -> str:
+    low, high = row["rank_low"], row["rank_high"]
+    return "" if low is None or low == high else f"{low} to {high}"
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.3f}"
+
+
+def _scale(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """The range that all interval bars share."""
+    ends = [row[key] for row in rows for key in ("macro_f1", "macro_f1_low", "macro_f1_high")
+            if row[key] is not None]  # fmt: skip
+    return max(0.0, min(ends, default=0.0) - 0.02), min(1.0, max(ends, default=1.0) + 0.02)
+
+
+def _bar(row: dict[str, Any], scale: tuple[float, float]) -> str:
+    """Score, interval over conclusions (wide) and over arguments (thin) on the common scale."""
+
+    def x(score: float) -> float:
+        return round(180 * (score - scale[0]) / (scale[1] - scale[0]), 1)
+
+    def line(kind: str, low: float | None, high: float | None) -> str:
+        if low is None or high is None:
+            return ""
+        return f'<line class="{kind}" x1="{x(low)}" x2="{x(high)}" y1="11" y2="11"/>'
+
+    label = f"{row['macro_f1']:.3f}"
+    if row["macro_f1_low"] is not None:
+        label += f", 95 % {row['macro_f1_low']:.3f} to {row['macro_f1_high']:.3f}"
+    # Markup, not escaped in the page: made of nothing but numbers.
+    return (
+        f'<svg viewBox="0 0 180 22" role="img" aria-label="{label}"><title>{label}</title>'
+        '<line class="grid" x1="0" x2="180" y1="11" y2="11"/>'
+        + line("wide", row["macro_f1_low"], row["macro_f1_high"])
+        + line("thin", row["macro_f1_argument_low"], row["macro_f1_argument_high"])
+        + f'<circle class="dot" cx="{x(row["macro_f1"])}" cy="11" r="5"/></svg>'
+    )

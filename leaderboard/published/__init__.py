@@ -1,0 +1,1 @@
+"""Published systems, with their sources."""

@@ -1,0 +1,1 @@
+"""Reads results files, run files and predictions."""

@@ -1,0 +1,366 @@
+"""Reading lm-eval's results files into typed runs: one run is one task of one results file.
+
+A leaderboard is read from folders that anybody may have filled, so nothing in a file is trusted to
+be there or to have its type. A file that cannot be used becomes a :class:`Problem` that names it
+and says why; the others are read all the same. Written for ``results_*.json`` of lm-eval 0.4.9 and
+later (``lm_eval/result_schema.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from valueeval.leaderboard.reading.fields import count, mapping, string
+from valueeval.leaderboard.reading.system import System, describe_system, trained_on, warnings_of
+from valueeval.leaderboard.text import clean
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.templates.decide import TEMPLATES
+from valueeval.tasks.values import VALUE_SLUGS
+
+SETS = ("main", "validation", "zhihu", "nahjalbalagha", "nyt")
+TASK_PREFIX = "valueeval_"
+RUN_FILE = ".tsv"  # ending of run files of the shared task
+MAX_FILE_BYTES = 256 * 2**20
+
+SCORES = ("macro_f1", "official_f1", "micro_f1", "macro_precision", "macro_recall",
+          "subset_accuracy", "unparsed")  # fmt: skip
+_INTERVALS = tuple(f"{score}_{end}" for score in ("macro_f1", "official_f1")
+                   for end in ("stderr", "ci_low", "ci_high"))  # fmt: skip
+METRICS = (*SCORES, *_INTERVALS, *(f"f1_{slug}" for slug in VALUE_SLUGS))
+
+# What lm-eval appends to the name of a results file (`EvaluationTracker.date_id`).
+_DATE_IN_NAME = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json$")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file, or a part of one, that could not be used."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Run(System):
+    """One task of one results file, with what that says about the system.
+
+    Attributes:
+        source: The file, as a path below the folder that was given.
+        path: Where it is.
+        task: Name of the task, e.g. ``valueeval_bca_p2_zhihu``.
+        template: One of `TEMPLATES`, or ``""`` for a run file of the shared task.
+        paraphrase: Which wording of the template, from 1.
+        dataset: One of `SETS`, ``sample…``, or the name of a set of one's own.
+        version: Version of the task.
+        data_sha256: Hash of the data that it ran on.
+        official: Whether those are the published files.
+        sample: Whether they are the sample set of the package.
+        limited: Whether it ran on a part of them.
+        arguments: How many arguments were scored; ``None`` if the file does not say.
+        shots: Few-shot examples in the prompt.
+        metrics: Score by name, `METRICS`; missing, not applicable and NaN are ``None``.
+        date: When it was made, UTC, ``YYYY-MM-DDTHH:MM:SS``.
+        versions: Version by library.
+        warnings: What a reader should hold against the result.
+        seen: Whether it was trained on the arguments that it is tested on.
+        samples: The file of samples beside it, or the run file that an archive has instead of them
+            (``.tsv``; :mod:`valueeval.leaderboard.commands.archive`), if there is one.
+    """
+
+    source: str
+    path: Path
+    task: str
+    template: str
+    paraphrase: int
+    dataset: str
+    version: str
+    data_sha256: str
+    official: bool
+    sample: bool
+    limited: bool
+    arguments: int | None
+    shots: int
+    metrics: Mapping[str, float | None]
+    date: str
+    versions: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+    seen: bool = False
+    samples: Path | None = None
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file to read and how it is called in what is written."""
+
+    path: Path
+    source: str
+
+
+class RefusedError(ValueError):
+    """Why a file, or a task in it, cannot be used."""
+
+
+# ------------------------------------------------------------------------------- finding
+
+
+def find_results(places: Sequence[str | Path]) -> list[_File]:
+    """Every results file in `places` (files, or folders searched to any depth), each once, sorted.
+
+    In a folder a results file is one called ``results*.json`` or one whose name ends in the date
+    that lm-eval appends (``--output_path NAME.json``). Links to folders are not followed.
+
+    Raises:
+        ValueEvalError: a place does not exist, or there is no results file anywhere.
+    """
+    found: dict[Path, _File] = {}
+    for place in map(Path, places):
+        if place.is_file():
+            found.setdefault(place.resolve(), _File(place, clean(place.name)))
+        elif place.is_dir():
+            for path in _walk(place):
+                source = Path(place.resolve().name) / path.relative_to(place)
+                found.setdefault(path.resolve(), _File(path, clean(source.as_posix())))
+        else:
+            raise ValueEvalError(
+                f"{place}: no such file or folder; give the --output_path of lm_eval"
+            )
+    if places and not found:
+        raise ValueEvalError(
+            f"no lm-eval results in {', '.join(map(str, places))}: looked for results_*.json; "
+            "run lm_eval with --output_path FOLDER and give that folder"
+        )
+    return sorted(found.values(), key=lambda file: (file.source, str(file.path)))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Results files below a folder, and folders that may not be listed (so that they are named)."""
+    closed: list[str] = []
+    for parent, _, names in os.walk(folder, onerror=lambda error: closed.append(error.filename)):
+        for name in names:
+            if name.endswith(".json") and (
+                name.startswith("results") or _DATE_IN_NAME.search(name)
+            ):
+                yield Path(parent, name)
+    yield from map(Path, closed)
+
+
+# ------------------------------------------------------------------------------- reading
+
+
+def read_results(
+    files: Sequence[_File], manifests: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[list[Run], list[Problem]]:
+    """The runs in `files`, and what could not be used and why.
+
+    Args:
+        files: From :func:`find_results`.
+        manifests: Manifest of an adapter by the name of its folder, for results that do not hold
+            it themselves (stock ``hf`` with ``peft=``); see :func:`read_manifests`.
+    """
+    runs: list[Run] = []
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            content = load_content(file.path)
+            tasks = _tasks(content)
+        except (RefusedError, OSError) as error:
+            problems.append(Problem(file.source, _reason(error)))
+            continue
+        for task in tasks:
+            try:
+                runs.append(_read_task(file, content, task, manifests or {}))
+            except RefusedError as error:
+                problems.append(Problem(f"{file.source}, {clean(task)}", str(error)))
+    return runs, problems
+
+
+def read_manifests(folders: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
+    """Manifests (``valueeval.json``) of the adapters in `folders`, by the name of their folder.
+
+    Raises:
+        ValueEvalError: a folder does not exist, or a manifest is no JSON object.
+    """
+    manifests: dict[str, dict[str, Any]] = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise ValueEvalError(f"{folder}: no such folder; --adapters takes adapter directories")
+        for path in sorted(folder.rglob("valueeval.json")):
+            try:
+                manifests[path.resolve().parent.name] = load_content(path)
+            except RefusedError as error:
+                raise ValueEvalError(f"{path}: {error}") from error
+    return manifests
+
+
+def merged(problems: Iterable[Problem], shown: int = 3) -> list[Problem]:
+    """One problem for all files that have the same; of many, the first few are named."""
+    sources: dict[str, list[str]] = {}
+    for problem in problems:
+        sources.setdefault(problem.reason, []).append(problem.source)
+    return [
+        Problem(", ".join(of[:shown]) + (f" and {rest} more" if rest > 0 else ""), reason)
+        for reason, of in sources.items()
+        for rest in [len(of) - shown]
+    ]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror or error})"
+    return str(error)
+
+
+def load_content(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        RefusedError: there is none, with the reason.
+        OSError: it cannot be read.
+    """
+    if path.is_dir():
+        raise RefusedError("folder that may not be listed")
+    if not path.is_file():
+        raise RefusedError("no file, or a link to nowhere")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise RefusedError(f"larger than {MAX_FILE_BYTES // 2**20} MiB, no results file")
+    data = path.read_bytes()
+    if not data.strip():
+        raise RefusedError("empty file")
+    try:
+        content = json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise RefusedError(f"no UTF-8 text (byte {error.start})") from error
+    except json.JSONDecodeError as error:
+        cut = " (cut off?)" if error.pos >= len(error.doc.rstrip()) - 1 else ""
+        raise RefusedError(f"no JSON: {error.msg} in line {error.lineno}{cut}") from error
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(f"no JSON that can be read ({type(error).__name__})") from error
+    if not isinstance(content, dict):
+        raise RefusedError(f"holds a {type(content).__name__}, not the object that lm-eval writes")
+    return content
+
+
+def _tasks(content: Mapping[str, Any]) -> list[str]:
+    """Names of our tasks in a results file."""
+    results = content.get("results")
+    if not isinstance(results, dict) or not isinstance(content.get("configs"), dict):
+        raise RefusedError("no results of lm-eval: 'results' and 'configs' are not both there")
+    # Tags that grew into groups and other people's tasks have no configuration of ours.
+    tasks = [
+        task for task in results if task.startswith(TASK_PREFIX) and task in content["configs"]
+    ]
+    if not tasks:
+        others = ", ".join(clean(task) for task in list(results)[:3]) or "no task at all"
+        raise RefusedError(f"no ValueEval task in it ({others})")
+    return sorted(tasks)
+
+
+def _read_task(
+    file: _File, content: Mapping[str, Any], task: str, manifests: Mapping[str, Mapping[str, Any]]
+) -> Run:
+    metadata = mapping(mapping(content["configs"].get(task)).get("metadata"))
+    template = metadata.get("template")
+    if template not in TEMPLATES:
+        raise RefusedError(
+            f"its metadata names no template of ours ({', '.join(TEMPLATES)}); was it run with "
+            "another task of the same name?"
+        )
+    sha = string(metadata.get("data_sha256"))
+    if sha is None:
+        raise RefusedError("its metadata has no data_sha256: unknown on which data it ran")
+    version = string(mapping(content.get("versions")).get(task, metadata.get("version")))
+    counts = mapping(mapping(content.get("n-samples")).get(task))
+    original, effective = count(counts.get("original")), count(counts.get("effective"))
+    config = mapping(content.get("config"))
+    shots = count(mapping(content.get("n-shot")).get(task)) or 0
+    model = describe_system(content, config, shots, manifests)
+    date_id = _DATE_IN_NAME.search(file.path.name)
+    dataset = clean(metadata.get("set") or "unknown")
+    return Run(
+        source=file.source,
+        path=file.path,
+        task=task,
+        template=template,
+        paraphrase=count(metadata.get("paraphrase")) or 1,
+        dataset=dataset,
+        version=version or "",
+        data_sha256=sha,
+        official=metadata.get("data_official") is True,
+        sample=metadata.get("sample") is True,
+        limited=config.get("limit") is not None
+        or (original is not None and effective is not None and effective < original),
+        arguments=effective,
+        shots=shots,
+        metrics=_metrics(content["results"][task]),
+        date=_date(content, date_id.group(1) if date_id else None),
+        versions=_versions(content, model.manifest),
+        warnings=warnings_of(model.manifest, dataset, sha),
+        seen=trained_on(model.manifest, sha),
+        samples=_samples(file.path, task, date_id.group(1)) if date_id else None,
+        **vars(model),
+    )
+
+
+def _samples(results: Path, task: str, date_id: str) -> Path | None:
+    for ending in (".jsonl", RUN_FILE):
+        path = results.with_name(f"samples_{task}_{date_id}{ending}")
+        if path.is_file():
+            return path
+    return None
+
+
+# ------------------------------------------------------------------------------- fields
+
+
+def _metrics(values: object) -> dict[str, float | None]:
+    """Scores by name, without lm-eval's filter suffix."""
+    given: dict[str, Any] = {}
+    for key, value in mapping(values).items():
+        name, _, filter_name = key.partition(",")
+        if name not in given or filter_name == "none":
+            given[name] = value
+    metrics = {name: _score(name, given.get(name)) for name in METRICS}
+    if metrics["macro_f1"] is None:
+        if "bypass" in given:
+            raise RefusedError("run with --predict_only, so without scores")
+        raise RefusedError(f"no macro_f1 in it ({_shown(given.get('macro_f1'))})")
+    return metrics
+
+
+def _score(name: str, value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    if not 0 <= value <= 1:
+        raise RefusedError(f"{name} is {clean(value)[:40]}, not between 0 and 1")
+    return float(value)
+
+
+def _shown(value: object) -> str:
+    return "nothing there" if value is None else f"found {clean(repr(value))[:40]}"
+
+
+def _date(content: Mapping[str, Any], in_name: str | None) -> str:
+    """Start of the run in UTC; failing that, the (local) time in the name of the file."""
+    stamp = content.get("date")
+    if isinstance(stamp, (int, float)) and not isinstance(stamp, bool) and 0 < stamp < 4e9:
+        return datetime.fromtimestamp(int(stamp), timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    if in_name is None:
+        return ""
+    day, _, time = in_name.partition("T")
+    return f"{day}T{time[:8].replace('-', ':')}"
+
+
+def _versions(content: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, str]:
+    versions = {"lm_eval": content.get("lm_eval_version"),
+                "transformers": content.get("transformers_version")}  # fmt: skip
+    trained_with = mapping(manifest.get("versions"))
+    known = {**{f"training: {key}": value for key, value in trained_with.items()}, **versions}
+    return {clean(key): text for key, value in sorted(known.items()) if (text := string(value))}

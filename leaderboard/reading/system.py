@@ -1,0 +1,192 @@
+"""What a results file says about the system that it is of: its name, size, method and identity."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from valueeval.leaderboard.reading.fields import count, mapping, seed_of, string
+from valueeval.leaderboard.text import clean
+
+# Arguments of a model, and settings of a training, that change how a result comes about but not
+# what is measured: runs that differ only here are repetitions of one another. (`path` is what our
+# own models add, so that lm-eval knows their name; it may hold the seed.)
+_VOLATILE_ARGUMENTS = frozenset(
+    {"batch_size", "max_batch_size", "device", "parallelize", "seed", "path"}
+)
+_VOLATILE_SETTINGS = frozenset(
+    {"seed", "output", "output_dir", "resume", "data_dir", "device", "workers", "threads", "quiet"}
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """What made the results.
+
+    Attributes:
+        model: Name to show.
+        base: Name of the base model, if known.
+        method: How the system came about: ``full``, ``lora`` …, ``zero-shot``, ``baseline`` ….
+        parameters: Parameters in all; ``None`` if unknown.
+        trainable: Parameters that were trained; 0 if nothing was.
+        training_size: How many arguments it was trained on.
+        training_data: Which set they are: ``training``, or the folds of several.
+        seed: Seed of the training, of the baseline, or of the few-shot examples.
+        system: Key equal for two runs that differ in nothing but their seed and their task.
+        manifest: Its adapter's manifest, as far as it can be read; else empty.
+    """
+
+    model: str
+    base: str | None
+    method: str
+    parameters: int | None
+    trainable: int | None
+    training_size: int | None
+    training_data: str | None
+    seed: int | None
+    system: str
+    manifest: Mapping[str, Any]
+
+
+def describe_system(
+    content: Mapping[str, Any],
+    config: Mapping[str, Any],
+    shots: int,
+    manifests: Mapping[str, Mapping[str, Any]],
+) -> System:
+    """The system of a results file.
+
+    Args:
+        content: The file.
+        config: Its ``config``.
+        shots: Few-shot examples in the prompt.
+        manifests: Manifest by the name of an adapter's folder, for results that do not hold it.
+    """
+    arguments = _model_arguments(config.get("model_args"))
+    kind = string(config.get("model")) or string(content.get("model_source")) or "unknown"
+    name = string(content.get("model_name")) or arguments.get("pretrained") or kind
+    adapter = arguments.get("adapter") or arguments.get("peft")
+    manifest = mapping(config.get("valueeval"))
+    if not manifest and adapter:
+        manifest = mapping(manifests.get(Path(adapter).name))
+    baseline = kind == "valueeval_baseline"
+    base = string(mapping(manifest.get("base_model")).get("name")) or arguments.get("pretrained")
+    sizes, data = mapping(manifest.get("parameters")), mapping(manifest.get("data"))
+    if manifest:
+        method, seed = string(manifest.get("method")) or "unknown", seed_of(manifest.get("seed"))
+        trainable = count(sizes.get("trainable"))
+    elif baseline:
+        method, seed, trainable = "baseline", seed_of(arguments.get("seed")), 0
+        name = f"baseline {arguments.get('strategy', '')}".strip().replace("_", " ")
+    elif adapter:
+        method, seed, trainable = "adapter", None, None
+    else:
+        method, trainable = ("few-shot" if shots else "zero-shot"), 0
+        seed = seed_of(config.get("fewshot_seed")) if shots else None
+    return System(
+        model=clean(_last_part(name) if adapter else _short_name(name)),
+        base=clean(_short_name(base)) if base else None,
+        method=clean(method),
+        parameters=count(sizes.get("total")) or count(config.get("model_num_parameters")) or None,
+        trainable=trainable,
+        training_size=count(data.get("size")),
+        training_data=_training_data(data),
+        seed=seed,
+        system=_system_key(content, config, arguments, manifest, shots),
+        manifest=manifest,
+    )
+
+
+def _system_key(
+    content: Mapping[str, Any],
+    config: Mapping[str, Any],
+    arguments: Mapping[str, str],
+    manifest: Mapping[str, Any],
+    shots: int,
+) -> str:
+    """What makes a system the one that it is, but for its seed, as canonical JSON."""
+    if manifest:
+        settings = {
+            key: value
+            for key, value in mapping(manifest.get("config")).items()
+            # What is left open is as if the option had not been there yet.
+            if key not in _VOLATILE_SETTINGS and value is not None
+        }
+        same = {key: manifest.get(key) for key in ("template", "head", "method", "objective")}
+        base = mapping(manifest.get("base_model"))
+        data = mapping(manifest.get("data"))
+        identity: dict[str, Any] = {
+            **same, "base": base.get("sha256") or base.get("name"),
+            "data": data.get("sha256"), "size": data.get("size"), "settings": settings,
+        }  # fmt: skip
+    else:
+        kept = {key: arguments[key] for key in arguments if key not in _VOLATILE_ARGUMENTS}
+        identity = {"model": config.get("model"), "arguments": kept,
+                    "revision": config.get("model_sha")}  # fmt: skip
+    identity["prompting"] = [
+        shots,
+        content.get("chat_template_sha"),
+        content.get("system_instruction_sha"),
+        content.get("fewshot_as_multiturn") if shots else None,
+        config.get("gen_kwargs"),
+    ]
+    return json.dumps(identity, sort_keys=True, default=str)
+
+
+def _model_arguments(arguments: object) -> dict[str, str]:
+    """``--model_args`` as a mapping, from either form in which lm-eval stores it."""
+    if isinstance(arguments, dict):
+        return {str(key): str(value) for key, value in arguments.items()}
+    if not isinstance(arguments, str):
+        return {}
+    pairs = (part.partition("=") for part in arguments.split(","))
+    return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
+
+
+def _short_name(name: str) -> str:
+    """``org/model`` as it is; of a longer path the last part."""
+    parts = re.split(r"[/\\]", name)
+    is_hub_id = len(parts) == 2 and all(part.strip(".~") for part in parts)
+    return name if is_hub_id else _last_part(name)
+
+
+def _last_part(path: str) -> str:
+    parts = [part for part in re.split(r"[/\\]", path) if part.strip(".~")]
+    return parts[-1] if parts else path
+
+
+def warnings_of(manifest: Mapping[str, Any], dataset: str, tested_on: str) -> tuple[str, ...]:
+    """What its manifest says that makes a result better than it deserves."""
+    split = string(mapping(manifest.get("thresholds")).get("split"))
+    data = mapping(manifest.get("data"))
+    tuned_on = f"sample_{split}" if data.get("name") == "sample" else split
+    found = []
+    if split is not None and tuned_on == dataset:
+        found.append(f"epoch and thresholds chosen on this very set ({clean(split)})")
+    elif split is not None and not split.endswith(("validation", "training", "fold", "none")):
+        found.append(f"thresholds tuned on {clean(split)}, not on validation")
+    if trained_on(manifest, tested_on):
+        found.append("trained on the very data that it is tested on")
+    return tuple(found)
+
+
+def trained_on(manifest: Mapping[str, Any], sha256: str) -> bool:
+    """Whether the data with this hash are among those that a system was trained on."""
+    return sha256 in (string(mapping(manifest.get("data")).get("sha256")) or "").split("+")
+
+
+def _training_data(data: Mapping[str, Any]) -> str | None:
+    """What a manifest's training data are called, e.g. ``5 folds of training+validation``."""
+    name, folds, given = string(data.get("set")), count(data.get("folds")), data.get("left_out")
+    numbers = map(count, given if isinstance(given, list) else [])
+    left = sorted({number for number in numbers if number is not None})
+    if name is None or not folds or not left:
+        return name
+    if len(left) == folds:
+        return f"{folds} folds of {name}"
+    each = ", each" if len(left) > 1 else ""
+    return f"{name}{each} without fold {' or '.join(map(str, left))} of {folds}"

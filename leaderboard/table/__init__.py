@@ -1,0 +1,1 @@
+"""Collates runs into the rows of a leaderboard."""

@@ -1,0 +1,256 @@
+"""From runs to the table: which stand in one ranking, and which apart.
+
+Only runs that answer the same question stand in one ranking: the same published data (by hash), all
+of it, at the newest version of the tasks that is present, in the first wording of a template that a
+system was run with. Everything else is kept, and shown apart without a rank.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from valueeval.leaderboard.published.systems import Published, published
+from valueeval.leaderboard.reading.results_files import METRICS, SETS, Problem, Run
+from valueeval.leaderboard.table.table import (
+    LIMITED,
+    OTHER_VERSION,
+    OWN_DATA,
+    RANKED,
+    SAMPLE,
+    SEEN,
+    WORDING,
+    Board,
+    Row,
+    Score,
+    Table,
+)  # fmt: skip
+from valueeval.leaderboard.text import clean
+
+_ORDER = (RANKED, WORDING, OTHER_VERSION, OWN_DATA, SEEN, LIMITED, SAMPLE)
+
+
+def collate(runs: Sequence[Run], problems: Sequence[Problem] = ()) -> Table:
+    """The table of `runs`; its order depends on nothing but their content."""
+    newest, notes = _newest(_with_versions(runs))
+    versions = _newest_versions(newest)
+    groups: dict[tuple[object, ...], list[list[Run]]] = defaultdict(list)
+    wordings = _first_wordings(newest, versions)
+    for same in _by_configuration(newest):
+        run = same[0]
+        status = _status(run, versions, wordings)
+        part = run.arguments if run.limited else None
+        groups[status, run.dataset, run.data_sha256, run.version, part].append(same)
+    names = _names(groups)
+    boards = [_board(str(status), same, names) for (status, *_), same in groups.items()]
+    boards += _published_only(boards)
+    boards = _told_apart(sorted(boards, key=_board_order))
+    return Table(tuple(boards), tuple(problems), tuple(notes))
+
+
+def _same_measurement(run: Run) -> tuple[object, ...]:
+    """Equal for runs that differ in nothing but their seed (and when they were made)."""
+    part = run.arguments if run.limited else None
+    return (run.task, run.dataset, run.data_sha256, run.version, run.limited, part, run.system)
+
+
+def _newest(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
+    """The newest of repeated runs, and a note on each that was left out."""
+    repeated: dict[tuple[object, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        repeated[(*_same_measurement(run), run.seed)].append(run)
+    newest, notes = [], []
+    for same in repeated.values():
+        *older, kept = sorted(same, key=lambda run: (run.date, run.source))
+        newest.append(kept)
+        if older:
+            left = ", ".join(run.source for run in reversed(older))
+            notes.append(
+                f"{kept.model}, {kept.task}: kept the newest of {len(same)} runs, "
+                f"{kept.source} ({kept.date or 'no date'}); left out {left}"
+            )
+    return sorted(newest, key=lambda run: (run.task, run.system, run.seed or 0)), sorted(notes)
+
+
+def _by_configuration(runs: Iterable[Run]) -> list[list[Run]]:
+    configurations: dict[tuple[object, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        configurations[_same_measurement(run)].append(run)
+    return list(configurations.values())
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """For comparing versions as numbers: 1.10 is newer than 1.9."""
+    return tuple(int(number) for number in re.findall(r"\d{1,9}", version))
+
+
+def _with_versions(runs: Sequence[Run]) -> list[Run]:
+    """Run files have no version of a task: they go with the newest on the same data."""
+    versions = _newest_versions(runs)
+    return [
+        run if run.template else replace(run, version=versions[run.dataset, run.data_sha256])
+        for run in runs
+    ]
+
+
+def _newest_versions(runs: Iterable[Run]) -> dict[tuple[str, str], str]:
+    """The newest version of the tasks that is present, by set and data."""
+    newest: dict[tuple[str, str], str] = {}
+    for run in runs:
+        key = (run.dataset, run.data_sha256)
+        newest[key] = max(newest.get(key, run.version), run.version, key=version_key)
+    return newest
+
+
+def _first_wordings(
+    runs: Iterable[Run], versions: Mapping[tuple[str, str], str]
+) -> dict[tuple[str, str, str, str], int]:
+    """The first wording with which a system was run in full, by system, template, set and data."""
+    first: dict[tuple[str, str, str, str], int] = {}
+    for run in runs:
+        if _comparable(run) and run.version == versions[run.dataset, run.data_sha256]:
+            key = (run.system, run.template, run.dataset, run.data_sha256)
+            first[key] = min(first.get(key, run.paraphrase), run.paraphrase)
+    return first
+
+
+def _comparable(run: Run) -> bool:
+    own = not run.official or run.dataset not in SETS
+    return not (own or run.sample or run.limited or run.seen)
+
+
+def _status(
+    run: Run,
+    versions: Mapping[tuple[str, str], str],
+    wordings: Mapping[tuple[str, str, str, str], int],
+) -> str:
+    if run.sample:
+        return SAMPLE
+    if run.limited:
+        return LIMITED
+    if run.seen:
+        return SEEN
+    if not _comparable(run):
+        return OWN_DATA
+    if run.version != versions[run.dataset, run.data_sha256]:
+        return OTHER_VERSION
+    first = wordings[run.system, run.template, run.dataset, run.data_sha256]
+    return RANKED if run.paraphrase == first else WORDING
+
+
+# ------------------------------------------------------------------------------- rows
+
+
+def _board(status: str, groups: Sequence[Sequence[Run]], names: Mapping[str, str]) -> Board:
+    rows = sorted(
+        (_row(runs, names[runs[0].system]) for runs in groups),
+        key=lambda row: (-row.macro_f1, row.name, row.run.task, row.run.system),
+    )
+    run = rows[0].run
+    return Board(
+        status=status,
+        dataset=run.dataset,
+        data_sha256=run.data_sha256,
+        version=run.version,
+        arguments=run.arguments,
+        rows=tuple(_ranked(rows) if status == RANKED else rows),
+        published=_published_on(run.dataset) if status == RANKED else (),
+    )
+
+
+def _ranked(rows: Sequence[Row]) -> list[Row]:
+    """`rows`, sorted, with their places; rows with the same score share one."""
+    scores = [row.macro_f1 for row in rows]
+    return [replace(row, rank=scores.index(row.macro_f1) + 1) for row in rows]
+
+
+def _row(runs: Sequence[Run], name: str) -> Row:
+    scores = {
+        metric: _over_seeds([value for run in runs if (value := run.metrics[metric]) is not None])
+        for metric in METRICS
+        if all(run.metrics[metric] is not None for run in runs)
+    }
+    return Row(
+        rank=None,
+        name=name,
+        runs=tuple(runs),
+        scores=scores,
+        macro_interval=_given_interval(runs, "macro_f1"),
+        official_interval=_given_interval(runs, "official_f1"),
+    )
+
+
+def _over_seeds(values: Sequence[float]) -> Score:
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return Score(statistics.fmean(values), sd, len(values))
+
+
+def _given_interval(runs: Sequence[Run], metric: str) -> tuple[float, float] | None:
+    """The interval in the results of a single run; over seeds it has to be computed."""
+    low, high = runs[0].metrics[f"{metric}_ci_low"], runs[0].metrics[f"{metric}_ci_high"]
+    return (low, high) if len(runs) == 1 and low is not None and high is not None else None
+
+
+def _published_on(dataset: str) -> tuple[Published, ...]:
+    return tuple(system for system in published() if system.dataset == dataset)
+
+
+def _published_only(boards: Sequence[Board]) -> list[Board]:
+    """The main set is always there, if only with what others have published."""
+    if any(board.status == RANKED and board.dataset == "main" for board in boards):
+        return []
+    return [Board(RANKED, "main", "", "", None, (), _published_on("main"))]
+
+
+def _told_apart(boards: Sequence[Board]) -> list[Board]:
+    """Boards of one title are of other data or another version: their titles say of which."""
+    titles = [board.title for board in boards]
+    return [
+        replace(board, mark=f"data {board.data_sha256[:8]}, version {board.version}")
+        if titles.count(board.title) > 1
+        else board
+        for board in boards
+    ]
+
+
+def _names(groups: Mapping[tuple[object, ...], Sequence[Sequence[Run]]]) -> dict[str, str]:
+    """A name for each system; systems that would share one get a mark that tells them apart."""
+    by_system: dict[str, set[str]] = defaultdict(set)
+    for configurations in groups.values():
+        for runs in configurations:
+            by_system[runs[0].system].update(run.model for run in runs)
+    shared: dict[str, list[str]] = defaultdict(list)
+    for system, models in by_system.items():
+        shared[_common_name(models)].append(system)
+    return {
+        system: name if len(systems) == 1 else f"{name} [{_digest(system)}]"
+        for name, systems in shared.items()
+        for system in systems
+    }
+
+
+def _common_name(models: set[str]) -> str:
+    """What the names of the seeds have in common: ``minilm-s1``, ``minilm-s2`` → ``minilm``."""
+    if len(models) == 1:
+        return next(iter(models))
+    prefix = os.path.commonprefix(sorted(models))  # noqa: RUF071 (characters are meant)
+    prefix = prefix.rstrip("0123456789")
+    prefix = re.sub(r"[-_. ]*(seed|s)?[-_. =]*$", "", prefix)
+    return prefix or clean(" + ".join(sorted(models)))
+
+
+def _digest(system: str) -> str:
+    return hashlib.sha256(system.encode("utf-8", "replace")).hexdigest()[:4]
+
+
+def _board_order(board: Board) -> tuple[object, ...]:
+    place = SETS.index(board.dataset) if board.dataset in SETS else len(SETS)
+    newest_first = tuple(-number for number in version_key(board.version))
+    # With nothing measured on it, what others published comes last.
+    return (not board.rows, _ORDER.index(board.status), place, board.dataset, newest_first,
+            -(board.arguments or 0), board.data_sha256)  # fmt: skip

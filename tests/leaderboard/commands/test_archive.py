@@ -1,0 +1,187 @@
+"""Results without the texts of the data: what a leaderboard makes of them stays the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from leaderboard_results import manifest, predictions, write_results
+
+from valueeval.leaderboard.commands.archive import archive, main
+from valueeval.leaderboard.formats.to_json import render
+from valueeval.leaderboard.inference.analysis import analyse
+from valueeval.leaderboard.reading.results_files import find_results, read_results
+from valueeval.leaderboard.table.collate import collate
+from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.scores.runfile import read_run, write_run
+
+DATA = load_set("sample")
+DOCS: list[dict[str, Any]] = [
+    {"id": id, "conclusion": conclusion, "stance": "against", "premise": argument.premise,
+     "labels": labels.astype(int).tolist()}
+    for id, conclusion, argument, labels
+    in zip(DATA.ids, DATA.conclusions, DATA.arguments, DATA.labels, strict=True)
+]  # fmt: skip
+
+
+def write(folder: Path, skill: float = 0.6, seed: int = 0, **options: Any) -> Path:
+    given = {"docs": DOCS, "dataset": "sample", "sha": DATA.sha256, "sample": True,
+             "official": False, "prediction": predictions(DOCS, skill, seed)}  # fmt: skip
+    return write_results(folder, **{**given, **options})
+
+
+def rows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Rows of the leaderboard, but for published systems and for where its files lie."""
+    monkeypatch.setattr("valueeval.leaderboard.inference.analysis.RESAMPLES", 100)
+    table = analyse(collate(*read_results(find_results([folder]))))
+    return [
+        {key: value for key, value in row.items() if key != "results"}
+        for row in json.loads(render(table))["rows"]
+        if row["status"] != "published"
+    ]
+
+
+def all_text(folder: Path) -> str:
+    return "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_leaderboard_of_the_archive_is_that_of_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in (1, 2):
+        write(tmp_path / "here" / f"m-s{seed}", seed=seed, model=f"m-s{seed}", kind="valueeval",
+              adapter=manifest(seed=seed), model_args={"adapter": f"runs/m-s{seed}"})  # fmt: skip
+    write(tmp_path / "here" / "gpt2", skill=0.2, template="bca", model="gpt2", day=2)
+    assert archive([tmp_path / "here"], tmp_path / "there" / "here") == (3, [])
+    before, after = (rows(tmp_path / name, monkeypatch) for name in ("here", "there/here"))
+    assert after == before
+    assert len(after) == 2
+    assert {row["interval_from"] for row in after} == {"samples"}
+
+
+def test_an_archive_has_predictions_but_no_text_of_the_data(tmp_path: Path) -> None:
+    prediction = predictions(DOCS, 0.6)
+    write(tmp_path / "results", prediction=prediction)
+    archive([tmp_path / "results"], tmp_path / "archive")
+    (run,) = (tmp_path / "archive").rglob("*.tsv")
+    assert run.name.startswith("samples_valueeval_cls_sample_2026-11-01")
+    assert (read_run(run).aligned(DATA.ids, "the sample set") == prediction).all()
+    text = all_text(tmp_path / "archive")
+    assert not [doc["id"] for doc in DOCS if doc["premise"] in text or doc["conclusion"] in text]
+
+
+def test_folders_and_the_environment_stay_at_home(tmp_path: Path) -> None:
+    def environment(content: dict[str, Any]) -> None:
+        content["pretty_env_info"] = "Hostname: secret-host"
+        content["git_hash"] = "secret-hash"
+        content["configs"]["valueeval_cls_sample"]["metadata"]["config_source"] = "/secret/cls.yaml"
+
+    trained = manifest(
+        base_model={"name": "/secret/models/base", "revision": None, "sha256": "a" * 64},
+        config={"members": [{"adapter": "/secret/runs/a"}], "teacher": "/secret/x+~/secret/y"},
+    )
+    folders = {"pretrained": "org/name", "adapter": "~/secret/runs/a+C:\\secret\\b"}
+    write(tmp_path / "results", change=environment, model="/secret/runs/a+/secret/runs/b",
+          model_args=folders, adapter=trained)  # fmt: skip
+    archive([tmp_path / "results"], tmp_path / "archive")
+    assert "secret" not in all_text(tmp_path / "archive")
+    (path,) = (tmp_path / "archive").rglob("results*.json")
+    content = json.loads(path.read_text())
+    assert content["config"]["model_args"] == {"pretrained": "org/name", "adapter": "a+b"}
+    assert content["model_name"] == "a+b"
+    assert content["config"]["valueeval"]["base_model"]["name"] == "base"
+    assert content["config"]["valueeval"]["config"] == {
+        "members": [{"adapter": "a"}],
+        "teacher": "x+y",
+    }
+
+
+def test_an_archive_of_an_archive_is_the_same_and_adds_to_what_is_there(tmp_path: Path) -> None:
+    write(tmp_path / "results")
+    archive([tmp_path / "results"], tmp_path / "one")
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "mine.txt").write_text("mine")
+    archive([tmp_path / "one"], tmp_path / "two")
+    archive([tmp_path / "one"], tmp_path / "two")
+    names = {path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*")}
+    assert len(names) == 2
+    assert all(
+        (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+        for name in names
+    )
+    assert (tmp_path / "two" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["..", "../../etc", "a" * 500, "", '<b>"|?*', "…/ü"])
+def test_any_name_of_a_model_is_a_folder_below(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "results", model=name)
+    assert archive([tmp_path / "results"], tmp_path / "archive") == (1, [])
+    (run,) = (tmp_path / "archive").rglob("*.tsv")
+    assert run.parent.parent == tmp_path / "archive"
+
+
+def test_what_cannot_be_archived_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "results" / "without", samples=False)
+    write(tmp_path / "results" / "altered", metrics={"macro_f1": 0.99})
+    write(tmp_path / "results" / "good")
+    assert main([str(tmp_path / "results"), "-o", str(tmp_path / "archive")]) == 1
+    told = capsys.readouterr().err
+    assert "without/results_2026-11-01T10-30-00.123456.json: no samples beside the results" in told
+    assert "0.9900 in the results" in told
+    assert "1 runs archived" in told
+    assert len(list((tmp_path / "archive").rglob("*.*"))) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "results")
+    (tmp_path / "archive").write_text("a file")
+    with pytest.raises(ValueEvalError, match=r"archive/.*cannot be written"):
+        archive([tmp_path / "results"], tmp_path / "archive")
+
+
+def lines_cut(run: Path) -> None:
+    run.write_text("\n".join(run.read_text().splitlines()[:-3]) + "\n")
+
+
+def cell_altered(run: Path) -> None:
+    run.write_text(run.read_text()[:-2] + "x\n")
+
+
+def decisions_inverted(run: Path) -> None:
+    found = read_run(run)
+    write_run(run, found.ids, ~found.prediction)
+
+
+@pytest.mark.parametrize(
+    ("change", "damage", "message"),
+    [
+        ({"sha": "0" * 64}, None, "its labels are in data 000000000000, and the data at hand are"),
+        ({"dataset": "nowhere"}, None, "its labels are not at hand: no set 'nowhere'"),
+        ({}, lines_cut, "but not in the run"),
+        ({}, cell_altered, f"line {len(DOCS) + 1}, field"),
+        ({}, decisions_inverted, "by the samples but"),
+    ],
+)
+def test_predictions_that_do_not_fit_are_not_used_and_it_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    damage: Callable[[Path], None] | None,
+    message: str,
+) -> None:
+    write(tmp_path / "results", **change)
+    archive([tmp_path / "results"], tmp_path / "archive")
+    if damage is not None:
+        damage(next((tmp_path / "archive").rglob("*.tsv")))
+    monkeypatch.setattr("valueeval.leaderboard.inference.analysis.RESAMPLES", 100)
+    table = analyse(collate(*read_results(find_results([tmp_path / "archive"]))))
+    assert message in " ".join(problem.reason for problem in table.problems)
+    (row,) = (row for board in table.boards for row in board.rows)
+    assert not row.interval_by_samples
+    assert row.mean("macro_f1") is not None

@@ -1,0 +1,208 @@
+"""`valueeval compare`, and run files of the shared task as rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from leaderboard_results import documents, manifest, predictions, write_results
+
+from valueeval.leaderboard.commands import compare as cli_compare
+from valueeval.leaderboard.commands import leaderboard as cli
+from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.scores.runfile import write_run
+from valueeval.tasks.values import VALUE_NAMES
+
+DOCS = documents()
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("valueeval.leaderboard.inference.analysis.RESAMPLES", 200)
+    monkeypatch.setattr("valueeval.leaderboard.commands.compare.RESAMPLES", 200)
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def compare(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert cli_compare.main([str(argument) for argument in arguments]) == 0
+    return capsys.readouterr().out
+
+
+def line_of(page: str, name: str) -> list[str]:
+    (line,) = [line for line in page.splitlines() if line.strip().startswith(name + " ")]
+    return line.split()
+
+
+def test_two_results_are_compared_in_both_scores_per_value_and_argument(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = np.array([doc["labels"] for doc in DOCS], dtype=bool)
+    wrong = truth.copy()
+    wrong[3] = ~wrong[3]  # one argument with all twenty decisions wrong
+    a = write_results(tmp_path / "a", prediction=truth, model="right")
+    b = write_results(tmp_path / "b", prediction=wrong, model="wrong")
+    page = compare(capsys, a, b)
+    assert "60 arguments on 12 conclusions" in page
+    score = line_of(page, "macro_f1")
+    assert float(score[1]) == 1
+    assert float(score[3]) == pytest.approx(1 - float(score[2]), abs=1e-4)
+    assert all(name in page for name in VALUE_NAMES)
+    most = page[page.index("where they differ most") :]
+    assert most.count("Premise") == 1, "they differ on one argument only"
+    assert line_of(most, DOCS[3]["id"])[:3] == [DOCS[3]["id"], "0", "20"]
+    assert "right: Self-direction: thought" in most
+    assert "only A is right: Self-direction: thought" in most
+
+
+def test_in_a_narrow_terminal_numbers_and_values_are_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = "an-organisation/a-model-whose-name-is-longer-than-a-column-of-any-table-should-be"
+    a = write_results(tmp_path / "a", prediction=predictions(DOCS, 0.8), model=long)
+    b = write_results(tmp_path / "b", prediction=predictions(DOCS, 0.2, 3), model="gpt2")
+    page = compare(capsys, a, b)
+    assert max(map(len, page.splitlines())) <= 80
+    assert "…" not in page
+    tables = page[page.index("score") : page.index("where they differ most")]
+    assert all(name in tables for name in VALUE_NAMES)
+    assert len(line_of(tables, "official_f1")) == 8
+
+
+def test_folders_and_seeds_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (1, 2):
+        write_results(tmp_path / "a" / str(seed), prediction=predictions(DOCS, 0.8, seed),
+                      kind="valueeval", adapter=manifest(seed=seed),
+                      model=f"m-s{seed}")  # fmt: skip
+    write_results(tmp_path / "b", prediction=predictions(DOCS, 0.2, 3), model="gpt2")
+    page = compare(capsys, tmp_path / "a", tmp_path / "b", "--show", "0")
+    assert "m against gpt2" in page
+    assert len(line_of(page.replace("macro_f1 of", "of"), "macro_f1")) == 7, (
+        "randomisation is not for rows of several seeds"
+    )
+    assert "differ most" not in page
+
+
+def test_seeds_in_folders_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the archive has them; the same as both seeds in one folder."""
+    sides: dict[str, list[Path]] = {"m": [], "n": []}
+    for name, places in sides.items():
+        for seed in (1, 2):
+            prediction = predictions(DOCS, 0.8 if name == "m" else 0.4, seed)
+            place = tmp_path / name / f"{name}-s{seed}"
+            write_results(place, prediction=prediction, kind="valueeval",
+                          adapter=manifest(seed=seed), model=f"{name}-s{seed}")  # fmt: skip
+            places.append(place)
+    page = compare(capsys, *sides["m"], "--to", *sides["n"], "--show", "0")
+    assert page == compare(capsys, tmp_path / "m", tmp_path / "n", "--show", "0")
+    assert "m against n" in page
+    (line,) = [line for line in page.splitlines() if line.startswith("macro_f1 of each seed: A: ")]
+    scores = [side.split(", ") for side in line.removeprefix("macro_f1 of each seed: ").split("; ")]
+    a, b = ([float(one.removeprefix("A: ").removeprefix("B: ")) for one in side] for side in scores)
+    means = [float(cell) for cell in line_of(page.replace(line, ""), "macro_f1")[1:3]]
+    assert [sum(a) / 2, sum(b) / 2] == pytest.approx(means, abs=1e-4)
+
+
+def test_how_many_systems_are_given(tmp_path: Path) -> None:
+    place = str(write_results(tmp_path / "a"))
+    for places in ([place], [place] * 3):
+        with pytest.raises(ValueEvalError, match=f"and {len(places)} places were given"):
+            cli_compare.main(places)
+    with pytest.raises(ValueEvalError, match="run files have no seeds"):
+        cli_compare.main([place, place, "--to", place, "--labels", "labels.tsv"])
+
+
+def test_two_tasks_on_the_same_arguments_are_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = write_results(tmp_path / "a", template="cls", prediction=predictions(DOCS, 0.8))
+    b = write_results(tmp_path / "b", template="bca", prediction=predictions(DOCS, 0.3))
+    assert "valueeval_cls against valueeval_bca" in compare(capsys, a, b)
+
+
+def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
+    other = documents(seed=8)
+    a = write_results(tmp_path / "a")
+    on_other = write_results(tmp_path / "b", docs=other, prediction=predictions(other, 0.5))
+    without = write_results(tmp_path / "c", samples=False)
+    write_results(tmp_path / "d" / "1", model="one")
+    write_results(tmp_path / "d" / "2", model="two")
+    for one, two, message in (
+        (a, on_other, "not scored on the same arguments"),
+        (a, without, "no samples beside the results"),
+        (a, tmp_path / "d", "2 systems have results of valueeval_cls"),
+        (a, tmp_path / "nowhere", "no such file"),
+    ):
+        with pytest.raises(ValueEvalError, match=message):
+            cli_compare.main([str(one), str(two)])
+    with pytest.raises(ValueEvalError, match="no task in common called valueeval_oa"):
+        cli_compare.main([str(a), str(a), "--task", "valueeval_oa"])
+
+
+def test_markup_in_a_name_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = write_results(tmp_path / "a", model="[red]x[/red]", prediction=predictions(DOCS, 0.9))
+    b = write_results(tmp_path / "b", model="[/bold]y", prediction=predictions(DOCS, 0.1))
+    page = compare(capsys, a, b)
+    assert "[/bold]y" in page
+
+
+# ------------------------------------------------------------------------------- run files
+
+
+def test_run_files_are_compared_with_the_labels_at_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = load_set("sample")
+    labels = data.directory / "labels-sample-test.tsv"
+    rng = np.random.default_rng(0)
+    write_run(tmp_path / "good.tsv", data.ids, data.labels)
+    write_run(tmp_path / "bad.tsv", data.ids, data.labels ^ (rng.random(data.labels.shape) < 0.2))
+    page = compare(capsys, tmp_path / "good.tsv", tmp_path / "bad.tsv", "--labels", labels)
+    conclusions = len(set(data.conclusions))
+    assert f"{len(data.ids)} arguments on {conclusions} conclusions" in page
+    assert "good against bad" in page
+
+
+def test_without_arguments_a_run_file_has_no_conclusions_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = load_set("sample")
+    write_run(tmp_path / "gold.tsv", data.ids, data.labels)
+    cli_compare.main([*[str(tmp_path / "gold.tsv")] * 2, "--labels", str(tmp_path / "gold.tsv")])
+    said = capsys.readouterr()
+    assert "taken as independent" in said.err
+    assert f"on {len(data.ids)} conclusions" in said.out
+
+
+def test_a_teams_run_file_becomes_a_row(
+    tmp_path: Path, real_data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VALUEEVAL_DATA", str(real_data_dir))
+    data = load_set("main")
+    run = tmp_path / "team.tsv"
+    write_run(run, data.ids, np.ones_like(data.labels))
+    short = tmp_path / "short.tsv"
+    write_run(short, data.ids[:10], data.labels[:10])
+    out = tmp_path / "board.json"
+    assert cli.main([str(run), str(short), "-o", str(out)]) == 0
+    page = json.loads(out.read_text(encoding="utf-8"))
+    row = page["rows"][0]
+    assert (row["system"], row["status"], row["rank"], row["conclusions"]) == (
+        "team", "ranked", 1, 106,
+    )  # fmt: skip
+    assert row["macro_f1"] == pytest.approx(0.24842634517, abs=1e-10)
+    assert row["official_f1"] == pytest.approx(0.26293020308, abs=1e-10)
+    assert row["parameters"] is None
+    assert page["not_used"][0]["source"] == "short.tsv"
+    assert "10 of its 1576 arguments" in page["not_used"][0]["reason"]
+
+
+def test_a_malformed_run_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.tsv").write_text("Argument ID\tFace\nA1\t2\n")
+    write_results(tmp_path / "results")
+    out = tmp_path / "board.md"
+    assert cli.main([str(tmp_path / "results"), str(tmp_path / "bad.tsv"), "-o", str(out)]) == 0
+    assert "not used: bad.tsv" in capsys.readouterr().err

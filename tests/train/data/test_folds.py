@@ -1,0 +1,233 @@
+"""Cross-validation: folds by conclusion, and training with one of them left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from training import small_config, write_small_data
+
+from valueeval.adapters.classifier.classifier import load_classifier
+from valueeval.adapters.classifier.ensemble import load_adapter
+from valueeval.adapters.directory.ensemble import read_adapter
+from valueeval.adapters.directory.manifest_file import CARD_FILE, read_manifest
+from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.scores.scoring import score
+from valueeval.train.cli import summary
+from valueeval.train.config.combinations import ConfigError
+from valueeval.train.config.config import TrainConfig
+from valueeval.train.data.folds import assign_folds, split_by_fold
+from valueeval.train.run import load_splits, train
+
+TRAINING, VALIDATION, FOLDS = 40, 20, 3
+
+
+def one_value(*values: int) -> np.ndarray:
+    return np.eye(20, dtype=bool)[list(values)]
+
+
+# ------------------------------------------------------------------------------- the cut
+
+
+def test_a_cut_by_hand() -> None:
+    """Four conclusions of one argument each, two with value 0, two with value 1: one of each."""
+    folds = assign_folds(["a", "b", "c", "d"], one_value(0, 0, 1, 1), 2)
+    assert folds[0] != folds[1]
+    assert folds[2] != folds[3]
+
+
+def test_large_conclusions_come_first() -> None:
+    """Sizes 3, 2, 1 and the same value everywhere: 3 against 2 + 1."""
+    folds = assign_folds(list("bbbaac"), one_value(*[0] * 6), 2)
+    assert folds.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_spellings_of_a_conclusion_are_one() -> None:
+    spelled = ["We should act", "we  should Act. ", " We should act.", "We should not act"]
+    folds = assign_folds(spelled, one_value(0, 1, 2, 3), 2)
+    assert len(set(folds[:3])) == 1
+    assert folds[3] != folds[0]
+
+
+def test_more_folds_than_conclusions() -> None:
+    with pytest.raises(ConfigError, match="folds: 3; allowed for this data: at most 2, as many as"):
+        assign_folds(["a", "b", "A"], one_value(0, 1, 2), 3)
+
+
+@settings(max_examples=30)
+@given(data=st.data(), folds=st.integers(2, 6))
+def test_every_fold_has_conclusions_of_its_own_in_any_order(
+    data: st.DataObject, folds: int
+) -> None:
+    names = data.draw(st.lists(st.sampled_from("abcdefghij"), min_size=10, max_size=40))
+    names += list("abcdefghij")[:folds]
+    random = np.random.default_rng(len(names))
+    labels = random.random((len(names), 20)) < 0.2
+    cut = assign_folds(names, labels, folds)
+    assert sorted(set(cut.tolist())) == list(range(folds))
+    homes = {(name, fold) for name, fold in zip(names, cut.tolist(), strict=True)}
+    assert len(homes) == len(set(names))
+    order = random.permutation(len(names))
+    again = assign_folds([names[row] for row in order], labels[order], folds)
+    assert (again == cut[order]).all()
+
+
+def shares(labels: np.ndarray, cut: np.ndarray, folds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Arguments of each fold, and how often it has each value, against an even share."""
+    sizes = np.bincount(cut, minlength=folds) * folds / len(cut)
+    counts = np.array([labels[cut == fold].sum(axis=0) for fold in range(folds)])
+    return sizes, counts * folds / labels.sum(axis=0)
+
+
+def cut_of(prefix: str, folds: int, data_dir: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+    sets = [load_set(f"{prefix}{name}", data_dir) for name in ("training", "validation")]
+    labels = np.concatenate([part.labels for part in sets])
+    conclusions: Sequence[str] = sets[0].conclusions + sets[1].conclusions
+    return shares(labels, assign_folds(conclusions, labels, folds), folds)
+
+
+def test_folds_of_the_sample_set_are_alike() -> None:
+    sizes, values = cut_of("sample_", 5)
+    assert 0.9 < sizes.min() <= sizes.max() < 1.1
+    assert 0.5 < values.min() <= values.max() < 1.6
+
+
+def test_folds_of_the_real_data_are_alike(real_data_dir: Path) -> None:
+    """As the module's docstring says."""
+    sizes, values = cut_of("", 5, real_data_dir)
+    assert [round(size * 7289 / 5) for size in (sizes.min(), sizes.max())] == [1419, 1493]
+    assert [round(share, 2) for share in (values.min(), values.max())] == [0.86, 1.20]
+
+
+def test_what_is_left_out_and_what_is_not() -> None:
+    training, validation = load_set("sample_training"), load_set("sample_validation")
+    label_of = dict(zip(training.ids, training.labels.tolist(), strict=True))
+    label_of |= dict(zip(validation.ids, validation.labels.tolist(), strict=True))
+    left_out: list[str] = []
+    for fold in range(FOLDS):
+        kept, left = split_by_fold(training, validation, FOLDS, fold)
+        assert not set(kept.conclusions) & set(left.conclusions)
+        assert sorted(kept.ids + left.ids) == sorted(training.ids + validation.ids)
+        for part in (kept, left):
+            assert part.sha256 == f"{training.sha256}+{validation.sha256}"
+            assert part.name == "sample_training+sample_validation"
+            for name, labels in zip(part.ids, part.labels.tolist(), strict=True):
+                assert labels == label_of[name]
+        left_out += left.ids
+    assert sorted(left_out) == sorted(label_of)
+
+
+def test_the_cut_is_the_same_for_every_seed_and_subsets_are_of_the_rest() -> None:
+    config = TrainConfig("x", data="sample", folds=5, fold=2)
+    kept, left = load_splits(config)
+    other = load_splits(replace(config, seed=7))
+    assert (other[0].ids, other[1].ids) == (kept.ids, left.ids)
+    ten, same = load_splits(replace(config, train_size=10, seed=7))
+    assert len(ten.ids) == 10
+    assert set(ten.ids) < set(kept.ids)
+    assert same.ids == left.ids
+    three, _ = load_splits(replace(config, per_value=3))
+    assert set(three.ids) < set(kept.ids)
+    with pytest.raises(ConfigError, match=f"at most {len(kept.ids)}"):
+        load_splits(replace(config, train_size=len(kept.ids) + 1))
+
+
+# ------------------------------------------------------------------------------- training
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_data(tmp_path_factory.mktemp("data"), TRAINING, VALIDATION)
+
+
+@pytest.fixture(scope="module")
+def config(
+    tiny_bert: Path, data_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> TrainConfig:
+    output = tmp_path_factory.mktemp("runs") / "fold"
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 16, "learning_rate": 0.1}
+    return small_config(output, tiny_bert, data_dir, method="head", folds=FOLDS, fold=0, **options)
+
+
+@pytest.fixture(scope="module")
+def adapters(config: TrainConfig) -> list[str]:
+    """An adapter for each fold."""
+    outputs = [f"{config.output}{fold}" for fold in range(FOLDS)]
+    for fold, output in enumerate(outputs):
+        train(replace(config, output=output, fold=fold))
+    return outputs
+
+
+def test_the_manifest_says_what_was_trained_on(
+    adapters: list[str], config: TrainConfig, data_dir: Path
+) -> None:
+    hashes = [load_set(name, data_dir).sha256 for name in ("training", "validation")]
+    for fold, folder in enumerate(adapters):
+        manifest = read_manifest(folder)
+        kept, left = load_splits(replace(config, fold=fold))
+        assert manifest.data.set == "training+validation"
+        assert manifest.data.sha256 == "+".join(hashes)
+        assert (manifest.data.folds, manifest.data.left_out) == (FOLDS, (fold,))
+        assert manifest.data.size == len(kept.ids) == TRAINING + VALIDATION - len(left.ids)
+        assert manifest.thresholds.split == "fold"
+        assert (manifest.config["folds"], manifest.config["fold"]) == (FOLDS, fold)
+        # Epoch and thresholds were chosen on the fold.
+        logits = load_classifier(folder, "cpu").logits(left.arguments)
+        assert score(left.labels, manifest.thresholds.decide(logits)) == manifest.validation
+        last = json.loads((Path(folder) / "metrics.jsonl").read_text("utf-8").splitlines()[-1])
+        assert last["validation"].keys() == manifest.validation.keys()
+    assert f"on fold 2 of {FOLDS};" in summary(replace(config, fold=2), manifest)
+
+
+def test_the_model_card_names_the_fold(adapters: list[str], config: TrainConfig) -> None:
+    for fold, folder in enumerate(adapters):
+        _, left = load_splits(replace(config, fold=fold))
+        text = (Path(folder) / CARD_FILE).read_text("utf-8")
+        named = f"fold {fold} of {FOLDS} (counted from 0) of training+validation"
+        assert f"tuned for macro_f1 on {named} |" in text
+        assert f"On {named}, {len(left.ids)} arguments about " in text
+
+
+def test_all_folds_together_are_one_adapter(adapters: list[str], data_dir: Path) -> None:
+    both = read_adapter("+".join(adapters[:2]))
+    assert (both.data.folds, both.data.left_out) == (FOLDS, (0, 1))
+    average = load_adapter("+".join(adapters), "cpu")
+    data = average.manifest.data
+    assert (data.folds, data.left_out) == (FOLDS, (0, 1, 2))
+    assert data.size == max(read_manifest(folder).data.size for folder in adapters)
+    assert average.manifest.thresholds.split == "fold"
+    validation = load_set("validation", data_dir)
+    assert average.logits(validation.arguments).shape == (VALIDATION, 20)
+
+
+def test_folds_are_averaged_with_folds_of_the_same_cut_only(
+    adapters: list[str], config: TrainConfig
+) -> None:
+    plain = train_to(config, "plain", folds=None, fold=None)
+    with pytest.raises(
+        ValueEvalError, match=r"different data: touche23 training\+valid.* fold 0 of 3"
+    ):
+        read_adapter(f"{adapters[0]}+{plain}")
+    two = train_to(config, "two", folds=2)
+    with pytest.raises(ValueEvalError, match=r"fold 0 of 3 left out and .* fold 0 of 2 left"):
+        read_adapter(f"{adapters[0]}+{two}")
+
+
+def test_another_fold_is_another_run(adapters: list[str], config: TrainConfig) -> None:
+    with pytest.raises(ValueEvalError, match=r"another run \(fold 0 there, 1 here\)"):
+        train(replace(config, output=adapters[0], fold=1, resume=True))
+    assert train(replace(config, output=adapters[0], resume=True)) == read_manifest(adapters[0])
+
+
+def train_to(config: TrainConfig, name: str, **changes: object) -> Path:
+    output = Path(config.output).with_name(name)
+    train(replace(config, output=str(output), epochs=1, **changes))  # type: ignore[arg-type]
+    return output

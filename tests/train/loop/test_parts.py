@@ -1,0 +1,193 @@
+"""The parts of training that can be checked by hand: order, loss, rates, thresholds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from valueeval.adapters.classifier.classifier import ValueClassifier, load_backbone
+from valueeval.tasks.scores.scoring import f1_per_value, per_value_counts, score
+from valueeval.train.config.choices import ThresholdsName
+from valueeval.train.data.epoch_order import epoch_batches
+from valueeval.train.loop.optimizer import parameter_groups
+from valueeval.train.loop.thresholds import (
+    GRID,
+    choose_thresholds,
+    counts_on_grid,
+    global_threshold,
+)
+from valueeval.train.objectives.losses import positive_weights, weighted_bce
+
+# -------------------------------------------------------------------------------------- order
+
+
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=300),
+    batch_size=st.integers(1, 9),
+    seed=st.integers(0, 2**32 - 1),
+    epoch=st.integers(0, 5),
+)
+def test_an_epoch_reads_every_argument_once(
+    lengths: list[int], batch_size: int, seed: int, epoch: int
+) -> None:
+    batches = epoch_batches(lengths, batch_size, seed, epoch)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    assert len(batches) == -(-len(lengths) // batch_size)
+    assert max(len(batch) for batch in batches) <= batch_size
+    assert batches == epoch_batches(lengths, batch_size, seed, epoch)
+
+
+def test_epochs_and_seeds_differ_in_order() -> None:
+    lengths = list(range(50))
+    orders = [epoch_batches(lengths, 4, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
+
+
+def test_batches_are_of_like_length() -> None:
+    lengths = np.random.default_rng(0).integers(10, 100, size=2000).tolist()
+    batches = epoch_batches(lengths, 8, 0, 0)
+    padded = sum(max(lengths[row] for row in batch) * len(batch) for batch in batches)
+    assert padded < 1.05 * sum(lengths)  # against about 1.7 in random batches of 8
+
+
+# --------------------------------------------------------------------------------------- loss
+
+
+def test_positive_weights_by_hand() -> None:
+    """4 arguments: value 0 has 1 positive (3 negatives each), value 1 has 2, value 2 none."""
+    labels = np.zeros((4, 20), dtype=bool)
+    labels[0, 0] = labels[0, 1] = labels[1, 1] = True
+    for power, first in ((0.0, 1.0), (0.5, 3**0.5), (1.0, 3.0)):
+        weights = positive_weights(labels, power)
+        assert weights[:3].tolist() == pytest.approx([first, 1.0, 1.0])
+
+
+def test_loss_by_hand() -> None:
+    """At logit 0 each answer costs log 2, a positive one its weight times that."""
+    weights = torch.ones(20)
+    weights[0] = 3.0
+    labels = torch.zeros(1, 20)
+    labels[0, 0] = 1.0
+    loss = weighted_bce(weights)(torch.zeros(1, 20), labels)
+    assert loss.item() == pytest.approx(np.log(2) * (19 + 3) / 20)
+
+
+# -------------------------------------------------------------------------------------- rates
+
+
+def test_learning_rates_by_layer(tiny_bert: Path) -> None:
+    """Two layers: head 1, layer 1 a half, layer 0 a quarter, embeddings an eighth."""
+    model = ValueClassifier(load_backbone(tiny_bert), "mean")
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    groups = parameter_groups(model, 1.0, 0.5, 0.01)
+    rates = {names[p]: group["lr"] for group in groups for p in group["params"]}
+    assert rates.keys() == dict(model.named_parameters()).keys()
+    expected = {"head": 1.0, "layer.1": 0.5, "layer.0": 0.25, "embeddings": 0.125}
+    for name, rate in rates.items():
+        assert rate == next(value for part, value in expected.items() if part in name), name
+
+
+def test_biases_and_norms_do_not_decay(tiny_bert: Path) -> None:
+    model = ValueClassifier(load_backbone(tiny_bert), "mean")
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    for group in parameter_groups(model, 1.0, 1.0, 0.01):
+        for parameter in group["params"]:
+            plain = "LayerNorm" in names[parameter] or names[parameter].endswith("bias")
+            assert group["weight_decay"] == (0.0 if plain else 0.01)
+
+
+# ---------------------------------------------------------------------------------- thresholds
+
+
+def logit(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
+
+
+def test_global_threshold_by_hand() -> None:
+    """Value 0: positives at 0.8 and 0.6, negatives at 0.3 and 0.1; every cut between is right."""
+    truth = np.zeros((4, 20), dtype=bool)
+    logits = np.full((4, 20), -9.0, dtype=np.float32)
+    truth[:2, 0] = True
+    logits[:, 0] = [logit(p) for p in (0.8, 0.6, 0.3, 0.1)]
+    assert global_threshold(truth, logits) == 0.5  # of 0.30 to 0.59 the nearest to 0.5
+    logits[1, 0] = logit(0.395)
+    assert global_threshold(truth, logits) == 0.39
+    # A third positive at 0.2, below the negative at 0.3: F1 is 6/7 with both, 4/5 with neither.
+    truth[3, 0] = True
+    logits[3, 0] = logit(0.195)
+    assert global_threshold(truth, logits) == 0.19
+
+
+def test_counts_on_grid_agree_with_deciding() -> None:
+    random = np.random.default_rng(0)
+    truth = random.random((30, 20)) < 0.3
+    logits = random.normal(size=(30, 20)).astype(np.float32)
+    counts = counts_on_grid(truth, logits)
+    for row in (0, 49, 98):
+        prediction = logits > np.log(GRID[row] / (1 - GRID[row]))
+        assert (counts.predicted[row] == prediction.sum(axis=0)).all()
+        assert (counts.tp[row] == (prediction & truth).sum(axis=0)).all()
+        assert (counts.actual[row] == truth.sum(axis=0)).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_no_other_global_threshold_is_better(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    truth = random.random((12, 20)) < 0.3
+    logits = (random.normal(size=(12, 20)) + truth).astype(np.float32)
+
+    def macro_f1(threshold: float) -> float:
+        return score(truth, logits > logit(threshold))["macro_f1"] or 0.0
+
+    best = macro_f1(global_threshold(truth, logits))
+    assert best == pytest.approx(max(macro_f1(threshold) for threshold in GRID.tolist()))
+
+
+def test_threshold_without_any_positive_is_a_half() -> None:
+    truth = np.zeros((3, 20), dtype=bool)
+    assert global_threshold(truth, np.zeros((3, 20), dtype=np.float32)) == 0.5
+
+
+def test_choices_of_thresholds() -> None:
+    """19 values are cut well at 0.5 only, the first at 0.8 only: the common threshold is 0.5."""
+    truth = np.zeros((4, 20), dtype=bool)
+    truth[:2] = True
+    logits = np.empty((4, 20), dtype=np.float32)
+    logits[:] = [[logit(0.505)], [logit(0.505)], [logit(0.495)], [logit(0.495)]]
+    logits[:, 0] = [logit(p) for p in (0.805, 0.805, 0.795, 0.795)]
+    # 0.8 is a logit of log 4, 0.5 of 0; halfway, log 2, is a probability of 2/3.
+    firsts = {"half": 0.5, "global": 0.5, "per-value": 0.8, "halfway": 2 / 3}
+    assert set(firsts) == set(get_args(ThresholdsName))
+    for how in get_args(ThresholdsName):
+        thresholds = choose_thresholds(how, truth, logits)
+        assert thresholds.values == pytest.approx([firsts[how]] + [0.5] * 19)
+        tuned = ("none", "none") if how == "half" else ("validation", "macro_f1")
+        assert (thresholds.split, thresholds.metric) == tuned
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_no_other_threshold_of_a_value_is_better(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    truth = random.random((9, 20)) < 0.4
+    logits = (random.normal(size=(9, 20)) + truth).astype(np.float32)
+    f1 = f1_per_value(counts_on_grid(truth, logits))
+    chosen = choose_thresholds("per-value", truth, logits).decide(logits)
+    np.testing.assert_allclose(f1_per_value(per_value_counts(truth, chosen)), f1.max(axis=0))
+
+
+@pytest.mark.parametrize("how", ["global", "per-value", "halfway"])
+def test_a_value_without_positives_has_the_common_threshold(how: ThresholdsName) -> None:
+    truth = np.zeros((2, 20), dtype=bool)
+    truth[0, 1:] = True
+    logits = np.empty((2, 20), dtype=np.float32)
+    logits[:] = [[logit(0.305)], [logit(0.295)]]
+    assert choose_thresholds(how, truth, logits).values == pytest.approx([0.3] * 20)

@@ -1,0 +1,291 @@
+"""`valueeval train --push-to-hub`, to a hub of our own on this machine."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import fake_hub
+import pytest
+from fake_hub import TOKEN, FakeHub
+from tiny_adapters import write_adapter
+from training import small_config, write_small_data
+
+from valueeval.adapters.classifier.ensemble import load_adapter
+from valueeval.adapters.directory.manifest_file import CARD_FILE, MANIFEST_FILE, read_manifest
+from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.train.cli import main
+from valueeval.train.config.combinations import ConfigError
+from valueeval.train.config.config import TrainConfig
+from valueeval.train.config.options import parse_config
+from valueeval.train.publish import push as push_module
+from valueeval.train.publish.push import command, upload
+from valueeval.train.run import train
+from valueeval.train.storage import precision
+
+# huggingface_hub's own, where it sends a large file.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
+ARGUMENTS = load_set("sample").arguments[:3]
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    data_dir = write_small_data(tmp_path_factory.mktemp("data"), 24, 16)
+    return small_config(Path("set by each test"), tiny_bert, data_dir, epochs=1, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def trained(recipe: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("trained") / "adapter"
+    train(replace(recipe, output=str(output)))
+    return output
+
+
+@pytest.fixture
+def finished(recipe: TrainConfig, trained: Path, tmp_path: Path) -> TrainConfig:
+    """What pushes a finished adapter: the command that trained it, with two options more."""
+    folder = shutil.copytree(trained, tmp_path / "adapter")
+    return replace(recipe, output=str(folder), resume=True, push_to_hub="org/new")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# ------------------------------------------------------------------------------------ what is there
+
+
+def test_trains_and_pushes(
+    hub: FakeHub, recipe: TrainConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "adapter"
+    words = shlex.split(command(replace(recipe, output=str(folder))))[2:]
+    assert main([*words, "--push-to-hub", "org/new", "--hub-private"]) == 0
+    repo = hub.repos["org/new"]
+    assert repo.private
+    assert contents(folder) == {k: v for k, v in repo.files.items() if k != ".gitattributes"}
+    assert len(repo.commits) == 2  # one at the making, one for all files
+    printed = capfd.readouterr()
+    assert f"pushed to {hub.url}/org/new" in printed.err
+
+    assert hub.authorization == {f"Bearer {TOKEN}", None}
+    assert TOKEN not in printed.err + printed.out
+    assert not any(TOKEN.encode() in content for content in repo.files.values())
+    assert not {"push_to_hub", "hub_private"} & read_manifest(folder).config.keys()
+
+    there, here = load_adapter("org/new", "cpu"), load_adapter(str(folder), "cpu")
+    assert (there.logits(ARGUMENTS) == here.logits(ARGUMENTS)).all()
+
+
+def test_a_finished_adapter_is_pushed_as_it_is(
+    hub: FakeHub, finished: TrainConfig, trained: Path
+) -> None:
+    assert train(finished) == read_manifest(trained)
+    repo = hub.repos["org/new"]
+    assert not repo.private
+    pushed = {name: repo.files[name] for name in contents(trained) if name != CARD_FILE}
+    assert pushed == {k: v for k, v in contents(trained).items() if k != CARD_FILE}
+    card = repo.files[CARD_FILE].decode()
+    assert "adapter=org/new\n" in card
+    assert "ORG/NAME" not in card
+    assert (Path(finished.output) / CARD_FILE).read_text("utf-8") == card
+
+
+def test_a_card_edited_there_is_left_alone(hub: FakeHub, finished: TrainConfig) -> None:
+    train(finished)
+    repo = hub.repos["org/new"]
+    repo.commit({**repo.files, CARD_FILE: b"edited", "head.safetensors": b"damaged"})
+    train(finished)
+    assert repo.files[CARD_FILE] == b"edited"
+    assert repo.files["head.safetensors"] == contents(Path(finished.output))["head.safetensors"]
+
+
+def test_what_is_missing_there_is_added(hub: FakeHub, finished: TrainConfig) -> None:
+    """As after an upload in several commits that broke off in between."""
+    train(finished)
+    repo = hub.repos["org/new"]
+    whole = dict(repo.files)
+    repo.commit({MANIFEST_FILE: whole[MANIFEST_FILE]})
+    train(finished)
+    assert repo.files == {k: v for k, v in whole.items() if k != ".gitattributes"}
+
+
+def test_another_adapter_takes_the_place_of_an_older_one(
+    hub: FakeHub, finished: TrainConfig, trained: Path
+) -> None:
+    manifest = (trained / MANIFEST_FILE).read_bytes()
+    stale = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x", "NOTES.txt": b"mine"}
+    more = {**stale, MANIFEST_FILE: manifest + b"\n", CARD_FILE: b"of the older one"}
+    hub.add("org/new", trained, more)
+    train(finished)
+    files = hub.repos["org/new"].files
+    assert files.keys() == {*contents(trained), "NOTES.txt"}
+    assert files[MANIFEST_FILE] == manifest
+    assert b"adapter=org/new" in files[CARD_FILE]
+
+
+def test_a_directory_that_cannot_be_written_is_pushed_too(
+    hub: FakeHub, finished: TrainConfig, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(push_module, "replacing", refused)
+    train(finished)
+    assert hub.repos["org/new"].files.keys() - {".gitattributes"} == contents(trained).keys()
+
+
+# --------------------------------------------------------------------------------- what goes wrong
+
+
+def failure(config: TrainConfig) -> str:
+    """What the failure to push a finished adapter says; the adapter is as it was."""
+    folder = Path(config.output)
+    before = contents(folder)
+    with pytest.raises(ValueEvalError) as caught:
+        train(config)
+    assert contents(folder) | {CARD_FILE: b""} == before | {CARD_FILE: b""}
+    assert TOKEN not in str(caught.value)
+    return str(caught.value)
+
+
+def test_says_how_to_push_later(
+    hub: FakeHub, finished: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_another")
+    message = failure(finished)
+    assert message.startswith(
+        f"{finished.output} is finished, but was not pushed to org/new: the hub does not accept "
+        "your token: `hf auth login`, or set HF_TOKEN."
+    )
+    later = shlex.split(message.partition("When that is put right: ")[2])
+    assert later[:2] == ["valueeval", "train"]
+    assert parse_config(later[2:]) == finished
+    assert not hub.repos
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert main(later[2:]) == 0
+    assert "org/new" in hub.repos
+
+
+def test_pushes_later_from_a_machine_that_would_train_in_another_precision(
+    hub: FakeHub, finished: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers, hub.writers = hub.writers, ()
+    message = failure(replace(finished, push_to_hub="org/new", precision="auto"))
+    assert "the hub says that your token may not do this" in message
+    hub.writers = writers
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
+    assert main(shlex.split(message.partition("put right: ")[2])[2:]) == 0
+    assert "org/new" in hub.repos
+
+
+def test_a_hub_that_cannot_be_reached(
+    finished: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with fake_hub.running() as hub:
+        url = hub.url
+    fake_hub.use(monkeypatch, url, tmp_path / "cache")
+    assert "as it should (ConnectError: " in failure(finished)
+
+
+def test_an_upload_that_breaks_off_leaves_the_hub_as_it_was(
+    hub: FakeHub, finished: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(handler: fake_hub._Handler, oid: str) -> None:
+        handler._error(500, "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fake_hub._Handler, "_put", broken)
+        message = failure(finished)
+    assert "the hub did not answer as it should (HfHubHTTPError: " in message
+    assert hub.repos["org/new"].files.keys() == {".gitattributes"}
+    train(finished)
+    assert MANIFEST_FILE in hub.repos["org/new"].files
+
+
+def test_another_model_of_that_name_is_not_touched(
+    hub: FakeHub, finished: TrainConfig, tiny_gpt2: Path
+) -> None:
+    hub.add("org/new", tiny_gpt2)
+    before = dict(hub.repos["org/new"].files)
+    assert "another model is there, and no adapter of ours: choose another name" in failure(
+        finished
+    )
+    assert hub.repos["org/new"].files == before
+
+
+def test_a_damaged_adapter_is_not_pushed(hub: FakeHub, finished: TrainConfig) -> None:
+    weights = Path(finished.output) / "head.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(ValueEvalError, match="truncated or changed"):
+        train(finished)
+    assert not hub.repos
+
+
+def test_refused_before_training(
+    hub: FakeHub, recipe: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    config = replace(recipe, output=str(tmp_path / "none"), push_to_hub="org/new")
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(ValueEvalError, match=r"no token for the hub: `hf auth login`, or set HF_T"):
+        train(config)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueEvalError, match=r"HF_HUB_OFFLINE is set\. .* --resume --push_to_hub"):
+        train(config)
+    assert not list(tmp_path.glob("none*"))
+    assert not hub.asked
+
+
+@pytest.mark.parametrize(
+    "name", ["name", "org/name@v1", "org/na me", "../x", "https://x.y/org/name"]
+)
+def test_refused_names(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"push_to_hub: '{re.escape(name)}'; allowed: a name on"):
+        TrainConfig("x", push_to_hub=name)
+
+
+def test_options() -> None:
+    config = parse_config(["--output=x", "--hub-private", "--push-to-hub=org/name", "--resume"])
+    assert (config.push_to_hub, config.hub_private, config.resume) == ("org/name", True, True)
+    assert not parse_config(["--output=x", "--hub_private", "false"]).hub_private
+    with pytest.raises(ConfigError, match="hub_private: true has no meaning without --push_to_hub"):
+        parse_config(["--output=x", "--hub_private"])
+
+
+def test_the_command_asks_for_the_same() -> None:
+    config = TrainConfig(
+        "my runs/a", method="lora", segments=("{premise}, 'so' {conclusion}",), train_size=5,
+        learning_rate=1e-3, resume=True, data_dir="my d", push_to_hub="org/name", hub_private=True,
+    )  # fmt: skip
+    assert parse_config(shlex.split(command(config))[2:]) == config
+    assert command(TrainConfig("x")) == "valueeval train --output=x"
+
+
+def test_base_models_of_this_machine_are_pointed_out(
+    hub: FakeHub, finished: TrainConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    train(finished)
+    assert "is a folder on this machine: its path is uploaded\n" in capfd.readouterr().err
+
+
+def test_teachers_of_this_machine_are_pointed_out(
+    hub: FakeHub, recipe: TrainConfig, trained: Path, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    student = replace(recipe, output=str(tmp_path / "student"), push_to_hub="org/student")
+    train(replace(student, teacher=str(trained)))
+    assert f"teacher {trained} is on this machine: its path is uploaded\n" in capfd.readouterr().err
+    assert "org/student" in hub.repos
+
+
+def test_uploads_any_adapter_directory(hub: FakeHub, tmp_path: Path, tiny_bert: Path) -> None:
+    """One without a model card, too."""
+    folder = write_adapter(tmp_path / "a", tiny_bert)
+    assert upload(folder, "org/a", private=False) == f"{hub.url}/org/a"
+    assert hub.repos["org/a"].files.keys() - {".gitattributes"} == contents(folder).keys()

@@ -1,0 +1,1 @@
+"""Training data: inputs, their order, folds and subsets."""

@@ -1,0 +1,156 @@
+"""A stage of contrastive learning before the classifier's training (``--contrastive pretrain``).
+
+Every argument is read twice, under two draws of dropout: two views of the same. Which views are
+drawn together is the option ``--contrastive_positives``:
+
+``views``
+    The two of the same argument, and nothing else; labels are not used. This is SimCSE without
+    supervision (Gao et al., 2021, section 3), with the views of both draws among the others.
+``labels``
+    Also those of arguments with values in common, by how much they share; views of earlier batches
+    wait in the queue.
+
+The loss is that of `valueeval.train.objectives.contrastive`; with ``views`` each argument counts
+as having a
+label of its own. What the head's pooling and the method let change is trained, the head's linear
+layer is not. Checkpoints are in the folder ``pretraining`` of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from valueeval.adapters.classifier.classifier import Batch
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.values import VALUE_NAMES
+from valueeval.train.config.config import TrainConfig
+from valueeval.train.data.inputs import Split
+from valueeval.train.loop.tracking import Log, named, no_log
+from valueeval.train.loop.training import Training
+from valueeval.train.objectives.contrastive import ContrastiveLoss, WithFeatures, contrastive_loss
+from valueeval.train.runtime.processes import Processes
+from valueeval.train.runtime.progress import TrainingProgress
+from valueeval.train.storage.checkpoint import writing
+from valueeval.train.storage.metrics import append_metrics
+
+FOLDER = "pretraining"
+_STAGE = "contrastive"  # as logs name it
+
+
+class Pretraining(Training):
+    """The stage: as training, but every batch is read twice and nothing is evaluated.
+
+    Args:
+        config: The run's options, none left open.
+        model: The classifier and the queue.
+        groups: Its trainable parameters as the optimizer takes them.
+        training: What it learns from.
+        folder: The run's.
+        started: When this part of the run began, as `time.monotonic` told it.
+        processes: Those that share the work.
+        log: Where the losses of steps go.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: TrainConfig,
+        model: WithFeatures,
+        groups: Sequence[dict[str, Any]],
+        training: Split,
+        folder: Path,
+        started: float,
+        processes: Processes,
+        log: Log = no_log,
+    ) -> None:
+        with writing(folder):
+            (folder / FOLDER).mkdir(exist_ok=True)
+        temperature = config.contrastive_temperature or 0.0
+        loss: nn.Module = ContrastiveLoss(model, temperature)
+        if config.contrastive_positives == "views":
+            loss = ViewsLoss(temperature)
+        super().__init__(
+            # Another seed, or both stages would draw the same orders and the same dropout.
+            config=replace(config, epochs=config.contrastive_epochs, seed=config.seed ^ 0x9E3779B9),
+            model=model,
+            groups=_without_layer(groups, model),
+            loss=loss,
+            training=training,
+            evaluate=None,
+            folder=folder / FOLDER,
+            started=started,
+            processes=processes,
+            compares=True,
+            log=named(log, _STAGE),
+        )
+        self.earlier_seconds = self.state.seconds
+
+    def check_views(self) -> None:
+        """Refuses a model of whose arguments both views are the same.
+
+        Raises:
+            ValueEvalError: It has no dropout.
+        """
+        self.model.train()
+        with torch.no_grad():
+            first, second = self._read([0])[:, len(VALUE_NAMES) :].chunk(2)
+        # That of LoRA's updates, which start at zero, changes nothing before the first step.
+        backbone = cast(WithFeatures, self.model).classifier.backbone
+        dropout = (module for module in backbone.modules() if isinstance(module, nn.Dropout))
+        if torch.equal(first, second) and not any(module.p > 0 for module in dropout):
+            raise ValueEvalError(
+                "contrastive_positives: 'views' has no meaning with this base model, which has no "
+                "dropout: both views of an argument are the same; take labels, or --method lora"
+            )
+
+    def outputs(self, batch: Batch) -> torch.Tensor:
+        """Both views, (2 batch, 20 + width): first views, then second ones."""
+        return torch.cat([super().outputs(batch), super().outputs(batch)])
+
+    def targets(self, rows: Sequence[int]) -> torch.Tensor:
+        """The labels of both, (2 batch, 20)."""
+        return self.labels[rows].repeat(2, 1)
+
+    def joined(self, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """All first views, then all second ones."""
+        first, second = zip(*(views.chunk(2) for views in outputs), strict=True)
+        return torch.cat([*first, *second])
+
+    def _end_epoch(self, loss: float, progress: TrainingProgress) -> None:
+        epoch = self.state.step // self.steps_per_epoch
+        self._account()
+        line = {"stage": _STAGE, **self._line(epoch, loss)}
+        self.processes.from_main(lambda: append_metrics(self.folder, line))
+        self._log({"epoch": epoch}, self.state.step)
+        progress.console.print(f"contrastive epoch {epoch}: loss {loss:.4f}")
+
+
+class ViewsLoss(nn.Module):
+    """The contrastive loss with the two views of an argument as the only positives."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """A scalar, of outputs (2 batch, 20 + width): first views, then second ones."""
+        features = outputs[:, len(VALUE_NAMES) :]
+        own = torch.eye(len(features) // 2, device=features.device).repeat(2, 1)
+        nothing = features[:0].detach(), own[:0]
+        return contrastive_loss(features, own, *nothing, self.temperature)
+
+
+def _without_layer(groups: Sequence[dict[str, Any]], model: WithFeatures) -> list[dict[str, Any]]:
+    head = model.classifier.head
+    layer = {id(head.weight), id(head.bias)}
+    kept = [
+        {**group, "params": [p for p in cast(Any, group["params"]) if id(p) not in layer]}
+        for group in groups
+    ]
+    return [group for group in kept if group["params"]]

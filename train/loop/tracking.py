@@ -1,0 +1,160 @@
+"""The course of training in TensorBoard or Weights & Biases (``--log_with``), by accelerate.
+
+The loss and the learning rate of every step (those of ``--contrastive pretrain`` as
+``contrastive/loss`` and ``contrastive/learning_rate``; the steps after it are counted on), and the
+scores on validation of every epoch, in ``OUTPUT.logs`` beside the adapter. What is given to the
+libraries besides are the run's options; Weights & Biases adds what it always does (machine,
+installed packages, output). A run that is resumed goes on in the same log.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import is_tensorboard_available, is_wandb_available
+
+from valueeval.tasks.errors import ValueEvalError, first_line
+from valueeval.train.config.config import TrainConfig
+from valueeval.train.runtime.processes import Processes
+from valueeval.train.runtime.progress import note
+from valueeval.train.storage.checkpoint import replacing, writing
+
+Log = Callable[[Mapping[str, float | None], int], None]
+"""Takes numbers by name, and the step that they belong to; None is left out."""
+
+
+def no_log(values: Mapping[str, float | None], step: int) -> None:
+    """Logs nothing."""
+
+
+def shifted(log: Log, steps: int) -> Log:
+    """A log of a stage that follows so many steps of another one."""
+    return lambda values, step: log(values, step + steps)
+
+
+def named(log: Log, stage: str) -> Log:
+    """A log of a stage whose numbers have names of their own."""
+
+    def log_stage(values: Mapping[str, float | None], step: int) -> None:
+        log({f"{stage}/{name}": value for name, value in values.items()}, step)
+
+    return log_stage
+
+
+def check_tracker(config: TrainConfig) -> None:
+    """Whether the library asked for is there.
+
+    Raises:
+        ValueEvalError: It is not.
+    """
+    available = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
+    if config.log_with is not None and not available[config.log_with]():
+        raise ValueEvalError(
+            f"--log_with {config.log_with}: it is not installed: pip install {config.log_with}, "
+            "or leave the option out"
+        )
+
+
+@contextmanager
+def tracking(config: TrainConfig, processes: Processes, step: int) -> Iterator[Log]:
+    """Opens the log of a run, in its main process, and closes it.
+
+    Args:
+        config: The run's options.
+        processes: Those of the run.
+        step: How many steps it has done, of all stages; what the log has of later ones comes again.
+
+    Raises:
+        ValueEvalError: The log cannot be opened.
+    """
+    accelerator: Accelerator | None = None
+    with processes.together():
+        if config.log_with is not None and processes.is_main:
+            accelerator = _open(config, config.log_with, step)
+    if accelerator is None:
+        yield no_log
+        return
+    tracker = _Tracker(accelerator)
+    try:
+        yield tracker
+    finally:
+        tracker.finish()
+
+
+def _open(config: TrainConfig, name: str, step: int) -> Accelerator:
+    output = Path(config.output)
+    folder = output.with_name(output.name + ".logs")
+    is_new = not folder.exists()
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        options: dict[str, Any] = {"purge_step": step + 1}
+        if name == "wandb":
+            options = {"dir": str(folder), "name": output.name, "resume": "allow"}
+            options["id"] = _run_id(folder, step)
+    accelerator = Accelerator(mixed_precision="no", log_with=name, project_dir=str(folder))
+    project = os.environ.get("WANDB_PROJECT", "valueeval")
+    try:
+        accelerator.init_trackers(project, _without_lists(config.recipe()), {name: options})
+    except Exception as error:  # whatever kinds of it the library has
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise ValueEvalError(
+            f"--log_with {name}: it cannot start ({first_line(error)}): put that right (for wandb "
+            "`wandb login`, or WANDB_MODE=offline), or leave the option out"
+        ) from error
+    return accelerator
+
+
+class _Tracker:
+    """Logs for as long as that works: training is worth more than its log."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._works = True
+
+    def __call__(self, values: Mapping[str, float | None], step: int) -> None:
+        if not self._works:
+            return
+        known = {name: value for name, value in values.items() if value is not None}
+        with self._surviving("training goes on without it"):
+            self._accelerator.log(known, step=step)
+
+    def finish(self) -> None:
+        """Writes what is not written yet; what has failed before says no more."""
+        for tracker in self._accelerator.trackers:
+            with self._surviving("its last numbers may be missing"):
+                tracker.finish()
+
+    @contextmanager
+    def _surviving(self, result: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever kinds of it the library has
+            if self._works:
+                note(f"logging has failed ({first_line(error)}); {result}")
+            self._works = False
+
+
+def _run_id(folder: Path, step: int) -> str:
+    """What Weights & Biases knows the run by: a new one for a new run."""
+    path = folder / "wandb-run"
+    if step and path.exists():
+        return path.read_text("utf-8").strip()
+    number = uuid.uuid4().hex
+    with replacing(path) as temporary:
+        temporary.write_text(number + "\n", "utf-8")
+    return number
+
+
+def _without_lists(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with lists as text: TensorBoard takes none."""
+    return {
+        name: str(value) if isinstance(value, list) else value for name, value in recipe.items()
+    }

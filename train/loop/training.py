@@ -1,0 +1,419 @@
+"""The training loop: steps, evaluation after each epoch, checkpoints, progress.
+
+The randomness of a step is a function of the seed and the step's number, nothing else: its batch
+comes from `epoch_batches` and its dropout from generators seeded for it. So a run that is killed
+and resumed goes through the very same steps as one that is not.
+
+Several processes share the arguments of a batch. A step is the same as that of one process, but for
+dropout, which each draws by itself.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from accelerate.utils import convert_to_fp32, set_seed
+from torch import nn
+from transformers import get_scheduler
+
+from valueeval.adapters.classifier.classifier import Batch
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.train.config.config import TrainConfig
+from valueeval.train.data.epoch_order import epoch_batches
+from valueeval.train.data.inputs import Split
+from valueeval.train.loop.evaluation import Evaluate, Evaluation
+from valueeval.train.loop.gradient_cache import backward_in_parts
+from valueeval.train.loop.tracking import Log, no_log
+from valueeval.train.runtime.processes import Processes
+from valueeval.train.runtime.progress import TrainingProgress, note
+from valueeval.train.storage.checkpoint import (
+    Best,
+    State,
+    best_file,
+    load_best,
+    load_checkpoint,
+    model_tensors,
+    newest_step,
+    save_checkpoint,
+    save_tensors,
+)
+from valueeval.train.storage.metrics import append_metrics, forget_metrics_after
+
+_NONE: Mapping[str, torch.Tensor] = {}
+# Of the time between checkpoints, writing one takes no more: those of large models come less often.
+_SHARE_OF_WRITING = 0.05
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A finished run: the model is at its best epoch.
+
+    Attributes:
+        best: That epoch.
+        evaluation: Its thresholds and scores.
+        state: Where the run ended: steps, seconds, memory.
+    """
+
+    best: Best
+    evaluation: Evaluation
+    state: State
+
+
+class Training:
+    """One run: a model on its way from the first step to the best epoch.
+
+    Args:
+        config: The run's options, none left open.
+        model: Takes a batch of its inputs.
+        groups: Its trainable parameters as the optimizer takes them.
+        loss: The mean over a batch, of what the model gives for it (in float32), such as logits
+            (batch, 20), and its labels (batch, 20), floats, with a teacher's probabilities beside
+            them if there is one (batch, 40).
+        training: What it learns from.
+        evaluate: What epochs are chosen by; None for a stage that ends at its last step.
+        folder: Where checkpoints and metrics.jsonl are.
+        started: When this part of the run began, as `time.monotonic` told it.
+        processes: Those that share the work.
+        compares: Whether the loss compares the arguments of a batch with each other, so that it is
+            no mean over parts of it.
+        log: Where the losses of steps and the scores of epochs go, beside metrics.jsonl.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: TrainConfig,
+        model: nn.Module,
+        groups: list[dict[str, Any]],
+        loss: nn.Module,
+        training: Split,
+        evaluate: Evaluate | None,
+        folder: Path,
+        started: float,
+        processes: Processes,
+        compares: bool = False,
+        log: Log = no_log,
+    ) -> None:
+        self.config = config
+        self.processes = processes
+        self._compares = compares
+        self._log = log
+        self.training = training
+        self.lengths = training.inputs.lengths
+        self._evaluate = evaluate
+        self.folder = folder
+        self.steps_per_epoch = steps_in(training, config.batch_size)
+        self.total_steps = steps_in(training, config.batch_size, config.epochs)
+        self.model = model.to(processes.device)
+        # A second way to run the model, which itself stays what it is. Lengths differ from batch to
+        # batch, so sizes are left open.
+        self._forward = torch.compile(self.model, dynamic=True) if config.compile else self.model
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
+        self.scheduler = get_scheduler(
+            config.schedule,
+            self.optimizer,
+            num_warmup_steps=round(config.warmup * self.total_steps),
+            num_training_steps=self.total_steps,
+        )
+        self.loss = loss.to(processes.device)
+        self.labels = training.targets
+        self.state = self._newest_checkpoint()
+        self._started = started - self.state.seconds
+        self._checkpoint_due = False
+        self._order: tuple[int, list[list[int]]] = (-1, [])  # an epoch and its batches
+        processes.from_main(lambda: forget_metrics_after(folder, self.state.step))
+
+    def run(self) -> Fit:
+        """Trains to the end and returns to the best epoch.
+
+        Raises:
+            ValueEvalError: The loss is not a number, or a checkpoint cannot be written.
+        """
+        self.all_steps()
+        best = self.state.best
+        assert best is not None  # noqa: S101 (every epoch ends with an evaluation)
+        load_best(self.folder, best.epoch, self.model)
+        evaluation = self.evaluate()
+        self._account()
+        return Fit(best, evaluation, self.state)
+
+    def all_steps(self) -> None:
+        """Goes through the steps that are left, with a checkpoint now and then.
+
+        A checkpoint holds nothing but weights that gave finite numbers, so that a run that diverges
+        is not resumed from ruined ones.
+
+        Raises:
+            ValueEvalError: As `run`.
+        """
+        if self.state.step:
+            note(f"going on after step {self.state.step} of {self.total_steps}")
+        self._next_checkpoint = time.monotonic() + self.config.checkpoint_seconds
+        with TrainingProgress(self.total_steps, self.state.step) as progress:
+            while self.state.step < self.total_steps:
+                mean_loss = self._step()
+                progress.step(mean_loss)
+                end_of_epoch = self.state.step % self.steps_per_epoch == 0
+                if end_of_epoch:
+                    self._check_weights()
+                    self._end_epoch(mean_loss, progress)
+                    self._save_checkpoint()
+                else:
+                    late = time.monotonic() >= self._next_checkpoint
+                    # These weights may be ruined: the next step tells.
+                    self._checkpoint_due = self.processes.any(late)
+
+    def evaluate(self) -> Evaluation:
+        """How good the model is now.
+
+        Raises:
+            ValueEvalError: It does not give numbers.
+        """
+        assert self._evaluate is not None  # noqa: S101 (stages without it do not ask)
+        self.model.eval()
+        own = self._evaluate(self.model)
+        evaluation = self.processes.from_main(lambda: own)
+        if not evaluation.finite:
+            raise self._diverged(self.state.step, "on validation, logits are no numbers")
+        return evaluation
+
+    def outputs(self, batch: Batch) -> Any:
+        """What the loss is computed from."""
+        return self._forward(**batch)
+
+    def targets(self, rows: Sequence[int]) -> torch.Tensor:
+        """The labels that the loss compares `outputs` with."""
+        return self.labels[rows]
+
+    def joined(self, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What `outputs` gives for a batch, from what it gives for the batch's parts."""
+        return torch.cat(list(outputs))
+
+    def _step(self) -> float:
+        """One optimizer step; returns the mean loss of the epoch so far."""
+        epoch, position = divmod(self.state.step, self.steps_per_epoch)
+        if position == 0:
+            self.state.loss_sum = 0.0
+        rows = self._batches(epoch)[position]
+        set_seed(_step_seed(self.config.seed, self.state.step, self.processes.index))
+        self.model.train()
+        # A step fills the queue of contrastive learning before its weights change.
+        due = self._checkpoint_due
+        buffers = {name: one.clone() for name, one in self.model.named_buffers() if due}
+        parts = self._parts(self.processes.own(rows))
+        if self._compares and (len(parts) > 1 or self.processes.number > 1):
+            value = self._backward_of_whole(rows, parts)
+        else:
+            start = torch.zeros((), device=self.processes.device)
+            value = sum((self._backward(part, len(part) / len(rows)) for part in parts), start)
+        value = self.processes.total(value)
+        self.processes.sum_gradients(self.model.parameters())
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+        # Here a GPU is waited for, in one process once in a step.
+        loss, size = torch.stack([value.to(norm.device), norm]).tolist()
+        if not (math.isfinite(loss) and math.isfinite(size)):
+            what = f"the loss is {loss} and its gradient {size}"
+            raise self._diverged(self.state.step + 1, what)
+        if self._checkpoint_due:
+            self._save_checkpoint(buffers)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad()
+        self.state.step += 1
+        self.state.loss_sum += loss
+        self._log({"loss": loss, "learning_rate": self._learning_rate()}, self.state.step)
+        return self.state.loss_sum / (position + 1)
+
+    def _parts(self, rows: Sequence[int]) -> list[Sequence[int]]:
+        """A batch in parts that are read one after the other.
+
+        Otherwise a batch of the longest arguments would need several times the memory of any other
+        (2.6 instead of 1.5 GB).
+        """
+        longest = max((self.lengths[row] for row in rows), default=1)
+        size = max(1, self.config.tokens_at_once // longest)
+        return [rows[first : first + size] for first in range(0, len(rows), size)]
+
+    def _backward(self, rows: Sequence[int], share: float) -> torch.Tensor:
+        """Adds the gradient of a part's loss, weighted by its share of the batch; returns that."""
+        # Losses are means over arguments, so the parts' shares add up to the batch's mean.
+        loss = self.loss(self._read(rows), self._targets_there(rows)) * share
+        loss.backward()
+        return cast(torch.Tensor, loss.detach())
+
+    def _backward_of_whole(
+        self, rows: Sequence[int], parts: Sequence[Sequence[int]]
+    ) -> torch.Tensor:
+        """Adds the gradient of a loss over the whole batch, of which this process reads parts.
+
+        All processes compute the same loss, each with the gradient of what it has read itself.
+
+        Returns:
+            This process's share of the loss.
+        """
+        processes = self.processes
+
+        def read(part: int) -> torch.Tensor:
+            # The same dropout at every reading of a part, and in every process another.
+            share = part * processes.number + processes.index
+            set_seed(_step_seed(self.config.seed, self.state.step, share))
+            return self._read(parts[part])
+
+        def loss(outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+            own = self.joined(outputs) if outputs else None
+            return cast(torch.Tensor, self.loss(self.joined(processes.exchange(own)), targets))
+
+        targets = self._targets_there([row for share in processes.shares(rows) for row in share])
+        return backward_in_parts(read, len(parts), loss) / processes.number
+
+    def _read(self, rows: Sequence[int]) -> torch.Tensor:
+        """What the loss is computed from, in float32."""
+        device = self.processes.device
+        batch = self.training.inputs.batch(rows, device)
+        bfloat16 = self.config.precision == "bfloat16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            outputs = self.outputs(batch)
+        return cast(torch.Tensor, convert_to_fp32(outputs))
+
+    def _targets_there(self, rows: Sequence[int]) -> torch.Tensor:
+        return self.targets(rows).to(self.processes.device)
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        if self._order[0] != epoch:
+            batches = epoch_batches(self.lengths, self.config.batch_size, self.config.seed, epoch)
+            self._order = (epoch, batches)
+        return self._order[1]
+
+    def _end_epoch(self, loss: float, progress: TrainingProgress) -> None:
+        epoch = self.state.step // self.steps_per_epoch
+        evaluation = self.evaluate()
+        best, newest = self.state.best, Best(epoch, evaluation.macro_f1)
+        if best is None or not evaluation.of_this_model or newest.macro_f1 > best.macro_f1:
+            self.state.best = best = newest
+            self.processes.from_main(self._save_best)
+        self._account()
+        self.processes.from_main(lambda: self._record(epoch, loss, evaluation))
+        scores = {f"validation/{name}": score for name, score in evaluation.own_scores.items()}
+        self._log({"epoch": epoch, **scores}, self.state.step)
+        progress.epoch(epoch, loss, evaluation.own_scores)
+        if evaluation.of_this_model:
+            progress.best(best.macro_f1)
+
+    def _learning_rate(self) -> float:
+        """Of the first group, as it is after the steps done."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def _save_best(self) -> None:
+        assert self.state.best is not None  # noqa: S101 (called where it has been set)
+        save_tensors(model_tensors(self.model), best_file(self.folder, self.state.best.epoch))
+
+    def _save_checkpoint(self, buffers: Mapping[str, torch.Tensor] = _NONE) -> None:
+        """Writes where the run stands; buffers are as they are, or as they were."""
+        self._account()
+        began = time.monotonic()
+
+        def save() -> None:
+            tensors = model_tensors(self.model)
+            earlier = {name: buffers[name].cpu() for name in buffers.keys() & tensors.keys()}
+            state = self.state
+            save_checkpoint(
+                self.folder, state, {**tensors, **earlier}, self.optimizer, self.scheduler
+            )
+
+        self.processes.from_main(save)
+        self._checkpoint_due, now = False, time.monotonic()
+        wait = self.config.checkpoint_seconds
+        self._next_checkpoint = now + (wait and max(wait, (now - began) / _SHARE_OF_WRITING))
+
+    def _check_weights(self) -> None:
+        """Refuses weights that are no numbers.
+
+        Raises:
+            ValueEvalError: Some are not.
+        """
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
+            raise self._diverged(self.state.step, "weights are no numbers any more")
+
+    def _diverged(self, step: int, what: str) -> ValueEvalError:
+        """The error of a run that cannot go on: resumed, it would come to the same."""
+        message = (
+            f"step {step} of {self.total_steps}: {what}: training diverged. Start again with a "
+            f"lower --learning_rate (now {self.config.learning_rate})"
+        )
+        if newest_step(self.folder):
+            message += f" and another --output; the last checkpoint is kept in {self.folder}"
+        if (best := self.state.best) is not None:
+            which = f"the best epoch so far ({best.epoch}, validation macro_f1 {best.macro_f1:.4f})"
+            if self.config.out_of_fold:  # the score is the teachers'
+                which = f"epoch {best.epoch}"
+            file = best_file(self.folder, best.epoch)
+            message += f", and the weights of {which} in {file.name}"
+        return self.processes.failure(message)
+
+    def _newest_checkpoint(self) -> State:
+        """Brings everything to where the newest checkpoint stands, or leaves it at the start."""
+        with self.processes.together():
+            state = load_checkpoint(self.folder, self.model, self.optimizer, self.scheduler)
+        main = self.processes.from_main(lambda: state.step)
+        with self.processes.together():
+            if state.step != main:
+                raise ValueEvalError(
+                    f"{self.folder}: the main process finds a checkpoint of step {main} there, "
+                    f"process {self.processes.index} one of step {state.step}: --output must be "
+                    "in a folder that all machines share"
+                )
+        return state
+
+    def _account(self) -> None:
+        self.state.seconds = time.monotonic() - self._started
+        self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, _peak_memory())
+        if self.processes.device.type == "cuda":
+            peak = torch.cuda.max_memory_reserved(self.processes.device)
+            self.state.peak_device_bytes = max(self.state.peak_device_bytes, peak)
+
+    def _record(self, epoch: int, loss: float, evaluation: Evaluation) -> None:
+        line = self._line(epoch, loss)
+        line["thresholds"] = list(evaluation.thresholds.values)
+        line["validation"] = evaluation.own_scores
+        append_metrics(self.folder, line)
+
+    def _line(self, epoch: int, loss: float) -> dict[str, Any]:
+        """What metrics.jsonl says of every epoch, of whatever stage."""
+        line = {
+            "step": self.state.step,
+            "epoch": epoch,
+            "loss": loss,
+            "learning_rate": self._learning_rate(),
+            "seconds": round(self.state.seconds, 1),
+        }
+        if self.state.peak_device_bytes:
+            line["peak_device_bytes"] = self.state.peak_device_bytes
+        return line
+
+
+def steps_in(training: Split, batch_size: int, epochs: int | None = 1) -> int:
+    """How many steps a stage of some epochs takes."""
+    assert epochs is not None  # noqa: S101 (for the type checker)
+    return epochs * math.ceil(len(training.labels) / batch_size)
+
+
+def _step_seed(seed: int, step: int, share: int) -> int:
+    """Of a process's share of a step, or of a part that is read by itself."""
+    numbers = [seed, step, share] if share else [seed, step]
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _peak_memory() -> int:
+    """The largest resident set of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

@@ -1,0 +1,1 @@
+"""Losses, contrastive learning, distillation and cross-encoders."""

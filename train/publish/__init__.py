@@ -1,0 +1,1 @@
+"""The manifest, the model card and the upload to the hub."""

@@ -1,0 +1,110 @@
+"""The manifest of a finished run: what was trained, on what, how, and how good it is.
+
+Its contents are explained in `valueeval.adapters.directory.manifest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from valueeval.adapters.classifier.classifier import ValueClassifier
+from valueeval.adapters.directory.base import Base
+from valueeval.adapters.directory.input_format import Head
+from valueeval.adapters.directory.manifest import BaseModel, Manifest, Parameters, TrainingData
+from valueeval.adapters.directory.manifest_file import combined_hash, describe_files
+from valueeval.tasks.data.dataset import DataSet
+from valueeval.tasks.values import VALUE_NAMES
+from valueeval.train.config.base_defaults import form_of
+from valueeval.train.config.choices import GENERATED
+from valueeval.train.config.config import TrainConfig
+from valueeval.train.loop.training import Fit
+
+_LIBRARIES = (
+    "lm-eval-valueeval",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "numpy",
+    "safetensors",
+)
+
+
+def describe(
+    config: TrainConfig,
+    recipe: Mapping[str, Any],
+    base: Base,
+    training: DataSet,
+    validation: DataSet,
+    model: nn.Module,
+    fit: Fit,
+    folder: Path,
+) -> Manifest:
+    """The manifest of a trained model whose files are in the folder."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    headed = model if isinstance(model, ValueClassifier) else None
+    files = describe_files(folder)
+    return Manifest(
+        template=config.template,
+        head=None if headed is None else Head(headed.head.kind, headed.head.pooling),
+        input=None if headed is None else form_of(config, headed.backbone),
+        labels=VALUE_NAMES,
+        base_model=BaseModel(findable_name(base), base.revision, base.sha256),
+        method=config.method,
+        objective=objective(config),
+        thresholds=fit.evaluation.thresholds,
+        parameters=Parameters(
+            total=sum(size for size, _ in sizes),
+            trainable=sum(size for size, trained in sizes if trained),
+        ),
+        data=describe_data(config, training, validation),
+        seed=config.seed,
+        config=recipe,
+        validation=fit.evaluation.own_scores,
+        versions=versions(_LIBRARIES),
+        seconds=round(fit.state.seconds, 1),
+        peak_memory_bytes=fit.state.peak_memory_bytes,
+        peak_device_bytes=fit.state.peak_device_bytes or None,
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        files=files,
+        weights_sha256=combined_hash(files),
+    )
+
+
+def describe_data(config: TrainConfig, training: DataSet, validation: DataSet) -> TrainingData:
+    """What is trained on, and chosen on, as the manifest keeps it."""
+    return TrainingData(
+        name=config.data,
+        set=training.name.replace("sample_", ""),
+        size=len(training.arguments),
+        sha256=training.sha256,
+        folds=config.folds,
+        left_out=() if config.fold is None else (config.fold,),
+        validation_sha256=validation.sha256,
+    )
+
+
+def objective(config: TrainConfig) -> str:
+    """What was minimised, in a word: ``bce``, ``focal+contrastive``, ``contrastive, bce`` …."""
+    if config.template in GENERATED:
+        return "nll"
+    loss = config.loss if config.teacher is None else config.loss + "+distillation"
+    joint, before = loss + "+contrastive", "contrastive, " + loss
+    return {"none": loss, "joint": joint, "pretrain": before}[config.contrastive]
+
+
+def findable_name(base: Base) -> str:
+    """The base's name, from whatever folder it is asked for again."""
+    folder = Path(base.name)
+    return str(folder.resolve()) if folder.is_dir() else base.name
+
+
+def versions(libraries: Sequence[str]) -> dict[str, str]:
+    """The installed version of each library, by distribution name."""
+    return {name: metadata.version(name) for name in libraries}

@@ -1,0 +1,287 @@
+"""The model card: ``README.md`` of an adapter directory, which the Hugging Face hub shows.
+
+For people who find the adapter without having trained it: what it is, how good, how to load it,
+what not to use it for. Its text is the template ``model_card.md``. Nothing in it tells where on the
+trainer's machine anything lay.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from valueeval.adapters.directory.base import MINILM, MINILM_HUB_ID, Base
+from valueeval.adapters.directory.hub import PEFT_CONFIG
+from valueeval.adapters.directory.manifest import Manifest
+from valueeval.adapters.directory.manifest_file import CARD_FILE
+from valueeval.tasks.data.dataset import DataSet
+from valueeval.tasks.files import replacing
+from valueeval.tasks.scores.scoring import Interval, Intervals, conclusion_key, intervals, score
+from valueeval.tasks.values import VALUE_SLUGS
+from valueeval.train.config.choices import GENERATED
+
+# Stands for the adapter's name on the hub until it has one.
+NAME = "ORG/NAME"
+# Stands for where a teacher lies, in the training options.
+TEACHER = "PATH/TO/TEACHER"
+_TEMPLATE = Path(__file__).with_name("model_card.md")
+_DATASET = "webis/Touche23-ValueEval"
+_METRICS = ("macro_f1", "official_f1")
+# The class of Transformers that loads a model, by what PEFT calls its kind (task type).
+_AUTO_CLASSES = {
+    "FEATURE_EXTRACTION": "AutoModel",
+    "CAUSAL_LM": "AutoModelForCausalLM",
+    "SEQ_2_SEQ_LM": "AutoModelForSeq2SeqLM",
+}
+
+
+def write_card(
+    folder: Path,
+    manifest: Manifest,
+    base: Base,
+    data: tuple[DataSet, DataSet],
+    prediction: npt.NDArray[np.bool_],
+) -> None:
+    """Writes the model card into an adapter directory.
+
+    Args:
+        folder: The directory; what it is to hold beside card and manifest is there.
+        manifest: What will describe it.
+        base: The model that training started from.
+        data: The training set and the validation set.
+        prediction: Of the finished model for the latter, (arguments, 20); if it has been trained on
+            that, its teachers'.
+    """
+    validation = data[1]
+    clusters = [conclusion_key(conclusion) for conclusion in validation.conclusions]
+    found = intervals(validation.labels, prediction, clusters)
+    if _out_of_fold(manifest):
+        manifest = replace(manifest, validation=score(validation.labels, prediction))
+    text = model_card(manifest, base, data, found, _task_type(folder, manifest))
+    with replacing(folder / CARD_FILE) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def model_card(
+    manifest: Manifest,
+    base: Base,
+    data: tuple[DataSet, DataSet],
+    found: Intervals,
+    task_type: str | None = None,
+) -> str:
+    """The card's text: metadata for the hub, then Markdown; the adapter is called `NAME` in it.
+
+    Args:
+        manifest: What the adapter directory holds.
+        base: The model that training started from.
+        data: The training set and the validation set.
+        found: Intervals of the scores on the latter.
+        task_type: What PEFT calls the kind of a PEFT adapter's base, or of a language model all of
+            whose weights are there; None for anything else.
+    """
+    sample = manifest.data.name == "sample"
+    whole = manifest.method == "prompt+full"
+    card = ModelCard.from_template(
+        _metadata(manifest, base, data, found, peft=task_type is not None and not whole),
+        template_path=str(_TEMPLATE),
+        name=NAME,
+        manifest=manifest,
+        base=base_label(base),
+        hub_base=base_on_hub(base),
+        revision=base.revision,
+        sample=sample,
+        training=_training(manifest, data[0]),
+        teacher=_teacher(manifest),
+        validation=_validation(manifest, data[1]),
+        thresholds=_thresholds(manifest),
+        tuned=manifest.thresholds.split != "none",
+        out_of_fold=_out_of_fold(manifest),
+        text=manifest.template in GENERATED,
+        wording=_wording(manifest),
+        unparsed=_unparsed(manifest),
+        scores=[(name, *_shown(getattr(found, name))) for name in _METRICS],
+        values=_values(manifest),
+        task=manifest.task,
+        whole=whole,
+        auto_class=_AUTO_CLASSES[task_type] if task_type else None,
+        options=_options(manifest, base),
+    )
+    return str(card).rstrip() + "\n"
+
+
+def base_on_hub(base: Base) -> str | None:
+    """The id under which anyone finds the base model; None for a folder of the trainer's own."""
+    if base.name == MINILM:
+        return MINILM_HUB_ID
+    return base.name if base.revision is not None else None
+
+
+def base_label(base: Base) -> str:
+    """What to call a base model: its hub id, or the last part of its folder's path."""
+    return base_on_hub(base) or Path(base.name).resolve().name
+
+
+def _task_type(folder: Path, manifest: Manifest) -> str | None:
+    config = folder / PEFT_CONFIG
+    if config.is_file():
+        return str(json.loads(config.read_text("utf-8"))["task_type"])
+    if manifest.template is None:
+        return None
+    model = json.loads((folder / "config.json").read_text("utf-8"))
+    return "SEQ_2_SEQ_LM" if model.get("is_encoder_decoder") else "CAUSAL_LM"
+
+
+def _metadata(
+    manifest: Manifest,
+    base: Base,
+    data: tuple[DataSet, DataSet],
+    found: Intervals,
+    peft: bool,
+) -> ModelCardData:
+    """What the hub sorts by. No licence: that is for the author to choose."""
+    hub_id = base_on_hub(base)
+    published = all(part.official for part in data)
+    # A fold holds other arguments than validation: its scores are not to be ranked with those.
+    found_on_validation = published and manifest.data.folds is None
+    return ModelCardData(
+        language="en",
+        library_name=_library(manifest, peft),
+        base_model=hub_id,
+        base_model_relation=(
+            "finetune" if manifest.method in ("full", "prompt+full") else "adapter"
+        )
+        if hub_id
+        else None,
+        pipeline_tag="text-classification" if manifest.head else None,
+        datasets=[_DATASET] if published else None,
+        tags=["valueeval", "human-values", "argument-mining", manifest.method],
+        model_name=NAME if found_on_validation else None,
+        eval_results=_results(found) if found_on_validation else None,
+    )
+
+
+def _library(manifest: Manifest, peft: bool) -> str:
+    if peft:
+        return "peft"
+    # As a «transformers» model the hub would offer to load a classifier, with a random head.
+    return "lm-eval-valueeval" if manifest.template is None else "transformers"
+
+
+def _results(found: Intervals) -> list[EvalResult]:
+    """For the published validation set alone: other data's numbers are not to be ranked with it."""
+    return [
+        EvalResult(
+            task_type="text-classification",
+            task_name="Human value detection (multi-label)",
+            dataset_type=_DATASET,
+            dataset_name="Touché23-ValueEval (validation)",
+            dataset_split="validation",
+            metric_type=("f1" if name == "macro_f1" else name) + suffix,
+            metric_name=name + suffix,
+            metric_value=round(value, 6),
+        )
+        for name in _METRICS
+        for suffix, value in _parts(getattr(found, name)).items()
+        if value is not None
+    ]
+
+
+def _parts(interval: Interval) -> dict[str, float | None]:
+    return {"": interval.estimate, "_ci_low": interval.ci_low, "_ci_high": interval.ci_high}
+
+
+def _shown(interval: Interval) -> tuple[str, str]:
+    """A score and its interval as a person reads them."""
+    if interval.ci_low is None or interval.ci_high is None:
+        return _number(interval.estimate), "unknown: too few conclusions"
+    return _number(interval.estimate), f"{interval.ci_low:.3f} to {interval.ci_high:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _values(manifest: Manifest) -> list[tuple[str, str, str]]:
+    return [
+        (slug, _number(manifest.validation.get(f"f1_{slug}")), f"{threshold:.3f}")
+        for slug, threshold in zip(VALUE_SLUGS, manifest.thresholds.values, strict=True)
+    ]
+
+
+def _thresholds(manifest: Manifest) -> str:
+    tuned = manifest.thresholds
+    if manifest.template in GENERATED:
+        return "none: its answers are text"
+    if tuned.split == "none":
+        return "0.5 for every value; nothing was tuned"
+    return f"{manifest.config['thresholds']}, tuned for {tuned.metric} on {_chosen_on(manifest)}"
+
+
+def _out_of_fold(manifest: Manifest) -> bool:
+    """Whether it has been trained on all folds, and teachers answer for what each left out."""
+    return manifest.data.folds is not None and not manifest.data.left_out
+
+
+def _chosen_on(manifest: Manifest) -> str:
+    """What epoch and thresholds were chosen on."""
+    if _out_of_fold(manifest):
+        return f"training+validation by cross-validation in {manifest.data.folds} folds"
+    return (
+        "validation" if manifest.data.folds is None else f"{_fold(manifest)} of training+validation"
+    )
+
+
+def _fold(manifest: Manifest) -> str:
+    return f"fold {manifest.data.left_out[0]} of {manifest.data.folds} (counted from 0)"
+
+
+def _wording(manifest: Manifest) -> str:
+    paraphrase = manifest.config.get("paraphrase") or 1
+    return "" if paraphrase == 1 else f", paraphrase {paraphrase}"
+
+
+def _unparsed(manifest: Manifest) -> str | None:
+    share = manifest.validation.get("unparsed")
+    return None if share is None else _number(share)
+
+
+def _teacher(manifest: Manifest) -> str | None:
+    """The teacher by its hash: its name may be a path on the trainer's machine."""
+    if manifest.config.get("teacher") is None:
+        return None
+    sha256, weight = manifest.config["teacher_sha256"], manifest.config["teacher_weight"]
+    return (
+        f"an adapter or an average of adapters, `weights_sha256` `{sha256}`; its probabilities "
+        f"count {weight:g}, labels {1 - weight:g}"
+    )
+
+
+def _training(manifest: Manifest, training: DataSet) -> str:
+    size = f"{manifest.data.size:,} arguments"
+    if manifest.data.left_out:
+        size = f"without {_fold(manifest)}, {size}"
+    if manifest.data.name == "sample":
+        return f"the package's sample set, {size}"
+    if training.official:
+        return f"Touché23-ValueEval, {manifest.data.set}, {size}"
+    return f"the trainer's own, in the format of Touché23-ValueEval, {size} ({training.sha256})"
+
+
+def _validation(manifest: Manifest, validation: DataSet) -> str:
+    arguments, conclusions = len(validation.arguments), len(set(validation.conclusions))
+    return f"{_chosen_on(manifest)}, {arguments:,} arguments about {conclusions:,} conclusions"
+
+
+def _options(manifest: Manifest, base: Base) -> str:
+    """The recipe as a file that `valueeval train --config` takes."""
+    recipe = {name: value for name, value in manifest.config.items() if value is not None}
+    if recipe.pop("teacher_sha256", None) is not None:
+        recipe["teacher"] = TEACHER
+    recipe["base"] = base.name if base.name == MINILM else base_label(base)
+    return str(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100)).rstrip()

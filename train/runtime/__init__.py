@@ -1,0 +1,1 @@
+"""The machine: processes, memory, compilation, dropout and progress."""

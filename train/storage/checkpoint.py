@@ -1,0 +1,285 @@
+"""Checkpoints: everything that a killed run needs to go on to the same result.
+
+A checkpoint is a folder ``checkpoint-<step>`` with ``model.safetensors`` (trained weights),
+``optimizer.safetensors`` (AdamW's moments as flat tensors) and ``state.json``. It is written under
+a temporary name and renamed when whole, and only then are older ones removed, so at every moment
+there is a whole one. No random state is in it: the randomness of a step is a function of the seed
+and the step's number (see `valueeval.train.loop.training`).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from valueeval.tasks import files
+from valueeval.tasks.errors import ValueEvalError
+
+_PREFIX = "checkpoint-"
+_BEST = "best-{epoch}.safetensors"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch so far (from 1), and its macro_f1 on validation."""
+
+    epoch: int
+    macro_f1: float
+
+
+@dataclass
+class State:
+    """Where a run stands.
+
+    Attributes:
+        step: Optimizer steps done.
+        loss_sum: Sum of the losses of this epoch's steps.
+        best: The best epoch so far.
+        seconds: Time spent, all parts of the run together.
+        peak_memory_bytes: The largest resident set of any part so far.
+        peak_device_bytes: The most of the GPU's memory that PyTorch held in any part; 0 without.
+    """
+
+    step: int = 0
+    loss_sum: float = 0.0
+    best: Best | None = None
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    peak_device_bytes: int = 0
+
+
+def save_checkpoint(
+    folder: Path,
+    state: State,
+    tensors: dict[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+) -> None:
+    """Writes a checkpoint and then removes those before it.
+
+    Args:
+        folder: The run's.
+        state: Where it stands.
+        tensors: The model's, as `model_tensors` gives them.
+        optimizer: Its moments are kept, too.
+        scheduler: Likewise.
+
+    Raises:
+        ValueEvalError: It cannot be written (no space, no permission); the one before is kept.
+    """
+    final = folder / f"{_PREFIX}{state.step}"
+    temporary = folder / f"{_PREFIX}{state.step}.tmp"
+    with writing(folder, partial=temporary):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        save_tensors(tensors, temporary / "model.safetensors")
+        moments, groups = _flatten(optimizer)
+        save_tensors(moments, temporary / "optimizer.safetensors")
+        content = {"state": asdict(state), "groups": groups, "scheduler": scheduler.state_dict()}
+        write_json(content, temporary / "state.json")
+        if final.exists():
+            shutil.rmtree(final)
+        temporary.rename(final)
+    for old in folder.glob(f"{_PREFIX}*"):
+        if old != final:
+            shutil.rmtree(old, ignore_errors=True)
+    for old in folder.glob(_BEST.format(epoch="*")):
+        if state.best is None or old != best_file(folder, state.best.epoch):
+            old.unlink(missing_ok=True)
+
+
+def load_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+) -> State:
+    """Brings model, optimizer and scheduler to the newest checkpoint; a fresh state if none is.
+
+    Raises:
+        ValueEvalError: It cannot be read, or belongs to another model.
+    """
+    found = _checkpoints(folder)
+    if not found:
+        return State()
+    newest = found[-1]
+    try:
+        content = json.loads((newest / "state.json").read_text(encoding="utf-8"))
+        load_model_tensors(model, load_file(newest / "model.safetensors"))
+        _unflatten(optimizer, load_file(newest / "optimizer.safetensors"), content["groups"])
+        scheduler.load_state_dict(content["scheduler"])
+        best = content["state"].pop("best")
+        return State(**content["state"], best=Best(**best) if best else None)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ValueEvalError(
+            f"{newest}: this checkpoint cannot be read ({error}); remove {folder} to start again"
+        ) from error
+
+
+def newest_step(folder: Path) -> int:
+    """The step of the newest checkpoint, 0 if there is none."""
+    return max(map(_step, _checkpoints(folder)), default=0)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Those that are whole, oldest first."""
+    return sorted(
+        (path for path in folder.glob(f"{_PREFIX}*") if _number(path).isdecimal()),
+        key=_step,
+    )
+
+
+def _step(checkpoint: Path) -> int:
+    return int(_number(checkpoint))
+
+
+def _number(checkpoint: Path) -> str:
+    return checkpoint.name.removeprefix(_PREFIX)
+
+
+def load_best(folder: Path, epoch: int, model: nn.Module) -> None:
+    """Brings a model to its best epoch.
+
+    Raises:
+        ValueEvalError: Its weights are not there, or cannot be read.
+    """
+    file = best_file(folder, epoch)
+    try:
+        load_model_tensors(model, load_file(file))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ValueEvalError(
+            f"{file}: the weights of the best epoch cannot be read ({error}); remove {folder} to "
+            "start again"
+        ) from error
+
+
+def best_file(folder: Path, epoch: int) -> Path:
+    """Where the weights of the best epoch are kept."""
+    return folder / _BEST.format(epoch=epoch)
+
+
+def model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What training changes in a model, by name: contiguous, on the CPU; no frozen weights.
+
+    Weights that go by two names (embeddings that are the output layer, too) are there once.
+    """
+    once = {name for name, _ in model.named_parameters()}
+    left_out = {
+        name
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if not parameter.requires_grad or name not in once
+    }
+    return {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if name not in left_out
+    }
+
+
+def load_model_tensors(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Brings a model to what `model_tensors` gave.
+
+    Raises:
+        RuntimeError: They are those of another model.
+    """
+    if tensors.keys() != model_tensors(model).keys():
+        raise RuntimeError("it holds the weights of another model")
+    model.load_state_dict(tensors, strict=False)
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Writes tensors under a temporary name, to the disk, then renames."""
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Writes JSON under a temporary name, to the disk, then renames."""
+    write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Writes text under a temporary name, to the disk, then renames."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """As `valueeval.tasks.files.replacing`, with errors for people."""
+    with writing(path.parent), files.replacing(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def writing(folder: Path, partial: Path | None = None) -> Iterator[None]:
+    """Turns a failure to write into a folder into an error for people.
+
+    Args:
+        folder: What the error names.
+        partial: A file or folder that must not stay behind half-written.
+    """
+    try:
+        yield
+    except Exception as error:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+        if isinstance(error, (OSError, SafetensorError)):
+            raise ValueEvalError(
+                f"cannot write to {folder}: {error}; {_cure(error)}. An interrupted run goes on "
+                "with --resume"
+            ) from error
+        raise
+
+
+def _cure(error: Exception) -> str:
+    """What a person can do about a failure to write."""
+    number = error.errno if isinstance(error, OSError) else None
+    if told := re.search(r"\(os error (\d+)\)", str(error)):  # as safetensors tells it
+        number = int(told[1])
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "make room there, or choose another --output"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "choose an --output where you may write"
+    if number == errno.ENOENT:
+        return "it, or a folder above it, is not there (any more)"
+    return "choose another --output"
+
+
+def _flatten(
+    optimizer: torch.optim.Optimizer,
+) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """The optimizer's state as tensors named ``<parameter>.<moment>``, and its groups as JSON."""
+    content = optimizer.state_dict()
+    tensors = {
+        f"{number}.{name}": tensor.detach().cpu().contiguous()
+        for number, moments in content["state"].items()
+        for name, tensor in moments.items()
+    }
+    return tensors, content["param_groups"]
+
+
+def _unflatten(
+    optimizer: torch.optim.Optimizer,
+    tensors: dict[str, torch.Tensor],
+    groups: list[dict[str, Any]],
+) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = tensor.clone()
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

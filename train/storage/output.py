@@ -1,0 +1,314 @@
+"""The output directory: what may be there before a run, and how the adapter gets there whole.
+
+While it trains, a run lives in ``OUTPUT.training``; the adapter is put together in there and then
+renamed to ``OUTPUT``, so that an ``OUTPUT`` that exists is finished.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import IO, Any
+
+from valueeval.adapters.directory.manifest import Manifest
+from valueeval.adapters.directory.manifest_file import MANIFEST_FILE, read_manifest
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.train.config.config import TrainConfig
+from valueeval.train.runtime.processes import Processes
+from valueeval.train.runtime.progress import note
+from valueeval.train.storage.checkpoint import newest_step, write_json, writing
+
+_RUN_FILE = "run.json"
+_LOCK = "lock"
+_ADAPTER = "adapter"
+# Options that a run may be resumed with in another form. A base model and a teacher can have many
+# names, but their hashes are compared. Fewer tokens at once are the cure for too little memory: the
+# steps stay what they are, but for rounding and the noise of dropout.
+_FREE_TO_CHANGE = ("base", "revision", "teacher", "tokens_at_once")
+_PATIENCE = 30.0  # seconds until a file that another machine has made must be seen
+
+
+def work_folder(output: Path) -> Path:
+    """Where a run lives while it trains."""
+    return output.with_name(output.name + ".training")
+
+
+def is_finished(output: Path, recipe: Mapping[str, Any], resume: bool) -> bool:
+    """Whether a run that is to be resumed has already ended and left its adapter.
+
+    Raises:
+        ValueEvalError: The adapter cannot be put there: the directory holds something else, which
+            is not touched, or is a link.
+    """
+    if output.exists() and not output.is_dir():
+        raise ValueEvalError(f"--output {output} is a file; name a directory that is not there yet")
+    if not output.exists() or not any(output.iterdir()):
+        if output.is_symlink() or output.is_mount():
+            raise ValueEvalError(
+                f"--output {output} is a link or the root of a disk, which the adapter's directory "
+                "cannot take the place of: name a directory that is not there yet, within it"
+            )
+        return False
+    if not (output / MANIFEST_FILE).exists():
+        raise ValueEvalError(
+            f"--output {output} holds other files; name a directory that is not there yet"
+        )
+    if not resume:
+        raise ValueEvalError(
+            f"--output {output} already holds a finished adapter: choose another --output, "
+            "or remove it first"
+        )
+    there = read_manifest(output).config
+    _refuse_other_run(output, _differences(there, recipe, _FREE_TO_CHANGE))
+    return True
+
+
+def earlier_recipe(output: Path) -> Mapping[str, Any]:
+    """The options of the run that has ended, or was interrupted, there; none if there is none."""
+    if (output / MANIFEST_FILE).is_file():
+        return read_manifest(output).config
+    recipe = (_read_run(work_folder(output) / _RUN_FILE) or {}).get("config")
+    return recipe if isinstance(recipe, dict) else {}
+
+
+def finished_adapter(output: Path, run: Mapping[str, Any]) -> Manifest:
+    """The manifest of a run that is to be resumed and has ended.
+
+    Args:
+        output: Where its adapter is.
+        run: What its result depends on, as for `run_folder`.
+
+    Raises:
+        ValueEvalError: It is of other data (training or validation) or another base model.
+    """
+    manifest = read_manifest(output)
+    there = {
+        "training_sha256": manifest.data.sha256,
+        "validation_sha256": manifest.data.validation_sha256 or run["validation_sha256"],
+        "base_sha256": manifest.base_model.sha256,
+    }
+    _refuse_other_run(output, _differences(there, {name: run[name] for name in there}))
+    work = work_folder(output)
+    if work.is_dir() and _is_a_runs(work):
+        shutil.rmtree(work, ignore_errors=True)
+    return manifest
+
+
+def _refuse_other_run(output: Path, differences: str) -> None:
+    if differences:
+        raise ValueEvalError(
+            f"--output {output} already holds an adapter of another run ({differences}): "
+            "choose another --output, or remove it first"
+        )
+
+
+@contextmanager
+def run_folder(
+    output: Path, run: Mapping[str, Any], resume: bool, processes: Processes
+) -> Iterator[Path]:
+    """Opens the folder of a run, new or to be resumed, and keeps other runs out of it.
+
+    Args:
+        output: Where the adapter will be.
+        run: What the result depends on: the recipe, the hashes of data and base model.
+        resume: Whether to go on with what is there.
+        processes: Those of the run.
+
+    Raises:
+        ValueEvalError: It holds another run, an unfinished one that is not to be resumed, one
+            that a process is working on, or it cannot be written.
+    """
+    work = work_folder(output)
+    with ExitStack() as held:
+        with processes.together():
+            if processes.is_main:
+                _refuse_strangers(work)
+                held.enter_context(_lock(work))
+                _claim(work, run, resume)
+                _check_same_disk(work)
+        with processes.together():
+            _check_shared(work)
+        try:
+            yield work
+        except BaseException as error:
+            kept = _worth_keeping(work)
+            # A checkpoint, or what took long to compute: a teacher's answers.
+            if processes.is_main and not any(work.rglob("*.safetensors")):
+                shutil.rmtree(work, ignore_errors=True)
+            if isinstance(error, KeyboardInterrupt):
+                note(
+                    f"interrupted: the same command with --resume goes on from {work}"
+                    if kept
+                    else "interrupted before the first checkpoint: the same command starts again"
+                )
+            raise
+
+
+def _lock(work: Path) -> IO[str]:
+    """A file that is locked while it is open."""
+    with writing(work.parent):
+        work.mkdir(parents=True, exist_ok=True)
+        lock = (work / _LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise ValueEvalError(f"{work}: another process is training there") from None
+    except OSError as error:  # a file system without locks: Lustre unless mounted with flock
+        note(
+            f"{work}: this file system has no locks ({error.strerror}), so see to it that no other "
+            "run has the same --output"
+        )
+    return lock
+
+
+def _worth_keeping(work: Path) -> bool:
+    """Whether a run has come far enough to be resumed: it has a checkpoint, of whatever stage."""
+    return any(newest_step(folder) for folder in (work, *work.glob("*/")))
+
+
+def _refuse_strangers(work: Path) -> None:
+    """Refuses a folder with files that are no run's: it would be removed in the end."""
+    if not work.is_dir() or _is_a_runs(work):
+        return
+    raise ValueEvalError(
+        f"{work}, where the run would live while it trains, holds other files: choose another "
+        "--output, or move them"
+    )
+
+
+def _is_a_runs(work: Path) -> bool:
+    """Whether a run has made a folder; one that was killed at its start may have left a lock."""
+    names = {path.name for path in work.iterdir()}
+    return _RUN_FILE in names or all(_RUN_FILE in name or name == _LOCK for name in names)
+
+
+def _check_shared(work: Path) -> None:
+    """Refuses a folder that the main process has made and this one does not see."""
+    deadline = time.monotonic() + _PATIENCE
+    while not (work / _RUN_FILE).is_file():
+        if time.monotonic() > deadline:
+            raise ValueEvalError(
+                f"{work}: made by the main process, and not there for another one: --output must "
+                "be in a folder that all machines share"
+            )
+        time.sleep(0.1)
+
+
+def _check_same_disk(work: Path) -> None:
+    if work.stat().st_dev != work.parent.stat().st_dev:
+        raise ValueEvalError(
+            f"{work} is on another disk than {work.parent}, so the adapter could not be moved to "
+            "--output in the end: remove the link, or choose another --output"
+        )
+
+
+def _claim(work: Path, run: Mapping[str, Any], resume: bool) -> None:
+    """Makes the folder this run's; what a run left there that was killed at its start goes away."""
+    path, kept = work / _RUN_FILE, _worth_keeping(work)
+    there = _read_run(path)
+    # None: of a file that is not there, or that no run has written.
+    differences = None if there is None else _differences(_flat(there), _flat(run), _FREE_TO_CHANGE)
+    if not kept and differences != "":
+        for entry in set(work.iterdir()) - {work / _LOCK}:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    if not path.exists():
+        write_json(run, path)
+    elif differences is None:
+        raise ValueEvalError(
+            f"{path}: cannot be read as what a run has written; remove {work} to start again"
+        )
+    elif differences:
+        raise ValueEvalError(
+            f"{work} holds an unfinished run of another configuration ({differences}): "
+            f"choose another --output, or remove {work} to give that run up"
+        )
+    elif kept and not resume:
+        raise ValueEvalError(
+            f"{work} holds an unfinished run of this configuration: add --resume to go on, "
+            "or remove it to start again"
+        )
+
+
+def _read_run(path: Path) -> dict[str, Any] | None:
+    """What is in a run's file; None if that is nothing that a run writes."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+@contextmanager
+def new_adapter(work: Path, output: Path) -> Iterator[Path]:
+    """A folder to put the adapter together in; renamed to the output when the block ends well."""
+    folder = work / _ADAPTER
+    shutil.rmtree(folder, ignore_errors=True)
+    with writing(output.parent, partial=folder):
+        folder.mkdir()
+        yield folder
+        _let_others_read(folder)
+        _on_disk(folder)
+        folder.rename(output)
+        _sync(output.parent)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _on_disk(folder: Path) -> None:
+    """Waits until a folder is on the disk: the checkpoints, which go away then, are."""
+    for path in folder.rglob("*"):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        # Some network file systems cannot do that for a folder.
+        with suppress(OSError) if path.is_dir() else nullcontext():
+            os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _let_others_read(folder: Path) -> None:
+    """Gives files the rights that the user's umask allows: safetensors writes them as 0600.
+
+    On a shared cluster a colleague could otherwise read the manifest but not the weights.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~umask)
+
+
+def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat.update(value if isinstance(value, dict) else {key: value})
+    return flat
+
+
+def _differences(
+    there: Mapping[str, Any], here: Mapping[str, Any], but: Collection[str] = ()
+) -> str:
+    """Which options differ, in words: ``epochs 8 there, 3 here``."""
+    # What an earlier version did not write down stands at its default.
+    known = {field.name: field.default for field in fields(TrainConfig)}
+    before, now = (
+        {name: options.get(name, known.get(name)) for name in {*there, *here}}
+        for options in (there, here)
+    )
+    return ", ".join(
+        f"{name} {before[name]!r} there, {now[name]!r} here"
+        for name in sorted(before.keys() - {*but})
+        if before[name] != now[name]
+    )

@@ -1,0 +1,1 @@
+"""Language models trained to answer a template."""

@@ -1,0 +1,205 @@
+"""Training with ``--template``: the language model, what it is asked, how it is evaluated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate.utils import set_seed
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
+
+from valueeval.adapters.classifier.backbones import load_weights, read_config
+from valueeval.adapters.directory.base import Base
+from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+from valueeval.tasks.data.dataset import DataSet
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness.requests import ValueRequest
+from valueeval.tasks.scores.scoring import score
+from valueeval.tasks.templates.decide import Decision, decide
+from valueeval.train.config.choices import GENERATED, ThresholdsName
+from valueeval.train.config.config import TrainConfig
+from valueeval.train.loop.evaluation import Evaluation
+from valueeval.train.loop.thresholds import choose_thresholds
+from valueeval.train.objectives.losses import positive_weights
+from valueeval.train.runtime.dropout import use_fast_dropout
+from valueeval.train.runtime.evaluation_mode import evaluating
+from valueeval.train.runtime.processes import Processes
+from valueeval.train.runtime.progress import note
+from valueeval.train.templates.questions import answered, questions
+from valueeval.train.templates.verbaliser import Asked, Questions
+
+_READ_AT_ONCE = 8  # arguments, in evaluation
+
+
+def load_language_model(base: Base) -> nn.Module:
+    """The causal model or encoder-decoder in a Transformers model directory, in float32.
+
+    Raises:
+        ValueEvalError: It is neither, or cannot be read.
+    """
+    config = read_config(base.path)
+    return load_weights(_kind(config, base), base.path, config, "language model")
+
+
+def _kind(config: Any, base: Base) -> Any:
+    if config.is_encoder_decoder and config.model_type in (
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    ):
+        return AutoModelForSeq2SeqLM
+    named = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if named is None or (encoder and named not in (config.architectures or ())):
+        raise ValueEvalError(
+            f"--template: base model {base.name!r} ({config.model_type}) is no language model, so "
+            "it cannot answer in words: leave --template out (a classifier head), or take a GPT-2, "
+            "Llama, Qwen, T5 … as --base"
+        )
+    return AutoModelForCausalLM
+
+
+def build_language_model(
+    config: TrainConfig,
+    base: Base,
+    prepare: Callable[[nn.Module, TrainConfig, Base], nn.Module],
+    device: torch.device,
+) -> nn.Module:
+    """The base, prepared for the method; what is random depends on the seed."""
+    model = load_language_model(base)
+    set_seed(config.seed)
+    model = prepare(model, config, base)
+    use_fast_dropout(model)
+    return model.to(device)
+
+
+def harness_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> ValueEvalHF:
+    """The model as the harness will run it: the same tokens, cuts and answers."""
+    with _quiet_harness(), evaluating(model):
+        return ValueEvalHF(pretrained=model, tokenizer=tokenizer, batch_size=_READ_AT_ONCE)
+
+
+def questions_of(lm: ValueEvalHF, task: Any, data: DataSet, config: TrainConfig) -> Questions:
+    """What is asked about the arguments of a set, and (where it is text) the right answers.
+
+    They are cut as they will be in evaluation, where a generated answer needs room.
+    """
+    weights = positive_weights(data.labels, config.positive_weight or 0.0).tolist()
+    number, asked = 0, []
+    for requests, labels in zip(questions(task, data.arguments), data.labels, strict=True):
+        kept, cut = lm.fitting(requests)
+        if task.template in GENERATED:
+            # An answer may be longer than what is left for it.
+            kept, more = lm.fitting(answered(task, kept, labels, end_of_answer(lm)))
+            asked.append(Asked(lm.encoded(kept), [], _answer_weights(kept, labels, weights)))
+            cut = cut or more
+        else:
+            asked.append(_scored(lm, kept))
+        number += cut
+    if number:
+        note(
+            f"{data.name}: {number} of {len(asked)} arguments are longer than the "
+            f"{lm.max_length} tokens that fit with their prompts and were cut"
+        )
+    return Questions(asked)
+
+
+def end_of_answer(lm: ValueEvalHF) -> str:
+    """The text of the token that ends what a model says."""
+    return str(lm.tok_decode(lm.eot_token_id, skip_special_tokens=False))
+
+
+def _scored(lm: ValueEvalHF, requests: Sequence[ValueRequest]) -> Asked:
+    own = [request for request in requests if request.role != "empty"]
+    empty = [request for request in requests if request.role == "empty"]
+    return Asked(lm.encoded(own), lm.encoded(empty), [1.0] * len(own))
+
+
+def _answer_weights(
+    requests: Sequence[ValueRequest], labels: npt.NDArray[np.bool_], weights: Sequence[float]
+) -> list[float]:
+    return [
+        weights[request.value] if request.value is not None and labels[request.value] else 1.0
+        for request in requests
+    ]
+
+
+class EvaluateAnswers:
+    """Asks a model about validation as the harness does, and reads what it answers.
+
+    Args:
+        lm: The model.
+        task: What is asked.
+        validation: About these arguments.
+        thresholds: How thresholds are chosen where answers are log-likelihoods.
+        processes: Those that share the arguments.
+        name: What the manifest calls these arguments.
+    """
+
+    def __init__(
+        self,
+        lm: ValueEvalHF,
+        task: Any,
+        validation: DataSet,
+        thresholds: ThresholdsName,
+        processes: Processes,
+        name: str = "validation",
+    ) -> None:
+        self._lm = lm
+        self._template = task.template
+        self._asked = questions(task, validation.arguments)
+        self._truth = validation.labels
+        self._thresholds = thresholds
+        self._processes = processes
+        self._name = name
+
+    def __call__(self, model: nn.Module) -> Evaluation:
+        """Thresholds and scores of the model as it is now."""
+        self._lm.weights_changed()
+        decisions = self._decisions()
+        if self._template in GENERATED:
+            prediction = np.array([decision.prediction for decision in decisions])
+            unparsed = np.array([decision.unparsed for decision in decisions])
+            thresholds = choose_thresholds("half", self._truth, np.zeros_like(prediction))
+            return Evaluation(thresholds, score(self._truth, prediction, unparsed), prediction)
+        logits = np.array([decision.scores for decision in decisions], dtype=np.float32)
+        thresholds = choose_thresholds(self._thresholds, self._truth, logits, self._name)
+        prediction = thresholds.decide(logits)
+        finite = bool(np.isfinite(logits).all())
+        return Evaluation(thresholds, score(self._truth, prediction), prediction, finite)
+
+    def _decisions(self) -> list[Decision]:
+        asked = self._processes.own(self._asked)
+        flat = [request for requests in asked for request in requests]
+        ask: Any = self._lm.generate_until
+        if self._template not in GENERATED:
+            ask = self._lm.loglikelihood
+        answers = iter(ask(flat, disable_tqdm=True))
+        return self._processes.collect(
+            [decide(self._template, [next(answers) for _ in requests]) for requests in asked]
+        )
+
+
+@contextmanager
+def _quiet_harness() -> Iterator[None]:
+    """Without lm-eval's warnings that a model was given and not a name."""
+    logger = logging.getLogger("lm_eval.models.huggingface")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

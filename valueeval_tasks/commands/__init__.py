@@ -1,0 +1,1 @@
+"""The commands ``valueeval data``, ``score`` and ``export``."""

@@ -1,0 +1,38 @@
+"""``valueeval export``: logged samples → a run file of the shared task."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from valueeval.tasks.harness.samples import read_samples
+from valueeval.tasks.scores.runfile import write_run
+from valueeval.tasks.templates.decide import TEMPLATES
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the run file; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="valueeval export",
+        description="Writes what a model predicted as a run file of the shared task: tab-separated,"
+        " 'Argument ID' and the 20 values with 0 or 1. Decisions are made anew from the logged"
+        " responses.",
+    )
+    parser.add_argument(
+        "samples",
+        nargs="+",
+        metavar="SAMPLES",
+        help="samples_*.jsonl of one run, as lm_eval --log_samples writes them",
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="RUN.tsv", help="file to write")
+    parser.add_argument(
+        "--template",
+        choices=TEMPLATES,
+        help="the task's template (default: as the files' names say)",
+    )
+    arguments = parser.parse_args(argv)
+    samples = read_samples(arguments.samples, arguments.template)
+    write_run(arguments.output, samples.ids, samples.prediction)
+    print(f"{len(samples.ids)} arguments written to {arguments.output}", file=sys.stderr)
+    return 0

@@ -1,0 +1,59 @@
+"""Write the YAML files of the sets other than the main one: ``python -m`` this module.
+
+A template's wording stands in ``valueeval_<template>.yaml``, its paraphrases in
+``valueeval_<template>_p2.yaml`` and so on; each of these files gets a small one for every further
+set.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from valueeval.tasks.templates.decide import TEMPLATES
+
+FOLDER = Path(__file__).resolve().parents[1]
+SETS = ("validation", "zhihu", "nahjalbalagha", "nyt", "sample")
+
+
+def wordings() -> list[str]:
+    """The tasks on the main set, whose files hold a wording: ``valueeval_bca``, ``…_bca_p2``, ….
+
+    Those are the files that are there, so a new paraphrase needs to be named nowhere else.
+    """
+    pattern = re.compile(rf"valueeval_({'|'.join(TEMPLATES)})(_p[0-9]+)?")
+    return sorted(p.stem for p in FOLDER.glob("valueeval_*.yaml") if pattern.fullmatch(p.stem))
+
+
+def set_configs() -> dict[str, str]:
+    """File name → content, for each wording and set."""
+    return {
+        f"{parent}_{name}.yaml": _config(parent, name) for parent in wordings() for name in SETS
+    }
+
+
+def _config(parent: str, name: str) -> str:
+    paraphrase = parent.count("_") > 1
+    sample = name == "sample"
+    lines = [
+        "# Written by `python -m valueeval.tasks.commands.generate_configs`; edit that instead.",
+        f"include: [{parent}.yaml, _sample_yaml]" if sample else f"include: {parent}.yaml",
+        f"task: {parent}_{name}",
+        # Without an empty tag the parent's would be inherited.
+        f"tag: {'[]' if paraphrase else f'valueeval_{name}'}",
+        *([] if sample else [f"test_split: {name}"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the files that are new or have changed into the package's folder, and name them."""
+    for file_name, content in set_configs().items():
+        path = FOLDER / file_name
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            path.write_text(content, encoding="utf-8")
+            print(f"written: {file_name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""``valueeval score``: scores of a run file against labels, or of logged samples."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from valueeval.tasks.data.dataset import read_arguments, read_labels
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness.samples import read_samples
+from valueeval.tasks.scores.runfile import read_run
+from valueeval.tasks.scores.scoring import (
+    BoolArray,
+    Intervals,
+    conclusion_key,
+    intervals,
+    per_value_counts,
+    score,
+)
+from valueeval.tasks.scores.uncertainty import LEVEL, MIN_CLUSTERS, RESAMPLES
+from valueeval.tasks.templates.decide import TEMPLATES
+from valueeval.tasks.values import VALUES
+
+_POINTS = ("official_f1", "macro_f1")
+_OTHERS = ("micro_f1", "macro_precision", "macro_recall", "subset_accuracy", "unparsed")
+_NOTES = (
+    "official_f1: harmonic mean of macro-precision and macro-recall, the shared task's ranking.",
+    "macro_f1: mean of the per-value F1.",
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the scores; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    of_run = (options.labels, options.run)
+    if options.samples is not None and not any((*of_run, options.arguments)):
+        samples = read_samples([options.samples], options.template)
+        report = make_report(
+            samples.ids, samples.truth, samples.prediction, samples.clusters, samples.unparsed
+        )
+    elif options.samples is None and all(of_run) and options.template is None:
+        report = _score_run(options.labels, options.run, options.arguments)
+    else:
+        parser.error("give either --labels and --run (and --arguments), or --samples")
+    if options.json:
+        print(json.dumps(report, indent=2, allow_nan=False))
+    else:
+        _print_tables(report)
+    return 0
+
+
+def make_report(
+    ids: Sequence[str],
+    truth: BoolArray,
+    prediction: BoolArray,
+    clusters: Sequence[str] | None,
+    unparsed: Any = None,
+) -> dict[str, Any]:
+    """Everything that the command says, ready for strict JSON.
+
+    Args:
+        ids: n argument ids (so that the order of a file does not matter to the draws).
+        truth: (n, 20) bool.
+        prediction: (n, 20) bool.
+        clusters: n keys of conclusions; ``None`` if they are not known.
+        unparsed: (n,) shares; ``None`` if this is no generated run.
+
+    Returns:
+        The scores of :func:`valueeval.tasks.scores.scoring.score`; ``n``; stderr, ci_low and
+        ci_high of
+        both F1 (``macro_f1_stderr`` …) over what ``interval.over`` says; ``argument_interval``
+        with those over single arguments; ``per_value`` with precision, recall, f1, support (true
+        arguments) and predicted for each slug.
+    """
+    by_argument = intervals(truth, prediction)
+    best = by_argument if clusters is None else intervals(truth, prediction, clusters)
+    return {
+        "n": len(ids),
+        **score(truth, prediction, unparsed),
+        **_flat(best),
+        "interval": {
+            "over": "arguments" if clusters is None else "conclusions",
+            "units": best.units,
+            "level": best.level,
+            "resamples": None if clusters is None else RESAMPLES,
+        },
+        "argument_interval": _flat(by_argument),
+        "per_value": _per_value(truth, prediction),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="valueeval score",
+        description="Scores a run file of the shared task against labels, or scores anew what"
+        " lm_eval --log_samples wrote (also with --predict_only).",
+    )
+    parser.add_argument("--labels", metavar="L.tsv", help="labels in the official format")
+    parser.add_argument("--run", metavar="R.tsv", help="run file: same format, 0 or 1 per value")
+    parser.add_argument(
+        "--arguments",
+        metavar="A.tsv",
+        help="arguments in the official format: intervals are then over conclusions",
+    )
+    parser.add_argument("--samples", metavar="FILE", help="samples_….jsonl of a ValueEval task")
+    parser.add_argument(
+        "--template",
+        choices=TEMPLATES,
+        help="of the samples' task (default: as the file's name says)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    return parser
+
+
+def _score_run(labels: str, run: str, arguments: str | None) -> dict[str, Any]:
+    ids, truth = read_labels(labels)
+    prediction = read_run(run).aligned(ids, labels)
+    clusters = None
+    if arguments is not None:
+        key = {a.id: conclusion_key(a.conclusion) for a in read_arguments(arguments)}
+        lacking = [id for id in ids if id not in key]
+        if lacking:
+            raise ValueEvalError(
+                f"{arguments}: argument {lacking[0]} of {labels} is missing.\n"
+                "Give the arguments file of the same set."
+            )
+        clusters = [key[id] for id in ids]
+    return make_report(ids, truth, prediction, clusters)
+
+
+def _flat(result: Intervals) -> dict[str, float | None]:
+    return {
+        f"{point}_{part}": getattr(getattr(result, point), part)
+        for point in _POINTS
+        for part in ("stderr", "ci_low", "ci_high")
+    }
+
+
+def _per_value(truth: BoolArray, prediction: BoolArray) -> dict[str, dict[str, Any]]:
+    counts = per_value_counts(truth, prediction)
+    out = {}
+    for value, tp, predicted, actual in zip(VALUES, *map(np.ndarray.tolist, counts), strict=True):
+        out[value.slug] = {
+            "precision": tp / predicted if predicted else (0.0 if actual else None),
+            "recall": tp / actual if actual else None,
+            "f1": 2 * tp / (predicted + actual) if actual else None,
+            "support": actual,
+            "predicted": predicted,
+        }
+    return out
+
+
+def _print_tables(report: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    console.print(_score_table(report))
+    console.print(_value_table(report["per_value"]))
+    for note in (*_NOTES, _interval_note(report["interval"])):
+        console.print(note)
+
+
+def _score_table(report: dict[str, Any]) -> Table:
+    by_conclusion = report["interval"]["over"] == "conclusions"
+    table = _table(f"{report['n']} arguments", "metric")
+    table.add_column("score", justify="right")
+    table.add_column("stderr", justify="right")
+    table.add_column(f"{LEVEL:.0%} interval", justify="right")
+    if by_conclusion:
+        table.add_column("by arguments", justify="right")
+    for name in _POINTS:
+        cells = [_cell(report[name]), _cell(report[f"{name}_stderr"]), _bounds(report, name)]
+        if by_conclusion:
+            cells.append(_bounds(report["argument_interval"], name))
+        table.add_row(name, *cells)
+    for name in _OTHERS:
+        if report[name] is not None or name != "unparsed":
+            table.add_row(name, _cell(report[name]))
+    return table
+
+
+def _value_table(per_value: dict[str, dict[str, Any]]) -> Table:
+    table = _table("per value", "value")
+    for column in ("precision", "recall", "F1", "true", "predicted"):
+        table.add_column(column, justify="right")
+    for value in VALUES:
+        row = per_value[value.slug]
+        numbers = [_cell(row[key]) for key in ("precision", "recall", "f1")]
+        table.add_row(value.name, *numbers, str(row["support"]), str(row["predicted"]))
+    return table
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
+    )
+    table.add_column(first, no_wrap=True)
+    return table
+
+
+def _interval_note(interval: dict[str, Any]) -> str:
+    units = interval["units"]
+    if interval["over"] == "conclusions" and units < MIN_CLUSTERS:
+        return (
+            f"Intervals: {units} conclusions are too few to tell how scores vary between them "
+            f"({MIN_CLUSTERS} at least); beside them, over single arguments: too narrow."
+        )
+    if interval["over"] == "conclusions":
+        return (
+            f"Intervals: studentised bootstrap over {units} conclusions, since arguments that "
+            "share one are not independent; beside them, over single arguments."
+        )
+    return (
+        "Intervals: over single arguments, as if they were independent: too narrow where arguments "
+        "share conclusions. --arguments A.tsv gives intervals over conclusions."
+    )
+
+
+def _bounds(scores: dict[str, Any], name: str) -> str:
+    low, high = scores[f"{name}_ci_low"], scores[f"{name}_ci_high"]
+    return "-" if low is None else f"{low:.4f} to {high:.4f}"
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,1 @@
+"""The dataset: reading, fetching, verifying and describing it."""

@@ -1,0 +1,276 @@
+"""Downloads the published files into the cache: checked, resumable, atomic, safe in parallel.
+
+A file grows as ``NAME.part`` and gets its name only when its SHA-256 is the published one, so a
+file that has its name is whole and right. A download that was cut goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from filelock import FileLock, Timeout
+from urllib3 import BaseHTTPResponse, Retry
+from urllib3.exceptions import MaxRetryError, ReadTimeoutError
+
+from valueeval.tasks.data.dataset import cache_dir
+from valueeval.tasks.data.official import OFFICIAL_FILES, ZENODO_FILES, OfficialFile
+from valueeval.tasks.errors import ValueEvalError
+
+#: Called after each piece: the file, its bytes so far, its bytes in all (``None``: not known).
+Progress = Callable[[OfficialFile, int, "int | None"], None]
+
+_CHUNK_BYTES = 4096  # small: what has come of a chunk is lost when the connection is cut
+_RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What `fetch` did.
+
+    Attributes:
+        folder: Where the files are.
+        downloaded: Names of the files that it downloaded.
+        kept: Names of the files that were there already, whole and right.
+    """
+
+    folder: Path
+    downloaded: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+class _RefusedError(ValueEvalError):
+    """This file cannot be had there, but the others may."""
+
+
+def fetch(
+    cache: str | Path | None = None,
+    url: str = ZENODO_FILES,
+    *,
+    progress: Progress = lambda file, done, total: None,
+    note: Callable[[str], None] = lambda text: None,
+    retries: int = 5,
+    timeout: float = 30.0,
+    backoff: float = 1.0,
+) -> Fetched:
+    """Downloads every distributed file that is not in the cache, whole and right, already.
+
+    A file that its server refuses or serves with other content does not keep the others from
+    being fetched; a server that cannot be reached does.
+
+    Args:
+        cache: Folder of the cache; ``None``: as `cache_dir` finds it.
+        url: Address of the folder of the files: the Zenodo record, or a mirror of it.
+        progress: Told about each file's bytes.
+        note: Told, in a sentence, when it waits for another fetch, and when it tries again.
+        retries: How often in a row a request may fail before it counts as failed.
+        timeout: Seconds without an answer, or without a byte, after which a request has failed.
+        backoff: Seconds before the second retry; doubled each time.
+
+    Raises:
+        ValueEvalError: A file could not be had, or not be written; what is whole stays.
+    """
+    folder = cache_dir(cache)
+    downloaded, kept, problems = [], [], []
+    with _writing_to(folder), _locked(folder, note), requests.Session() as session:
+        source = _Source(session, url.rstrip("/"), progress, note, retries, timeout, backoff)
+        for file in OFFICIAL_FILES:
+            if not file.distributed:
+                continue
+            if _sha256(folder / file.name) == file.sha256:
+                kept.append(file.name)
+                continue
+            try:
+                _fetch_file(source, file, folder)
+                downloaded.append(file.name)
+            except _RefusedError as refused:
+                problems.append(str(refused))
+    if problems:
+        there = len(downloaded) + len(kept)
+        raise ValueEvalError("\n".join([*problems, f"The other {there} files are there: {folder}"]))
+    return Fetched(folder, tuple(downloaded), tuple(kept))
+
+
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Makes the folder; says where and why if the disk refuses."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except requests.RequestException:
+        raise  # an OSError by inheritance only
+    except OSError as error:
+        raise ValueEvalError(
+            f"Cannot write to {folder} ({error.strerror or error}). Choose another folder with "
+            "--cache or VALUEEVAL_CACHE."
+        ) from error
+
+
+@contextmanager
+def _locked(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
+    lock = FileLock(folder / ".fetch.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        note("Another fetch is running; waiting for its end.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _sha256(path: Path) -> str | None:
+    """Hex digest of a file's content; ``None`` if there is no such file."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where files come from; its attributes are the arguments of `fetch`."""
+
+    session: requests.Session
+    url: str
+    progress: Progress
+    note: Callable[[str], None]
+    retries: int
+    timeout: float
+    backoff: float
+
+    def download(self, file: OfficialFile, part: Path) -> None:
+        """Appends to ``part`` until the server has sent the last byte, however often it is cut."""
+        retry, reached = self._patience(), _size(part)
+        while (trouble := self._try(file, part)) is not None:
+            if _size(part) > reached:  # it got on: be as patient as at first
+                retry, reached = self._patience(), _size(part)
+            try:
+                retry = retry.increment("GET", self.url)
+            except MaxRetryError as error:
+                raise ValueEvalError(
+                    f"{file.name} could not be fetched from {self.url}: {trouble.cause}.\n"
+                    "Check the network and run the same command again: it goes on where it stopped."
+                ) from error
+            self.note(f"{file.name}: {trouble.cause}; trying again")
+            retry.sleep(trouble.response)
+
+    def _patience(self) -> Retry:
+        return Retry(total=self.retries, backoff_factor=self.backoff / 2, backoff_max=60)
+
+    def _try(self, file: OfficialFile, part: Path) -> _Trouble | None:
+        """Asks once for what ``part`` lacks; ``None``: all has come."""
+        try:
+            with self._request(file, _size(part)) as response:
+                answer = f"{response.status_code} {response.reason}"
+                if response.status_code == 416:
+                    # Nothing follows this part, and it is not the file: start anew.
+                    part.unlink(missing_ok=True)
+                    return _Trouble(answer)
+                if response.status_code in _RETRIED_STATUSES:
+                    return _Trouble(answer, response.raw)
+                if not response.ok:
+                    raise _RefusedError(
+                        f"{file.name}: {self.url} answers {answer}. Check the address, or try "
+                        "again later."
+                    )
+                self._save(response, file, part)
+        except _TRANSIENT as error:
+            return _Trouble(_reason(error))
+        return None
+
+    def _request(self, file: OfficialFile, start: int) -> requests.Response:
+        # Unencoded, so that positions are those of the file.
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        try:
+            return self.session.get(
+                f"{self.url}/{file.name}",
+                params={"download": "1"},
+                headers=headers,
+                stream=True,
+                timeout=self.timeout,
+            )
+        except _TRANSIENT:
+            raise
+        except (requests.RequestException, ValueError) as error:
+            raise ValueEvalError(
+                f"{self.url} cannot be used ({error}). Give an address as https://host/folder."
+            ) from error
+
+    def _save(self, response: requests.Response, file: OfficialFile, part: Path) -> None:
+        """Writes the body behind what is there, or anew if the server starts from the start."""
+        start = _size(part)
+        if response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            mode = "ab"
+        else:
+            start, mode = 0, "wb"
+        length = response.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdecimal() else file.size
+        with part.open(mode) as output:
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                output.write(chunk)
+                self.progress(file, output.tell(), total)
+            output.flush()
+            os.fsync(output.fileno())
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """Why a request did not bring all, and the answer if it may say when to ask again."""
+
+    cause: str
+    response: BaseHTTPResponse | None = None
+
+
+def _fetch_file(source: _Source, file: OfficialFile, folder: Path) -> None:
+    part = folder / f"{file.name}.part"
+    left_over = found = _sha256(part)
+    if found != file.sha256:
+        source.download(file, part)
+        found = _sha256(part)
+    if found != file.sha256 and left_over is not None:
+        # What an earlier run left may be what is wrong: once more, from the first byte.
+        part.unlink()
+        source.download(file, part)
+        found = _sha256(part)
+    if found != file.sha256:
+        part.unlink()
+        raise _RefusedError(
+            f"{file.name} from {source.url} is not the published file: its SHA-256 is {found}, "
+            f"expected {file.sha256}. Nothing was kept; does a proxy or mirror change it?"
+        )
+    os.replace(part, folder / file.name)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _reason(error: requests.RequestException) -> str:
+    """What went wrong on the line, without the library's nested class names."""
+    # requests wraps urllib3's errors; a stall within the body comes as a ConnectionError.
+    stalled = any(isinstance(inner, ReadTimeoutError) for inner in error.args)
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the server's certificate was not accepted"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy was not reached"
+    if isinstance(error, requests.ConnectTimeout):
+        return "the server was not reached in time"
+    if stalled or isinstance(error, requests.Timeout):
+        return "no data in time"
+    if any(isinstance(inner, MaxRetryError) for inner in error.args):
+        return "the server was not reached"
+    return "the connection was cut"

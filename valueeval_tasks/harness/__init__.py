@@ -1,0 +1,1 @@
+"""The lm-eval tasks: documents, requests, few-shot examples and logged samples."""

@@ -1,0 +1,316 @@
+"""The task class behind every ``valueeval_*.yaml``: one document is one argument."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from functools import cached_property
+from typing import Any
+
+import datasets
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.api.utils import Message, maybe_delimit, multiturn_to_singleturn
+
+from valueeval.tasks.data.dataset import DataSet, load_set
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness import fewshot
+from valueeval.tasks.harness.requests import ValueRequest
+from valueeval.tasks.scores import scoring
+from valueeval.tasks.templates import decide
+from valueeval.tasks.templates.wording import Wording
+from valueeval.tasks.values import VALUE_NAMES, VALUES
+
+_OWN_KEYS = ("version", "template", "paraphrase", "question", "empty_argument", "provenance")
+_REQUIRED_KEYS = ("version", "template", "paraphrase", "question", "doc_to_text", "test_split")
+
+# What else a request depends on.
+_PROMPT_KEYS = (
+    *("description", "doc_to_text", "target_delimiter", "fewshot_delimiter"),
+    *("generation_kwargs", "repeats"),
+)
+
+# Which values a template's few-shot examples are about: all of an argument's, or one.
+_FEWSHOT_ANSWERS = {"cls": (True,), "bca": (True, False), "oa": (True, False)}
+
+
+class ValueEvalTask(ConfigurableTask):
+    """One template with one wording on one set.
+
+    Beside lm-eval's keys the YAML file has our own (``_base_yaml`` explains them): ``version``,
+    ``template``, ``paraphrase``, ``question``, ``empty_argument``, ``provenance``. They are written
+    to the results as ``configs.<task>.metadata``, with the set's name and hash. lm-eval mixes
+    --model_args and --metadata into that field; ours go on top, so none of them can alter ours.
+
+    ``test_split`` names one of our sets, ``fewshot_split`` the one that examples are taken from.
+
+    Raises:
+        ValueEvalError: the YAML file is wrong, or the data are not there or malformed.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | None = None,
+        cache_dir: str | None = None,
+        download_mode: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        # data_dir, cache_dir and download_mode belong to the signature of lm-eval's tasks.
+        config = dict(config or {})
+        config.pop("class", None)
+        _check_keys(config)
+        own = {key: config.pop(key) for key in _OWN_KEYS if key in config}
+        metric_list = config.pop("metric_list", None) or []
+
+        self.template: str = own["template"]
+        self._asks = decide.ASKS[self.template]
+        self._wording = Wording(
+            config.get("description", ""),
+            config["doc_to_text"],
+            own["question"],
+            own.get("empty_argument"),
+        )
+        self._data_dir: str | None = (config.get("metadata") or {}).get("data_dir", data_dir)
+        self._fewshot_seed = 0
+        self._openings: dict[tuple[int, str | None], list[Message]] = {}
+
+        super().__init__(config={**config, "metric_list": []})
+
+        self.VERSION = own["version"]
+        self._set_metrics(metric_list)
+        self._identity = self._provenance(own)
+        self.config.metadata = {**(self.config.metadata or {}), **self._identity}
+        self._turns(self.task_docs[0])  # an unknown variable in a wording is told at once
+
+    def _set_metrics(self, metric_list: Sequence[Mapping[str, Any]]) -> None:
+        """Every metric of ``scoring.METRICS``; the YAML file lists the main ones.
+
+        Set here because lm-eval would look up unknown names on the hub, and would dump
+        aggregations as source code.
+        """
+        better = {name: name.startswith("f1_") or None for name in scoring.METRICS}
+        better.update({entry["metric"]: entry["higher_is_better"] for entry in metric_list})
+        if set(better) != set(scoring.METRICS):
+            unknown = ", ".join(sorted(set(better) - set(scoring.METRICS)))
+            raise ValueEvalError(f"metric_list of task {self.config.task}: no metric {unknown}")
+        self._metric_fn_list = dict.fromkeys(scoring.METRICS)
+        self._metric_fn_kwargs: dict[str, dict[str, Any]] = {name: {} for name in scoring.METRICS}
+        self._aggregation_list = dict(scoring.AGGREGATIONS)
+        self._higher_is_better = better
+        self.config.metric_list = [
+            {
+                "metric": name,
+                "aggregation": f"valueeval.tasks.scores.scoring.AGGREGATIONS[{name!r}]",
+                "higher_is_better": better[name],
+            }
+            for name in scoring.METRICS
+        ]
+
+    def _provenance(self, own: dict[str, Any]) -> dict[str, Any]:
+        """What identifies the task in results files; ``own`` are our keys of the YAML file."""
+        own = dict(own)
+        provenance = own.pop("provenance", {})
+        sample = self._data.name.startswith("sample")
+        if not (sample or self._data.official):
+            # A folder of one's own: what the YAML file says of the published files is not true.
+            provenance = {**provenance, "data": None, "licence": None, "citation": None}
+        return {
+            **provenance,
+            **own,
+            "set": self._data.name,
+            "sample": sample,
+            "data_sha256": self._data.sha256,
+            "data_official": self._data.official,
+        }
+
+    # --------------------------------------------------------------------------------- data
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Read the set from disk (nothing is downloaded here: ``valueeval data fetch`` does)."""
+        self._data = load_set(self.config.test_split, self._data_dir)
+        self.dataset = {self.config.test_split: _as_dataset(self._data)}
+
+    @cached_property
+    def _pool(self) -> DataSet:
+        """The set that few-shot examples come from."""
+        return load_set(self.config.fewshot_split, self._data_dir)
+
+    def fewshot_docs(self) -> None:
+        """Nothing for lm-eval's own samplers: examples are loaded when one is needed."""
+
+    def set_fewshot_seed(self, seed: int | None = None) -> None:
+        """Examples follow from this seed and their number alone; no seed counts as 0."""
+        self._fewshot_seed = seed or 0
+        self._openings.clear()
+
+    # ------------------------------------------------------------------------------ prompts
+
+    def doc_to_text(self, doc: Mapping[str, Any], doc_to_text: object = None) -> str:
+        """The argument, without the question."""
+        return self._wording.argument(doc)
+
+    def doc_to_target(self, doc: Mapping[str, Any], doc_to_target: object = None) -> str:
+        """The right answer, as samples files show it: the names of the argument's values."""
+        return "; ".join(VALUE_NAMES[v] for v, held in enumerate(doc["labels"]) if held)
+
+    def fewshot_context(
+        self,
+        doc: Mapping[str, Any],
+        num_fewshot: int,
+        system_instruction: str | None = None,
+        apply_chat_template: bool = False,
+        fewshot_as_multiturn: bool = False,
+        chat_template: Callable[[list[dict[str, str]]], str] | None = None,
+        gen_prefix: str | None = None,
+    ) -> list[str]:
+        """The prompts about one argument, which share their beginning up to the question.
+
+        Instruction, examples, argument, question; with a chat template the instruction (after
+        ``system_instruction``) is the system's turn, argument and question one turn of the user.
+
+        Returns:
+            One prompt for each index that ``Ask.prompt`` takes in this template.
+        """
+        opening = self._opening(num_fewshot, system_instruction)
+        prompts = []
+        for turn in self._turns(doc):
+            messages = [*opening, Message("user", turn)]
+            if not (apply_chat_template and chat_template):
+                prompts.append("".join(message.to_text() for message in messages))
+            elif fewshot_as_multiturn:
+                prompts.append(chat_template([message.to_dict() for message in messages]))
+            else:
+                prompts.append(chat_template(multiturn_to_singleturn(messages)))
+        return prompts
+
+    def _turns(self, doc: Mapping[str, Any]) -> list[str]:
+        """What the user says in each prompt."""
+        if self.template == "cls":
+            return [self._wording.turn(doc), self._wording.empty_turn]
+        return self._wording.turns(doc, tuple(dict.fromkeys(ask.value for ask in self._asks)))
+
+    def _opening(self, num_fewshot: int, system_instruction: str | None) -> list[Message]:
+        """The instruction and the examples, the same for every argument of a run."""
+        key = (num_fewshot, system_instruction)
+        if key not in self._openings:
+            delimiter = self.config.fewshot_delimiter
+            instruction = maybe_delimit(system_instruction, self._wording.description, delimiter)
+            messages = [Message("system", instruction, delimiter)] if instruction else []
+            for question, answer in self._examples(num_fewshot):
+                messages.append(Message("user", question, self.config.target_delimiter))
+                messages.append(Message("assistant", answer, delimiter))
+            self._openings[key] = messages
+        return self._openings[key]
+
+    def _examples(self, n: int) -> list[tuple[str, str]]:
+        """Few-shot examples: the user's turn and the right answer in the template's own format."""
+        if n == 0:
+            return []
+        pool, seed = self._pool, self._fewshot_seed
+        answers = _FEWSHOT_ANSWERS.get(self.template)
+        if answers is None:
+            chosen = fewshot.pick_arguments(pool.labels, pool.conclusions, n, seed)
+        else:
+            chosen = fewshot.pick_pairs(pool.labels, pool.conclusions, n, seed, answers)
+        examples = []
+        for index, value in chosen:
+            answer = decide.gold(self.template, pool.labels[index].astype(int).tolist(), value)
+            # cls asks about all values, though each example shows one of them
+            about = None if self.template == "cls" else value
+            examples.append((self._wording.turn(_as_doc(pool, index), about), answer))
+        return examples
+
+    # ----------------------------------------------------------------------------- requests
+
+    def construct_requests(
+        self,
+        doc: dict[str, Any],
+        ctx: list[str],
+        metadata: tuple[str, int, int] | None = None,
+        apply_chat_template: bool = False,
+        chat_template: Callable[..., str] | None = None,
+    ) -> list[ValueRequest]:
+        """The requests of the template about one argument, in the order of ``decide.ASKS``."""
+        # After a chat template an answer begins a turn: no blank before it (as lm-eval does).
+        delimiter = "" if apply_chat_template else self.config.target_delimiter
+        around_premise = self._wording.around_premise(doc)
+        return [
+            ValueRequest(
+                request_type=self.OUTPUT_TYPE,
+                doc=doc,
+                arguments=(
+                    ctx[ask.prompt],
+                    deepcopy(self.config.generation_kwargs)
+                    if ask.continuation is None
+                    else f"{delimiter}{ask.continuation}",
+                ),
+                idx=idx,
+                metadata=metadata or (None, None, None),
+                template=self.template,
+                value=ask.value,
+                role=ask.role,
+                around_premise=around_premise,
+            )
+            for idx, ask in enumerate(self._asks)
+        ]
+
+    def build_all_requests(self, *, tokenizer_name: str = "", **kwargs: Any) -> None:
+        """As in lm-eval, but ``--cache_requests`` notices when wording, data or seed change."""
+        super().build_all_requests(
+            tokenizer_name=f"{tokenizer_name}-{self._fingerprint(kwargs.get('samples'))}", **kwargs
+        )
+
+    def _fingerprint(self, samples: Sequence[int] | None) -> str:
+        """Hash of what a request depends on beyond the parts of lm-eval's own cache key."""
+        parts = [
+            self._identity,
+            *(getattr(self.config, key) for key in _PROMPT_KEYS),
+            VALUES,
+            samples,
+            (self._pool.sha256, self._fewshot_seed) if self.config.num_fewshot else None,
+        ]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    # ------------------------------------------------------------------------------ results
+
+    def process_results(self, doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, Any]:
+        """Metric → entry of one argument, from the answers to its requests.
+
+        Under ``--predict_only`` there is no metric; the sample then carries the decision and the
+        template, so that ``valueeval score --samples`` can score it later.
+        """
+        entries = decide.entries(doc, decide.decide(self.template, results))
+        if "bypass" in self._metric_fn_list:
+            return {"bypass": {"template": self.template, **entries["macro_f1"]}}
+        return entries
+
+
+def _check_keys(config: Mapping[str, Any]) -> None:
+    """Refuse a YAML file that lacks one of our keys or names a template that does not exist."""
+    missing = [key for key in _REQUIRED_KEYS if key not in config]
+    if missing:
+        raise ValueEvalError(f"task {config.get('task')}: the YAML file lacks {', '.join(missing)}")
+    if config["template"] not in decide.TEMPLATES:
+        raise ValueEvalError(
+            f"task {config.get('task')}: no template {config['template']!r}; "
+            f"there are {', '.join(decide.TEMPLATES)}"
+        )
+
+
+def _as_dataset(data: DataSet) -> datasets.Dataset:
+    """The documents: id, conclusion, stance, premise, labels (20 ints)."""
+    columns = {
+        field: [getattr(argument, field) for argument in data.arguments]
+        for field in ("id", "conclusion", "stance", "premise")
+    }
+    return datasets.Dataset.from_dict({**columns, "labels": data.labels.astype(int).tolist()})
+
+
+def _as_doc(data: DataSet, index: int) -> dict[str, Any]:
+    argument = data.arguments[index]
+    return {
+        "id": argument.id,
+        "conclusion": argument.conclusion,
+        "stance": argument.stance,
+        "premise": argument.premise,
+    }

@@ -1,0 +1,379 @@
+"""The scores of the shared task, their intervals, and their form as lm-eval metrics.
+
+Notation: truth T and prediction P have shape (arguments, 20), columns in the order of ``VALUES``.
+Per value v: tp = arguments where T and P hold v, predicted = where P does, actual = where T does;
+precision = tp / predicted (0 if never predicted), recall = tp / actual, F1 = 2 tp / (predicted +
+actual). Values with no positive in T are left out of every mean over values. What cannot be
+computed is ``None``, never NaN, so that everything here can be written as strict JSON.
+
+Sources: ``official_f1`` is the ranking score of SemEval-2023 Task 4 (Kiesel et al., 2023), the
+harmonic mean of macro-precision and macro-recall; ``macro_f1`` is the mean of the per-value F1.
+Intervals resample whole conclusions, since arguments that share one are not independent; how, and
+why percentiles of resamples will not do, says :mod:`valueeval.tasks.scores.uncertainty`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from valueeval.tasks.scores import uncertainty as statistics
+from valueeval.tasks.scores.f1 import count, macro_f1, official_f1, quotient
+from valueeval.tasks.scores.uncertainty import LEVEL, RESAMPLES, SEED
+from valueeval.tasks.values import VALUE_SLUGS
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+
+_N_VALUES = len(VALUE_SLUGS)
+_POINTS = {"macro_f1": macro_f1, "official_f1": official_f1}
+_INTERVALS = ("stderr", "ci_low", "ci_high")
+_F1_METRICS = tuple(f"f1_{slug}" for slug in VALUE_SLUGS)
+
+METRICS: tuple[str, ...] = (
+    *(name for point in _POINTS for name in (point, *(f"{point}_{part}" for part in _INTERVALS))),
+    "micro_f1",
+    "macro_precision",
+    "macro_recall",
+    "subset_accuracy",
+    "unparsed",
+    *_F1_METRICS,
+)
+"""Every metric that a task reports, in the order of its table."""
+
+
+class Counts(NamedTuple):
+    """Counts per value; each of shape (20,), or (…, 20) over resamples or clusters."""
+
+    tp: npt.NDArray[Any]
+    predicted: npt.NDArray[Any]
+    actual: npt.NDArray[Any]
+
+
+class Means(NamedTuple):
+    """Means over the values that have a positive; NaN where none has. Shape: the leading axes."""
+
+    macro_f1: FloatArray
+    official_f1: FloatArray
+    macro_precision: FloatArray
+    macro_recall: FloatArray
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One score with its uncertainty, in the score's unit (0 to 1); ``None`` where undefined."""
+
+    estimate: float | None
+    stderr: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals of the two F1 scores.
+
+    Attributes:
+        macro_f1: Of the mean per-value F1.
+        official_f1: Of the shared task's score.
+        units: How many clusters, or arguments, they rest on.
+        level: Nominal coverage of ``ci_low`` to ``ci_high``.
+    """
+
+    macro_f1: Interval
+    official_f1: Interval
+    units: int
+    level: float
+
+
+# ------------------------------------------------------------------------------- point scores
+
+
+def per_value_counts(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Counts:
+    """Counts of each value over all arguments.
+
+    Args:
+        truth: (n, 20), bool or 0/1.
+        prediction: (n, 20), bool or 0/1.
+
+    Returns:
+        tp, predicted, actual: each (20,) int.
+
+    Raises:
+        ValueError: shapes differ, or are not (n, 20), or something is neither 0 nor 1.
+    """
+    t, p = _as_labels(truth, prediction)
+    return Counts((t & p).sum(0), p.sum(0), t.sum(0))
+
+
+def f1_per_value(counts: Counts) -> FloatArray:
+    """F1 of each value, shape (…, 20); 0 where a value is neither predicted nor true."""
+    return quotient(2 * counts.tp, counts.predicted + counts.actual)
+
+
+def means(counts: Counts) -> Means:
+    """Macro scores from counts of shape (…, 20), over the values with ``actual`` > 0."""
+    present = counts.actual > 0
+    n = present.sum(-1)
+
+    def mean(per_value: FloatArray) -> FloatArray:
+        total = (per_value * present).sum(-1)
+        out = np.full(np.shape(n), np.nan)
+        np.divide(total, n, out=out, where=n > 0)
+        return out
+
+    precision = mean(quotient(counts.tp, counts.predicted))
+    recall = mean(quotient(counts.tp, counts.actual))
+    official = np.where(n > 0, quotient(2 * precision * recall, precision + recall), np.nan)
+    return Means(mean(f1_per_value(counts)), official, precision, recall)
+
+
+def score(
+    truth: npt.ArrayLike, prediction: npt.ArrayLike, unparsed: npt.ArrayLike | None = None
+) -> dict[str, float | None]:
+    """All scores of one run.
+
+    Args:
+        truth: (n, 20), bool or 0/1.
+        prediction: (n, 20), bool or 0/1.
+        unparsed: (n,), for each argument the share of its answers that could not be read.
+
+    Returns:
+        ``official_f1``, ``macro_f1``, ``micro_f1``, ``macro_precision``, ``macro_recall``,
+        ``subset_accuracy``, ``f1_<slug>`` for each value, ``unparsed``; each in [0, 1] or ``None``:
+        ``f1_<slug>`` of a value with no positive in truth, every F1, precision and recall if no
+        value has one, everything if there is no argument, ``unparsed`` if it was not given.
+        ``micro_f1`` pools the decisions of all 20 values, and ``subset_accuracy`` asks for all 20
+        to be right: neither is a mean over values, so they leave none out.
+
+    Raises:
+        ValueError: shapes differ, or are not (n, 20), or something is neither 0 nor 1.
+    """
+    t, p = _as_labels(truth, prediction)
+    counts = per_value_counts(t, p)
+    macro = means(counts)
+    any_positive = bool(counts.actual.any())
+    micro = 2 * counts.tp.sum() / (counts.predicted + counts.actual).sum() if any_positive else None
+    f1 = np.where(counts.actual > 0, f1_per_value(counts), np.nan)
+    return {
+        "official_f1": _or_none(macro.official_f1),
+        "macro_f1": _or_none(macro.macro_f1),
+        "micro_f1": _or_none(micro),
+        "macro_precision": _or_none(macro.macro_precision),
+        "macro_recall": _or_none(macro.macro_recall),
+        "subset_accuracy": _or_none((t == p).all(1).mean() if len(t) else None),
+        **{name: _or_none(value) for name, value in zip(_F1_METRICS, f1, strict=True)},
+        "unparsed": _mean_or_none(unparsed),
+    }
+
+
+# --------------------------------------------------------------------------------- intervals
+
+
+def conclusion_key(conclusion: str) -> str:
+    """Short stable name of a conclusion: the cluster key that tasks and commands resample by."""
+    return hashlib.sha256(conclusion.encode()).hexdigest()[:8]
+
+
+def intervals(
+    truth: npt.ArrayLike,
+    prediction: npt.ArrayLike,
+    clusters: Sequence[Hashable] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Intervals:
+    """Standard errors and 95 % intervals of ``macro_f1`` and ``official_f1``.
+
+    Args:
+        truth: (n, 20).
+        prediction: (n, 20).
+        clusters: The cluster of each argument (pass ``conclusion_key`` of its conclusion to get
+            the draws that tasks use): studentised cluster bootstrap. ``None``: as if arguments were
+            independent, which is too narrow for this data: jackknife, nothing is drawn.
+        resamples: How many.
+        seed: Of the draws.
+
+    Returns:
+        ``None`` in an interval where nothing is positive in truth, or where there are too few units
+        to say how scores vary between them: fewer than ``statistics.MIN_CLUSTERS`` clusters, or
+        fewer than two arguments.
+
+    Raises:
+        ValueError: shapes do not fit, or ``resamples`` is under 2.
+    """
+    t, p = _as_labels(truth, prediction)
+    if clusters is not None and len(clusters) != len(t):
+        raise ValueError(f"{len(clusters)} cluster names for {len(t)} arguments")
+    if resamples < 2:
+        raise ValueError(f"resamples must be at least 2, not {resamples}")
+    units = len(t) if clusters is None else len(set(clusters))
+    if not t.any():
+        undefined = Interval(None, None, None, None)
+        return Intervals(undefined, undefined, units, LEVEL)
+    scores = score(t, p)
+    counts = None if clusters is None else count(t, [p], clusters)
+    each = []
+    for name, metric in _POINTS.items():
+        if counts is None:
+            found = statistics.argument_interval(t, [p], metric)
+        else:
+            rows = statistics.estimate(counts, [[0]], metric, resamples=resamples, seed=seed)
+            found = rows.stderr[0], rows.low[0], rows.high[0]
+        each.append(Interval(scores[name], *map(_or_none, found)))
+    return Intervals(each[0], each[1], units, LEVEL)
+
+
+# --------------------------------------------------------------------- as metrics of lm-eval
+
+
+def metric_entries(
+    *,
+    id: str,
+    conclusion: str,
+    labels: Sequence[int | bool],
+    prediction: Sequence[int | bool],
+    scores: Sequence[float] | None,
+    unparsed: float,
+) -> dict[str, Any]:
+    """What one argument contributes to each metric: ``process_results`` of every task.
+
+    Args:
+        id: The argument's id.
+        conclusion: Its conclusion, the cluster that it is resampled with.
+        labels: 20, each 0 or 1.
+        prediction: 20, each 0 or 1.
+        scores: 20 differences of log-likelihoods (predicted where > 0); ``None`` for parsed text.
+        unparsed: Share of its answers that could not be read, in [0, 1].
+
+    Returns:
+        Metric → entry, in the order of :data:`METRICS`. ``macro_f1`` holds everything in the open;
+        ``f1_<slug>`` is ``"TP"``, ``"FP"``, ``"FN"`` or ``"TN"``; ``unparsed`` is the number; the
+        rest a short string (cluster key, labels and prediction as hexadecimal bits, first value
+        leftmost), so that a sample stays small.
+    """
+    truth = [int(x) for x in labels]
+    predicted = [int(x) for x in prediction]
+    compact = f"{conclusion_key(conclusion)}:{_to_hex(truth)}:{_to_hex(predicted)}"
+    entries: dict[str, Any] = dict.fromkeys(METRICS, compact)
+    entries["macro_f1"] = {
+        "id": id,
+        "labels": truth,
+        "prediction": predicted,
+        "scores": None if scores is None else [float(x) for x in scores],
+        "unparsed": float(unparsed),
+    }
+    entries["unparsed"] = float(unparsed)
+    for name, t, p in zip(_F1_METRICS, truth, predicted, strict=True):
+        entries[name] = ("T" if t == p else "F") + ("P" if p else "N")
+    return entries
+
+
+def _from_compact(entries: Sequence[str]) -> tuple[list[str], BoolArray, BoolArray]:
+    """Cluster keys, truth and prediction out of compact entries."""
+    keys, labels, predictions = zip(*(entry.split(":") for entry in entries), strict=True)
+    return list(keys), _from_hex(labels), _from_hex(predictions)
+
+
+@lru_cache(maxsize=16)
+def _score_compact(entries: tuple[str, ...]) -> dict[str, float | None]:
+    _, truth, prediction = _from_compact(entries)
+    return score(truth, prediction)
+
+
+@lru_cache(maxsize=16)
+def _intervals_compact(entries: tuple[str, ...]) -> Intervals:
+    keys, truth, prediction = _from_compact(entries)
+    return intervals(truth, prediction, clusters=keys)
+
+
+def _aggregate_macro_f1(entries: Sequence[dict[str, Any]]) -> float | None:
+    return score([e["labels"] for e in entries], [e["prediction"] for e in entries])["macro_f1"]
+
+
+def _aggregate_score(metric: str, entries: Sequence[str]) -> float | None:
+    return _score_compact(tuple(sorted(entries)))[metric]
+
+
+def _aggregate_interval(point: str, part: str, entries: Sequence[str]) -> float | str | None:
+    """One bound or standard error; the bootstrap runs once for all six (memoised on content)."""
+    interval = getattr(_intervals_compact(tuple(sorted(entries))), point)
+    value: float | None = getattr(interval, part)
+    # lm-eval formats the stderr column as a number unless it is its own word for «none».
+    return "N/A" if value is None and part == "stderr" else value
+
+
+def _aggregate_f1(entries: Sequence[str]) -> float | None:
+    tp, fp, fn = (sum(entry == kind for entry in entries) for kind in ("TP", "FP", "FN"))
+    return 2 * tp / (2 * tp + fp + fn) if tp + fn else None
+
+
+def _mean_or_none(values: npt.ArrayLike | None) -> float | None:
+    array = np.asarray([] if values is None else values, dtype=np.float64)
+    return float(array.mean()) if array.size else None
+
+
+AGGREGATIONS: dict[str, Callable[[list[Any]], Any]] = {
+    "macro_f1": _aggregate_macro_f1,
+    **{
+        f"{point}_{part}": partial(_aggregate_interval, point, part)
+        for point in _POINTS
+        for part in _INTERVALS
+    },
+    **{
+        name: partial(_aggregate_score, name)
+        for name in (
+            "official_f1",
+            "micro_f1",
+            "macro_precision",
+            "macro_recall",
+            "subset_accuracy",
+        )
+    },
+    "unparsed": _mean_or_none,
+    **dict.fromkeys(_F1_METRICS, _aggregate_f1),
+}
+"""Metric → aggregation over the entries of :func:`metric_entries`: a number, or ``None`` where it
+is undefined (the two ``…_stderr``: lm-eval's ``"N/A"``). The order of entries does not matter."""
+
+
+# ----------------------------------------------------------------------------------- helpers
+
+
+def _as_labels(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> tuple[BoolArray, BoolArray]:
+    """Both as bool arrays of one shape (n, 20)."""
+    arrays = []
+    for name, given in (("truth", truth), ("prediction", prediction)):
+        array = np.asarray(given)
+        if array.size == 0:
+            array = np.zeros((0, _N_VALUES), dtype=bool)
+        if array.ndim != 2 or array.shape[1] != _N_VALUES:
+            raise ValueError(f"{name}: shape (arguments, {_N_VALUES}) expected, got {array.shape}")
+        if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
+            raise ValueError(f"{name}: only 0 and 1 are allowed")
+        arrays.append(array.astype(np.bool_))
+    t, p = arrays
+    if t.shape != p.shape:
+        raise ValueError(f"truth has {len(t)} arguments, prediction {len(p)}")
+    return t, p
+
+
+def _or_none(value: Any) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _to_hex(bits: Sequence[int]) -> str:
+    return f"{int(''.join(map(str, bits)), 2):05x}"
+
+
+def _from_hex(words: Sequence[str]) -> BoolArray:
+    """(n, 20) from n words of five hexadecimal digits, the first value leftmost."""
+    numbers = np.array([int(word, 16) for word in words])
+    bits: BoolArray = (numbers[:, None] >> np.arange(_N_VALUES - 1, -1, -1)) & 1 == 1
+    return bits

@@ -1,0 +1,1 @@
+"""Templates: wordings, and how answers are read and decided."""

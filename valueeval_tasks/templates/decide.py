@@ -1,0 +1,148 @@
+"""From a model's answers about one argument to the values that it predicts.
+
+Used by the tasks while lm-eval runs and by re-scoring of sample files; imports no lm_eval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.scores import scoring
+from valueeval.tasks.templates import bca, cls, cot, mbc, oa
+from valueeval.tasks.templates.wording import Ask
+from valueeval.tasks.values import VALUES
+
+TEMPLATES = ("cls", "mbc", "bca", "oa", "cot")
+_SCORES: dict[str, Callable[[Sequence[Any]], tuple[Any, ...]]] = {
+    "cls": cls.scores,
+    "bca": bca.scores,
+}
+_PARSERS = {"mbc": mbc.parse, "cot": cot.parse}
+_NOTHING = (False,) * len(VALUES)
+
+ASKS: dict[str, tuple[Ask, ...]] = {
+    "cls": cls.ASKS,
+    "bca": bca.ASKS,
+    "oa": tuple(Ask(v, v, "answer") for v in range(len(VALUES))),
+    "mbc": (Ask(0, None, "answer"),),
+    "cot": (Ask(0, None, "answer"),),
+}
+"""The requests of each template about one argument, in the order in which they are sent."""
+
+
+def gold(template: str, labels: Sequence[int], value: int | None) -> str:
+    """The right answer in the template's own format, as few-shot examples show it.
+
+    Args:
+        template: One of :data:`TEMPLATES`.
+        labels: 20, each 0 or 1.
+        value: Index of the value asked about (cls: shown); ``None`` for mbc and cot.
+    """
+    if value is None:
+        return {"mbc": mbc.gold, "cot": cot.gold}[template](labels)
+    return {"cls": cls.gold, "bca": bca.gold, "oa": oa.gold}[template](labels, value)
+
+
+class Decision(NamedTuple):
+    """What was predicted for one argument.
+
+    Attributes:
+        prediction: 20, whether each value was predicted.
+        scores: 20 differences of log-likelihoods in nats (predicted where > 0); ``None`` for
+            parsed text, and where a model returned something that is no finite number.
+        unparsed: Share of the argument's answers that could not be read.
+    """
+
+    prediction: tuple[bool, ...]
+    scores: tuple[float, ...] | None
+    unparsed: float
+
+
+def decide(template: str, responses: Sequence[Any]) -> Decision:
+    """The decision of one template.
+
+    Args:
+        template: One of :data:`TEMPLATES`.
+        responses: One for each of ``ASKS[template]``, in that order: (log-likelihood, is_greedy)
+            or the generated text. Strings stand for numbers in samples files; both are read.
+
+    Raises:
+        ValueEvalError: the number of responses is not the template's.
+    """
+    if len(responses) != len(ASKS[template]):
+        raise ValueEvalError(
+            f"template {template}: {len(ASKS[template])} responses expected, got {len(responses)}"
+        )
+    if template in _SCORES:
+        return _by_loglikelihood(template, [float(response[0]) for response in responses])
+    if template == "oa":
+        return _by_value([str(response) for response in responses])
+    return _whole(template, str(responses[0]))
+
+
+def entries_from_sample(sample: Mapping[str, Any], template: str) -> dict[str, Any]:
+    """The metric entries of one line of a samples file, decided anew from its responses.
+
+    Args:
+        sample: The line, with ``doc`` and ``filtered_resps``.
+        template: One of :data:`TEMPLATES`.
+
+    Returns:
+        What :func:`valueeval.tasks.scores.scoring.metric_entries` returns.
+
+    Raises:
+        ValueEvalError: a field is missing or is not what a ValueEval task writes.
+    """
+    if template not in ASKS:
+        raise ValueEvalError(f"no template {template!r}; there are {', '.join(TEMPLATES)}")
+    try:
+        doc, responses = sample["doc"], sample["filtered_resps"]
+        return entries(doc, decide(template, responses))
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ValueEvalError(
+            f"not a sample of a ValueEval {template} task: {type(error).__name__}: {error}"
+        ) from error
+
+
+def entries(doc: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
+    """The metric entries of one decided argument."""
+    return scoring.metric_entries(
+        id=doc["id"],
+        conclusion=doc["conclusion"],
+        labels=doc["labels"],
+        prediction=decision.prediction,
+        scores=decision.scores,
+        unparsed=decision.unparsed,
+    )
+
+
+def differences(template: str, loglikelihoods: Sequence[Any]) -> tuple[Any, ...]:
+    """The 20 scores of cls or bca, whose signs decide.
+
+    Args:
+        template: ``"cls"`` or ``"bca"``.
+        loglikelihoods: One for each of ``ASKS[template]``: numbers, or arrays of any shape.
+    """
+    return _SCORES[template](loglikelihoods)
+
+
+def _by_loglikelihood(template: str, loglikelihoods: list[float]) -> Decision:
+    scores = differences(template, loglikelihoods)
+    finite = all(math.isfinite(score) for score in scores)
+    return Decision(tuple(score > 0 for score in scores), scores if finite else None, 0.0)
+
+
+def _by_value(answers: list[str]) -> Decision:
+    read = [oa.parse(answer, value) for value, answer in enumerate(answers)]
+    unparsed = sum(answer is None for answer in read) / len(read)
+    return Decision(tuple(answer is True for answer in read), None, unparsed)
+
+
+def _whole(template: str, answer: str) -> Decision:
+    prediction = _PARSERS[template](answer)
+    if prediction is None:
+        return Decision(_NOTHING, None, 1.0)
+    return Decision(tuple(prediction), None, 0.0)
