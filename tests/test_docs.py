@@ -7,8 +7,10 @@ import io
 import itertools
 import re
 import shlex
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -53,13 +55,41 @@ SHOWN = [
 ]
 
 
-@cache
-def help_of(command: str) -> str:
+def output_of(main: Callable[[], object]) -> str:
+    """Return what a command prints that exits with status 0."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as stop:
-        raise SystemExit(cli.main([command, "--help"]))
+        raise SystemExit(main())
     assert not stop.value.code
     return out.getvalue()
+
+
+@cache
+def options_of(command: str) -> set[str]:
+    """Return every option of a command, hyphens as underscores; of sub-commands together."""
+    # Options that a command's short help leaves out.
+    whole = "--help"
+    text = output_of(lambda: cli.main([command, whole]))
+    for name in re.findall(r"^ {4}(\w+) ", text, re.M) if command == "data" else []:
+        text += output_of(lambda name=name: cli.main([command, name, "--help"]))
+    return {name.replace("-", "_") for name in re.findall(r"--\w[\w-]*", text)} | {"__debug"}
+
+
+@cache
+def lm_eval_options() -> set[str]:
+    """Return the options of ``lm_eval run``."""
+    from lm_eval._cli.harness import HarnessCLI
+
+    def show_help() -> None:
+        with mock.patch("sys.argv", ["lm-eval", "run", "--help"]):
+            HarnessCLI().parse_args()
+
+    return set(re.findall(r"--\w[\w-]*", output_of(show_help)))
+
+
+def given(words: list[str]) -> set[str]:
+    """Return the options among a command's words."""
+    return {word.partition("=")[0] for word in words if word.startswith("--")}
 
 
 def test_there_is_something_to_check() -> None:
@@ -73,10 +103,10 @@ def test_command_exists(words: list[str]) -> None:
         assert next(word for word in words[1:] if "=" not in word) in targets
         return
     if words[0] == "valueeval" and words[1] not in ("run", "…", "--help", "COMMAND"):
-        text = help_of(words[1])
-        for option in (word.partition("=")[0] for word in words[2:] if word.startswith("--")):
-            assert option in text or option.replace("-", "_") in text or option == "--debug"
+        assert {word.replace("-", "_") for word in given(words[2:])} <= options_of(words[1])
         return
+    if words[0] == "lm_eval":
+        assert given(words) <= lm_eval_options()
     options = dict(itertools.pairwise(words))
     for task in options.get("--tasks", "").split(","):
         assert not task or "$" in task or task in TASKS | TAGS
