@@ -19,6 +19,7 @@ COMMANDS = {
         "fetch, verify and describe the Touché23-ValueEval data",
     ),
     "train": ("valueeval.train.cli", "fine-tune a model; writes an adapter directory"),
+    "study": ("valueeval.study.cli", "train and evaluate every combination of a study file"),
     "run": ("valueeval.run", "lm_eval run, with these tasks and models surely registered"),
     "predict": ("valueeval.adapters.predict.cli", "label arguments of your own with an adapter"),
     "score": ("valueeval.tasks.commands.score", "score a run file, or samples logged by lm_eval"),

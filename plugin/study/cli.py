@@ -1,0 +1,132 @@
+"""``valueeval study FILE``: plan, run and watch a study."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from valueeval.study.cells import Cell, resolve
+from valueeval.study.design import Study, read_study
+from valueeval.study.execute import Runner
+from valueeval.study.store import State, Store
+
+_STYLES = {State.DONE: "green", State.FAILED: "red", State.RUNNING: "yellow", State.WAITING: "dim"}
+_SHOWN = 20  # rows of the live table
+
+
+def main(argv: Sequence[str]) -> int:
+    """Plan, run or show a study; return 1 if a cell has failed."""
+    arguments = _parser().parse_args(argv)
+    study = read_study(arguments.study)
+    folder = arguments.output or Path("runs", arguments.study.stem)
+    cells = resolve(study, folder)
+    store = Store(folder)
+    if arguments.plan or arguments.status:
+        _show(study, cells, store, everything=arguments.plan)
+        return 0
+    if arguments.retry:
+        for cell in cells:
+            store.forget_failure(cell)
+    devices = arguments.devices.split(",") if arguments.devices else []
+    workers = arguments.workers or max(1, len(devices))
+    _run(Runner(store, cells, workers, devices), cells, store)
+    _show(study, cells, store, everything=False)
+    failed = [cell for cell in cells if store.state(cell) is State.FAILED]
+    for cell in failed:
+        print(f"{cell.design.label}: {store.failure(cell)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="valueeval study",
+        description="Train and evaluate every combination that a study file lists. A stopped study "
+        "goes on with the same command; several commands on one folder share the work.",
+        epilog="The form of the file: python -c 'import valueeval.study.design as d; help(d)'",
+    )
+    parser.add_argument("study", type=Path, metavar="FILE", help="study file (YAML)")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR",
+        help="folder of cells and results (default: runs/<name of the file>)",
+    )  # fmt: skip
+    parser.add_argument("--plan", action="store_true", help="list all cells and run nothing")
+    parser.add_argument("--status", action="store_true", help="count the cells and run nothing")
+    parser.add_argument("--retry", action="store_true", help="try failed cells again")
+    parser.add_argument(
+        "--workers", type=_positive, metavar="N",
+        help="cells at the same time, sharing the cores (default: 1, or one a GPU in --devices)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--devices", metavar="0,1", default="",
+        help="GPUs, taken in turn by the workers; more workers than GPUs share them",
+    )  # fmt: skip
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _run(runner: Runner, cells: Sequence[Cell], store: Store) -> None:
+    """Run the cells with a live table, or without a terminal with a line for each change."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        runner.report = lambda cell, state, step: print(
+            f"{state.value}: {cell.design.label} {step}".rstrip(), file=sys.stderr, flush=True
+        )
+        runner.run()
+        return
+    steps: dict[str, str] = {}
+    with Live(console=console, auto_refresh=False) as live:
+
+        def report(cell: Cell, state: State, step: str) -> None:
+            steps[cell.key] = step
+            live.update(_live_table(cells, store, steps), refresh=True)
+
+        runner.report = report
+        runner.run()
+
+
+def _live_table(cells: Sequence[Cell], store: Store, steps: dict[str, str]) -> Table:
+    states = [(cell, store.state(cell)) for cell in cells]
+    counts = Counter(state for _, state in states)
+    title = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+    table = Table(title=title, title_justify="left", box=None, show_header=False)
+    order = (State.RUNNING, State.FAILED, State.WAITING, State.DONE)
+    shown = sorted(states, key=lambda item: order.index(item[1]))[:_SHOWN]
+    for cell, state in shown:
+        style = _STYLES[state]
+        table.add_row(f"[{style}]{state.value}[/]", cell.design.label, steps.get(cell.key, ""))
+    return table
+
+
+def _show(study: Study, cells: Sequence[Cell], store: Store, *, everything: bool) -> None:
+    states = {cell.key: store.state(cell) for cell in cells}
+    counts = Counter(states[cell.key] for cell in cells)
+    if everything:
+        for cell in cells:
+            trained = "train, " if cell.train is not None else ""
+            print(f"{states[cell.key].value:8} {cell.key}  {cell.design.label}")
+            print(f"{'':27}{trained}evaluate on {', '.join(cell.tasks)}")
+        for hypothesis in study.hypotheses:
+            sides = (len(study.selected(s)) for s in (hypothesis.better, hypothesis.than))
+            better, than = sides
+            print(
+                f"hypothesis ({hypothesis.family}): {hypothesis.name}: "
+                f"{better} against {than} cells by {hypothesis.metric}"
+            )
+    shared = len(cells) - len(states)
+    summary = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+    also = f" ({shared} of them the same as another)" if shared else ""
+    print(f"{study.name}: {len(cells)} cells{also}: {summary}; {os.fspath(store.folder)}")

@@ -1,0 +1,273 @@
+"""The design of a study: a YAML file with blocks of factors, expanded into cells.
+
+::
+
+    name: size
+    bases: {mpnet: models/mpnet}             # short names for folders or hub ids
+    options: {data: touche23}                # of valueeval train, for every cell
+    sets: [main]                             # evaluated on; default main
+    blocks:
+      size:
+        factors: {base: [minilm, mpnet], method: [full, lora], seed: [0, 1, 2]}
+        options: {epochs: 5}                 # for every cell of the block
+        rules:                               # in order; `when` names factors
+          - {when: {base: mpnet, method: full}, options: {learning_rate: 2.0e-4}}
+        exclude:
+          - {base: mpnet, method: lora}
+      average:
+        factors: {method: [average], of: [{block: size, base: minilm, method: full}]}
+    hypotheses:
+      - name: a larger encoder is better
+        family: size
+        better: {block: size, base: mpnet, method: full}
+        than: {block: size, base: minilm, method: full}
+        metric: macro_f1
+
+A factor is an option of ``valueeval train``, or one of an evaluation: ``num_fewshot``, ``chat``,
+``dtype``, ``limit``. Two methods train nothing: ``none`` asks the base model itself (``template``
+says what), ``average`` evaluates several adapters as one. A ``teacher``, and ``of``, name cells.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from valueeval.tasks.errors import ValueEvalError
+
+EVALUATION = ("num_fewshot", "chat", "dtype", "limit")
+"""Factors and options of an evaluation; all others are options of ``valueeval train``."""
+
+UNTRAINED = ("none", "average")
+"""Methods that train nothing."""
+
+METRICS = ("macro_f1", "official_f1", "macro_ap")
+
+Selection = Mapping[str, Any]
+"""Values of factors, or lists of values; the cells that have them. ``block`` is a factor."""
+
+
+class DesignError(ValueEvalError):
+    """A study file with a mistake; the message names the place and what is allowed."""
+
+
+@dataclass(frozen=True)
+class CellDesign:
+    """One combination of factors.
+
+    Attributes:
+        factors: The block's name (``block``) and what the block varies, by factor.
+        options: All options, the factors among them, with short names of bases replaced.
+        sets: The sets of the dataset to evaluate on.
+    """
+
+    factors: Mapping[str, Any]
+    options: Mapping[str, Any]
+    sets: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """A name for people: ``size: mpnet, full, seed 0``."""
+        shown = [
+            f"{name} {_short(value)}"
+            if isinstance(value, (int, float, bool)) or name == "of"
+            else _short(value)
+            for name, value in self.factors.items()
+            if name != "block"
+        ]
+        return f"{self.factors['block']}: {', '.join(shown)}"
+
+    def matches(self, selection: Selection) -> bool:
+        """Return True if the cell has the selected value, or one of them, of every factor."""
+        return all(
+            name in self.factors
+            and self.factors[name] in (wanted if isinstance(wanted, list) else [wanted])
+            for name, wanted in selection.items()
+        )
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A claim that is written down before the study runs.
+
+    Attributes:
+        name: The claim, in words.
+        family: Hypotheses of one family are corrected together (Holm, 1979).
+        better: The cells that are claimed to be better …
+        than: … than these.
+        metric: One of `METRICS`.
+    """
+
+    name: str
+    family: str
+    better: Selection
+    than: Selection
+    metric: str = "macro_f1"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study file, expanded.
+
+    Attributes:
+        name: Its name.
+        cells: The cells, in the order of the file; no two have the same factors.
+        hypotheses: In the order of the file.
+    """
+
+    name: str
+    cells: tuple[CellDesign, ...]
+    hypotheses: tuple[Hypothesis, ...]
+
+    def selected(self, selection: Selection) -> list[CellDesign]:
+        """Return the cells that a selection names, in order."""
+        return [cell for cell in self.cells if cell.matches(selection)]
+
+
+@dataclass(frozen=True)
+class _Rule:
+    when: Selection
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_study(file: Path) -> Study:
+    """Read a study file and expand its blocks.
+
+    Raises:
+        DesignError: It cannot be read, a key or factor is unknown, an exclusion, rule, selection or
+            hypothesis matches no cell, or two cells of a block are the same.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise DesignError(f"{file}: cannot be read as YAML in UTF-8: {reason}") from error
+    keys = ("name", "bases", "options", "sets", "blocks", "hypotheses")
+    top = _mapping(content, str(file), keys)
+    blocks = _mapping(top.get("blocks"), f"{file}: blocks")
+    if not blocks:
+        raise DesignError(f"{file}: blocks: name at least one")
+    bases = _mapping(top.get("bases", {}), f"{file}: bases")
+    shared = _mapping(top.get("options", {}), f"{file}: options")
+    sets = tuple(_list(top.get("sets", ["main"]), f"{file}: sets"))
+    cells = tuple(
+        cell
+        for name, block in blocks.items()
+        for cell in _expand(str(name), block, f"{file}: blocks: {name}", bases, shared, sets)
+    )
+    study = Study(
+        name=str(top.get("name", file.stem)),
+        cells=cells,
+        hypotheses=tuple(
+            _hypothesis(item, f"{file}: hypotheses: number {n}")
+            for n, item in enumerate(_list(top.get("hypotheses", []), f"{file}: hypotheses"), 1)
+        ),
+    )
+    _check_selections(study, str(file))
+    return study
+
+
+def references(cell: CellDesign) -> Selection | None:
+    """Return the selection of the cells that a cell needs: its teacher's, or those it averages."""
+    needed = cell.options.get("of") or cell.options.get("teacher")
+    return needed if isinstance(needed, Mapping) else None
+
+
+def _expand(
+    name: str,
+    content: Any,
+    where: str,
+    bases: Mapping[str, Any],
+    shared: Mapping[str, Any],
+    sets: tuple[str, ...],
+) -> Iterable[CellDesign]:
+    block = _mapping(content, where, ("factors", "options", "rules", "exclude", "sets"))
+    factors = _mapping(block.get("factors"), f"{where}: factors")
+    levels = {f: _list(values, f"{where}: factors: {f}") for f, values in factors.items()}
+    rules = [
+        _Rule(**_mapping(rule, f"{where}: rules: number {n}", ("when", "options")))
+        for n, rule in enumerate(_list(block.get("rules", []), f"{where}: rules"), 1)
+    ]
+    excluded = _list(block.get("exclude", []), f"{where}: exclude")
+    options = {**shared, **_mapping(block.get("options", {}), f"{where}: options")}
+    own_sets = tuple(_list(block.get("sets", list(sets)), f"{where}: sets"))
+
+    combinations = [
+        CellDesign({"block": name, **dict(zip(levels, combination, strict=True))}, {}, own_sets)
+        for combination in itertools.product(*levels.values())
+    ]
+    for kind, selections in (("exclude", excluded), ("rules", [rule.when for rule in rules])):
+        for n, selection in enumerate(selections, 1):
+            _mapping(selection, f"{where}: {kind}: number {n}", ("block", *levels))
+            if not any(cell.matches(selection) for cell in combinations):
+                raise DesignError(f"{where}: {kind}: number {n} matches no cell of the block")
+    seen: set[str] = set()
+    for cell in combinations:
+        if any(cell.matches(selection) for selection in excluded):
+            continue
+        if repr(cell.factors) in seen:
+            raise DesignError(f"{where}: there are two cells {cell.label}")
+        seen.add(repr(cell.factors))
+        own = dict(options)
+        for rule in rules:
+            if cell.matches(rule.when):
+                own.update(rule.options)
+        own.update({f: value for f, value in cell.factors.items() if f != "block"})
+        if "base" in own:
+            own["base"] = bases.get(own["base"], own["base"])
+        yield CellDesign(cell.factors, own, own_sets)
+
+
+def _hypothesis(content: Any, where: str) -> Hypothesis:
+    keys = ("name", "family", "better", "than", "metric")
+    values = _mapping(content, where, keys)
+    for key in keys[:4]:
+        if key not in values:
+            raise DesignError(f"{where}: {key} is missing")
+    if values.get("metric", METRICS[0]) not in METRICS:
+        raise DesignError(f"{where}: metric: {values['metric']!r}; allowed: {', '.join(METRICS)}")
+    return Hypothesis(**values)
+
+
+def _check_selections(study: Study, where: str) -> None:
+    """Refuse hypotheses and references that select nothing: a slip would go unseen."""
+    for hypothesis in study.hypotheses:
+        for side in ("better", "than"):
+            selection = _mapping(getattr(hypothesis, side), f"{where}: {hypothesis.name}: {side}")
+            if not study.selected(selection):
+                raise DesignError(f"{where}: {hypothesis.name}: {side} selects no cell")
+    for cell in study.cells:
+        if cell.options.get("method") == "average" and references(cell) is None:
+            raise DesignError(f"{where}: {cell.label}: name the cells to average with `of`")
+        needed = references(cell)
+        if needed is not None and not [c for c in study.selected(needed) if c is not cell]:
+            raise DesignError(f"{where}: {cell.label}: {dict(needed)} selects no cell")
+
+
+def _mapping(content: Any, where: str, known: Sequence[str] = ()) -> dict[str, Any]:
+    if not isinstance(content, Mapping):
+        raise DesignError(f"{where}: expected lines of `key: value`")
+    for key in content:
+        if known and key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+            raise DesignError(f"{where}: unknown key {key}{hint}")
+    return {str(key): value for key, value in content.items()}
+
+
+def _list(content: Any, where: str) -> list[Any]:
+    if not isinstance(content, list):
+        raise DesignError(f"{where}: expected a list")
+    return content
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "+".join(f"{v}" for v in value.values())
+    return str(value)

@@ -1,0 +1,154 @@
+"""Run the cells of a study: a pool of workers, each cell in processes of its own.
+
+Every worker takes the next cell that is neither done nor failed, whose needed cells are done and
+which no other process holds. So several commands on one folder, on one machine or many, share the
+work without knowing of each other.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+from valueeval.study.cells import Cell, evaluate_command, train_command
+from valueeval.study.store import State, Store
+
+POLL_SECONDS = 1.0
+_VALUEEVAL = (sys.executable, "-m", "valueeval")
+Report = Callable[[Cell, State, str], None]
+
+
+class Runner:
+    """Runs cells until none is left that could run.
+
+    Args:
+        store: The study's folder.
+        cells: The cells, those that others need first.
+        workers: Cells that run at the same time.
+        devices: GPUs by number, taken in turn by the workers; none leaves the choice to each cell.
+        report: Called with a cell, its state and the step it is in, from any worker.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        cells: Sequence[Cell],
+        workers: int,
+        devices: Sequence[str] = (),
+        report: Report = lambda cell, state, step: None,
+    ) -> None:
+        self.store = store
+        self.cells = cells
+        self.workers = workers
+        self.devices = devices
+        self.report = report
+        self._stopping = threading.Event()
+        self._children: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Run every cell that can run; a cell that fails is recorded and stops no other.
+
+        On an interruption running cells are ended; they go on from their last checkpoint when the
+        study is started again.
+        """
+        threads = [
+            threading.Thread(target=self._work, args=(n,), daemon=True) for n in range(self.workers)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(POLL_SECONDS)
+        finally:
+            self._stopping.set()
+            with self._lock:
+                for child in self._children:
+                    child.terminate()
+            for thread in threads:
+                thread.join()
+
+    def _work(self, number: int) -> None:
+        device = self.devices[number % len(self.devices)] if self.devices else None
+        while not self._stopping.is_set():
+            states = {cell.key: self.store.state(cell) for cell in self.cells}
+            ready = [
+                cell
+                for cell in self.cells
+                if states[cell.key] is State.WAITING
+                and all(states.get(key) is State.DONE for key in cell.needs)
+            ]
+            if not any(self._try(cell, device) for cell in ready):
+                # A cell that runs elsewhere may end and free others, or be killed and wait again.
+                if not ready and State.RUNNING not in states.values():
+                    return
+                self._stopping.wait(POLL_SECONDS)
+
+    def _try(self, cell: Cell, device: str | None) -> bool:
+        """Run a cell unless another worker has it; return True if it was run here."""
+        if self._stopping.is_set():
+            return False
+        with self.store.claim(cell) as held:
+            # Another worker may have finished it between the look and the claim.
+            if not held or self.store.results(cell).is_dir() or self.store.failure(cell):
+                return False
+            self.store.describe(cell)
+            self._run_cell(cell, device)
+        return True
+
+    def _run_cell(self, cell: Cell, device: str | None) -> None:
+        own, folder = self.store.path(cell), self.store.folder
+        unfinished = own / "results.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        steps = {"evaluate": evaluate_command(cell, folder, unfinished)}
+        if cell.train is not None:
+            steps = {"train": train_command(cell, folder), **steps}
+        with (own / "log.txt").open("ab") as log:
+            for step, words in steps.items():
+                self.report(cell, State.RUNNING, step)
+                status = self._call(words, log, device)
+                if self._stopping.is_set():
+                    return
+                if status:
+                    reason = f"{step}: exit status {status}: {_last_line(own / 'log.txt')}"
+                    self.store.fail(cell, reason)
+                    self.report(cell, State.FAILED, reason)
+                    return
+        unfinished.rename(self.store.results(cell))
+        self.report(cell, State.DONE, "")
+
+    def _call(self, words: Sequence[str], log: IO[bytes], device: str | None) -> int:
+        with self._lock:
+            if self._stopping.is_set():
+                return 1
+            child = subprocess.Popen(  # noqa: S603 (this Python, our own command)
+                [*_VALUEEVAL, *words],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env=_environment(self.workers, device),
+            )  # fmt: skip
+            self._children.add(child)
+        status = child.wait()
+        with self._lock:
+            self._children.discard(child)
+        return status
+
+
+def _environment(workers: int, device: str | None) -> dict[str, str]:
+    environment = dict(os.environ)
+    # Workers share the cores; a number that the user has set stands.
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    if device is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = device
+    return environment
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else "nothing was printed"

@@ -1,0 +1,116 @@
+"""The folder of a study: one folder a cell, with its log, its state, adapter and results.
+
+::
+
+    OUTPUT/cells/<key>/cell.json     factors and options, for people
+                       train.yaml    options of valueeval train
+                       log.txt       what the commands printed
+                       adapter/      what was trained
+                       results/      what lm_eval wrote; renamed into place when it is whole
+                       failed.json   why the cell failed; absent otherwise
+                       lock          held by the process that runs the cell
+
+A cell is done when ``results/`` is there. Processes on one machine or several can share the folder:
+the lock is the operating system's (``flock``), so a killed process leaves none behind. The file
+system must pass such locks between machines, as NFS and, where it is set so, Lustre do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from valueeval.study.cells import Cell, cell_folder, train_options
+from valueeval.tasks.files import replacing
+
+
+class State(Enum):
+    """Where a cell stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FAILED = "failed"
+    DONE = "done"
+
+
+class Store:
+    """The cells of a study on the disk.
+
+    Args:
+        folder: The study's output folder; made when a cell is first claimed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, cell: Cell) -> Path:
+        """Return the folder of a cell."""
+        return cell_folder(self.folder, cell.key)
+
+    def results(self, cell: Cell) -> Path:
+        """Return the folder of a cell's results, which is there when the cell is done."""
+        return self.path(cell) / "results"
+
+    def state(self, cell: Cell) -> State:
+        """Return where a cell stands, as far as this machine can see."""
+        if self.results(cell).is_dir():
+            return State.DONE
+        if self._is_locked(cell):
+            return State.RUNNING
+        return State.FAILED if (self.path(cell) / "failed.json").is_file() else State.WAITING
+
+    def failure(self, cell: Cell) -> str:
+        """Return why a cell failed; empty if it has not."""
+        try:
+            content = json.loads((self.path(cell) / "failed.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return ""
+        return str(content.get("reason", "")) if isinstance(content, dict) else ""
+
+    @contextmanager
+    def claim(self, cell: Cell) -> Iterator[bool]:
+        """Hold a cell while the block runs; False if another process holds it."""
+        self.path(cell).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path(cell) / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def describe(self, cell: Cell) -> None:
+        """Write what the cell is, and the options of its training."""
+        content = {"cell": cell.design.label, "factors": dict(cell.design.factors)}
+        content |= {"tasks": list(cell.tasks), "needs": list(cell.needs)}
+        with replacing(self.path(cell) / "cell.json") as temporary:
+            temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", "utf-8")
+        if cell.train is not None:
+            with replacing(self.path(cell) / "train.yaml") as temporary:
+                temporary.write_text(yaml.safe_dump(train_options(cell, self.folder)), "utf-8")
+
+    def fail(self, cell: Cell, reason: str) -> None:
+        """Record that a cell failed."""
+        content: dict[str, Any] = {"cell": cell.design.label, "reason": reason}
+        with replacing(self.path(cell) / "failed.json") as temporary:
+            temporary.write_text(json.dumps(content) + "\n", "utf-8")
+
+    def forget_failure(self, cell: Cell) -> None:
+        """Let a failed cell be tried again."""
+        (self.path(cell) / "failed.json").unlink(missing_ok=True)
+
+    def _is_locked(self, cell: Cell) -> bool:
+        if not (self.path(cell) / "lock").is_file():
+            return False
+        with self.claim(cell) as held:
+            return not held

@@ -1,0 +1,141 @@
+"""Addresses of cells: what changes them and what does not; commands; options checked at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from valueeval.study.cells import Cell, evaluate_command, resolve, train_options
+from valueeval.study.design import DesignError, read_study
+
+
+def cells_of(folder: Path, blocks: dict[str, Any], **top: Any) -> list[Cell]:
+    file = folder / "study.yaml"
+    options = {"data": "sample", "base": str(folder / "base")}
+    content = {"options": options, "blocks": blocks, **top}
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return resolve(read_study(file), folder / "out")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"weights")
+    return tmp_path
+
+
+def key_of(folder: Path, **factors: Any) -> str:
+    (cell,) = cells_of(folder, {"block": {"factors": {k: [v] for k, v in factors.items()}}})
+    return cell.key
+
+
+def test_the_address_is_that_of_the_work(folder: Path) -> None:
+    """Defaults written out change nothing; everything that changes the result changes it."""
+    plain = key_of(folder, method="lora")
+    assert key_of(folder, method="lora", seed=0, lora_rank=8) == plain
+    others = {
+        key_of(folder, method="lora", seed=1),
+        key_of(folder, method="lora", lora_rank=4),
+        key_of(folder, method="full"),
+        key_of(folder, method="none", template="bca"),
+        key_of(folder, method="none", template="bca", num_fewshot=4),
+        key_of(folder, method="none", template="cot"),
+    }
+    assert len(others) == 6
+    assert plain not in others
+
+
+def test_other_weights_are_another_cell(folder: Path) -> None:
+    from valueeval.study import cells
+
+    before = key_of(folder, method="head")
+    (folder / "base" / "model.safetensors").write_bytes(b"other weights")
+    cells._base_identity.cache_clear()
+    assert key_of(folder, method="head") != before
+
+
+def test_two_blocks_share_a_cell(folder: Path) -> None:
+    one, other = cells_of(
+        folder, {"a": {"factors": {"seed": [1]}}, "b": {"factors": {"seed": [1]}}}
+    )
+    assert one.key == other.key
+
+
+def test_cells_come_after_those_that_they_need(folder: Path) -> None:
+    cells = cells_of(
+        folder,
+        {
+            "average": {"factors": {"method": ["average"], "of": [{"block": "folds"}]}},
+            "folds": {"factors": {"fold": [0, 1]}, "options": {"folds": 2}},
+            "student": {
+                "factors": {"seed": [0]},
+                "options": {"folds": 2, "teacher": {"block": "folds"}},
+            },
+        },
+    )
+    names = [cell.design.factors["block"] for cell in cells]
+    assert names.index("average") > max(n for n, name in enumerate(names) if name == "folds")
+    by_block = {cell.design.factors["block"]: cell for cell in cells}
+    folds = sorted(cell.key for cell in cells if cell.design.factors["block"] == "folds")
+    assert list(by_block["average"].needs) == list(by_block["student"].needs) == folds
+    teacher = train_options(by_block["student"], folder / "out")["teacher"]
+    assert teacher.count("+") == 1
+    assert all(key in teacher for key in folds)
+    command = evaluate_command(by_block["average"], folder / "out", folder / "results")
+    assert f"adapter={teacher}" in command
+    assert by_block["average"].train is None
+
+
+def test_cells_that_need_each_other(folder: Path) -> None:
+    with pytest.raises(DesignError, match="need each other"):
+        cells_of(
+            folder,
+            {
+                "a": {"factors": {"teacher": [{"block": "b"}]}},
+                "b": {"factors": {"teacher": [{"block": "a"}]}},
+            },
+        )
+
+
+def test_tasks_and_the_words_of_an_evaluation(folder: Path) -> None:
+    (cell,) = cells_of(
+        folder,
+        {
+            "zero-shot": {
+                "factors": {"template": ["bca"], "paraphrase": [2], "chat": [True]},
+                "options": {"method": "none", "num_fewshot": 4, "dtype": "bfloat16", "limit": 8},
+            }
+        },
+    )
+    assert cell.tasks == ("valueeval_bca_p2_sample",)
+    words = evaluate_command(cell, folder / "out", folder / "results")
+    assert f"pretrained={folder / 'base'},dtype=bfloat16" in words
+    assert words[words.index("--num_fewshot") + 1] == "4"
+    assert words[words.index("--limit") + 1] == "8"
+    assert "--apply_chat_template" in words
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"factors": {"method": ["lora"], "lora_rank": [0]}}, "lora_rank"),
+        ({"factors": {"method": ["loar"]}}, "method"),
+        ({"factors": {"sed": [1]}}, "no option sed; did you mean seed?"),
+        ({"factors": {"method": ["none"]}}, "name a template"),
+        (
+            {"factors": {"lora_rank": [8]}, "options": {"method": "none", "template": "bca"}},
+            "lora_rank: nothing is trained",
+        ),
+    ],
+)
+def test_wrong_options_are_found_before_anything_runs(
+    folder: Path, block: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DesignError) as error:
+        cells_of(folder, {"block": block})
+    assert message in str(error.value)
+    assert "block: " in str(error.value)
+    assert not (folder / "out").exists()

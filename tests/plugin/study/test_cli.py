@@ -1,0 +1,57 @@
+"""``valueeval study``: what a person sees, and the whole path with a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from valueeval.study.cli import main
+
+
+def write(folder: Path, base: str) -> Path:
+    options = {"data": "sample", "base": base, "epochs": 1, "train_size": 16, "max_length": 32}
+    blocks = {
+        "methods": {"factors": {"method": ["head", "full"]}, "options": {"precision": "float32"}},
+        "average": {"factors": {"method": ["average"], "of": [{"block": "methods"}]}},
+    }
+    claim = {
+        "name": "all weights are better",
+        "family": "methods",
+        "better": {"method": "full"},
+        "than": {"method": "head"},
+    }
+    content = {"name": "trial", "options": options, "blocks": blocks, "hypotheses": [claim]}
+    file = folder / "trial.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return file
+
+
+def test_the_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"weights")
+    file = write(tmp_path, str(tmp_path / "base"))
+    assert main([str(file), "--plan", "-o", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    assert "methods: head" in shown
+    assert "train, evaluate on valueeval_cls_sample" in shown
+    assert "hypothesis (methods): all weights are better: 1 against 1 cells by macro_f1" in shown
+    assert "trial: 3 cells: 3 waiting" in shown
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_study_with_a_tiny_model(
+    tmp_path: Path, tiny_bert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path, str(tiny_bert))
+    out = tmp_path / "out"
+    assert main([str(file), "-o", str(out), "--workers", "2"]) == 0
+    assert "trial: 3 cells: 3 done" in capsys.readouterr().out
+    results = sorted(out.glob("cells/*/results/**/results_*.json"))
+    assert len(results) == 3
+    scores = [json.loads(p.read_text())["results"]["valueeval_cls_sample"] for p in results]
+    assert all(0 <= score["macro_f1,none"] <= 1 for score in scores)
+    assert main([str(file), "-o", str(out), "--status"]) == 0

@@ -1,0 +1,162 @@
+"""Running a study: every cell once, failures apart, kills and several processes on one folder."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import fake_valueeval
+import pytest
+import yaml
+
+from valueeval.study import execute
+from valueeval.study.cells import Cell, resolve
+from valueeval.study.design import read_study
+from valueeval.study.execute import Runner
+from valueeval.study.store import State, Store
+
+FAKE = str(Path(fake_valueeval.__file__))
+# The command of a study whose cells are run by the fake.
+STUDY = (
+    "import sys; from valueeval.study import cli, execute; "
+    f"execute._VALUEEVAL = (sys.executable, {FAKE!r}); execute.POLL_SECONDS = 0.05; "
+    "sys.exit(cli.main(sys.argv[1:]))"
+)
+BLOCKS: dict[str, Any] = {
+    "methods": {"factors": {"method": ["head", "full", "lora"], "seed": [0, 1]}},
+    "average": {"factors": {"method": ["average"], "of": [{"block": "methods", "method": "full"}]}},
+}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"weights")
+    options = {"data": "sample", "base": str(tmp_path / "base")}
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump({"options": options, "blocks": BLOCKS}), encoding="utf-8")
+    return file
+
+
+def cells_of(study: Path) -> list[Cell]:
+    return resolve(read_study(study), study.parent / "out")
+
+
+def run(study: Path, monkeypatch: pytest.MonkeyPatch, workers: int = 2) -> Store:
+    monkeypatch.setattr(execute, "_VALUEEVAL", (sys.executable, FAKE))
+    monkeypatch.setattr(execute, "POLL_SECONDS", 0.05)
+    store = Store(study.parent / "out")
+    Runner(store, cells_of(study), workers).run()
+    return store
+
+
+def ends(study: Path) -> Counter[str]:
+    """Count how often each step was brought to its end."""
+    lines = (study.parent / "out" / "calls.txt").read_text(encoding="utf-8").splitlines()
+    return Counter(line for line in lines if line.startswith("end"))
+
+
+def test_every_cell_runs_once(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = run(study, monkeypatch)
+    cells = cells_of(study)
+    assert {store.state(cell) for cell in cells} == {State.DONE}
+    assert len(ends(study)) == 6 + 7  # six trainings, seven evaluations
+    assert set(ends(study).values()) == {1}
+    calls = (store.folder / "calls.txt").read_text(encoding="utf-8").splitlines()
+    average = next(cell for cell in cells if cell.needs)
+    begun = calls.index(f"begin run {average.key}")
+    assert all(calls.index(f"end run {key}") < begun for key in average.needs)
+
+
+def test_nothing_runs_again(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(study, monkeypatch)
+    before = ends(study)
+    run(study, monkeypatch)
+    assert ends(study) == before
+
+
+def test_a_failure_is_recorded_and_stops_no_other_cell(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "full")
+    store = run(study, monkeypatch)
+    states = {cell.design.label: store.state(cell) for cell in cells_of(study)}
+    assert Counter(states.values()) == {State.DONE: 4, State.FAILED: 2, State.WAITING: 1}
+    failed = next(cell for cell in cells_of(study) if store.state(cell) is State.FAILED)
+    assert store.failure(failed) == "train: exit status 2: out of luck"
+
+    # Failed cells wait until they are asked for again; then those that need them run as well.
+    monkeypatch.delenv("FAKE_FAIL")
+    assert Counter(map(run(study, monkeypatch).state, cells_of(study)))[State.FAILED] == 2
+    for cell in cells_of(study):
+        store.forget_failure(cell)
+    store = run(study, monkeypatch)
+    assert {store.state(cell) for cell in cells_of(study)} == {State.DONE}
+
+
+def start(study: Path, seconds: float) -> subprocess.Popen[bytes]:
+    out = str(study.parent / "out")
+    return subprocess.Popen(
+        [sys.executable, "-c", STUDY, str(study), "-o", out, "--workers", "2"],
+        env={**os.environ, "FAKE_SECONDS": str(seconds)},
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def test_kills_lose_nothing(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that was killed ten times ends as one that was not, and repeats no finished cell."""
+    numbers = random.Random(0)  # noqa: S311
+    for _ in range(10):
+        process = start(study, 0.1)
+        time.sleep(numbers.uniform(0.3, 1.2))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    store = run(study, monkeypatch)
+    cells = cells_of(study)
+    assert {store.state(cell) for cell in cells} == {State.DONE}
+    for cell in cells:
+        assert (store.results(cell) / "done.txt").read_text() == "done\n"
+        assert not (store.path(cell) / "results.unfinished").exists()
+    # Only what had not been renamed into place may have been evaluated more than once.
+    assert sum(ends(study).values()) <= 13 + 2 * 10
+
+
+def test_two_commands_share_the_work(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = [start(study, 0.2) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    store = Store(study.parent / "out")
+    assert {store.state(cell) for cell in cells_of(study)} == {State.DONE}
+    assert set(ends(study).values()) == {1}
+    assert len(ends(study)) == 13
+
+
+def test_a_cell_that_runs_is_seen_as_running(study: Path) -> None:
+    cell = cells_of(study)[0]
+    mine, other = Store(study.parent / "out"), Store(study.parent / "out")
+    assert mine.state(cell) is State.WAITING
+    with mine.claim(cell) as held:
+        assert held
+        assert other.state(cell) is State.RUNNING
+        with other.claim(cell) as again:
+            assert not again
+    assert other.state(cell) is State.WAITING
+
+
+def test_interruption_ends_the_children(study: Path) -> None:
+    process = start(study, 30)
+    deadline = time.monotonic() + 30
+    while not (study.parent / "out" / "calls.txt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) != 0
+    store = Store(study.parent / "out")
+    assert {store.state(cell) for cell in cells_of(study)} == {State.WAITING}
