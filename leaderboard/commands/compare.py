@@ -22,12 +22,13 @@ from valueeval.leaderboard.reading.predictions import Predictions, SamplesError,
 from valueeval.leaderboard.reading.results_files import find_results, read_results
 from valueeval.leaderboard.table.collate import collate
 from valueeval.leaderboard.table.table import Row
+from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import read_arguments, read_labels
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores import uncertainty as statistics
 from valueeval.tasks.scores.f1 import ClusterCounts, count, f1_of_value, macro_f1, official_f1
 from valueeval.tasks.scores.runfile import read_run
-from valueeval.tasks.scores.scoring import conclusion_key, score
+from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.values import VALUE_NAMES
 
 RESAMPLES = statistics.RESAMPLES

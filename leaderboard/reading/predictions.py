@@ -14,11 +14,11 @@ import numpy.typing as npt
 from valueeval.leaderboard.reading.results_files import RUN_FILE, Run
 from valueeval.leaderboard.reading.run_files import data_of, reason_of
 from valueeval.leaderboard.text import clean
+from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import DataSet, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.f1 import macro_f1, official_f1
 from valueeval.tasks.scores.runfile import read_run
-from valueeval.tasks.scores.scoring import conclusion_key
 
 _TOLERANCE = 1e-6  # between scores in the results and the same recomputed from samples
 

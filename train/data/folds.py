@@ -23,6 +23,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from valueeval.tasks.data.conclusions import normalise_conclusion
 from valueeval.tasks.data.dataset import DataSet
 from valueeval.train.config.combinations import ConfigError
 
@@ -83,7 +84,7 @@ def assign_folds(
     sum of squares of the folds' shares (of all arguments, and of each value) grows least.
 
     Args:
-        conclusions: Of n arguments; those that differ in case, spaces or the full stop are one.
+        conclusions: Of n arguments; those that differ in case, blanks or the final mark are one.
         labels: (n, 20).
         folds: How many.
 
@@ -93,7 +94,9 @@ def assign_folds(
     Raises:
         ConfigError: There are fewer conclusions than folds.
     """
-    distinct, group = np.unique([_plain(text) for text in conclusions], return_inverse=True)
+    distinct, group = np.unique(
+        [normalise_conclusion(text) for text in conclusions], return_inverse=True
+    )
     if folds > len(distinct):
         raise ConfigError(
             f"folds: {folds}; allowed for this data: at most {len(distinct)}, as many as there are "
@@ -116,8 +119,3 @@ def _rounded(terms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Sums along the last axis, so that noise of the last digit decides no tie."""
     rounded: npt.NDArray[np.float64] = terms.sum(axis=-1).round(12)
     return rounded
-
-
-def _plain(conclusion: str) -> str:
-    """A conclusion without what its spellings in the real data differ in (19 have several)."""
-    return " ".join(conclusion.casefold().split()).rstrip(" .")

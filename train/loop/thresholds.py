@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from valueeval.adapters.directory.manifest import Thresholds
-from valueeval.tasks.scores.scoring import Counts, f1_per_value, means
+from valueeval.tasks.scores.f1 import Counts, f1_per_value, means
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.config.choices import ThresholdsName
 

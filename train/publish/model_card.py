@@ -20,9 +20,11 @@ from valueeval.adapters.directory.base import MINILM, MINILM_HUB_ID, Base
 from valueeval.adapters.directory.hub import PEFT_CONFIG
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import CARD_FILE
+from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import DataSet
 from valueeval.tasks.files import replacing
-from valueeval.tasks.scores.scoring import Interval, Intervals, conclusion_key, intervals, score
+from valueeval.tasks.scores.intervals import Interval
+from valueeval.tasks.scores.scoring import Intervals, intervals, score
 from valueeval.tasks.values import VALUE_SLUGS
 from valueeval.train.config.choices import GENERATED
 

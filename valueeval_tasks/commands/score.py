@@ -8,32 +8,35 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import read_arguments, read_labels
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.samples import read_samples
+from valueeval.tasks.scores.average_precision import macro_ap
+from valueeval.tasks.scores.intervals import LEVEL, MIN_CONCLUSIONS
 from valueeval.tasks.scores.runfile import read_run
 from valueeval.tasks.scores.scoring import (
     BoolArray,
     Intervals,
-    conclusion_key,
     intervals,
     per_value_counts,
     score,
 )
-from valueeval.tasks.scores.uncertainty import LEVEL, MIN_CLUSTERS, RESAMPLES
 from valueeval.tasks.templates.decide import TEMPLATES
 from valueeval.tasks.values import VALUES
 
 _POINTS = ("official_f1", "macro_f1")
-_OTHERS = ("micro_f1", "macro_precision", "macro_recall", "subset_accuracy", "unparsed")
+_OTHERS = ("macro_ap", "micro_f1", "macro_precision", "macro_recall", "subset_accuracy", "unparsed")
 _NOTES = (
     "official_f1: harmonic mean of macro-precision and macro-recall, the shared task's ranking.",
     "macro_f1: mean of the per-value F1.",
 )
+_NOTE_ON_AP = "macro_ap: mean average precision over values, whatever the thresholds."
 
 
 def main(argv: Sequence[str]) -> int:
@@ -44,8 +47,9 @@ def main(argv: Sequence[str]) -> int:
     if options.samples is not None and not any((*of_run, options.arguments)):
         samples = read_samples([options.samples], options.template)
         report = make_report(
-            samples.ids, samples.truth, samples.prediction, samples.clusters, samples.unparsed
-        )
+            samples.ids, samples.truth, samples.prediction, samples.clusters, samples.unparsed,
+            samples.scores,
+        )  # fmt: skip
     elif options.samples is None and all(of_run) and options.template is None:
         report = _score_run(options.labels, options.run, options.arguments)
     else:
@@ -63,34 +67,35 @@ def make_report(
     prediction: BoolArray,
     clusters: Sequence[str] | None,
     unparsed: Any = None,
+    scores: npt.NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
-    """Everything that the command says, ready for strict JSON.
+    """Return everything that the command reports, ready for strict JSON.
 
     Args:
-        ids: n argument ids (so that the order of a file does not matter to the draws).
+        ids: n argument ids.
         truth: (n, 20) bool.
         prediction: (n, 20) bool.
         clusters: n keys of conclusions; ``None`` if they are not known.
-        unparsed: (n,) shares; ``None`` if this is no generated run.
+        unparsed: (n,) shares; ``None`` for a run file.
+        scores: (n, 20); ``None`` where an argument lacks them.
 
     Returns:
-        The scores of :func:`valueeval.tasks.scores.scoring.score`; ``n``; stderr, ci_low and
-        ci_high of
-        both F1 (``macro_f1_stderr`` …) over what ``interval.over`` says; ``argument_interval``
-        with those over single arguments; ``per_value`` with precision, recall, f1, support (true
-        arguments) and predicted for each slug.
+        The scores of :func:`valueeval.tasks.scores.scoring.score`; ``macro_ap``; ``n``; stderr,
+        ci_low and ci_high of both F1 (``macro_f1_stderr`` …) over what ``interval.over`` says;
+        ``argument_interval`` with those over single arguments; ``per_value`` with precision,
+        recall, f1, support (true arguments) and predicted for each slug.
     """
     by_argument = intervals(truth, prediction)
     best = by_argument if clusters is None else intervals(truth, prediction, clusters)
     return {
         "n": len(ids),
         **score(truth, prediction, unparsed),
+        "macro_ap": None if scores is None else macro_ap(truth, scores),
         **_flat(best),
         "interval": {
             "over": "arguments" if clusters is None else "conclusions",
             "units": best.units,
             "level": best.level,
-            "resamples": None if clusters is None else RESAMPLES,
         },
         "argument_interval": _flat(by_argument),
         "per_value": _per_value(truth, prediction),
@@ -100,7 +105,7 @@ def make_report(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="valueeval score",
-        description="Scores a run file of the shared task against labels, or scores anew what"
+        description="Score a run file of the shared task against labels, or score again what"
         " lm_eval --log_samples wrote (also with --predict_only).",
     )
     parser.add_argument("--labels", metavar="L.tsv", help="labels in the official format")
@@ -108,13 +113,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--arguments",
         metavar="A.tsv",
-        help="arguments in the official format: intervals are then over conclusions",
+        help="arguments in the official format, for intervals over conclusions",
     )
     parser.add_argument("--samples", metavar="FILE", help="samples_….jsonl of a ValueEval task")
     parser.add_argument(
         "--template",
         choices=TEMPLATES,
-        help="of the samples' task (default: as the file's name says)",
+        help="template of the samples' task (default: from the file's name)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
@@ -162,7 +167,8 @@ def _print_tables(report: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(_score_table(report))
     console.print(_value_table(report["per_value"]))
-    for note in (*_NOTES, _interval_note(report["interval"])):
+    notes = _NOTES if report["macro_ap"] is None else (*_NOTES, _NOTE_ON_AP)
+    for note in (*notes, _interval_note(report["interval"])):
         console.print(note)
 
 
@@ -180,7 +186,7 @@ def _score_table(report: dict[str, Any]) -> Table:
             cells.append(_bounds(report["argument_interval"], name))
         table.add_row(name, *cells)
     for name in _OTHERS:
-        if report[name] is not None or name != "unparsed":
+        if report[name] is not None or name not in ("macro_ap", "unparsed"):
             table.add_row(name, _cell(report[name]))
     return table
 
@@ -206,18 +212,18 @@ def _table(title: str, first: str) -> Table:
 
 def _interval_note(interval: dict[str, Any]) -> str:
     units = interval["units"]
-    if interval["over"] == "conclusions" and units < MIN_CLUSTERS:
+    if interval["over"] == "conclusions" and units < MIN_CONCLUSIONS:
         return (
-            f"Intervals: {units} conclusions are too few to tell how scores vary between them "
-            f"({MIN_CLUSTERS} at least); beside them, over single arguments: too narrow."
+            f"No interval: {units} conclusions are too few to estimate how scores vary between "
+            f"them (at least {MIN_CONCLUSIONS}). Intervals over single arguments are too narrow."
         )
     if interval["over"] == "conclusions":
         return (
-            f"Intervals: studentised bootstrap over {units} conclusions, since arguments that "
-            "share one are not independent; beside them, over single arguments."
+            f"Intervals: jackknife over {units} conclusions with t, since arguments that share a "
+            "conclusion are not independent; beside them, over single arguments."
         )
     return (
-        "Intervals: over single arguments, as if they were independent: too narrow where arguments "
+        "Intervals: over single arguments, as if they were independent; too narrow where arguments "
         "share conclusions. --arguments A.tsv gives intervals over conclusions."
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from valueeval.tasks.data.conclusions import normalise_conclusion
 from valueeval.tasks.data.dataset import DataSet
 from valueeval.tasks.values import VALUE_SLUGS
 
@@ -90,7 +91,7 @@ class Description:
 
 def describe(data: DataSet) -> Description:
     """Counts what `Description` holds (a `DataSet` has at least one argument)."""
-    clusters = Counter(data.conclusions)
+    clusters = Counter(map(normalise_conclusion, data.conclusions))
     values_of_argument = data.labels.sum(axis=1)
     return Description(
         name=data.name,

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from valueeval.tasks.data.conclusions import normalise_conclusion
 from valueeval.tasks.errors import ValueEvalError
 
 
@@ -32,7 +33,8 @@ class _Pool:
                 f"{n} few-shot examples asked for, but the few-shot set has only "
                 f"{len(conclusions)} arguments: lower --num_fewshot"
             )
-        _, self._group = np.unique(np.asarray(conclusions), return_inverse=True)
+        plain = [normalise_conclusion(conclusion) for conclusion in conclusions]
+        _, self._group = np.unique(plain, return_inverse=True)
         self._order = rng.permutation(len(conclusions))
         self._free = np.ones(len(conclusions), dtype=bool)
         self._fresh = np.ones(self._group.max(initial=0) + 1, dtype=bool)

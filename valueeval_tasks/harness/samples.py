@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.scores.scoring import conclusion_key
 from valueeval.tasks.templates.decide import TEMPLATES, entries_from_sample
 
 _TASK = re.compile(rf"valueeval_({'|'.join(TEMPLATES)})(?![a-z])")
@@ -29,6 +29,7 @@ class Samples:
         prediction: (n, 20) bool.
         unparsed: (n,) share of each argument's answers that could not be read.
         clusters: n keys of conclusions.
+        scores: (n, 20), or ``None`` if an argument lacks them.
     """
 
     ids: tuple[str, ...]
@@ -36,6 +37,7 @@ class Samples:
     prediction: npt.NDArray[np.bool_]
     unparsed: npt.NDArray[np.float64]
     clusters: tuple[str, ...]
+    scores: npt.NDArray[np.float64] | None
 
 
 def template_of(path: str | Path) -> str:
@@ -91,7 +93,14 @@ def read_samples(paths: Sequence[str | Path], template: str | None = None) -> Sa
         prediction=np.array([entry["prediction"] for entry, _ in rows], dtype=np.bool_),
         unparsed=np.array([entry["unparsed"] for entry, _ in rows], dtype=np.float64),
         clusters=tuple(key for _, key in rows),
+        scores=_scores([entry["scores"] for entry, _ in rows]),
     )
+
+
+def _scores(of_arguments: Sequence[list[float] | None]) -> npt.NDArray[np.float64] | None:
+    if any(scores is None for scores in of_arguments):
+        return None
+    return np.array(of_arguments, dtype=np.float64)
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,44 +1,45 @@
 """The scores of the shared task, their intervals, and their form as lm-eval metrics.
 
-Notation: truth T and prediction P have shape (arguments, 20), columns in the order of ``VALUES``.
-Per value v: tp = arguments where T and P hold v, predicted = where P does, actual = where T does;
-precision = tp / predicted (0 if never predicted), recall = tp / actual, F1 = 2 tp / (predicted +
-actual). Values with no positive in T are left out of every mean over values. What cannot be
-computed is ``None``, never NaN, so that everything here can be written as strict JSON.
+Truth and prediction have shape (arguments, 20), columns in the order of ``VALUES``. Values with no
+positive in truth are left out of every mean over values. What cannot be computed is ``None``, never
+NaN, so that everything here can be written as strict JSON.
 
 Sources: ``official_f1`` is the ranking score of SemEval-2023 Task 4 (Kiesel et al., 2023), the
-harmonic mean of macro-precision and macro-recall; ``macro_f1`` is the mean of the per-value F1.
-Intervals resample whole conclusions, since arguments that share one are not independent; how, and
-why percentiles of resamples will not do, says :mod:`valueeval.tasks.scores.uncertainty`.
+harmonic mean of macro-precision and macro-recall; ``macro_f1`` is the mean of the per-value F1
+(:mod:`valueeval.tasks.scores.f1`); ``macro_ap`` is the mean average precision
+(:mod:`valueeval.tasks.scores.average_precision`). Intervals are over conclusions, since arguments
+that share one are not independent (:mod:`valueeval.tasks.scores.intervals`).
 """
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from valueeval.tasks.scores import uncertainty as statistics
-from valueeval.tasks.scores.f1 import count, macro_f1, official_f1, quotient
-from valueeval.tasks.scores.uncertainty import LEVEL, RESAMPLES, SEED
+from valueeval.tasks.data.conclusions import conclusion_key
+from valueeval.tasks.scores.average_precision import macro_ap
+from valueeval.tasks.scores.f1 import Counts, f1_per_value, means
+from valueeval.tasks.scores.intervals import LEVEL, Interval, interval
+from valueeval.tasks.scores.jackknife import leave_one_out
 from valueeval.tasks.values import VALUE_SLUGS
 
 BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
 
 _N_VALUES = len(VALUE_SLUGS)
-_POINTS = {"macro_f1": macro_f1, "official_f1": official_f1}
+_POINTS = ("macro_f1", "official_f1")
 _INTERVALS = ("stderr", "ci_low", "ci_high")
 _F1_METRICS = tuple(f"f1_{slug}" for slug in VALUE_SLUGS)
 
 METRICS: tuple[str, ...] = (
     *(name for point in _POINTS for name in (point, *(f"{point}_{part}" for part in _INTERVALS))),
+    "macro_ap",
     "micro_f1",
     "macro_precision",
     "macro_recall",
@@ -49,41 +50,14 @@ METRICS: tuple[str, ...] = (
 """Every metric that a task reports, in the order of its table."""
 
 
-class Counts(NamedTuple):
-    """Counts per value; each of shape (20,), or (…, 20) over resamples or clusters."""
-
-    tp: npt.NDArray[Any]
-    predicted: npt.NDArray[Any]
-    actual: npt.NDArray[Any]
-
-
-class Means(NamedTuple):
-    """Means over the values that have a positive; NaN where none has. Shape: the leading axes."""
-
-    macro_f1: FloatArray
-    official_f1: FloatArray
-    macro_precision: FloatArray
-    macro_recall: FloatArray
-
-
-@dataclass(frozen=True)
-class Interval:
-    """One score with its uncertainty, in the score's unit (0 to 1); ``None`` where undefined."""
-
-    estimate: float | None
-    stderr: float | None
-    ci_low: float | None
-    ci_high: float | None
-
-
 @dataclass(frozen=True)
 class Intervals:
     """Intervals of the two F1 scores.
 
     Attributes:
-        macro_f1: Of the mean per-value F1.
-        official_f1: Of the shared task's score.
-        units: How many clusters, or arguments, they rest on.
+        macro_f1: The interval of the mean per-value F1.
+        official_f1: The interval of the shared task's score.
+        units: The number of conclusions, or arguments, that they rest on.
         level: Nominal coverage of ``ci_low`` to ``ci_high``.
     """
 
@@ -111,28 +85,6 @@ def per_value_counts(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Counts:
     """
     t, p = _as_labels(truth, prediction)
     return Counts((t & p).sum(0), p.sum(0), t.sum(0))
-
-
-def f1_per_value(counts: Counts) -> FloatArray:
-    """F1 of each value, shape (…, 20); 0 where a value is neither predicted nor true."""
-    return quotient(2 * counts.tp, counts.predicted + counts.actual)
-
-
-def means(counts: Counts) -> Means:
-    """Macro scores from counts of shape (…, 20), over the values with ``actual`` > 0."""
-    present = counts.actual > 0
-    n = present.sum(-1)
-
-    def mean(per_value: FloatArray) -> FloatArray:
-        total = (per_value * present).sum(-1)
-        out = np.full(np.shape(n), np.nan)
-        np.divide(total, n, out=out, where=n > 0)
-        return out
-
-    precision = mean(quotient(counts.tp, counts.predicted))
-    recall = mean(quotient(counts.tp, counts.actual))
-    official = np.where(n > 0, quotient(2 * precision * recall, precision + recall), np.nan)
-    return Means(mean(f1_per_value(counts)), official, precision, recall)
 
 
 def score(
@@ -177,57 +129,28 @@ def score(
 # --------------------------------------------------------------------------------- intervals
 
 
-def conclusion_key(conclusion: str) -> str:
-    """Short stable name of a conclusion: the cluster key that tasks and commands resample by."""
-    return hashlib.sha256(conclusion.encode()).hexdigest()[:8]
-
-
 def intervals(
-    truth: npt.ArrayLike,
-    prediction: npt.ArrayLike,
-    clusters: Sequence[Hashable] | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    truth: npt.ArrayLike, prediction: npt.ArrayLike, clusters: Sequence[Hashable] | None = None
 ) -> Intervals:
-    """Standard errors and 95 % intervals of ``macro_f1`` and ``official_f1``.
+    """Return standard errors and 95 % intervals of ``macro_f1`` and ``official_f1``.
 
     Args:
         truth: (n, 20).
         prediction: (n, 20).
-        clusters: The cluster of each argument (pass ``conclusion_key`` of its conclusion to get
-            the draws that tasks use): studentised cluster bootstrap. ``None``: as if arguments were
-            independent, which is too narrow for this data: jackknife, nothing is drawn.
-        resamples: How many.
-        seed: Of the draws.
+        clusters: The key of each argument's conclusion; ``None``: as if arguments were independent,
+            which is too narrow for this data.
 
     Returns:
-        ``None`` in an interval where nothing is positive in truth, or where there are too few units
-        to say how scores vary between them: fewer than ``statistics.MIN_CLUSTERS`` clusters, or
-        fewer than two arguments.
+        ``None`` in an interval where nothing is positive in truth, or where there are too few
+        units (``intervals.MIN_CONCLUSIONS``) to say how scores vary between them.
 
     Raises:
-        ValueError: shapes do not fit, or ``resamples`` is under 2.
+        ValueError: Shapes do not fit.
     """
     t, p = _as_labels(truth, prediction)
-    if clusters is not None and len(clusters) != len(t):
-        raise ValueError(f"{len(clusters)} cluster names for {len(t)} arguments")
-    if resamples < 2:
-        raise ValueError(f"resamples must be at least 2, not {resamples}")
-    units = len(t) if clusters is None else len(set(clusters))
-    if not t.any():
-        undefined = Interval(None, None, None, None)
-        return Intervals(undefined, undefined, units, LEVEL)
-    scores = score(t, p)
-    counts = None if clusters is None else count(t, [p], clusters)
-    each = []
-    for name, metric in _POINTS.items():
-        if counts is None:
-            found = statistics.argument_interval(t, [p], metric)
-        else:
-            rows = statistics.estimate(counts, [[0]], metric, resamples=resamples, seed=seed)
-            found = rows.stderr[0], rows.low[0], rows.high[0]
-        each.append(Interval(scores[name], *map(_or_none, found)))
-    return Intervals(each[0], each[1], units, LEVEL)
+    keys = [str(cluster) for cluster in (range(len(t)) if clusters is None else clusters)]
+    macro, official = (interval(leave_one_out(t, [p], keys, name), [0]) for name in _POINTS)
+    return Intervals(macro, official, len(set(keys)), LEVEL)
 
 
 # --------------------------------------------------------------------- as metrics of lm-eval
@@ -256,12 +179,13 @@ def metric_entries(
         Metric → entry, in the order of :data:`METRICS`. ``macro_f1`` holds everything in the open;
         ``f1_<slug>`` is ``"TP"``, ``"FP"``, ``"FN"`` or ``"TN"``; ``unparsed`` is the number; the
         rest a short string (cluster key, labels and prediction as hexadecimal bits, first value
-        leftmost), so that a sample stays small.
+        leftmost; for ``macro_ap`` also the scores in base64), so that a sample stays small.
     """
     truth = [int(x) for x in labels]
     predicted = [int(x) for x in prediction]
     compact = f"{conclusion_key(conclusion)}:{_to_hex(truth)}:{_to_hex(predicted)}"
     entries: dict[str, Any] = dict.fromkeys(METRICS, compact)
+    entries["macro_ap"] = f"{_to_hex(truth)}:{'' if scores is None else _to_base64(scores)}"
     entries["macro_f1"] = {
         "id": id,
         "labels": truth,
@@ -302,11 +226,17 @@ def _aggregate_score(metric: str, entries: Sequence[str]) -> float | None:
 
 
 def _aggregate_interval(point: str, part: str, entries: Sequence[str]) -> float | str | None:
-    """One bound or standard error; the bootstrap runs once for all six (memoised on content)."""
+    """One bound or standard error; all six are computed once (memoised on content)."""
     interval = getattr(_intervals_compact(tuple(sorted(entries))), point)
     value: float | None = getattr(interval, part)
     # lm-eval formats the stderr column as a number unless it is its own word for «none».
     return "N/A" if value is None and part == "stderr" else value
+
+
+def _aggregate_macro_ap(entries: Sequence[str]) -> float | None:
+    """``None`` unless every argument has scores."""
+    labels, scores = zip(*(entry.split(":") for entry in entries), strict=True)
+    return macro_ap(_from_hex(labels), _from_base64(scores)) if all(scores) else None
 
 
 def _aggregate_f1(entries: Sequence[str]) -> float | None:
@@ -336,6 +266,7 @@ AGGREGATIONS: dict[str, Callable[[list[Any]], Any]] = {
             "subset_accuracy",
         )
     },
+    "macro_ap": _aggregate_macro_ap,
     "unparsed": _mean_or_none,
     **dict.fromkeys(_F1_METRICS, _aggregate_f1),
 }
@@ -377,3 +308,14 @@ def _from_hex(words: Sequence[str]) -> BoolArray:
     numbers = np.array([int(word, 16) for word in words])
     bits: BoolArray = (numbers[:, None] >> np.arange(_N_VALUES - 1, -1, -1)) & 1 == 1
     return bits
+
+
+def _to_base64(scores: Sequence[float]) -> str:
+    """Return 20 scores without loss: float64, little-endian."""
+    return base64.b64encode(np.asarray(scores, dtype="<f8").tobytes()).decode()
+
+
+def _from_base64(words: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return the scores of n arguments, (n, 20)."""
+    packed = b"".join(base64.b64decode(word) for word in words)
+    return np.frombuffer(packed, dtype="<f8").reshape(len(words), _N_VALUES)

@@ -267,12 +267,12 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
 
 def _conclude(seen: _Jackknife, best: int, own: Array, paired: Array, furthest: Array) -> Estimates:
     corrected, spread = seen.value - seen.bias, np.sqrt(np.diag(seen.covariance))
-    reach = _quantile(own) * spread
+    reach = _reach(_quantile(own), spread)
     variances = np.diag(seen.covariance)
     errors = np.sqrt(np.maximum(variances[:, None] + variances - 2 * seen.covariance, 0))
     t = _ratio(np.abs(corrected[:, None] - corrected), errors)
     difference = corrected - corrected[best]
-    paired_reach = _quantile(paired) * errors[:, best]
+    paired_reach = _reach(_quantile(paired), errors[:, best])
     apart = t > _quantile(furthest)[:, None]
     higher = corrected > corrected[:, None]  # the column's row is better than the row
     p = (1 + (paired >= t[:, best] - _ROUNDING).sum(0)) / (1 + len(paired))
@@ -289,6 +289,11 @@ def _conclude(seen: _Jackknife, best: int, own: Array, paired: Array, furthest: 
         rank_low=1 + (apart & higher).sum(1),
         rank_high=len(seen.value) - (apart & ~higher).sum(1),
     )
+
+
+def _reach(quantile: Array, error: Array) -> Array:
+    """Half the width of an interval; 0 where nothing varies, though the quantile be infinite."""
+    return np.where(error > 0, quantile, 0.0) * error
 
 
 def _quantile(t: Array) -> Array:

@@ -19,8 +19,10 @@ from training import small_config, write_small_data
 from valueeval.adapters.directory.base import MINILM, MINILM_HUB_ID, Base
 from valueeval.adapters.directory.manifest import BaseModel, Manifest, Parameters, Thresholds
 from valueeval.adapters.directory.manifest_file import CARD_FILE, read_manifest
+from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import DataSet, load_set
-from valueeval.tasks.scores.scoring import Interval, Intervals, conclusion_key, intervals
+from valueeval.tasks.scores.intervals import Interval
+from valueeval.tasks.scores.scoring import Intervals, intervals
 from valueeval.train.config.choices import GENERATED
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.config.options import parse_config

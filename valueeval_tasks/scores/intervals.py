@@ -1,0 +1,154 @@
+"""Intervals of a score and of a difference: estimate ± t · standard error.
+
+The variance of a mean over seeds has two parts, added up:
+
+- conclusions: the jackknife's variance of the mean (:mod:`valueeval.tasks.scores.jackknife`), with
+  the degrees of freedom that follow from the sizes of the conclusions;
+- seeds: s² / K for K seeds, with K - 1 degrees of freedom; a single run has no such part, and its
+  interval is about this run, not about other trainings.
+
+The sum's degrees of freedom are Satterthwaite's (1946), as in Welch's test. An interval is never
+narrower than what the seeds alone give (t over the seeds): two or three seeds can agree by chance.
+A test and its interval agree, since both are made of the same statistic: p < 0.05 exactly where the
+95 % interval leaves out 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from valueeval.tasks.scores.jackknife import Array, LeaveOneOut
+
+LEVEL = 0.95
+MIN_CONCLUSIONS = 5
+
+_ROUNDING = 1e-12  # differences below are of arithmetic, not of systems
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A score with its uncertainty, in the score's unit (0 to 1); ``None`` where undefined."""
+
+    estimate: float | None
+    stderr: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What a contrast of runs varies by.
+
+    Attributes:
+        conclusions: Variance over conclusions, with `df_conclusions` degrees of freedom.
+        seeds: Variance over seeds, with `df_seeds` degrees of freedom (0 where there are none).
+    """
+
+    conclusions: float
+    df_conclusions: float
+    seeds: float
+    df_seeds: float
+
+    @property
+    def stderr(self) -> float:
+        """The standard error over both."""
+        return float(np.sqrt(self.conclusions + self.seeds))
+
+    @property
+    def df(self) -> float:
+        """Satterthwaite's degrees of freedom of `stderr`."""
+        if self.seeds == 0:
+            return self.df_conclusions
+        square = self.conclusions**2 / self.df_conclusions + self.seeds**2 / self.df_seeds
+        return (self.conclusions + self.seeds) ** 2 / square
+
+    def reach(self, level: float = LEVEL) -> float:
+        """Return half the width of the interval."""
+        reach = _quantile(level, self.df) * self.stderr
+        if self.seeds > 0:
+            reach = max(reach, _quantile(level, self.df_seeds) * float(np.sqrt(self.seeds)))
+        return reach
+
+    def p(self, value: float) -> float:
+        """Return the two-sided p of `value` against 0."""
+        p = _tail(value, self.stderr, self.df)
+        if self.seeds > 0:
+            p = max(p, _tail(value, float(np.sqrt(self.seeds)), self.df_seeds))
+        return p
+
+
+def interval(left: LeaveOneOut, runs: Sequence[int]) -> Interval:
+    """Return a system's score, the mean over its seeds, with its 95 % interval within [0, 1].
+
+    Args:
+        left: The score of all runs.
+        runs: Which of them are the system's seeds.
+
+    Returns:
+        The score alone where there are fewer than ``MIN_CONCLUSIONS`` conclusions.
+    """
+    value, spread = contrast(left, [(1.0, runs)])
+    if np.isnan(value):
+        return Interval(None, None, None, None)
+    if spread is None:
+        return Interval(value, None, None, None)
+    reach = spread.reach()
+    return Interval(value, spread.stderr, max(value - reach, 0.0), min(value + reach, 1.0))
+
+
+def contrast(
+    left: LeaveOneOut, sides: Sequence[tuple[float, Sequence[int]]]
+) -> tuple[float, Spread | None]:
+    """Return a weighted sum of systems' scores and what it varies by.
+
+    Args:
+        left: The score of all runs.
+        sides: Weight and runs (seeds) of each system.
+
+    Returns:
+        ``None`` for the spread where there are fewer than ``MIN_CONCLUSIONS`` conclusions or the
+        score is undefined without one of them.
+    """
+    value, without, seeds, df_seeds_inverse = 0.0, np.zeros(len(left.keys)), 0.0, 0.0
+    for weight, runs in sides:
+        scores = left.value[list(runs)]
+        value += weight * float(scores.mean())
+        without = without + weight * left.without[list(runs)].mean(0)
+        if len(runs) > 1:
+            variance = weight**2 * seed_variance(scores)
+            seeds += variance
+            df_seeds_inverse += variance**2 / (len(runs) - 1)
+    if len(left.keys) < MIN_CONCLUSIONS or not np.isfinite(without).all():
+        return value, None
+    df_seeds = seeds**2 / df_seeds_inverse if seeds > 0 else 0.0
+    conclusions = float((deviations(without) ** 2).sum())
+    return value, Spread(conclusions, left.degrees_of_freedom, seeds, df_seeds)
+
+
+def deviations(without: Array) -> Array:
+    """Return the parts whose squares sum to the jackknife's variance, (…, conclusions)."""
+    n = without.shape[-1]
+    parts = np.sqrt((n - 1) / n) * (without - without.mean(-1, keepdims=True))
+    return np.where(np.abs(parts) < _ROUNDING, 0.0, parts)
+
+
+def seed_variance(scores: Array) -> float:
+    """Return the variance of the mean over seeds; 0 for a single run."""
+    if len(scores) < 2 or np.ptp(scores) < _ROUNDING:
+        return 0.0
+    return float(scores.var(ddof=1)) / len(scores)
+
+
+def _quantile(level: float, df: float) -> float:
+    return float(stdtrit(df, (1 + level) / 2))
+
+
+def _tail(value: float, stderr: float, df: float) -> float:
+    """Two-sided p of a t statistic; no difference at all is no evidence (p = 1)."""
+    if abs(value) < _ROUNDING:
+        return 1.0
+    return 2 * float(stdtr(df, -abs(value) / stderr)) if stderr > 0 else 0.0

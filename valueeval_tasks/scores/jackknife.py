@@ -1,0 +1,175 @@
+"""Scores with one conclusion left out at a time: what every interval and test here is made of.
+
+Arguments that share a conclusion are not independent, so the unit that varies between test sets is
+the conclusion. Leaving out each of C conclusions in turn gives C scores; their spread estimates the
+variance of the score (the delete-one jackknife; Efron and Tibshirani, 1993, chapter 11, over
+clusters; «CR3» in MacKinnon, Nielsen and Webb, 2023):
+
+    V = (C - 1) / C · Σ_c (score without c - their mean)²
+
+Conclusions are uneven: ten of the 103 on the main test set hold four fifths of the arguments. Such
+a variance is worth fewer degrees of freedom than C - 1, see :func:`degrees_of_freedom`.
+
+Which values count in a mean is decided on the whole set. A value whose positives all share one
+conclusion keeps its score while that conclusion is left out: without it there is nothing to
+compute the score from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from valueeval.tasks.scores.f1 import Counts, f1_per_value, means, precision_recall
+from valueeval.tasks.values import VALUE_SLUGS
+
+Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+_F1_OF = {f"f1_{slug}": value for value, slug in enumerate(VALUE_SLUGS)}
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveOneOut:
+    """A score of several runs on the same arguments, whole and without each conclusion.
+
+    Attributes:
+        value: (runs,), on the whole set; NaN where the score is undefined.
+        without: (runs, conclusions), with one conclusion left out; NaN where undefined.
+        keys: Names of the conclusions, sorted.
+        sizes: (conclusions,), how many arguments share each.
+    """
+
+    value: Array
+    without: Array
+    keys: tuple[str, ...]
+    sizes: npt.NDArray[np.int64]
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """See :func:`degrees_of_freedom`."""
+        return degrees_of_freedom(self.sizes)
+
+
+def leave_one_out(
+    truth: BoolArray,
+    predictions: Sequence[BoolArray],
+    clusters: Sequence[str],
+    metric: str = "macro_f1",
+) -> LeaveOneOut:
+    """Score runs on the whole set and without each conclusion.
+
+    Args:
+        truth: (n, 20).
+        predictions: One (n, 20) a run.
+        clusters: n keys, one for each argument's conclusion.
+        metric: ``macro_f1``, ``official_f1`` or ``f1_<slug>``.
+
+    Raises:
+        ValueError: Shapes do not fit, or there is no such metric.
+    """
+    if metric not in ("macro_f1", "official_f1", *_F1_OF):
+        raise ValueError(f"no metric {metric!r}: macro_f1, official_f1 or f1_<slug>")
+    keys, index, sizes = group(clusters, len(truth))
+    actual = _sums(truth[None], index, sizes)[0]
+    prediction = np.stack(list(predictions))
+    tp, predicted = (_sums(part, index, sizes) for part in (truth & prediction, prediction))
+    whole = Counts(tp.sum(1), predicted.sum(1), np.broadcast_to(actual.sum(0), (len(tp), 20)))
+    left = Counts(
+        whole.tp[:, None] - tp, whole.predicted[:, None] - predicted, whole.actual[:, None] - actual
+    )
+    if metric in _F1_OF:
+        value = _F1_OF[metric]
+        f1, f1_without = (
+            np.where(counts.actual > 0, f1_per_value(counts), np.nan)[..., value]
+            for counts in (whole, left)
+        )
+        return LeaveOneOut(f1, f1_without, keys, sizes)
+    present, gone = whole.actual[0] > 0, left.actual == 0
+    if metric == "macro_f1":
+        without = np.where(gone, f1_per_value(whole)[:, None], f1_per_value(left))
+        return LeaveOneOut(means(whole).macro_f1, mean_over(without, present), keys, sizes)
+    precision, recall = (
+        mean_over(np.where(gone, of_whole[:, None], of_left), present)
+        for of_whole, of_left in zip(precision_recall(whole), precision_recall(left), strict=True)
+    )
+    return LeaveOneOut(means(whole).official_f1, harmonic_mean(precision, recall), keys, sizes)
+
+
+def group(
+    clusters: Sequence[str], n: int
+) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return sorted keys, the index of each argument's key, and how many arguments have each.
+
+    Sorted, so that the order of arguments makes no difference.
+
+    Raises:
+        ValueError: There are not `n` keys.
+    """
+    if len(clusters) != n:
+        raise ValueError(f"{len(clusters)} conclusions for {n} arguments")
+    keys = tuple(sorted(set(clusters)))
+    place = {key: number for number, key in enumerate(keys)}
+    index = np.array([place[key] for key in clusters], dtype=np.int64)
+    return keys, index, np.bincount(index, minlength=len(keys))
+
+
+def degrees_of_freedom(sizes: npt.ArrayLike) -> float:
+    """Return how many degrees of freedom the jackknife's variance is worth.
+
+    If the score is a mean over arguments, m_c a conclusion's own mean with variance alike for all
+    conclusions, and w_c the conclusion's share of arguments, the jackknife's variance is a
+    quadratic form m' Q m with
+
+        score without c - score = a_c (score - m_c),   a_c = w_c / (1 - w_c),
+
+    and the chi-square that has its mean and variance has trace(Q)² / trace(Q²) degrees of freedom
+    (Satterthwaite, 1946; Bell and McCaffrey, 2002; Imbens and Kolesár, 2016, with intraclass
+    correlation 1: the careful end, where large conclusions are worth no more than small ones but
+    count more). Equal sizes give C - 1; one large conclusion beside many small ones tends to 1.
+
+    Args:
+        sizes: (conclusions,), arguments of each, above 0.
+
+    Returns:
+        8.0 on the main test set; 0 where there are fewer than two conclusions.
+    """
+    n = np.asarray(sizes, dtype=np.float64)
+    if len(n) < 2:
+        return 0.0
+    w = n / n.sum()
+    a = w / (1 - w)
+    # Q = diag(a²) + U K U' with U = (w, b, a): the rows of the deviations, centred on their mean.
+    b = a**2 - a * a.sum() / len(n)
+    u = np.stack([w, b, a], axis=1)
+    k = np.array([[b.sum(), -1, 0], [-1, 0, 0], [0, 0, -1 / len(n)]])
+    ku = k @ (u.T @ u)
+    trace = (a**2).sum() + np.trace(ku)
+    trace_of_square = (a**4).sum() + 2 * np.trace(k @ (u.T * a**2) @ u) + np.trace(ku @ ku)
+    return float(trace**2 / trace_of_square)
+
+
+def _sums(labels: BoolArray, index: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Array:
+    """Sum labels (runs, n, 20) by conclusion: (runs, conclusions, 20)."""
+    if not len(sizes):
+        return np.zeros((len(labels), 0, labels.shape[-1]))
+    ordered = labels[:, np.argsort(index, kind="stable")]
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    return np.add.reduceat(ordered, starts, axis=1, dtype=np.float64)
+
+
+def mean_over(per_value: Array, present: BoolArray) -> Array:
+    """Average (…, 20) over the values `present`, (20,); NaN where there is none."""
+    if not present.any():
+        return np.full(per_value.shape[:-1], np.nan)
+    mean: Array = per_value[..., present].mean(-1)
+    return mean
+
+
+def harmonic_mean(precision: Array, recall: Array) -> Array:
+    """Return 2 P R / (P + R), 0 where both are 0, NaN where either is."""
+    total = precision + recall
+    return np.where(total == 0, 0.0, 2 * precision * recall / np.where(total == 0, 1.0, total))
