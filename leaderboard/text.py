@@ -1,16 +1,16 @@
 """Strings and numbers as a person may read them, whatever a results file claims a name to be.
 
-Every name that comes out of a results file passes through :func:`clean` once, on reading, and
-through the escape of its format on writing. So a model called ``<script>…`` or ``=cmd()`` is only
-ever text.
+Every name that comes out of a results file passes through :func:`valueeval.tasks.display.clean`
+once, on reading, and through the escape of its format on writing. So a model called ``<script>…``
+or ``=cmd()`` is only ever text.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 
-MAX_LENGTH = 200
+from valueeval.tasks.display import clean as clean
+
 # First characters that make a spreadsheet read a cell as a formula (OWASP, "CSV Injection").
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _LATEX = {
@@ -19,20 +19,6 @@ _LATEX = {
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
 }  # fmt: skip
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
-
-
-def clean(text: object) -> str:
-    """One line of printable text: control, format and unpaired surrogate characters become U+FFFD.
-
-    Format characters (category Cf) include those that turn the direction of writing around, with
-    which a name could disguise itself. Longer than 200 characters is cut, with an ellipsis.
-    """
-    one_line = " ".join(str(text).split())
-    shown = "".join(
-        "\ufffd" if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") else character
-        for character in one_line
-    )
-    return shown if len(shown) <= MAX_LENGTH else shown[: MAX_LENGTH - 1] + "…"
 
 
 def markdown(text: str) -> str:

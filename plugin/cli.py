@@ -59,17 +59,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
-        from valueeval.tasks.errors import ValueEvalError
-
-        if debug or not isinstance(error, ValueEvalError):
+        told = None if debug else _message(error)
+        if told is None:
             raise
-        print(f"valueeval {arguments[0]}: {error}", file=sys.stderr)
+        print(f"valueeval {arguments[0]}: {told}", file=sys.stderr)
         return 2
 
 
+def _message(error: Exception) -> str | None:
+    """Return what a person is told about an error; ``None`` for what only we can put right."""
+    from valueeval.tasks.display import error_message
+    from valueeval.tasks.errors import ValueEvalError
+
+    if isinstance(error, ValueEvalError):
+        return error_message(error)
+    # Files and input that a command did not expect to be so. --debug tells where.
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return error_message(f"{where}{error.strerror or error}")
+    if isinstance(error, RecursionError):
+        return "the input is nested too deeply; --debug shows where it was read"
+    if isinstance(error, UnicodeError):
+        return error_message(f"text that is no valid Unicode; --debug shows where ({error})")
+    return None
+
+
 def _print_anywhere() -> None:
-    """Lets a terminal or log that lacks a character (±, ↑) show «?» in its place."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() != "utf-8":
+    """Show a character that the terminal or log lacks (±, ↑, half a surrogate pair) as «?»."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
 

@@ -58,13 +58,14 @@ def show_errors_plainly() -> None:
     With ``VALUEEVAL_DEBUG`` set it has its traceback. Everything else goes to the
     ``sys.excepthook`` that was there before.
     """
+    from valueeval.tasks.display import error_message
     from valueeval.tasks.errors import ValueEvalError
 
     before = sys.excepthook
 
     def show(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
         if isinstance(error, ValueEvalError) and not os.environ.get(DEBUG_VARIABLE):
-            print(f"valueeval: {error}", file=sys.stderr)
+            print(f"valueeval: {error_message(error)}", file=sys.stderr)
             # Python takes the exit status from what its hook raises.
             raise SystemExit(2)
         else:

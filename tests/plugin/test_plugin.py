@@ -412,6 +412,59 @@ def test_errors_for_people(
         cli.main(["fake", "--debug"])
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueEvalError("a\x1b[2J\u202eb\nwhat to do"), "a\ufffd[2J\ufffdb\nwhat to do"),
+        (FileNotFoundError(2, "No such file or directory", "x\x07"), "x\ufffd: No such file or"),
+        (OSError("disk on fire"), "disk on fire"),
+        (RecursionError("maximum recursion depth exceeded"), "the input is nested too deeply"),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates"), "no valid Unicode"),
+    ],
+)
+def test_bad_input_shows_no_traceback(
+    error: Exception,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake_command(monkeypatch, error)
+    assert cli.main(["fake"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("valueeval fake: ")
+    assert told in shown
+    with pytest.raises(type(error)):
+        cli.main(["fake", "--debug"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score", "--labels", "x" * 100_000, "--run", "r"],
+        ["score", "--samples", f"{'x' * 1000}/samples_valueeval_bca_.jsonl"],
+        ["score", "--samples", "samples_valueeval_bca_\udcff.jsonl"],
+        ["export", "samples_valueeval_bca_.jsonl", "-o", "x" * 100_000],
+        ["data", "info", "x" * 100_000],
+        ["data", "verify", "x" * 100_000],
+        ["data", "info", "--set", "x" * 100_000],
+        ["data", "fetch", "--cache", "x" * 100_000],
+    ],
+)
+def test_hostile_arguments_of_our_commands(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    message = capsys.readouterr().err.lstrip("\n")  # where a progress bar was to come
+    assert message.startswith(f"valueeval {arguments[0]}: ")
+    assert message.count("\n") <= 2
+    assert max(map(len, message.split("\n"))) < 1100
+    assert not list(tmp_path.iterdir())
+
+
 def test_errors_of_ours_show_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_command(monkeypatch, ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from valueeval.tasks.data.conclusions import conclusion_key
-from valueeval.tasks.data.dataset import read_arguments, read_labels
+from valueeval.tasks.data.dataset import iter_arguments, read_labels
+from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.samples import read_samples
 from valueeval.tasks.scores.average_precision import macro_ap
@@ -127,14 +130,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _score_run(labels: str, run: str, arguments: str | None) -> dict[str, Any]:
     ids, truth = read_labels(labels)
-    prediction = read_run(run).aligned(ids, labels)
+    read = read_run(run)
+    prediction = read.aligned(ids, labels)
+    if read.missing:
+        columns = ", ".join(read.missing)
+        print(f"{run} has no column for: {columns}. They count as not predicted.", file=sys.stderr)
     clusters = None
     if arguments is not None:
-        key = {a.id: conclusion_key(a.conclusion) for a in read_arguments(arguments)}
+        key_of = cache(conclusion_key)  # one string a conclusion
+        key = {a.id: key_of(a.conclusion) for a in iter_arguments(arguments)}
         lacking = [id for id in ids if id not in key]
         if lacking:
             raise ValueEvalError(
-                f"{arguments}: argument {lacking[0]} of {labels} is missing.\n"
+                f"{arguments}: argument {clean(lacking[0])} of {labels} is missing.\n"
                 "Give the arguments file of the same set."
             )
         clusters = [key[id] for id in ids]

@@ -18,15 +18,21 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from valueeval.tasks.data.official import NYT_DOWNLOADER, OFFICIAL_SHA256
-from valueeval.tasks.data.tsv import malformed, parse_rows, read_bytes, shown
+from valueeval.tasks.data.official import (
+    EARLIER_RECORD,
+    EARLIER_SHA256,
+    NYT_DOWNLOADER,
+    OFFICIAL_SHA256,
+)
+from valueeval.tasks.data.tsv import malformed, parse_table, read_bytes, shown
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES
 
@@ -56,7 +62,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _BINARY = frozenset({"0", "1"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Argument:
     """One argument, its texts exactly as in the file.
 
@@ -179,8 +185,9 @@ def load_set(name: str, data_dir: str | Path | None = None) -> DataSet:
         if not os.path.isfile(path):
             raise ValueEvalError(_missing_file(path))
     arguments_bytes, labels_bytes = read_bytes(arguments_path), read_bytes(labels_path)
-    arguments = _parse_arguments(arguments_bytes, arguments_path)
-    label_ids, labels = _parse_labels(labels_bytes, labels_path)
+    arguments = tuple(_parse_arguments(arguments_bytes, arguments_path))
+    _, label_rows = parse_table(labels_bytes, labels_path, LABEL_COLUMNS)
+    label_ids, labels = collect_labels(label_rows, labels_path)
     return DataSet(
         name=name,
         arguments=arguments,
@@ -194,8 +201,8 @@ def load_set(name: str, data_dir: str | Path | None = None) -> DataSet:
     )
 
 
-def read_arguments(path: str | Path) -> tuple[Argument, ...]:
-    """Reads an arguments file.
+def iter_arguments(path: str | Path) -> Iterator[Argument]:
+    """Yield the arguments of a file one at a time.
 
     Raises:
         ValueEvalError: The file cannot be read or is malformed (see the module's docstring).
@@ -204,15 +211,17 @@ def read_arguments(path: str | Path) -> tuple[Argument, ...]:
     return _parse_arguments(read_bytes(path), path)
 
 
-def read_labels(
-    path: str | Path, *, any_line_end: bool = False
-) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
-    """Reads a labels file, or a run file of the shared task, which has the same format.
+def read_arguments(path: str | Path) -> tuple[Argument, ...]:
+    """Read an arguments file.
 
-    Args:
-        path: The file.
-        any_line_end: Take Windows line ends and a UTF-8 byte order mark, too: in a file of labels
-            they tell that somebody changed it; in what a system wrote they say nothing.
+    Raises:
+        ValueEvalError: The file cannot be read or is malformed (see the module's docstring).
+    """
+    return tuple(iter_arguments(path))
+
+
+def read_labels(path: str | Path) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
+    """Read a labels file.
 
     Returns:
         The n argument ids, and labels of shape (n, 20), bool, columns in the order of `VALUES`
@@ -222,10 +231,34 @@ def read_labels(
         ValueEvalError: The file cannot be read or is malformed (see the module's docstring).
     """
     path = Path(path)
-    content = read_bytes(path)
-    if any_line_end:
-        content = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
-    return _parse_labels(content, path)
+    _, rows = parse_table(read_bytes(path), path, LABEL_COLUMNS)
+    return collect_labels(rows, path)
+
+
+def collect_labels(
+    rows: Iterable[Sequence[str]], path: Path
+) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
+    """Return the ids and labels in rows of a labels table.
+
+    Args:
+        rows: Rows with the fields `LABEL_COLUMNS`, from the file's second line on.
+        path: The file, for messages.
+
+    Raises:
+        ValueEvalError: A label is neither 0 nor 1.
+    """
+    ids = []
+    ones_and_zeros = bytearray()
+    for line, (id, *labels) in enumerate(rows, start=2):
+        if not _BINARY.issuperset(labels):
+            index, label = next((i, x) for i, x in enumerate(labels) if x not in _BINARY)
+            raise malformed(
+                path, line, VALUE_NAMES[index], f"{shown(label)} is not a label; write 0 or 1"
+            )
+        ids.append(id)
+        ones_and_zeros += "".join(labels).encode("ascii")
+    labels_array = np.frombuffer(ones_and_zeros, dtype=np.uint8) == ord("1")
+    return tuple(ids), labels_array.reshape(len(ids), len(VALUE_NAMES))
 
 
 # os.path where pathlib would raise: for an unknown user, or a folder that may not be entered.
@@ -273,32 +306,32 @@ def _missing_file(path: Path) -> str:
     return f"{path.name} is missing in {path.parent}.\n{remedy}"
 
 
-def _parse_arguments(content: bytes, path: Path) -> tuple[Argument, ...]:
-    arguments = tuple(Argument(*row) for row in parse_rows(content, path, ARGUMENT_COLUMNS))
-    for line, argument in enumerate(arguments, start=2):
+def _parse_arguments(content: bytes, path: Path) -> Iterator[Argument]:
+    _, rows = parse_table(content, path, ARGUMENT_COLUMNS)
+    for line, argument in enumerate(starmap(Argument, rows), start=2):
         if argument.stance not in STANCE_WORDS:
-            raise malformed(
-                path, line, "Stance", f'{shown(argument.stance)} is not "in favor of" or "against"'
-            )
+            raise malformed(path, line, "Stance", _stance_problem(argument.stance, content, path))
         if not argument.conclusion.strip():
             raise malformed(path, line, "Conclusion", "is empty; fill it in or drop the line")
         if not argument.premise.strip():
             raise malformed(path, line, "Premise", "is empty; fill it in or drop the line")
-    return arguments
+        yield argument
 
 
-def _parse_labels(content: bytes, path: Path) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
-    rows = parse_rows(content, path, LABEL_COLUMNS)
-    for line, row in enumerate(rows, start=2):
-        labels = row[1:]
-        if not _BINARY.issuperset(labels):
-            index, label = next((i, x) for i, x in enumerate(labels) if x not in _BINARY)
-            raise malformed(
-                path, line, VALUE_NAMES[index], f"{shown(label)} is not a label; write 0 or 1"
-            )
-    ones_and_zeros = "".join("".join(row[1:]) for row in rows).encode("ascii")
-    labels_array = np.frombuffer(ones_and_zeros, dtype=np.uint8) == ord("1")
-    return tuple(row[0] for row in rows), labels_array.reshape(len(rows), len(VALUE_NAMES))
+def _stance_problem(stance: str, content: bytes, path: Path) -> str:
+    """Return what is wrong with a stance, and what to do about it."""
+    if hashlib.sha256(content).hexdigest() == EARLIER_SHA256.get(path.name):
+        return (
+            f"{shown(stance)}: this is the file of the organisers' earlier release (Zenodo record "
+            f"{EARLIER_RECORD}), which spells some stances so; `valueeval data fetch` downloads "
+            "the current release"
+        )
+    if stance == "in favour of":
+        return (
+            f"{shown(stance)} is how the organisers' earlier release spells some stances; get the "
+            'current one (`valueeval data fetch`) or write "in favor of"'
+        )
+    return f'{shown(stance)} is not "in favor of" or "against"'
 
 
 def _join(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,15 +118,26 @@ def _writing_to(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
-    lock = FileLock(folder / ".fetch.lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        note("Another fetch is running; waiting for its end.")
-        lock.acquire()
+    """Keep other fetches out of the folder; the lock file is gone at the end."""
+    path = folder / ".fetch.lock"
+    lock = FileLock(path)
+    while True:
+        # Held open, the file keeps its inode number for itself, so that the comparison is exact.
+        with path.open("a") as opened:
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                note("Another fetch is running; waiting for it to end.")
+                lock.acquire()
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(opened.fileno()), path.stat()):
+                    break
+        lock.release()  # of a file that the fetch before has removed: it keeps nobody out
     try:
         yield
     finally:
+        with suppress(OSError):  # where a locked file cannot be removed, FileLock does it
+            path.unlink()
         lock.release()
 
 

@@ -1,9 +1,11 @@
-"""Reads the samples that ``lm_eval --log_samples`` writes, and decides them anew."""
+"""Reading the samples that ``lm_eval --log_samples`` writes, and deciding them anew."""
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from valueeval.tasks.data.conclusions import conclusion_key
+from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import TEMPLATES, entries_from_sample
+from valueeval.tasks.values import VALUES
 
 _TASK = re.compile(rf"valueeval_({'|'.join(TEMPLATES)})(?![a-z])")
 
@@ -41,24 +45,24 @@ class Samples:
 
 
 def template_of(path: str | Path) -> str:
-    """The template in the name of a samples file: ``samples_valueeval_bca_p2_….jsonl`` → ``bca``.
+    """Return the template in a samples file's name: ``samples_valueeval_bca_p2_….jsonl`` → ``bca``.
 
     Raises:
-        ValueEvalError: The name says no template.
+        ValueEvalError: The name contains no template.
     """
     found = _TASK.search(Path(path).name)
     if not found:
         raise ValueEvalError(
             f"{path}: the file's name does not say the task (samples_valueeval_….jsonl).\n"
-            f"Say it by --template: one of {', '.join(TEMPLATES)}."
+            f"Name the template with --template: {', '.join(TEMPLATES)}."
         )
     return found[1]
 
 
 def read_samples(paths: Sequence[str | Path], template: str | None = None) -> Samples:
-    """All samples of some files, as one set.
+    """Read some samples files as one set.
 
-    The decision is made anew from the logged responses, so that samples of ``--predict_only`` and
+    The decisions are made anew from the logged responses, so that samples of ``--predict_only`` and
     of older parsers can be scored.
 
     Args:
@@ -69,42 +73,53 @@ def read_samples(paths: Sequence[str | Path], template: str | None = None) -> Sa
         ValueEvalError: A file cannot be read, is empty or truncated, holds another task's samples,
             or an argument is there twice; the message names the file and line.
     """
-    rows: list[tuple[dict[str, Any], str]] = []
-    seen: dict[str, str] = {}
-    for path in map(Path, paths):
+    files = [Path(path) for path in paths]
+    place_of_id: dict[str, tuple[int, int]] = {}  # in the order of the arguments: file, line
+    labels, predictions, unparsed = bytearray(), bytearray(), array("d")
+    scores, all_scored = array("d"), True
+    clusters: list[str] = []
+    key_of: dict[str, str] = {}  # one string a conclusion
+    for number, path in enumerate(files):
         form = template or template_of(path)
         for line, sample in _json_lines(path):
             where = f"{path}, line {line}"
             try:
                 entry = entries_from_sample(sample, form)["macro_f1"]
-                id, key = _text(entry["id"]), conclusion_key(sample["doc"]["conclusion"])
+                id, key = _id(entry["id"]), conclusion_key(sample["doc"]["conclusion"])
+                argument_labels = _bits(sample["doc"]["labels"])
             except ValueEvalError as error:
-                raise ValueEvalError(f"{where}: {error}") from error
-            if id in seen:
+                raise ValueEvalError(f"{where}: {clean(error)}") from error
+            except (AttributeError, OverflowError, UnicodeError) as error:
+                # What a value of another type or size than lm-eval's raises.
                 raise ValueEvalError(
-                    f"{where}: argument {id} is there twice, first in {seen[id]}.\n"
-                    "Give the samples of one task and one run."
+                    f"{where}: not a sample of a ValueEval {form} task: {clean(error)}"
+                ) from error
+            if id in place_of_id:
+                first, first_line = place_of_id[id]
+                raise ValueEvalError(
+                    f"{where}: argument {clean(id)} is there twice, first in {files[first]}, line "
+                    f"{first_line}.\nGive the samples of one task and one run."
                 )
-            seen[id] = where
-            rows.append((entry, key))
+            place_of_id[id] = number, line
+            labels += argument_labels
+            predictions += bytes(entry["prediction"])
+            unparsed.append(entry["unparsed"])
+            all_scored = all_scored and entry["scores"] is not None
+            scores.extend(entry["scores"] if all_scored else ())
+            clusters.append(key_of.setdefault(key, key))
+    shape = (len(place_of_id), len(VALUES))
     return Samples(
-        ids=tuple(entry["id"] for entry, _ in rows),
-        truth=np.array([entry["labels"] for entry, _ in rows], dtype=np.bool_),
-        prediction=np.array([entry["prediction"] for entry, _ in rows], dtype=np.bool_),
-        unparsed=np.array([entry["unparsed"] for entry, _ in rows], dtype=np.float64),
-        clusters=tuple(key for _, key in rows),
-        scores=_scores([entry["scores"] for entry, _ in rows]),
+        ids=tuple(place_of_id),
+        truth=np.frombuffer(labels, dtype=np.bool_).reshape(shape),
+        prediction=np.frombuffer(predictions, dtype=np.bool_).reshape(shape),
+        unparsed=np.frombuffer(unparsed, dtype=np.float64),
+        clusters=tuple(clusters),
+        scores=np.frombuffer(scores, dtype=np.float64).reshape(shape) if all_scored else None,
     )
 
 
-def _scores(of_arguments: Sequence[list[float] | None]) -> npt.NDArray[np.float64] | None:
-    if any(scores is None for scores in of_arguments):
-        return None
-    return np.array(of_arguments, dtype=np.float64)
-
-
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number (from 1) and content of each line.
+    """Yield number (from 1) and content of each line.
 
     Raises:
         ValueEvalError: The file cannot be read, holds no line, or one that is no JSON object.
@@ -113,7 +128,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with path.open(encoding="utf-8") as file:
             for line, text in enumerate(file, start=1):
-                content = json.loads(text)
+                content = _parse_json(text, f"{path}, line {line}")
                 if not isinstance(content, dict):
                     raise ValueEvalError(f"{path}, line {line}: not a JSON object")
                 yield line, content
@@ -122,16 +137,42 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise ValueEvalError(f"{path}: cannot be read ({reason}). Check the path.") from error
     except UnicodeDecodeError as error:
         raise ValueEvalError(f"{path}: after line {line}: not UTF-8 text.") from error
-    except json.JSONDecodeError as error:
-        raise ValueEvalError(
-            f"{path}, line {line}: not valid JSON ({error.msg}). Is the file cut off?"
-        ) from error
     if not line:
         raise ValueEvalError(f"{path}: the file is empty.")
 
 
-def _text(id: object) -> str:
-    """An id that can stand in a tab-separated file."""
-    if not isinstance(id, str) or not id.strip() or any(c in id for c in "\t\r\n"):
-        raise ValueEvalError(f"{id!r} is no argument id")
+def _parse_json(text: str, where: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueEvalError(
+            f"{where}: not valid JSON ({error.msg}). Is the file cut off?"
+        ) from error
+    except RecursionError as error:
+        raise ValueEvalError(f"{where}: nested too deeply for a sample of lm-eval.") from error
+    except ValueError as error:  # Python refuses to convert integers of more than 4300 digits
+        raise ValueEvalError(
+            f"{where}: a number has too many digits for a sample of lm-eval."
+        ) from error
+
+
+def _id(id: object) -> str:
+    """Return an id if it can stand in a run file, which takes no control characters."""
+    if (
+        not isinstance(id, str)
+        or not id.strip()
+        or any(unicodedata.category(character) in ("Cc", "Cs") for character in id)
+    ):
+        raise ValueEvalError(f"no argument id: {id!r}")
     return id
+
+
+def _bits(labels: Sequence[int]) -> bytes:
+    """Return labels as bytes 0 and 1.
+
+    Raises:
+        ValueEvalError: They are not 20 of these.
+    """
+    if len(labels) != len(VALUES) or any(label not in (0, 1) for label in labels):
+        raise ValueEvalError(f"the labels are not {len(VALUES)} times 0 or 1")
+    return bytes(map(int, labels))

@@ -1,7 +1,14 @@
-"""Run files of the shared task: what a system predicts, as its evaluator reads it.
+"""Run files of the shared task: what a system predicts.
 
-The format is that of the label files: tab-separated, a header with ``Argument ID`` and the 20
-value names, then a line per argument with 0 or 1 for each value.
+The format is that of the label files: tab-separated, a header with ``Argument ID`` and the value
+names, then a line per argument with 0 or 1 for each value.
+
+What the organisers' evaluator scores is read with the same result: columns and arguments in any
+order, value columns that are missing (these values count as not predicted), fields in double
+quotes, Windows line ends, a byte order mark. Some files that it scores are refused, since they are
+more likely an accident than a system: a run that lacks arguments (there they count as predicted to
+have no value), an argument that is there twice (there the last line counts), cells other than 0 and
+1 (there they count as 0), and empty lines (skipped there).
 """
 
 from __future__ import annotations
@@ -13,9 +20,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from valueeval.tasks.data.dataset import LABEL_COLUMNS, read_labels
+from valueeval.tasks.data.dataset import LABEL_COLUMNS, collect_labels
+from valueeval.tasks.data.tsv import parse_table, read_bytes
+from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
+from valueeval.tasks.values import VALUE_NAMES
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +36,16 @@ class Run:
         path: Where it was read.
         ids: The n argument ids, in the file's order, each once.
         prediction: (n, 20) bool, columns in the order of ``VALUES``.
+        missing: Names of the values that have no column, and so are never predicted.
     """
 
     path: Path
     ids: tuple[str, ...]
     prediction: npt.NDArray[np.bool_]
+    missing: tuple[str, ...]
 
     def aligned(self, ids: Sequence[str], source: str | Path) -> npt.NDArray[np.bool_]:
-        """The prediction for ``ids``, in their order, joined on the id.
+        """Return the prediction for ``ids``, in their order, joined on the id.
 
         Args:
             ids: The arguments that are scored.
@@ -64,17 +76,21 @@ class Run:
 
 
 def read_run(path: str | Path) -> Run:
-    """Read a run file; columns and arguments may stand in any order, line ends may be Windows'.
+    """Read a run file, as the module's docstring describes it.
 
     Raises:
-        ValueEvalError: The file cannot be read or is malformed: an empty file, a column missing,
-            unknown or doubled, a doubled id, a cell that is neither 0 nor 1, …; with the line.
+        ValueEvalError: The file cannot be read or is malformed: an empty file, no value column, one
+            that is unknown or doubled, a doubled id, a cell that is neither 0 nor 1, …; with the
+            line.
     """
-    return Run(Path(path), *read_labels(path, any_line_end=True))
+    path = Path(path)
+    header, rows = parse_table(read_bytes(path), path, LABEL_COLUMNS, run_file=True)
+    ids, prediction = collect_labels(rows, path)
+    return Run(path, ids, prediction, tuple(name for name in VALUE_NAMES if name not in header))
 
 
 def write_run(path: str | Path, ids: Sequence[str], prediction: npt.ArrayLike) -> None:
-    """Write a run file, whole or not at all (through a temporary file beside it).
+    """Write a run file, whole or not at all.
 
     Args:
         path: The file; replaced if it exists.
@@ -100,5 +116,6 @@ def write_run(path: str | Path, ids: Sequence[str], prediction: npt.ArrayLike) -
 def _some(ids: Sequence[str]) -> str:
     """``argument A1 is``, ``3 arguments (A1, A2, A3) are``, ``9 arguments (A1, A2, A3, …) are``."""
     if len(ids) == 1:
-        return f"argument {ids[0]} is"
-    return f"{len(ids)} arguments ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}) are"
+        return f"argument {clean(ids[0])} is"
+    named = ", ".join(map(clean, ids[:3]))
+    return f"{len(ids)} arguments ({named}{', …' if len(ids) > 3 else ''}) are"

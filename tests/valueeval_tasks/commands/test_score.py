@@ -190,9 +190,9 @@ def edited(run: Path, edit: Callable[[list[str]], None]) -> Path:
         (lambda lines: lines.append(lines[1]), "run.tsv, line 6.*A4.*line 2"),
         (
             lambda lines: lines.__setitem__(
-                slice(None), [line.rsplit("\t", 1)[0] for line in lines]
+                slice(None), [line.rsplit("\t", 20)[0] for line in lines]
             ),
-            "'Universalism: objectivity' is missing",
+            "'Self-direction: thought' is missing",
         ),
         (
             lambda lines: lines.__setitem__(0, lines[0].replace("Hedonism", "Hedonsim")),
@@ -211,6 +211,19 @@ def test_refused_runs(
     edited(run, edit)
     with pytest.raises(ValueEvalError, match=message):
         cli_score.main(["--labels", str(labels), "--run", str(run)])
+
+
+def test_missing_columns_are_named(
+    labels: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited(run, lambda lines: lines.__setitem__(slice(None), [x[:-2] for x in lines[1:]]))
+    run.write_text("\t".join(LABEL_COLUMNS[:-1]) + "\n" + run.read_text())
+    assert cli_score.main(["--labels", str(labels), "--run", str(run), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["macro_f1"] == pytest.approx(4 / 9)  # its last value has no 1
+    assert shown.err == (
+        f"{run} has no column for: Universalism: objectivity. They count as not predicted.\n"
+    )
 
 
 def test_arguments_of_another_set_are_refused(labels: Path, run: Path, arguments: Path) -> None:
@@ -232,7 +245,7 @@ def test_arguments_of_another_set_are_refused(labels: Path, run: Path, arguments
         (json.dumps({"doc": {}, "resps": []}), "line 1: not a sample of a ValueEval bca task"),
         (
             json.dumps({**bca_sample(0), "doc": {**bca_sample(0)["doc"], "id": "A\t1"}}),
-            "is no argument id",
+            "no argument id",
         ),
         (
             json.dumps({**bca_sample(0), "doc": {**bca_sample(0)["doc"], "labels": [1]}}),

@@ -151,8 +151,8 @@ def run(site: Site, **options: Any) -> Fetched:
 
 
 def names(folder: Path) -> set[str]:
-    """Everything in the folder but the lock."""
-    return {path.name for path in folder.iterdir() if path.name != ".fetch.lock"}
+    """Everything in the folder."""
+    return {path.name for path in folder.iterdir()}
 
 
 def assert_whole(folder: Path) -> None:
@@ -374,6 +374,12 @@ def test_a_second_fetch_waits_for_the_first(site: Site, folder: Path) -> None:
     assert_whole(folder)
 
 
+def test_a_fetch_that_fails_leaves_no_lock_behind(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(ValueEvalError, match="could not be fetched"):
+        fetch.fetch(folder.parent, "http://127.0.0.1:1/files", retries=0)
+    assert names(folder) == set()
+
+
 def test_parallel_fetches_share_the_work(site: Site, folder: Path) -> None:
     site.moves[NAME] = [Move(cut=8192) for _ in range(5)]
     threads = [threading.Thread(target=run, args=(site,)) for _ in range(4)]
@@ -391,7 +397,7 @@ def test_a_killed_fetch_leaves_no_data_set(site: Site, folder: Path) -> None:
     site.moves[NAME] = [Move(stall=98_304)]
     digest = hashlib.sha256(CONTENT[NAME]).hexdigest()
     code = (
-        "from valueeval.tasks import fetch, official\n"
+        "from valueeval.tasks.data import fetch, official\n"
         f"fetch.OFFICIAL_FILES = (official.OfficialFile({NAME!r}, {digest!r}, None),)\n"
         f"fetch.fetch({str(folder.parent)!r}, {site.url!r})\n"
     )
@@ -402,7 +408,7 @@ def test_a_killed_fetch_leaves_no_data_set(site: Site, folder: Path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert names(folder) == {part.name}
+    assert names(folder) == {part.name, ".fetch.lock"}
     with pytest.raises(ValueEvalError, match="No data found"):
         find_data_dir()
     run(site)
