@@ -108,10 +108,9 @@ OFFICIAL_FILES: tuple[OfficialFile, ...] = (
 
 OFFICIAL_SHA256: dict[str, str] = {file.name: file.sha256 for file in OFFICIAL_FILES}
 
-#: The release before: 33 stances of arguments whose ids start with A are spelled «in favour of» (18
-#: in training, 4 in validation, 11 in test), as are the same words in three training premises;
-#: everything else is the same. Digests of two public copies that agree, one of which names the
-#: record.
+#: The release before differs in spelling: «in favour of» is the stance of the arguments whose ids
+#: start with D03 (18 in training, 4 in validation, 11 in test) and stands in three training
+#: premises.
 EARLIER_RECORD = "7550385"
 EARLIER_SHA256: dict[str, str] = {
     "arguments-training.tsv": "f080cc1a75bc6f6910874c2ee1f407056b118024e33b0495de1f8a5570ce9948",

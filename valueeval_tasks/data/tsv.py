@@ -133,7 +133,7 @@ def _column_order(
         columns: The columns that the table may have.
         optional: Whether all but the first and one more may be missing.
     """
-    problems = []
+    problems: list[str] = []
     for name in dict.fromkeys(header):
         if name not in columns:
             # Only three problems are shown: no search for more, in a header of any length.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -188,6 +189,18 @@ def test_verify_tells_what_is_wrong(
     assert why.startswith(detail)
 
 
+def test_verify_names_the_earlier_release(
+    tmp_path: Path, published: OfficialFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = hashlib.sha256(b"A1\tin favour of\n").hexdigest()
+    monkeypatch.setitem(official.EARLIER_SHA256, published.name, earlier)
+    (tmp_path / published.name).write_bytes(b"A1\tin favour of\n")
+    assert state_of(tmp_path, published) == (
+        "changed",
+        "the earlier release, Zenodo record 7550385",
+    )
+
+
 def test_verify_what_cannot_be_read(tmp_path: Path, published: OfficialFile) -> None:
     (tmp_path / published.name).mkdir()
     assert state_of(tmp_path, published)[0] == "unreadable"
@@ -253,6 +266,27 @@ def test_real_files_are_as_published(real_data_dir: Path) -> None:
     for name in ("training", "validation", "test"):
         assert states[f"arguments-{name}.tsv"].state == "ok"
         assert states[f"labels-{name}.tsv"].state == "ok"
+
+
+@pytest.mark.parametrize("name", ["training", "validation", "test"])
+def test_the_earlier_release_is_recognised(
+    name: str, real_data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It spelled «favour» in the stances of the arguments D03…, and in three training premises."""
+    lines = (real_data_dir / f"arguments-{name}.tsv").read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines):
+        start, stance, premise = line.partition("\tin favor of\t")
+        if line.startswith("D03"):
+            lines[number] = start + stance.replace("favor", "favour") + premise
+        elif line.startswith(("A19254\t", "A20348\t", "A22362\t")):
+            lines[number] = start + stance + premise.replace("in favor of", "in favour of")
+    earlier = tmp_path / f"arguments-{name}.tsv"
+    earlier.write_text("\n".join(lines), encoding="utf-8", newline="")
+    (state,) = (one for one in verify_folder(tmp_path) if one.file.name == earlier.name)
+    assert state.detail == "the earlier release, Zenodo record 7550385"
+    shutil.copy(real_data_dir / f"labels-{name}.tsv", tmp_path)
+    with pytest.raises(ValueEvalError, match=r"earlier release \(Zenodo .*`valueeval data fetch`"):
+        cli_data.main(["info", str(tmp_path)])
 
 
 def test_real_data_cut_short(real_data_dir: Path, tmp_path: Path) -> None:
