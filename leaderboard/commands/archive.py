@@ -3,9 +3,9 @@
 lm-eval logs every argument and every prompt beside its answers: 28 MB a run of `cls`, and texts
 whose licence may not let one publish them. What a leaderboard needs is small: of the results file,
 what says who was measured on what and how well; of the samples, the decisions, as a run file of the
-shared task. Labels and conclusions then come from the reader's copy of the data, which must have
-the same hash. ``valueeval leaderboard`` and ``valueeval compare`` read an archive as they read
-results.
+shared task, and where the system gave them the 20 scores of each argument, as float16. Labels and
+conclusions then come from the reader's copy of the data, which must have the same hash.
+``valueeval leaderboard`` and ``valueeval compare`` read an archive as they read results.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from valueeval.leaderboard.reading.fields import mapping
-from valueeval.leaderboard.reading.predictions import Predictions, SamplesError, read_checked
-from valueeval.leaderboard.reading.results_files import (
-    RUN_FILE,
-    Problem,
-    Run,
-    find_results,
-    load_content,
-    read_results,
+from valueeval.leaderboard.reading.finding import find_results
+from valueeval.leaderboard.reading.predictions import (
+    SCORES_FILE,
+    Predictions,
+    SamplesError,
+    pack_scores,
+    read_checked,
 )
+from valueeval.leaderboard.reading.results_files import load_content, read_results
+from valueeval.leaderboard.reading.runs import RUN_FILE, Problem, Run
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
 from valueeval.tasks.scores.runfile import write_run
@@ -62,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def archive(places: Sequence[str | Path], folder: Path) -> tuple[int, list[Problem]]:
     """Writes each results file, with the predictions of its runs, into a folder.
 
-    They are called NAME/results_DATE.json and NAME/samples_TASK_DATE.tsv there. A results file of
-    which one run has no usable samples stays out.
+    They are called NAME/results_DATE.json, NAME/samples_TASK_DATE.tsv and, with scores,
+    NAME/samples_TASK_DATE.scores.safetensors there. A results file of which one run has no usable
+    samples stays out.
 
     Args:
         places: Folders or files, as for :func:`find_results`.
@@ -96,6 +98,10 @@ def archive(places: Sequence[str | Path], folder: Path) -> tuple[int, list[Probl
             raise ValueEvalError(f"{target}: cannot be written ({error.strerror})") from error
         for name, each in predictions.items():
             write_run(target / name, each.ids, each.prediction)
+            packed = pack_scores(each)
+            if packed is not None:
+                with replacing(target / name.replace(RUN_FILE, SCORES_FILE)) as temporary:
+                    temporary.write_bytes(packed)
         written += len(of_file)
     return written, problems
 

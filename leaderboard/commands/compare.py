@@ -18,8 +18,9 @@ from rich.text import Text
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from valueeval.leaderboard import text
+from valueeval.leaderboard.reading.finding import find_results
 from valueeval.leaderboard.reading.predictions import Predictions, SamplesError, read_checked
-from valueeval.leaderboard.reading.results_files import find_results, read_results
+from valueeval.leaderboard.reading.results_files import read_results
 from valueeval.leaderboard.table.collate import collate
 from valueeval.leaderboard.table.table import Row
 from valueeval.tasks.data.conclusions import conclusion_key

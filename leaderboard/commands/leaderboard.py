@@ -17,14 +17,10 @@ from valueeval.leaderboard.formats import to_latex as format_latex
 from valueeval.leaderboard.formats import to_markdown as format_markdown
 from valueeval.leaderboard.inference.analysis import analyse
 from valueeval.leaderboard.page import to_html as format_html
-from valueeval.leaderboard.reading.results_files import (
-    RUN_FILE,
-    find_results,
-    merged,
-    read_manifests,
-    read_results,
-)
+from valueeval.leaderboard.reading.finding import find_files
+from valueeval.leaderboard.reading.results_files import read_manifests, read_results
 from valueeval.leaderboard.reading.run_files import read_run_files
+from valueeval.leaderboard.reading.runs import merged
 from valueeval.leaderboard.table.collate import collate
 from valueeval.leaderboard.table.table import RANKED, Table
 from valueeval.tasks.errors import ValueEvalError
@@ -77,10 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _collate(places: Sequence[str], adapters: Sequence[str]) -> Table:
-    """Run files of the shared task are told by their ending, and only taken if named themselves."""
-    run_files = [Path(place) for place in places if Path(place).suffix == RUN_FILE]
-    results = [place for place in places if Path(place).suffix != RUN_FILE]
-    runs, problems = read_results(find_results(results), read_manifests(adapters))
+    results, run_files = find_files(places)
+    runs, problems = read_results(results, read_manifests(adapters))
     more_runs, more_problems = read_run_files(run_files)
     return collate([*runs, *more_runs], [*problems, *more_problems])
 
@@ -101,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "results", nargs="+", metavar="RESULTS",
-        help="folders (any depth), results_*.json files, or run files of the shared task (.tsv; "
-        "scored against your copy of the data)",
+        help="folders (any depth), results_*.json files, or run files of the shared task (.tsv, "
+        "also a folder of them; scored against your copy of the data)",
     )  # fmt: skip
     parser.add_argument(
         "-o", "--output", action="append", required=True, metavar="OUT",

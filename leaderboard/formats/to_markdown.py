@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from valueeval.leaderboard import text
 from valueeval.leaderboard.published.systems import Published
-from valueeval.leaderboard.reading.results_files import merged
+from valueeval.leaderboard.reading.runs import merged
 from valueeval.leaderboard.table.table import GAMING_MARGIN, REASONS, Board, Row, Table
 from valueeval.tasks.errors import ValueEvalError
 

@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from valueeval.leaderboard.reading.predictions import Predictions, SamplesError, read_checked
-from valueeval.leaderboard.reading.results_files import Problem, Run
+from valueeval.leaderboard.reading.runs import Problem, Run
 from valueeval.leaderboard.table.table import RANKED, Board, Row, RowTests, Table
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.scores import uncertainty as statistics

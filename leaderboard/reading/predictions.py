@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
-from valueeval.leaderboard.reading.results_files import RUN_FILE, Run
-from valueeval.leaderboard.reading.run_files import data_of, reason_of
+from valueeval.leaderboard.reading.run_files import data_of, load_data, reason_of
+from valueeval.leaderboard.reading.runs import RUN_FILE, Run
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.data.conclusions import conclusion_key
-from valueeval.tasks.data.dataset import DataSet, load_set
+from valueeval.tasks.data.dataset import DataSet
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.scores.f1 import macro_f1, official_f1
 from valueeval.tasks.scores.runfile import read_run
+from valueeval.tasks.scores.scoring import score
+
+SCORES_FILE = ".scores.safetensors"  # ending of the scores beside an archive's run file
 
 _TOLERANCE = 1e-6  # between scores in the results and the same recomputed from samples
 
 BoolArray = npt.NDArray[np.bool_]
+ScoreArray = npt.NDArray[np.float64]
 
 
 class SamplesError(ValueError):
@@ -39,6 +45,8 @@ class Predictions:
         prediction: (n, 20).
         clusters: n keys of conclusions.
         premises: n premises as they stand in the samples, or ``""``.
+        scores: (n, 20), finite, higher where a value is more likely; ``None`` unless the system
+            gave 20 scores for every argument.
     """
 
     ids: tuple[str, ...]
@@ -46,9 +54,10 @@ class Predictions:
     prediction: BoolArray
     clusters: tuple[str, ...]
     premises: tuple[str, ...]
+    scores: ScoreArray | None = None
 
     def same_arguments(self, other: Predictions) -> bool:
-        """Whether the other run was scored on the very same arguments, labels and conclusions."""
+        """Return whether both runs were scored on the same arguments, labels and conclusions."""
         return (
             self.ids == other.ids
             and self.clusters == other.clusters
@@ -56,63 +65,66 @@ class Predictions:
         )
 
     def totals(self) -> tuple[npt.NDArray[np.float64], ...]:
-        """True positives, predicted and actual positives per value, each (20,)."""
+        """Return true positives, predicted and actual positives per value, each (20,)."""
         parts = (self.truth & self.prediction, self.prediction, self.truth)
         return tuple(part.sum(0).astype(np.float64) for part in parts)
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Reads a file of samples.
+    """Read a file of samples.
 
     Raises:
-        SamplesError: it cannot be read, is cut off, holds an argument twice or another task's
+        SamplesError: It cannot be read, is cut off, holds an argument twice or another task's
             samples.
     """
-    rows: dict[str, tuple[list[int], list[int], str, str]] = {}
+    rows: dict[str, tuple[list[int], list[int], str, str, object]] = {}
     for line, sample in _lines(path):
         try:
             entry, doc = sample["macro_f1"], sample["doc"]
             row = (
                 _labels(entry["labels"]), _labels(entry["prediction"]),
                 conclusion_key(doc["conclusion"]), str(doc.get("premise", "")),
+                entry.get("scores"),
             )  # fmt: skip
             argument = entry["id"]
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise SamplesError(f"line {line} is no sample of a ValueEval task") from error
-        if argument in rows:
+        if str(argument) in rows:
             raise SamplesError(f"line {line}: argument {clean(argument)} for the second time")
         rows[str(argument)] = row
     if not rows:
         raise SamplesError("empty file")
     ordered = sorted(rows.items())
-    truth, prediction, clusters, premises = zip(*(row for _, row in ordered), strict=True)
+    truth, prediction, clusters, premises, scores = zip(*(row for _, row in ordered), strict=True)
     return Predictions(
         tuple(argument for argument, _ in ordered),
         np.array(truth, dtype=bool), np.array(prediction, dtype=bool), clusters, premises,
+        _scores(scores),
     )  # fmt: skip
 
 
 def predictions_of_run_file(path: Path, data: DataSet) -> Predictions:
-    """The predictions in a run file, with labels and conclusions of the user's data.
+    """Return the predictions in a run file, with labels and conclusions of the user's data.
 
     Raises:
         ValueEvalError: The file cannot be read, or is not about the arguments of `data`.
     """
-    order = sorted(range(len(data.ids)), key=lambda index: data.ids[index])
+    ids, conclusions = data.ids, data.conclusions
+    order = sorted(range(len(ids)), key=ids.__getitem__)
     return Predictions(
-        tuple(data.ids[index] for index in order),
+        tuple(ids[index] for index in order),
         data.labels[order],
-        read_run(path).aligned(data.ids, data.directory)[order],
-        tuple(conclusion_key(data.conclusions[index]) for index in order),
+        read_run(path).aligned(ids, data.directory)[order],
+        tuple(conclusion_key(conclusions[index]) for index in order),
         tuple(data.arguments[index].premise for index in order),
     )
 
 
 def read_checked(run: Run) -> Predictions:
-    """The predictions of `run`, after checking that they belong to its results.
+    """Return the predictions of `run`, after checking that they belong to its results.
 
     Raises:
-        SamplesError: there are none, or their number or their scores differ from the results.
+        SamplesError: There are none, or their number or their scores differ from the results.
     """
     if run.samples is None:
         raise SamplesError("no samples beside the results (lm_eval --log_samples)")
@@ -125,20 +137,19 @@ def read_checked(run: Run) -> Predictions:
     n = len(predictions.ids)
     if run.arguments is not None and n != run.arguments:
         raise SamplesError(f"{n} samples, but the results are of {run.arguments} arguments")
-    totals = predictions.totals()
-    for name, metric in (("macro_f1", macro_f1), ("official_f1", official_f1)):
-        told, found = run.metrics[name], float(metric(*totals)[0])
-        if told is not None and not abs(found - told) <= _TOLERANCE:
-            raise SamplesError(
-                f"{name} is {found:.4f} by the samples but {told:.4f} in the results"
-            )
+    found = score(predictions.truth, predictions.prediction)
+    for name in ("macro_f1", "official_f1"):
+        told, recomputed = run.metrics[name], found[name]
+        if told is not None and (recomputed is None or abs(recomputed - told) > _TOLERANCE):
+            shown = "undefined" if recomputed is None else f"{recomputed:.4f}"
+            raise SamplesError(f"{name} is {shown} by the samples but {told:.4f} in the results")
     return predictions
 
 
 def _archived(run: Run, path: Path) -> Predictions:
-    """Predictions of an archive, which has them without labels and texts."""
+    """Return the predictions of an archive, which has them without labels and texts."""
     try:
-        data = load_set(run.dataset)
+        data = load_data(run.dataset)
     except ValueEvalError as error:
         raise SamplesError(
             f"its labels are not at hand: no set {run.dataset!r} in your data (`valueeval data "
@@ -150,9 +161,65 @@ def _archived(run: Run, path: Path) -> Predictions:
             f"{data.sha256[:12]}"
         )
     try:
-        return predictions_of_run_file(path, data)
+        predictions = predictions_of_run_file(path, data)
     except ValueEvalError as error:
         raise SamplesError(reason_of(error, path)) from error
+    return replace(predictions, scores=_archived_scores(path, predictions.ids))
+
+
+# ------------------------------------------------------------------------------- scores
+
+
+def pack_scores(predictions: Predictions) -> bytes | None:
+    """Return the scores of a run as a safetensors file, or ``None`` if it has none.
+
+    As float16 in the order of sorted ids, 63 kB for the main test set. Where a score is not 0 its
+    sign stays (decisions are scores above 0).
+    """
+    if predictions.scores is None:
+        return None
+    most = np.finfo(np.float16)
+    size = np.clip(np.abs(predictions.scores), most.smallest_subnormal, most.max)
+    short = (np.sign(predictions.scores) * size).astype(np.float16)
+    return save({"scores": short}, {"ids_sha256": _digest(predictions.ids)})
+
+
+def _archived_scores(run_file: Path, ids: Sequence[str]) -> ScoreArray | None:
+    """Return the scores that lie beside a run file of an archive; older archives have none."""
+    path = run_file.with_name(run_file.stem + SCORES_FILE)
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "numpy") as file:
+            told = (file.metadata() or {}).get("ids_sha256")
+            scores = np.asarray(file.get_tensor("scores"))
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise SamplesError(f"{path.name} cannot be read as scores ({clean(error)})") from error
+    if told != _digest(ids):
+        raise SamplesError(f"{path.name} holds the scores of other arguments")
+    if scores.dtype != np.float16 or scores.shape != (len(ids), 20):
+        raise SamplesError(f"{path.name} holds no 20 scores for each of {len(ids)} arguments")
+    if not np.isfinite(scores).all():
+        raise SamplesError(f"{path.name} holds scores that are no numbers")
+    return scores.astype(np.float64)
+
+
+def _digest(ids: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def _scores(rows: Sequence[object]) -> ScoreArray | None:
+    """Return (n, 20) scores; ``None`` unless every row is 20 finite numbers."""
+    if not all(isinstance(row, list) and len(row) == 20 for row in rows):
+        return None
+    try:
+        scores = np.array(rows, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return scores if scores.shape == (len(rows), 20) and np.isfinite(scores).all() else None
+
+
+# ------------------------------------------------------------------------------- samples
 
 
 def _labels(values: Any) -> list[int]:

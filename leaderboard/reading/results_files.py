@@ -10,153 +10,33 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from valueeval.leaderboard.reading.fields import count, mapping, string
-from valueeval.leaderboard.reading.system import System, describe_system, trained_on, warnings_of
+from valueeval.leaderboard.reading.finding import DATE_IN_NAME, File
+from valueeval.leaderboard.reading.runs import METRICS, RUN_FILE, Problem, Run
+from valueeval.leaderboard.reading.system import describe_system, trained_on, warnings_of
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import TEMPLATES
-from valueeval.tasks.values import VALUE_SLUGS
 
-SETS = ("main", "validation", "zhihu", "nahjalbalagha", "nyt")
 TASK_PREFIX = "valueeval_"
-RUN_FILE = ".tsv"  # ending of run files of the shared task
 MAX_FILE_BYTES = 256 * 2**20
 
-SCORES = ("macro_f1", "official_f1", "micro_f1", "macro_precision", "macro_recall",
-          "subset_accuracy", "unparsed")  # fmt: skip
-_INTERVALS = tuple(f"{score}_{end}" for score in ("macro_f1", "official_f1")
-                   for end in ("stderr", "ci_low", "ci_high"))  # fmt: skip
-METRICS = (*SCORES, *_INTERVALS, *(f"f1_{slug}" for slug in VALUE_SLUGS))
-
-# What lm-eval appends to the name of a results file (`EvaluationTracker.date_id`).
-_DATE_IN_NAME = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json$")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file, or a part of one, that could not be used."""
-
-    source: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Run(System):
-    """One task of one results file, with what that says about the system.
-
-    Attributes:
-        source: The file, as a path below the folder that was given.
-        path: Where it is.
-        task: Name of the task, e.g. ``valueeval_bca_p2_zhihu``.
-        template: One of `TEMPLATES`, or ``""`` for a run file of the shared task.
-        paraphrase: Which wording of the template, from 1.
-        dataset: One of `SETS`, ``sample…``, or the name of a set of one's own.
-        version: Version of the task.
-        data_sha256: Hash of the data that it ran on.
-        official: Whether those are the published files.
-        sample: Whether they are the sample set of the package.
-        limited: Whether it ran on a part of them.
-        arguments: How many arguments were scored; ``None`` if the file does not say.
-        shots: Few-shot examples in the prompt.
-        metrics: Score by name, `METRICS`; missing, not applicable and NaN are ``None``.
-        date: When it was made, UTC, ``YYYY-MM-DDTHH:MM:SS``.
-        versions: Version by library.
-        warnings: What a reader should hold against the result.
-        seen: Whether it was trained on the arguments that it is tested on.
-        samples: The file of samples beside it, or the run file that an archive has instead of them
-            (``.tsv``; :mod:`valueeval.leaderboard.commands.archive`), if there is one.
-    """
-
-    source: str
-    path: Path
-    task: str
-    template: str
-    paraphrase: int
-    dataset: str
-    version: str
-    data_sha256: str
-    official: bool
-    sample: bool
-    limited: bool
-    arguments: int | None
-    shots: int
-    metrics: Mapping[str, float | None]
-    date: str
-    versions: Mapping[str, str]
-    warnings: tuple[str, ...] = ()
-    seen: bool = False
-    samples: Path | None = None
-
-
-@dataclass(frozen=True)
-class _File:
-    """A file to read and how it is called in what is written."""
-
-    path: Path
-    source: str
+# Names of tasks become parts of file names, and are shown.
+_TASK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
 
 class RefusedError(ValueError):
     """Why a file, or a task in it, cannot be used."""
 
 
-# ------------------------------------------------------------------------------- finding
-
-
-def find_results(places: Sequence[str | Path]) -> list[_File]:
-    """Every results file in `places` (files, or folders searched to any depth), each once, sorted.
-
-    In a folder a results file is one called ``results*.json`` or one whose name ends in the date
-    that lm-eval appends (``--output_path NAME.json``). Links to folders are not followed.
-
-    Raises:
-        ValueEvalError: a place does not exist, or there is no results file anywhere.
-    """
-    found: dict[Path, _File] = {}
-    for place in map(Path, places):
-        if place.is_file():
-            found.setdefault(place.resolve(), _File(place, clean(place.name)))
-        elif place.is_dir():
-            for path in _walk(place):
-                source = Path(place.resolve().name) / path.relative_to(place)
-                found.setdefault(path.resolve(), _File(path, clean(source.as_posix())))
-        else:
-            raise ValueEvalError(
-                f"{place}: no such file or folder; give the --output_path of lm_eval"
-            )
-    if places and not found:
-        raise ValueEvalError(
-            f"no lm-eval results in {', '.join(map(str, places))}: looked for results_*.json; "
-            "run lm_eval with --output_path FOLDER and give that folder"
-        )
-    return sorted(found.values(), key=lambda file: (file.source, str(file.path)))
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Results files below a folder, and folders that may not be listed (so that they are named)."""
-    closed: list[str] = []
-    for parent, _, names in os.walk(folder, onerror=lambda error: closed.append(error.filename)):
-        for name in names:
-            if name.endswith(".json") and (
-                name.startswith("results") or _DATE_IN_NAME.search(name)
-            ):
-                yield Path(parent, name)
-    yield from map(Path, closed)
-
-
-# ------------------------------------------------------------------------------- reading
-
-
 def read_results(
-    files: Sequence[_File], manifests: Mapping[str, Mapping[str, Any]] | None = None
+    files: Sequence[File], manifests: Mapping[str, Mapping[str, Any]] | None = None
 ) -> tuple[list[Run], list[Problem]]:
     """The runs in `files`, and what could not be used and why.
 
@@ -198,18 +78,6 @@ def read_manifests(folders: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
             except RefusedError as error:
                 raise ValueEvalError(f"{path}: {error}") from error
     return manifests
-
-
-def merged(problems: Iterable[Problem], shown: int = 3) -> list[Problem]:
-    """One problem for all files that have the same; of many, the first few are named."""
-    sources: dict[str, list[str]] = {}
-    for problem in problems:
-        sources.setdefault(problem.reason, []).append(problem.source)
-    return [
-        Problem(", ".join(of[:shown]) + (f" and {rest} more" if rest > 0 else ""), reason)
-        for reason, of in sources.items()
-        for rest in [len(of) - shown]
-    ]
 
 
 def _reason(error: Exception) -> str:
@@ -264,8 +132,10 @@ def _tasks(content: Mapping[str, Any]) -> list[str]:
 
 
 def _read_task(
-    file: _File, content: Mapping[str, Any], task: str, manifests: Mapping[str, Mapping[str, Any]]
+    file: File, content: Mapping[str, Any], task: str, manifests: Mapping[str, Mapping[str, Any]]
 ) -> Run:
+    if not _TASK_NAME.fullmatch(task):
+        raise RefusedError("no name that a task of ours can have")
     metadata = mapping(mapping(content["configs"].get(task)).get("metadata"))
     template = metadata.get("template")
     if template not in TEMPLATES:
@@ -282,7 +152,10 @@ def _read_task(
     config = mapping(content.get("config"))
     shots = count(mapping(content.get("n-shot")).get(task)) or 0
     model = describe_system(content, config, shots, manifests)
-    date_id = _DATE_IN_NAME.search(file.path.name)
+    date_id = DATE_IN_NAME.search(file.path.name)
+    samples = _samples(file.path, task, date_id.group(1)) if date_id else None
+    if effective is None:
+        effective = count(mapping(content["results"][task]).get("sample_len"))
     dataset = clean(metadata.get("set") or "unknown")
     return Run(
         source=file.source,
@@ -297,14 +170,15 @@ def _read_task(
         sample=metadata.get("sample") is True,
         limited=config.get("limit") is not None
         or (original is not None and effective is not None and effective < original),
-        arguments=effective,
+        arguments=effective if effective is not None or samples is None else _count(samples),
+        counted_in_samples=effective is None and samples is not None,
         shots=shots,
         metrics=_metrics(content["results"][task]),
         date=_date(content, date_id.group(1) if date_id else None),
         versions=_versions(content, model.manifest),
         warnings=warnings_of(model.manifest, dataset, sha),
         seen=trained_on(model.manifest, sha),
-        samples=_samples(file.path, task, date_id.group(1)) if date_id else None,
+        samples=samples,
         **vars(model),
     )
 
@@ -315,6 +189,16 @@ def _samples(results: Path, task: str, date_id: str) -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+def _count(samples: Path) -> int | None:
+    """Return how many arguments a file of samples, or a run file, holds."""
+    try:
+        with samples.open("rb") as file:
+            lines = sum(1 for line in file if line.strip())
+    except OSError:
+        return None
+    return lines - (samples.suffix == RUN_FILE)  # the header is no argument
 
 
 # ------------------------------------------------------------------------------- fields
@@ -336,7 +220,9 @@ def _metrics(values: object) -> dict[str, float | None]:
 
 
 def _score(name: str, value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     if not 0 <= value <= 1:
         raise RefusedError(f"{name} is {clean(value)[:40]}, not between 0 and 1")

@@ -7,45 +7,64 @@ of, its labels and its conclusions come from the data of the user (`VALUEEVAL_DA
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from valueeval.leaderboard.reading.results_files import METRICS, SETS, Problem, Run
+from valueeval.leaderboard.reading.finding import File
+from valueeval.leaderboard.reading.runs import METRICS, SETS, Problem, Run
 from valueeval.leaderboard.text import clean
-from valueeval.tasks.data.dataset import DataSet, load_set
+from valueeval.tasks.data.dataset import DataSet, find_data_dir, load_set
 from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.tasks.scores.runfile import read_run
 from valueeval.tasks.scores.scoring import score
 
 
-def read_run_files(paths: list[Path]) -> tuple[list[Run], list[Problem]]:
-    """A run for each file, and what could not be used and why."""
+def read_run_files(files: Sequence[File]) -> tuple[list[Run], list[Problem]]:
+    """Return a run for each file, and what could not be used and why.
+
+    Args:
+        files: From :func:`valueeval.leaderboard.reading.finding.find_files`.
+    """
     runs, problems = [], []
-    for path in paths:
+    for file in files:
         try:
-            runs.append(_run(path))
+            runs.append(_run(file))
         except ValueEvalError as error:
-            problems.append(Problem(clean(path.name), clean(reason_of(error, path))))
+            problems.append(Problem(file.source, reason_of(error, file.path)))
     return runs, problems
 
 
 def reason_of(error: ValueEvalError, path: Path) -> str:
-    """What an error says is wrong in a file, without the name of the file."""
+    """Return what an error says is wrong in a file, without the name of the file."""
     return str(error).replace(f"{path}, ", "").replace(f"{path}: ", "")
 
 
-@cache
-def data_of(path: Path) -> DataSet:
-    """The set whose arguments the run file is about.
+def load_data(name: str) -> DataSet:
+    """Return a set of the user's data; each is read once.
 
     Raises:
-        ValueEvalError: the file is malformed, or no set at hand has these arguments.
+        ValueEvalError: It is not at hand, or malformed.
+    """
+    return _load(name, None if name.startswith("sample") else find_data_dir(None))
+
+
+@cache
+def _load(name: str, folder: Path | None) -> DataSet:
+    return load_set(name, folder)
+
+
+def data_of(path: Path) -> DataSet:
+    """Return the set whose arguments the run file is about.
+
+    Raises:
+        ValueEvalError: The file is malformed, or no set at hand has these arguments.
     """
     ids = set(read_run(path).ids)
     looked: list[str] = []
     for name in SETS:
         try:
-            data = load_set(name)
+            data = load_data(name)
         except ValueEvalError as error:
             looked.append(f"{name}: {first_line(error)}")
             continue
@@ -57,12 +76,13 @@ def data_of(path: Path) -> DataSet:
     )
 
 
-def _run(path: Path) -> Run:
+def _run(file: File) -> Run:
+    path = file.path
     data = data_of(path)
     prediction = read_run(path).aligned(data.ids, data.directory)
     scores = score(data.labels, prediction)
     return Run(
-        source=clean(path.name),
+        source=file.source,
         path=path,
         task="",
         template="",
@@ -83,7 +103,7 @@ def _run(path: Path) -> Run:
         training_data=None,
         shots=0,
         seed=None,
-        system=f"run file {path.stem}",
+        system=f"run file {file.source}",
         metrics={name: scores.get(name) for name in METRICS},
         date="",
         versions={},

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from valueeval.leaderboard.published.systems import Published, published
-from valueeval.leaderboard.reading.results_files import METRICS, SETS, Problem, Run
+from valueeval.leaderboard.reading.runs import METRICS, SETS, Problem, Run
 from valueeval.leaderboard.table.table import (
     LIMITED,
     OTHER_VERSION,
@@ -24,6 +24,7 @@ from valueeval.leaderboard.table.table import (
     RANKED,
     SAMPLE,
     SEEN,
+    UNKNOWN_SIZE,
     WORDING,
     Board,
     Row,
@@ -32,12 +33,18 @@ from valueeval.leaderboard.table.table import (
 )  # fmt: skip
 from valueeval.leaderboard.text import clean
 
-_ORDER = (RANKED, WORDING, OTHER_VERSION, OWN_DATA, SEEN, LIMITED, SAMPLE)
+_ORDER = (RANKED, WORDING, OTHER_VERSION, OWN_DATA, SEEN, LIMITED, UNKNOWN_SIZE, SAMPLE)
 
 
 def collate(runs: Sequence[Run], problems: Sequence[Problem] = ()) -> Table:
     """The table of `runs`; its order depends on nothing but their content."""
     newest, notes = _newest(_with_versions(runs))
+    notes += [
+        f"{run.model}, {run.task}: {run.source} does not say how many arguments were evaluated; "
+        f"its samples are {run.arguments}"
+        for run in newest
+        if run.counted_in_samples
+    ]
     versions = _newest_versions(newest)
     groups: dict[tuple[object, ...], list[list[Run]]] = defaultdict(list)
     wordings = _first_wordings(newest, versions)
@@ -121,7 +128,7 @@ def _first_wordings(
 
 def _comparable(run: Run) -> bool:
     own = not run.official or run.dataset not in SETS
-    return not (own or run.sample or run.limited or run.seen)
+    return not (own or run.sample or run.limited or run.seen or run.arguments is None)
 
 
 def _status(
@@ -133,6 +140,8 @@ def _status(
         return SAMPLE
     if run.limited:
         return LIMITED
+    if run.arguments is None:
+        return UNKNOWN_SIZE
     if run.seen:
         return SEEN
     if not _comparable(run):

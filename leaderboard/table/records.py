@@ -7,7 +7,7 @@ from typing import Any
 
 from valueeval.leaderboard.published.systems import Published
 from valueeval.leaderboard.reading.fields import number
-from valueeval.leaderboard.reading.results_files import SCORES
+from valueeval.leaderboard.reading.runs import SCORES
 from valueeval.leaderboard.table.table import RANKED, WORDING, Board, Row, Table
 from valueeval.tasks.values import VALUE_SLUGS
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from valueeval.leaderboard.published.systems import Published
-from valueeval.leaderboard.reading.results_files import Problem, Run
+from valueeval.leaderboard.reading.runs import Problem, Run
 from valueeval.leaderboard.text import prompt
 
 # official_f1 above macro_f1 by more than this is what gaming official_f1 looks like.
 GAMING_MARGIN = 0.05
 
-RANKED, WORDING, OTHER_VERSION, OWN_DATA, SEEN, LIMITED, SAMPLE = (
-    "ranked", "other wording", "other version", "own data", "seen", "limited", "sample",
+RANKED, WORDING, OTHER_VERSION, OWN_DATA, SEEN, LIMITED, UNKNOWN_SIZE, SAMPLE = (
+    "ranked", "other wording", "other version", "own data", "seen", "limited", "unknown size",
+    "sample",
 )  # fmt: skip
 SET_TITLES = {
     "main": "Main test set",
@@ -30,6 +31,8 @@ REASONS = {
     OWN_DATA: "Not the published files: not comparable, unranked.",
     SEEN: "Trained on these very arguments, so they do not show how it judges new ones: unranked.",
     LIMITED: "Only a part of the set was evaluated: not comparable, unranked.",
+    UNKNOWN_SIZE: "Neither results nor samples say how many arguments were evaluated, so it may be "
+    "a part of the set: unranked. Run lm_eval with --log_samples.",
     SAMPLE: "The small sample set that ships with the package, for demos and tests: "
     "its numbers say nothing about the real sets. Unranked.",
 }
@@ -142,7 +145,7 @@ class Board:
 
     Attributes:
         status: One of ``ranked``, ``other wording``, ``other version``, ``own data``,
-            ``seen``, ``limited``, ``sample``.
+            ``seen``, ``limited``, ``unknown size``, ``sample``.
         dataset, data_sha256, version, arguments: What they have in common.
         rows: Best macro_f1 first.
         published: Published systems on the same set; only beside ranked rows.
@@ -195,6 +198,7 @@ class Board:
             OTHER_VERSION: f"version {self.version} of the tasks",
             OWN_DATA: f"own data {self.data_sha256[:8]}",
             SEEN: "seen in training",
+            UNKNOWN_SIZE: "number of arguments unknown",
             LIMITED: f"limited to {'?' if self.arguments is None else self.arguments} arguments",
         }.get(self.status)
         return f"{name}: {extra}" if extra else name

@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from valueeval.leaderboard.commands.leaderboard import main
+from valueeval.leaderboard.reading.finding import find_results
+from valueeval.leaderboard.reading.results_files import read_manifests, read_results
+from valueeval.leaderboard.table.collate import collate
+from valueeval.leaderboard.table.table import Table
 from valueeval.tasks.scores.scoring import AGGREGATIONS, metric_entries
 from valueeval.tasks.values import VALUE_NAMES
 
@@ -19,6 +24,7 @@ SAMPLE_SHA = "0" * 63 + "2"
 # Three conclusions with many arguments, nine with few.
 CLUSTER_SIZES = (20, 14, 10, 3, 3, 2, 2, 2, 1, 1, 1, 1)
 BoolArray = npt.NDArray[np.bool_]
+ScoreArray = npt.NDArray[np.float64]
 
 
 def documents(sizes: Sequence[int] = CLUSTER_SIZES, seed: int = 7) -> list[dict[str, Any]]:
@@ -45,6 +51,13 @@ def predictions(docs: Sequence[Mapping[str, Any]], skill: float, seed: int = 0) 
     return np.where(rng.random(truth.shape) < skill, truth, drawn)
 
 
+def likely(docs: Sequence[Mapping[str, Any]], skill: float, seed: int = 0) -> ScoreArray:
+    """Return scores, (n, 20): normal noise, shifted by `skill` where the label holds."""
+    rng = np.random.default_rng(seed)
+    truth = np.array([doc["labels"] for doc in docs], dtype=bool)
+    return rng.normal(size=truth.shape) - 1 + skill * truth
+
+
 def manifest(**changes: Any) -> dict[str, Any]:
     """An adapter's manifest (`valueeval.json`) as far as results hold it."""
     base: dict[str, Any] = {
@@ -65,6 +78,7 @@ def write_results(
     *,
     docs: Sequence[Mapping[str, Any]] | None = None,
     prediction: BoolArray | None = None,
+    scores: ScoreArray | None = None,
     template: str = "cls",
     paraphrase: int = 1,
     dataset: str = "main",
@@ -86,11 +100,15 @@ def write_results(
 ) -> Path:
     """Writes ``results_<date>.json`` and, beside it, its samples; returns the results file.
 
-    `metrics` overrides single scores; `change` is called with the whole content before writing.
+    With `scores`, (n, 20), these decide: predicted is what is above 0. `metrics` overrides
+    single scores; `change` is called with the whole content before writing.
     """
     docs = documents() if docs is None else docs
+    if scores is not None:
+        prediction = scores > 0
     prediction = predictions(docs, 0.6) if prediction is None else prediction
-    entries = [_entries(doc, row) for doc, row in zip(docs, prediction, strict=True)]
+    given = [None] * len(docs) if scores is None else scores.tolist()
+    entries = [_entries(*each) for each in zip(docs, prediction, given, strict=True)]
     task = f"valueeval_{template}" + (f"_p{paraphrase}" if paraphrase > 1 else "")
     task += "" if dataset == "main" else f"_{dataset}"
     scores = {f"{name},none": aggregate([entry[name] for entry in entries])
@@ -136,10 +154,12 @@ def write_results(
     return path
 
 
-def _entries(doc: Mapping[str, Any], prediction: BoolArray) -> dict[str, Any]:
+def _entries(
+    doc: Mapping[str, Any], prediction: BoolArray, scores: list[float] | None
+) -> dict[str, Any]:
     return metric_entries(
         id=doc["id"], conclusion=doc["conclusion"], labels=doc["labels"],
-        prediction=[int(value) for value in prediction], scores=None, unparsed=0.0,
+        prediction=[int(value) for value in prediction], scores=scores, unparsed=0.0,
     )  # fmt: skip
 
 
@@ -151,3 +171,29 @@ def _sample(number: int, doc: Mapping[str, Any], entries: Mapping[str, Any]) -> 
         "filter": "none", "metrics": list(entries), "doc_hash": "d", "prompt_hash": "p",
         "target_hash": "t", **entries,
     }  # fmt: skip
+
+
+def table_of(*places: Path, adapters: tuple[Path, ...] = ()) -> Table:
+    """Return the table of results files, without statistics."""
+    return collate(*read_results(find_results(places), read_manifests(adapters)))
+
+
+def statuses(table: Table) -> list[tuple[str, str, int]]:
+    """Return status, set and number of rows of each board that has any."""
+    return [(board.status, board.dataset, len(board.rows)) for board in table.boards if board.rows]
+
+
+def only_row(table: Table) -> Any:
+    """Return the one row of a table."""
+    (row,) = [row for board in table.boards for row in board.rows]
+    return row
+
+
+def outputs(results: Path, *endings: str, options: Sequence[str] = ()) -> dict[str, str]:
+    """Return what `valueeval leaderboard` writes, by the ending of the file."""
+    out = results.parent / "out"
+    arguments = [str(results), *options]
+    for ending in endings:
+        arguments += ["-o", str(out / f"board{ending}")]
+    assert main(arguments) == 0
+    return {ending: (out / f"board{ending}").read_text(encoding="utf-8") for ending in endings}

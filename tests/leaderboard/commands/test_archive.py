@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from leaderboard_results import manifest, predictions, write_results
+from leaderboard_results import likely, manifest, predictions, write_results
+from safetensors.numpy import save
 
 from valueeval.leaderboard.commands.archive import archive, main
 from valueeval.leaderboard.formats.to_json import render
 from valueeval.leaderboard.inference.analysis import analyse
-from valueeval.leaderboard.reading.results_files import find_results, read_results
+from valueeval.leaderboard.reading.finding import find_results
+from valueeval.leaderboard.reading.predictions import SamplesError, read_checked
+from valueeval.leaderboard.reading.results_files import read_results
 from valueeval.leaderboard.table.collate import collate
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
@@ -185,3 +190,49 @@ def test_predictions_that_do_not_fit_are_not_used_and_it_is_said(
     (row,) = (row for board in table.boards for row in board.rows)
     assert not row.interval_by_samples
     assert row.mean("macro_f1") is not None
+
+
+# ------------------------------------------------------------------------------- scores
+
+
+def test_an_archive_keeps_the_scores_small_and_with_the_signs_of_the_decisions(
+    tmp_path: Path,
+) -> None:
+    scores = likely(DOCS, 2.0)
+    scores[0, :4] = [1e-30, -1e-30, 1e30, -1e30]
+    write(tmp_path / "results", scores=scores, prediction=None)
+    archive([tmp_path / "results"], tmp_path / "archive")
+    (path,) = (tmp_path / "archive").rglob("*.scores.safetensors")
+    assert path.stat().st_size < 2 * 20 * len(DOCS) + 300
+    (run,), _ = read_results(find_results([tmp_path / "archive"]))
+    read = read_checked(run)
+    assert read.scores is not None
+    order = np.argsort(DATA.ids)
+    assert np.array_equal(read.scores > 0, scores[order] > 0)
+    assert np.array_equal(read.scores > 0, read.prediction)
+    ordinary = np.abs(scores[order]) < 100
+    assert np.allclose(read.scores[ordinary], scores[order][ordinary], rtol=1e-3, atol=1e-6)
+
+
+def test_scores_that_do_not_belong_to_the_run_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "results", scores=likely(DOCS, 2.0), prediction=None)
+    archive([tmp_path / "results"], tmp_path / "archive")
+    (path,) = (tmp_path / "archive").rglob("*.scores.safetensors")
+    (run,), _ = read_results(find_results([tmp_path / "archive"]))
+    whole = path.read_bytes()
+    short = np.zeros((3, 20), dtype=np.float16)
+    nan = np.full((len(DOCS), 20), np.nan, dtype=np.float16)
+    of_ids = {"ids_sha256": hashlib.sha256("\n".join(sorted(DATA.ids)).encode()).hexdigest()}
+    for content, reason in (
+        (whole[:-5], "cannot be read as scores"),
+        (b"\x80\x04K\x01.", "cannot be read as scores"),
+        (save({"scores": short}, {"ids_sha256": "0" * 64}), "scores of other arguments"),
+        (save({"scores": short}, of_ids), "no 20 scores for each"),
+        (save({"scores": nan}, of_ids), "are no numbers"),
+        (save({"other": nan}, of_ids), "cannot be read as scores"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(SamplesError, match=reason):
+            read_checked(run)
+    path.unlink()
+    assert read_checked(run).scores is None, "archives of before have no scores"

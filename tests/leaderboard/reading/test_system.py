@@ -1,0 +1,83 @@
+"""What a results file says about its system: method, seed, warnings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from leaderboard_results import (
+    manifest,
+    only_row,
+    table_of,
+    write_results,
+)
+
+
+def test_a_manifest_beside_the_results_fills_in_for_stock_hf_with_peft(tmp_path: Path) -> None:
+    adapter = tmp_path / "adapters" / "lora-1"
+    adapter.mkdir(parents=True)
+    (adapter / "valueeval.json").write_text(json.dumps(manifest(method="lora", seed=5)))
+    write_results(
+        tmp_path / "results", template="bca", model_args="pretrained=gpt2,peft=runs/lora-1"
+    )
+    assert only_row(table_of(tmp_path / "results")).run.method == "adapter"
+    run = only_row(table_of(tmp_path / "results", adapters=(tmp_path / "adapters",))).run
+    assert (run.method, run.seed, run.trainable) == ("lora", 5, 22_720_916)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shots", "method", "trainable"),
+    [
+        ("pretrained=gpt2,dtype=float32", 0, "zero-shot", 0),
+        ({"pretrained": "gpt2"}, 5, "few-shot", 0),
+        ("pretrained=gpt2,peft=x/y", 0, "adapter", None),
+    ],
+)
+def test_method_of_a_stock_model(
+    tmp_path: Path, arguments: Any, shots: int, method: str, trainable: int | None
+) -> None:
+    write_results(tmp_path, model_args=arguments, shots=shots)
+    run = only_row(table_of(tmp_path)).run
+    assert (run.method, run.trainable, run.base) == (method, trainable, "gpt2")
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({"thresholds": {"split": "test"}}, "thresholds tuned on test"),
+        ({"thresholds": {"split": "main"}}, "epoch and thresholds chosen on this very set"),
+        ({"data": {"sha256": "0" * 63 + "1", "size": 60}}, "trained on the very data"),
+    ],
+)
+def test_tuning_on_the_test_set_is_called_out(
+    tmp_path: Path, change: dict[str, Any], warning: str
+) -> None:
+    write_results(tmp_path, kind="valueeval", adapter=manifest(**change))
+    assert warning in only_row(table_of(tmp_path)).run.warnings[0]
+
+
+def test_thresholds_that_nobody_tuned_need_no_warning(tmp_path: Path) -> None:
+    half = {"values": [0.5] * 20, "split": "none", "metric": "none"}
+    write_results(tmp_path, kind="valueeval", adapter=manifest(thresholds=half))
+    assert only_row(table_of(tmp_path)).run.warnings == ()
+
+
+def test_a_validation_score_after_tuning_on_validation_is_called_out(tmp_path: Path) -> None:
+    write_results(tmp_path, kind="valueeval", dataset="validation", adapter=manifest())
+    assert "this very set" in only_row(table_of(tmp_path)).run.warnings[0]
+
+
+def test_predictions_of_every_value_are_flagged_when_only_official_f1_likes_them(
+    tmp_path: Path,
+) -> None:
+    write_results(tmp_path, prediction=np.ones((60, 20), dtype=bool), kind="valueeval_baseline",
+                  model_args="strategy=every_value", parameters=0)  # fmt: skip
+    row = only_row(table_of(tmp_path))
+    assert (row.name, row.run.method, row.run.parameters) == (
+        "baseline every value",
+        "baseline",
+        None,
+    )
