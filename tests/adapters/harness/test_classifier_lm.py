@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def requests_of(template: str, task: str = "valueeval_task") -> list[ValueReques
     """What a task sends about the first arguments; the prompts are nonsense."""
     requests = []
     for number, argument in enumerate(SAMPLE.arguments[:N]):
-        doc = vars(argument)  # no labels in it
+        doc = asdict(argument)  # no labels in it
         for idx, ask in enumerate(ASKS[template]):
             requests.append(
                 ValueRequest(

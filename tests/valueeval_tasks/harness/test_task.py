@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -345,7 +346,7 @@ def load_docs(name: str) -> Iterator[dict[str, Any]]:
 
     data = load_set(name)
     for argument, labels in zip(data.arguments, data.labels.astype(int), strict=True):
-        yield {**vars(argument), "labels": labels.tolist()}
+        yield {**asdict(argument), "labels": labels.tolist()}
 
 
 def test_text_of_an_argument_is_never_read_as_a_template(
