@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from valueeval.tasks.display import clean as clean
+from valueeval.tasks.scores.differences import Difference
 
 # First characters that make a spreadsheet read a cell as a formula (OWASP, "CSV Injection").
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -59,6 +60,25 @@ def published_score(value: float | None) -> str:
 def share(value: float | None) -> str:
     """A share of arguments in percent: ``12.5 %``; missing is empty."""
     return "" if value is None else f"{100 * value:.1f} %"
+
+
+def spread(sd: float | None) -> str:
+    """`` ± 0.006``: the standard deviation over seeds; nothing for a single run."""
+    return "" if sd is None else f" ± {sd:.3f}"
+
+
+def ranks(ends: tuple[int, int]) -> str:
+    """``1 to 16``, or ``26`` where only one rank fits."""
+    return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+def difference(found: Difference | None) -> str:
+    """``-0.023 [-0.041, -0.005]``; without an interval the difference alone."""
+    if found is None or found.value is None:
+        return ""
+    if found.low is None or found.high is None:
+        return f"{found.value:+.3f}"
+    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
 def p_value(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ _FORMATS: dict[str, Callable[[Table], str]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Reads results, writes every output that was asked for, says what it could not use.
+    """Read results, write every output that was asked for, say what could not be used.
 
     Raises:
         ValueEvalError: nothing to read, or an output that cannot be written.
@@ -46,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     outputs = [Path(output) for output in arguments.output]
     for output in outputs:
         _check_format(output)
-    table = _analyse(_collate(arguments.results, arguments.adapters))
+    collated = _collate(arguments.results, arguments.adapters)
+    _check_reference(collated, arguments.reference)
+    table = _analyse(collated, arguments.reference)
     for problem in merged(table.problems):
         print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
     for note in table.notes:
@@ -79,13 +82,31 @@ def _collate(places: Sequence[str], adapters: Sequence[str]) -> Table:
     return collate([*runs, *more_runs], [*problems, *more_problems])
 
 
-def _analyse(table: Table) -> Table:
-    """With a progress bar on stderr where samples take long to read."""
+def _check_reference(table: Table, name: str | None) -> None:
+    """Refuse a name that no ranked row has, or that several of one board have."""
+    boards = [board for board in table.boards if board.status == RANKED]
+    if name is None or not boards:
+        return
+    called = [[row for row in board.rows if row.is_called(name)] for board in boards]
+    if not any(called):
+        names = sorted({row.name for board in boards for row in board.rows})
+        near = difflib.get_close_matches(name, names, n=3) or names[:8]
+        raise ValueEvalError(
+            f"--reference {name}: no ranked row is called so; there are {', '.join(near)}"
+        )
+    for rows in called:
+        if len(rows) > 1:
+            templates = ", ".join(f"'{row.name} {row.prompt}'" for row in rows)
+            raise ValueEvalError(f"--reference {name}: several rows are called so; say {templates}")
+
+
+def _analyse(table: Table, reference: str | None) -> Table:
+    """Show a progress bar on stderr where samples take long to read."""
     files = sum(len(row.runs) for board in table.boards for row in board.rows)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("samples", total=files)
-        return analyse(table, advance=lambda: progress.advance(task))
+        return analyse(table, reference, advance=lambda: progress.advance(task))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,6 +124,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"file to write, its format by its ending ({', '.join(_FORMATS)}); may be repeated. "
         "An existing .md is filled between its markers; .yaml is model-index metadata for model "
         "cards",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reference", metavar="ROW",
+        help="the row that every other is compared with: its name, or name and template "
+        "(default: none; the table says which rows can be the best)",
     )  # fmt: skip
     parser.add_argument(
         "--adapters", nargs="+", default=[], metavar="DIR",

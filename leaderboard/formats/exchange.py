@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from valueeval.leaderboard import text
 from valueeval.leaderboard.table.table import RANKED, SET_TITLES, Board, Row, Table
 from valueeval.tasks.values import VALUES
 
@@ -26,6 +27,7 @@ _SPLITS = {"main": "test", "validation": "val"}
 _DESCRIPTIONS = {
     "macro_f1": "Mean of the F1 of the 20 values",
     "official_f1": "Harmonic mean of macro-precision and macro-recall (SemEval-2023 Task 4)",
+    "macro_ap": "Mean average precision over the 20 values",
     "micro_f1": "F1 of all decisions pooled",
     "macro_precision": "Mean precision of the 20 values",
     "macro_recall": "Mean recall of the 20 values",
@@ -157,23 +159,38 @@ def _result(board: Board, row: Row, name: str, description: str) -> dict[str, An
         "score_details": {
             "score": score.mean,
             **_uncertainty(row, name),
-            "details": _known(seeds=score.n, standard_deviation_over_seeds=score.sd),
+            "details": _known(
+                seeds=score.n,
+                standard_deviation_over_seeds=score.sd,
+                **(_standing(row) if name == "macro_f1" else {}),
+            ),
         },
     }
 
 
 def _uncertainty(row: Row, name: str) -> dict[str, Any]:
-    interval = {"macro_f1": row.macro_interval, "official_f1": row.official_interval}.get(name)
+    interval = {"macro_f1": row.macro_interval, "official_f1": row.official_interval,
+                "macro_ap": row.ap_interval}.get(name)  # fmt: skip
     if interval is None or not row.interval_by_samples:
         return {}
     return {
         "uncertainty": {
             "confidence_interval": {
                 "lower": interval[0], "upper": interval[1], "confidence_level": 0.95,
-                "method": "studentised cluster bootstrap over conclusions, bias-corrected",
+                "method": "score ± t · standard error, jackknife over conclusions (and seeds)",
             },
         }
     }  # fmt: skip
+
+
+def _standing(row: Row) -> dict[str, Any]:
+    standing, moved = row.standing, row.influence
+    details: dict[str, Any] = {}
+    if standing is not None and standing.ranks is not None:
+        details |= {"can_be_best": standing.can_be_best, "ranks": text.ranks(standing.ranks)}
+    if moved is not None:
+        details["without_any_one_conclusion"] = f"{moved.low:.4f} to {moved.high:.4f}"
+    return details
 
 
 def _known(**details: Any) -> dict[str, str]:

@@ -36,6 +36,13 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def _item(value: Any) -> str:
+    """``3f1c92ab (124 arguments): 0.432`` for a conclusion: the score without it."""
+    if not isinstance(value, dict):
+        return str(value)
+    return f"{value['key']} ({value['arguments']} arguments): {value['without']:.4f}"
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
@@ -44,5 +51,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):
-        value = "; ".join(map(str, value))
+        value = "; ".join(map(_item, value))
     return text.csv(value) if isinstance(value, str) else str(value)

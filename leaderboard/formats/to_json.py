@@ -10,10 +10,15 @@ from valueeval.tasks.values import VALUE_NAMES
 
 
 def render(table: Table) -> str:
-    """`table` as strict JSON; missing is null."""
+    """Return `table` as strict JSON; missing is null."""
     content = {
-        "schema_version": 1,
+        "schema_version": 2,
         "values": list(VALUE_NAMES),
+        "findings": [
+            {"board": board.title, "conclusions": board.clusters, "finding": board.finding}
+            for board in table.boards
+            if board.finding
+        ],
         "rows": records(table),
         "notes": list(table.notes),
         "not_used": [{"source": each.source, "reason": each.reason} for each in table.problems],

@@ -6,21 +6,26 @@ that has it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from valueeval.leaderboard import text
 from valueeval.leaderboard.published.systems import Published
 from valueeval.leaderboard.table.table import GAMING_MARGIN, REASONS, Board, Row, Table
 
 _F1 = r"F\textsubscript{1}"
-_HEADER = (r"\#", "System", "Method", "Template", "Parameters", "Trained", f"Macro-{_F1}",
-           r"95\,\%", f"Official {_F1}", "Seeds")  # fmt: skip
-_COLUMNS = "rlllrrrlrr"
+# Heading, alignment, whether a table has the column even where no row has anything in it.
+_COLUMNS = (
+    (r"\#", "r", True), ("Ranks", "l", False), ("System", "l", True), ("Method", "l", True),
+    ("Template", "l", True), ("Parameters", "r", True), ("Trained", "r", True),
+    (f"Macro-{_F1}", "r", True), (r"95\,\%", "l", True), (r"$\Delta$", "l", False),
+    (f"Official {_F1}", "r", True), ("Macro-AP", "r", False), ("Seeds", "r", True),
+)  # fmt: skip
 _NOTE = (
-    rf"Macro-{_F1}: mean of the per-value {_F1}, with 95\,\% interval over conclusions. "
-    rf"Official {_F1}: harmonic mean of macro-precision and macro-recall. "
-    r"$\approx$: not told apart from the best row at 5\,\% (paired cluster bootstrap, Holm). "
-    rf"$\dagger$: official exceeds macro by more than {GAMING_MARGIN}. "
+    rf"Macro-{_F1}: mean of the per-value {_F1}, with 95\,\% interval by the jackknife over "
+    r"conclusions (and seeds). Ranks: those that fit with 95\,\% confidence in all rows together; "
+    r"$\star$: can be the best. "
+    rf"Official {_F1}: harmonic mean of macro-precision and macro-recall; "
+    rf"$\dagger$: exceeds macro by more than {GAMING_MARGIN}. "
     r"Italics: published, not measured here."
 )
 
@@ -36,49 +41,64 @@ def _board(board: Board) -> str:
     lines = [(row.macro_f1, _cells(row)) for row in board.rows]
     lines += [(system.macro_f1 or 0.0, _published_cells(system)) for system in board.listed]
     lines.sort(key=lambda line: -line[0])
-    body = [_line(cells) for _, cells in lines]
-    if board.official_only:
-        body += [r"\midrule", *(_line(_published_cells(system)) for system in board.official_only)]
-    caption = text.latex(f"{board.title}. {REASONS[board.status]}".strip())
+    rows = [cells for _, cells in lines]
+    others = [_published_cells(system) for system in board.official_only]
+    columns = [
+        (name, align)
+        for name, align, always in _COLUMNS
+        if always or any(cells.get(name) for cells in rows)
+    ]
+
+    def line(cells: Mapping[str, str]) -> str:
+        return " & ".join(cells.get(name, "") for name, _ in columns) + r" \\"
+
+    body = [line(cells) for cells in rows]
+    if others:
+        body += [r"\midrule", *map(line, others)]
+    about = f"{board.title}. {REASONS[board.status]} {board.finding}"
+    caption = f"{text.latex(' '.join(about.split()))} {_NOTE}"
+    if board.reference is not None:
+        name = text.latex(board.reference.name)
+        caption += rf" $\Delta$: less {name}, with 95\,\% intervals for all rows together."
     return "\n".join(
         [
-            r"\begin{table}", r"\centering\small", rf"\caption{{{caption} {_NOTE}}}",
-            rf"\begin{{tabular}}{{{_COLUMNS}}}", r"\toprule", _line(_HEADER), r"\midrule", *body,
+            r"\begin{table}", r"\centering\small", rf"\caption{{{caption}}}",
+            rf"\begin{{tabular}}{{{''.join(align for _, align in columns)}}}", r"\toprule",
+            line({name: name for name, _ in columns}), r"\midrule", *body,
             r"\bottomrule", r"\end{tabular}", r"\end{table}",
         ]
     )  # fmt: skip
 
 
-def _line(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row) -> dict[str, str]:
     run, macro, official = row.run, row.scores["macro_f1"], row.mean("official_f1")
     spread = rf" $\pm$ {macro.sd:.3f}" if macro.sd is not None else ""
-    tests = row.tests
+    standing = row.standing
     data = f" ({text.latex(row.trained_on)})" if row.trained_on else ""
-    alike = r" $\approx$" if tests and tests.like_best and not tests.is_best else ""
-    return [
-        "" if row.rank is None else str(row.rank), text.latex(row.name) + data + alike,
-        text.latex(run.method), text.latex(row.prompt), text.count(run.parameters),
-        text.count(run.trainable), text.score(macro.mean) + spread,
-        text.interval(row.macro_interval),
-        text.score(official) + (r"$\dagger$" if row.gamed else ""),
-        str(macro.n),
-    ]  # fmt: skip
+    best = r" $\star$" if standing is not None and standing.can_be_best else ""
+    return {
+        r"\#": "" if row.rank is None else str(row.rank),
+        "Ranks": text.ranks(standing.ranks) if standing is not None and standing.ranks else "",
+        "System": text.latex(row.name) + data + best,
+        "Method": text.latex(run.method),
+        "Template": text.latex(row.prompt),
+        "Parameters": text.count(run.parameters),
+        "Trained": text.count(run.trainable),
+        f"Macro-{_F1}": text.score(macro.mean) + spread,
+        r"95\,\%": text.interval(row.macro_interval),
+        r"$\Delta$": text.difference(standing.difference) if standing is not None else "",
+        f"Official {_F1}": text.score(official) + (r"$\dagger$" if row.gamed else ""),
+        "Macro-AP": text.score(row.mean("macro_ap")),
+        "Seeds": str(macro.n),
+    }
 
 
-def _published_cells(system: Published) -> list[str]:
-    return [
-        "",
-        rf"\emph{{{text.latex(system.system)}}}",
-        text.latex(system.shown_method),
-        "",
-        text.count(system.parameters),
-        text.count(system.trainable),
-        text.score(system.macro_f1),
-        "",
-        text.published_score(system.official_f1),
-        "",
-    ]
+def _published_cells(system: Published) -> dict[str, str]:
+    return {
+        "System": rf"\emph{{{text.latex(system.system)}}}",
+        "Method": text.latex(system.shown_method),
+        "Parameters": text.count(system.parameters),
+        "Trained": text.count(system.trainable),
+        f"Macro-{_F1}": text.score(system.macro_f1),
+        f"Official {_F1}": text.published_score(system.official_f1),
+    }

@@ -15,23 +15,25 @@ END = "<!-- valueeval leaderboard: end -->"
 
 _SUMMARY = """\
 Ranked by **macro_f1**, the mean of the F1 of the 20 values; **official_f1**, the shared task's
-score, is a different measure. *Italics*: systems of others, not measured here. The signs are
+score, is a different measure. *Italics*: systems of others, not measured here. The columns are
 explained below the tables."""
 _EXPLANATION = f"""\
+- *can be best*: ✓ where the system can be the best of the table. Of all systems measured here, the
+  truly best is among these with 95 % confidence: all pairs are tested together (step-down, from the
+  joint distribution of the conclusions' influences), so the confidence holds for the whole table.
+- *ranks*: the ranks that the system can have, with 95 % confidence in all rows together.
+- *95 %*: interval of macro_f1, score ± t · standard error, by the jackknife over conclusions,
+  because arguments that share a conclusion are not independent. A row of several seeds counts both
+  conclusions and seeds; the interval of a single run says nothing about other trainings. ° as the
+  results say, which have no usable samples here.
+- *without one*: the range of macro_f1 when any one conclusion is left out. Conclusions are named by
+  a hash; JSON, CSV and HTML name several for each system.
+- *vs*: macro_f1 less that of the row that `--reference` names, with its 95 % interval, for all rows
+  together; in bold where it leaves out 0.
 - *official_f1*: harmonic mean of macro-precision and macro-recall (SemEval-2023 Task 4). Papers mix
-  the two up.
-- *95 %*: interval of macro_f1 over conclusions, because arguments that share a conclusion are not
-  independent; over seeds too where a row has several. *As if independent*: over arguments, too
-  narrow, for comparison with papers that resample arguments. ° as the results say, which have no
-  usable samples here.
-- *vs best*: difference in macro_f1 from the best row and its p-value (studentised paired bootstrap
-  over conclusions, Holm-corrected over the rows of the table). **≈** cannot be told apart from the
-  best row at 5 %. In *#*, after the rank, the 95 % interval of the rank. A row with one seed is
-  tested as that one trained model; two or three seeds hardly tell how much trainings differ, so a
-  small p does not yet say that a method is better.
-- ⚠ at official_f1: it exceeds macro_f1 by more than {GAMING_MARGIN}. Predicting some values for
-  nearly every argument and others almost never raises official_f1 without recognising values
-  better.
+  the two up. ⚠ exceeds macro_f1 by more than {GAMING_MARGIN}: predicting some values for nearly
+  every argument and others almost never raises official_f1 without recognising values better.
+- *macro_ap*: mean average precision over values; where systems give scores. It needs no thresholds.
 - Systems of others: macro_f1 is computed from the F1 of each value where that was published. The
   sources, some of them secondary, stand in `published.csv` and `published-per-value.csv` of the
   package's leaderboard folder."""
@@ -68,10 +70,15 @@ def _board(board: Board) -> list[str]:
     parts = [f"### {text.markdown(board.title)}"]
     if REASONS[board.status]:
         parts.append(REASONS[board.status])
+    if board.finding:
+        parts.append(f"**{board.finding}**")
     if board.rows:
         parts.append(_data_line(board))
     if board.rows or board.listed:
         parts.append(_main_table(board))
+    if any(row.influence is not None for row in board.rows):
+        summary = "The conclusion that moves each score most"
+        parts += _folded(summary, _influence_table(board.rows))
     if board.official_only:
         summary = "Published with official_f1 only: not comparable with macro_f1"
         parts += _folded(summary, _official_table(board.official_only))
@@ -86,66 +93,84 @@ def _folded(summary: str, content: str) -> list[str]:
 
 
 def _data_line(board: Board) -> str:
-    size = "" if board.arguments is None else f"{board.arguments} arguments, "
+    size = "" if board.arguments is None else f"{board.arguments} arguments"
+    if board.clusters is not None:
+        size += f" on {board.clusters} conclusions"
     version = f", tasks version {text.markdown(board.version)}" if board.version else ""
-    return f"{size}data `{board.data_sha256[:12]}`{version}."
+    return f"{size}{', ' if size else ''}data `{board.data_sha256[:12]}`{version}."
 
 
 def _main_table(board: Board) -> str:
-    header = ["#", "system", "method", "template", "parameters", "trained", "macro_f1", "95 %",
-              "as if independent", "vs best", "official_f1", "unparsed", "n", "seeds"]  # fmt: skip
-    lines: list[tuple[float, list[str]]] = [(row.macro_f1, _cells(row)) for row in board.rows]
+    lines: list[tuple[float, dict[str, str]]] = []
+    lines += [(row.macro_f1, _cells(board, row)) for row in board.rows]
     lines += [(system.macro_f1 or 0.0, _published_cells(system)) for system in board.listed]
     lines.sort(key=lambda line: -line[0])
-    return _table(
-        header,
-        [cells for _, cells in lines],
-        right="#,parameters,trained,macro_f1,official_f1,unparsed,n,seeds",
-    )
-
-
-def _cells(row: Row) -> list[str]:
-    run = row.run
-    macro, official = row.scores["macro_f1"], row.mean("official_f1")
-    spread = f" ± {macro.sd:.3f}" if macro.sd is not None else ""
-    flag = " ⚠" if row.gamed else ""
-    return [
-        _rank(row),
-        text.markdown(row.name) + _trained_on(row) + _warning_mark(row),
-        text.markdown(run.method),
-        text.markdown(row.prompt),
-        text.count(run.parameters),
-        text.count(run.trainable),
-        f"**{text.score(macro.mean)}**{spread}",
-        text.interval(row.macro_interval) + _given_mark(row),
-        text.interval(row.argument_interval),
-        _versus_best(row),
-        text.score(official) + flag,
-        text.share(row.mean("unparsed")),
-        "" if run.arguments is None else str(run.arguments),
-        str(macro.n),
+    rows = [cells for _, cells in lines]
+    # A column in which no row has anything is left out, but for those that every table has.
+    header = [
+        name
+        for name in _cells_of_all(board)
+        if name in _ALWAYS or any(cells.get(name) for cells in rows)
     ]
+    return _table(header, [[cells.get(name, "") for name in header] for cells in rows], _NUMBERS)
 
 
-def _rank(row: Row) -> str:
-    if row.rank is None:
-        return ""
-    ranks = row.tests.ranks if row.tests is not None else None
-    return str(row.rank) if ranks is None else f"{row.rank} [{ranks[0]}, {ranks[1]}]"
+_ALWAYS = {"#", "system", "method", "template", "parameters", "trained", "macro_f1", "95 %",
+           "official_f1", "seeds"}  # fmt: skip
+_NUMBERS = "#,parameters,trained,macro_f1,official_f1,macro_ap,unparsed,n,seeds"
+
+
+def _versus(board: Board) -> str:
+    return "vs" if board.reference is None else f"vs {text.markdown(board.reference.name)}"
+
+
+def _cells_of_all(board: Board) -> list[str]:
+    """Return the names of all columns, in order."""
+    return ["#", "can be best", "ranks", "system", "method", "template", "parameters", "trained",
+            "macro_f1", "95 %", "without one", _versus(board), "official_f1", "macro_ap",
+            "unparsed", "n", "seeds"]  # fmt: skip
+
+
+def _cells(board: Board, row: Row) -> dict[str, str]:
+    run, standing = row.run, row.standing
+    macro, official = row.scores["macro_f1"], row.mean("official_f1")
+    ranks = standing.ranks if standing is not None else None
+    unparsed = row.mean("unparsed")
+    return {
+        "#": "" if row.rank is None else str(row.rank),
+        "can be best": "✓" if standing is not None and standing.can_be_best else "",
+        "ranks": "" if ranks is None else text.ranks(ranks),
+        "system": text.markdown(row.name) + _trained_on(row) + _warning_mark(row),
+        "method": text.markdown(run.method),
+        "template": text.markdown(row.prompt),
+        "parameters": text.count(run.parameters),
+        "trained": text.count(run.trainable),
+        "macro_f1": f"**{text.score(macro.mean)}**{text.spread(macro.sd)}",
+        "95 %": text.interval(row.macro_interval) + _given_mark(row),
+        "without one": ""
+        if row.influence is None
+        else f"{row.influence.low:.3f} to {row.influence.high:.3f}",
+        _versus(board): _versus_reference(row),
+        "official_f1": text.score(official) + (" ⚠" if row.gamed else ""),
+        "macro_ap": text.score(row.mean("macro_ap")),
+        "unparsed": text.share(unparsed) if unparsed else "",
+        "n": "" if run.arguments in (None, board.arguments) else str(run.arguments),
+        "seeds": str(macro.n),
+    }
 
 
 def _given_mark(row: Row) -> str:
     return " °" if row.macro_interval is not None and not row.interval_by_samples else ""
 
 
-def _versus_best(row: Row) -> str:
-    tests = row.tests
-    if tests is None or tests.p_holm is None:
+def _versus_reference(row: Row) -> str:
+    standing = row.standing
+    if standing is None or standing.difference is None or standing.difference.value is None:
         return ""
-    if tests.is_best:
-        return "best"
-    mark = "**≈** " if tests.like_best else ""
-    return f"{mark}{tests.difference:+.3f}, p {text.p_value(tests.p_holm)}"
+    if standing.is_reference:
+        return "reference"
+    shown = text.difference(standing.difference)
+    return f"**{shown}**" if standing.difference.told_apart else shown
 
 
 def _trained_on(row: Row) -> str:
@@ -157,23 +182,29 @@ def _warning_mark(row: Row) -> str:
     return f" (⚠ {text.markdown('; '.join(warnings))})" if warnings else ""
 
 
-def _published_cells(system: Published) -> list[str]:
-    return [
-        "",
-        f"*{text.markdown(system.system)}*",
-        text.markdown(system.shown_method),
-        "",
-        text.count(system.parameters),
-        text.count(system.trainable),
-        text.score(system.macro_f1),
-        "",
-        "",
-        "",
-        text.published_score(system.official_f1),
-        "",
-        "",
-        "",
-    ]
+def _published_cells(system: Published) -> dict[str, str]:
+    return {
+        "system": f"*{text.markdown(system.system)}*",
+        "method": text.markdown(system.shown_method),
+        "parameters": text.count(system.parameters),
+        "trained": text.count(system.trainable),
+        "macro_f1": text.score(system.macro_f1),
+        "official_f1": text.published_score(system.official_f1),
+    }
+
+
+def _influence_table(rows: Sequence[Row]) -> str:
+    header = ["system", "macro_f1", "conclusion (hash)", "its arguments", "macro_f1 without it",
+              "its share of the variance"]  # fmt: skip
+    lines = []
+    for row in rows:
+        if row.influence is not None:
+            most = row.influence.conclusions[0]
+            lines.append(
+                [text.markdown(row.name), text.score(row.macro_f1), f"`{most.key}`",
+                 str(most.arguments), text.score(most.without), f"{100 * most.share:.0f} %"]
+            )  # fmt: skip
+    return _table(header, lines, right=",".join((header[1], *header[3:])))
 
 
 def _official_table(systems: Sequence[Published]) -> str:

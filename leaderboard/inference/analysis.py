@@ -1,4 +1,4 @@
-"""Puts the statistics of `statistics` into the rows of a table, where samples are at hand."""
+"""Puts intervals and standings into the rows of a table, where samples are at hand."""
 
 from __future__ import annotations
 
@@ -10,62 +10,67 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from valueeval.leaderboard.reading.predictions import Predictions, SamplesError, read_checked
 from valueeval.leaderboard.reading.runs import Problem, Run
-from valueeval.leaderboard.table.table import RANKED, Board, Row, RowTests, Table
+from valueeval.leaderboard.table.table import RANKED, Board, Row, Score, Standing, Table
 from valueeval.leaderboard.text import clean
-from valueeval.tasks.scores import uncertainty as statistics
-from valueeval.tasks.scores.f1 import count, macro_f1, official_f1
-from valueeval.tasks.scores.uncertainty import Estimates
+from valueeval.tasks.scores.average_precision import leave_one_out_ap
+from valueeval.tasks.scores.influence import influence
+from valueeval.tasks.scores.intervals import Interval, interval
+from valueeval.tasks.scores.jackknife import LeaveOneOut, leave_one_out
+from valueeval.tasks.scores.many_systems import differences_from, rank_systems
 
-SIGNIFICANCE = 0.05
-RESAMPLES = statistics.RESAMPLES
 
-
-def analyse(table: Table, advance: Callable[[], None] = lambda: None) -> Table:
-    """`table` with intervals and tests in every row whose samples can be read.
+def analyse(
+    table: Table, reference: str | None = None, advance: Callable[[], None] = lambda: None
+) -> Table:
+    """Return `table` with intervals and standings in every row whose samples can be read.
 
     Args:
-        table: From `collate`.
+        table: The result of `collate`.
+        reference: Name of the row to compare the others with; boards without it get no differences.
         advance: Called after each samples file, for a progress bar.
     """
     problems: list[Problem] = []
     # The matrices are small: threads of the linear algebra would wait for one another, and on a
     # busy machine they do little else.
     with threadpool_limits(limits=1):
-        boards = [_analyse_board(board, problems, advance) for board in table.boards]
+        boards = [_analyse_board(board, reference, problems, advance) for board in table.boards]
     return replace(table, boards=tuple(boards), problems=(*table.problems, *problems))
 
 
-def _analyse_board(board: Board, problems: list[Problem], advance: Callable[[], None]) -> Board:
+def _analyse_board(
+    board: Board, reference: str | None, problems: list[Problem], advance: Callable[[], None]
+) -> Board:
     read = [_read_row(row, problems, advance) for row in board.rows]
     usable = _on_same_arguments(board, read, problems)
     if not usable:
         return board
     predictions = [run for index in usable for run in read[index]]
-    rows, start = [], 0
+    systems, start = [], 0
     for index in usable:
-        rows.append(list(range(start, start := start + len(read[index]))))
+        systems.append(range(start, start := start + len(read[index])))
     first = predictions[0]
-    counts = count(first.truth, [each.prediction for each in predictions], first.clusters)
-    macro = statistics.estimate(counts, rows, macro_f1, resamples=RESAMPLES)
-    official = statistics.estimate(counts, rows, official_f1, macro.best, RESAMPLES)
-    swapped = {
-        name: statistics.randomisation(counts, rows, macro.best, metric, RESAMPLES)
-        for name, metric in (("macro_f1", macro_f1), ("official_f1", official_f1))
-    }
-    tests = _tests(macro, official, swapped) if board.status == RANKED else [None] * len(usable)
+    decided = [each.prediction for each in predictions]
+    macro, official = (
+        leave_one_out(first.truth, decided, first.clusters, metric)
+        for metric in ("macro_f1", "official_f1")
+    )
     done = list(board.rows)
-    for place, index in enumerate(usable):
-        done[index] = _with_statistics(
-            board.rows[index], read[index], place, macro, official, tests[place]
-        )
-    return replace(board, rows=tuple(done), clusters=counts.clusters)
+    for index, runs in zip(usable, systems, strict=True):
+        done[index] = _with_statistics(board.rows[index], read[index], runs, macro, official)
+    if board.status == RANKED:
+        rows = [done[index] for index in usable]
+        for index, standing in zip(
+            usable, _standings(rows, macro, systems, reference), strict=True
+        ):
+            done[index] = replace(done[index], standing=standing)
+    return replace(board, rows=tuple(done), clusters=len(macro.keys))
 
 
 # ------------------------------------------------------------------------------- samples
 
 
 def _read_row(row: Row, problems: list[Problem], advance: Callable[[], None]) -> list[Predictions]:
-    """Predictions of each of its runs; nothing if one of them lacks usable samples."""
+    """Return the predictions of each of its runs; nothing if one lacks usable samples."""
     found = []
     for run in row.runs:
         try:
@@ -85,7 +90,7 @@ def _ignored(run: Run, reason: str) -> Problem:
 def _on_same_arguments(
     board: Board, read: Sequence[Sequence[Predictions]], problems: list[Problem]
 ) -> list[int]:
-    """Rows that can be compared: those that agree with the first on arguments and labels."""
+    """Return the rows that agree with the first on arguments and labels: they can be compared."""
     usable: list[int] = []
     for index, predictions in enumerate(read):
         if not predictions:
@@ -102,65 +107,74 @@ def _on_same_arguments(
 # ------------------------------------------------------------------------------- rows
 
 
-def _tests(
-    macro: Estimates, official: Estimates, swapped: dict[str, np.ndarray]
-) -> list[RowTests | None]:
-    """Each row against the best; Holm over all of them."""
-    others = [row for row in range(len(macro.value)) if row != macro.best]
-    corrected = dict(zip(others, statistics.holm([macro.p[row] for row in others]), strict=True))
-    corrected_official = dict(
-        zip(others, statistics.holm([official.p[row] for row in others]), strict=True)
-    )
-    tests: list[RowTests | None] = []
-    for row in range(len(macro.value)):
-        is_best = row == macro.best
-        defined = not np.isnan(macro.p[row])
-        tests.append(
-            RowTests(
-                is_best=is_best,
-                like_best=bool(is_best or corrected[row] > SIGNIFICANCE) if defined else None,
-                difference=float(macro.difference[row]),
-                difference_interval=_pair(macro.difference_low[row], macro.difference_high[row]),
-                p=_number(macro.p[row]),
-                p_holm=1.0 if is_best else _number(corrected[row]),
-                p_randomisation=_number(swapped["macro_f1"][row]),
-                p_official=_number(official.p[row]),
-                p_official_holm=1.0 if is_best else _number(corrected_official[row]),
-                p_official_randomisation=_number(swapped["official_f1"][row]),
-                ranks=(int(macro.rank_low[row]), int(macro.rank_high[row])) if defined else None,
-            )
+def _standings(
+    rows: Sequence[Row], macro: LeaveOneOut, systems: Sequence[range], reference: str | None
+) -> list[Standing]:
+    ranking = rank_systems(macro, systems) if len(rows) > 1 else None
+    place = next((place for place, row in enumerate(rows) if row.is_called(reference)), None)
+    differences = None if place is None else differences_from(macro, systems, place)
+    return [
+        Standing(
+            can_be_best=None if ranking is None else bool(ranking.can_be_best[index]),
+            ranks=None
+            if ranking is None
+            else (int(ranking.rank_low[index]), int(ranking.rank_high[index])),
+            is_reference=index == place,
+            difference=None if differences is None else differences[index],
         )
-    return tests
+        for index in range(len(rows))
+    ]
 
 
 def _with_statistics(
     row: Row,
     predictions: Sequence[Predictions],
-    place: int,
-    macro: Estimates,
-    official: Estimates,
-    tests: RowTests | None,
+    runs: range,
+    macro: LeaveOneOut,
+    official: LeaveOneOut,
 ) -> Row:
-    truth = predictions[0].truth
-    each = [run.prediction for run in predictions]
+    first = predictions[0]
+    decided, seeds = [run.prediction for run in predictions], range(len(predictions))
+    as_if_independent = leave_one_out(first.truth, decided, first.ids)
     precision, recall = _precision_recall(predictions)
-    return replace(
-        row,
-        macro_interval=_pair(macro.low[place], macro.high[place]),
-        official_interval=_pair(official.low[place], official.high[place]),
-        stderr=_number(macro.stderr[place]),
-        interval_by_samples=True,
-        argument_interval=_pair(*statistics.argument_interval(truth, each, macro_f1)[1:]),
-        precision=precision,
-        recall=recall,
-        tests=tests,
+    of_macro = interval(macro, runs)
+    return _with_average_precision(
+        replace(
+            row,
+            macro_interval=_ends(of_macro),
+            official_interval=_ends(interval(official, runs)),
+            stderr=of_macro.stderr,
+            interval_by_samples=True,
+            argument_interval=_ends(interval(as_if_independent, seeds)),
+            influence=influence(macro, runs),
+            precision=precision,
+            recall=recall,
+        ),
+        predictions,
     )
+
+
+def _with_average_precision(row: Row, predictions: Sequence[Predictions]) -> Row:
+    """Return `row` with the macro_ap of its scores, where every one of its runs has scores."""
+    scores = [run.scores for run in predictions if run.scores is not None]
+    if len(scores) < len(predictions):
+        return row
+    first, seeds = predictions[0], range(len(predictions))
+    left = leave_one_out_ap(first.truth, scores, first.clusters)
+    found = interval(left, seeds)
+    if found.estimate is None:
+        return row
+    of_seeds = row.scores.get("macro_ap")
+    if of_seeds is None:  # results of before the tasks had this metric
+        sd = float(left.value.std(ddof=1)) if len(seeds) > 1 else None
+        of_seeds = Score(found.estimate, sd, len(seeds))
+    return replace(row, scores={**row.scores, "macro_ap": of_seeds}, ap_interval=_ends(found))
 
 
 def _precision_recall(
     predictions: Sequence[Predictions],
 ) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
-    """Per value, mean over the seeds; ``None`` for recall of a value with no positive.
+    """Return both per value, mean over the seeds; ``None`` for a value with no positive.
 
     Precision of a value that is never predicted is 0, as the shared task has it.
     """
@@ -176,9 +190,6 @@ def _precision_recall(
     )
 
 
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _pair(low: float, high: float) -> tuple[float, float] | None:
-    return None if np.isnan(low) or np.isnan(high) else (float(low), float(high))
+def _ends(found: Interval) -> tuple[float, float] | None:
+    low, high = found.ci_low, found.ci_high
+    return None if low is None or high is None else (low, high)

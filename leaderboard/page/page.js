@@ -75,6 +75,7 @@ function matches(row) {
 
 let shown = [];
 function filter() {
+  for (const finding of document.querySelectorAll(".finding")) finding.hidden = finding.dataset.board !== $("f-set").value;
   for (const line of lines) line.element.hidden = !matches(line.row);
   shown = lines.filter((line) => !line.element.hidden).map((line) => line.row);
   const ours = shown.filter((row) => row.status === "ranked").length;

@@ -22,10 +22,13 @@ from valueeval.leaderboard.table.records import board_records, spreads
 from valueeval.leaderboard.table.table import GAMING_MARGIN, RANKED, REASONS, Board, Table
 from valueeval.tasks.values import VALUE_NAMES
 
+SIGNIFICANCE = 0.05
+_MOST_INFLUENTIAL = 3  # conclusions that are named for each row
 _SIZES = (("s", "under 50 M"), ("m", "50 M to 500 M"), ("l", "500 M to 5 B"),
           ("xl", "5 B and more"), ("unknown", "unknown"))  # fmt: skip
+# Key of the column in the data, heading, kind, help.
 _COLUMNS = (
-    ("rank", "#", "num", "Rank by macro F1 and its 95 % interval"),
+    ("rank", "#", "num", "Rank by macro F1, and the ranks that fit (95 %, all rows together)"),
     ("system", "System", "text", "Name of the model or adapter"),
     ("method", "Method", "text", "How the system came about"),
     ("prompt", "Template", "text", "How the task was put to it"),
@@ -33,18 +36,28 @@ _COLUMNS = (
     ("trainable_parameters", "Trained", "num", "Parameters that were trained"),
     ("macro_f1", "Macro F1", "num", "Mean of the F1 of the 20 values; ranked by"),
     ("macro_f1_low", "95 % interval", "num", "Interval of macro F1; sorts by its lower end"),
-    ("difference", "vs best", "num", "Difference in macro F1 from the best row"),
+    ("macro_f1_without_one_low", "Without one", "num",
+     "Range of macro F1 when any one conclusion is left out; sorts by its lower end"),
+    ("difference", "vs reference", "num", "Macro F1 less that of the reference row"),
     ("official_f1", "Official F1", "num", "The shared task's score"),
+    ("macro_ap", "Macro AP", "num", "Mean average precision over the 20 values"),
     ("unparsed", "Unparsed", "num", "Share of answers that could not be read"),
     ("seeds", "Seeds", "num", "Runs that the row is the mean of"),
-)
+)  # fmt: skip
+# Columns that are left out of a page where no row has anything in them.
+_OPTIONAL = {"macro_f1_without_one_low", "difference", "macro_ap", "unparsed"}
 
 
 def render(table: Table) -> str:
-    """`table` as an HTML page."""
+    """Return `table` as an HTML page."""
     script = _asset("page.js")
     rows = _rows(table)
     on_board = [row for row in rows if _has_score(row)]
+    columns = [
+        column
+        for column in _COLUMNS
+        if column[0] not in _OPTIONAL or any(row[column[0]] for row in on_board)
+    ]
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
@@ -58,7 +71,8 @@ def render(table: Table) -> str:
         apart=[_apart(number, board, rows) for number, board in enumerate(table.boards)
                if board.status != RANKED],
         columns=[dict(zip(("key", "label", "kind", "help"), each, strict=True))
-                 for each in _COLUMNS],
+                 for each in columns],
+        shown={key for key, *_ in columns},
         lines=[_line(row, _scale(on_board)) for row in on_board],
         methods=_distinct(on_board, "method"),
         templates=_distinct(on_board, "template"),
@@ -77,8 +91,8 @@ def _embedded(table: Table, rows: list[dict[str, Any]]) -> str:
     """The data as JSON that cannot end its element, whatever strings it holds."""
     keys = ("id", "group", "status", "board_number", "rank", "system", "base_model", "method",
             "template", "prompt", "parameters", "trainable_parameters", "training_size",
-            "macro_f1", "macro_f1_low", "macro_f1_high", "official_f1", "difference", "unparsed",
-            "seeds", "f1", "precision", "recall")  # fmt: skip
+            "macro_f1", "macro_f1_low", "macro_f1_high", "macro_f1_without_one_low", "official_f1",
+            "macro_ap", "difference", "unparsed", "seeds", "f1", "precision", "recall")  # fmt: skip
     content = {
         "values": list(VALUE_NAMES),
         "methods": sorted({row["method"] for row in rows if row["status"] == RANKED}),
@@ -122,7 +136,18 @@ def _board(number: int, board: Board, rows: list[dict[str, Any]]) -> dict[str, A
         row["parameters_text"] = text.count(row["parameters"])
         row["official_text"] = text.published_score(row["official_f1"])
         row["method"] = row["method"] or ""
-    return {"number": number, "title": board.title, "official_only": published}
+    influence = [
+        {"system": row["system"], "prompt": row["prompt"], "macro": text.score(row["macro_f1"]),
+         "range": _without_one(row), "conclusions": row["influence"][:_MOST_INFLUENTIAL]}
+        for row in rows
+        if row["board_number"] == number and row["influence"]
+    ]  # fmt: skip
+    return {
+        "number": number, "title": board.title, "finding": board.finding,
+        "arguments": board.arguments, "clusters": board.clusters, "official_only": published,
+        "influence": influence,
+        "reference": board.reference.name if board.reference is not None else "",
+    }  # fmt: skip
 
 
 def _apart(number: int, board: Board, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -135,18 +160,20 @@ def _line(row: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any]:
     """What the table shows of a row, as text."""
     ours = row["status"] != "published"
     reference = row["method"] == UPPER_REFERENCE
-    interval = (row["macro_f1_low"], row["macro_f1_high"])
-    shown_interval = text.interval(None if None in interval else interval)
+    shown_interval = (
+        ""
+        if row["macro_f1_low"] is None
+        else f"{row['macro_f1_low']:.3f} to {row['macro_f1_high']:.3f}"
+    )
     return {
         "id": row["id"],
         "kind": "ours" if ours else "reference" if reference else "published",
         "kind_label": UPPER_REFERENCE if reference else "published",
-        "is_best": row["is_best"],
         "rank": "" if row["rank"] is None else row["rank"],
         "ranks": _rank_interval(row),
         "system": row["system"],
         "detail": _detail(row),
-        "alike": row["like_best"] and not row["is_best"],
+        "can_be_best": row["can_be_best"],
         "gamed": row["gamed"],
         "warnings": row["warnings"] or (),
         "method": "" if reference else row["method"] or "",
@@ -157,9 +184,12 @@ def _line(row: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any]:
         "sd": text.score(row["macro_f1_sd"]),
         "bar": _bar(row, scale),
         "interval": shown_interval + (" °" if row["interval_from"] == "results" else ""),
-        "difference": "best" if row["is_best"] else _signed(row["difference"]),
-        "p": "" if row["p_holm"] is None or row["is_best"] else text.p_value(row["p_holm"]),
+        "without_one": _without_one(row),
+        "difference": "reference" if row["is_reference"] else _signed(row["difference"]),
+        "difference_ends": _difference_ends(row),
+        "apart": row["p_corrected"] is not None and row["p_corrected"] < SIGNIFICANCE,
         "official": (text.score if ours else text.published_score)(row["official_f1"]),
+        "ap": text.score(row["macro_ap"]),
         "unparsed": text.share(row["unparsed"]),
         "seeds": row["seeds"] or "",
         "arguments": row["arguments"] or "",
@@ -177,7 +207,17 @@ def _detail(row: dict[str, Any]) -> str:
 
 def _rank_interval(row: dict[str, Any]) -> str:
     low, high = row["rank_low"], row["rank_high"]
-    return "" if low is None or low == high else f"{low} to {high}"
+    return "" if low is None or low == high else text.ranks((low, high))
+
+
+def _without_one(row: dict[str, Any]) -> str:
+    low, high = row["macro_f1_without_one_low"], row["macro_f1_without_one_high"]
+    return "" if low is None else f"{low:.3f} to {high:.3f}"
+
+
+def _difference_ends(row: dict[str, Any]) -> str:
+    low, high = row["difference_low"], row["difference_high"]
+    return "" if low is None else f"{low:+.3f} to {high:+.3f}"
 
 
 def _signed(value: float | None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from valueeval.leaderboard.reading.system import System
+from valueeval.tasks.display import error_message
 from valueeval.tasks.values import VALUE_SLUGS
 
 SETS = ("main", "validation", "zhihu", "nahjalbalagha", "nyt")
@@ -21,10 +22,13 @@ METRICS = (*SCORES, *_INTERVALS, *(f"f1_{slug}" for slug in VALUE_SLUGS))
 
 @dataclass(frozen=True)
 class Problem:
-    """A file, or a part of one, that could not be used."""
+    """A file, or a part of one, that could not be used; both are printable text."""
 
     source: str
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", error_message(self.reason))
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Run(System):
 
 
 def merged(problems: Iterable[Problem], shown: int = 3) -> list[Problem]:
-    """One problem for all files that have the same; of many, the first few are named."""
+    """Return one problem for all files that have the same, with the first few named."""
     sources: dict[str, list[str]] = {}
     for problem in problems:
         sources.setdefault(problem.reason, []).append(problem.source)

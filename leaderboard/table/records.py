@@ -13,7 +13,7 @@ from valueeval.tasks.values import VALUE_SLUGS
 
 
 def records(table: Table) -> list[dict[str, Any]]:
-    """Every row of the table and every published system, in the order of the table.
+    """Return every row of the table and every published system, in the order of the table.
 
     All mappings have the same keys; what is unknown or does not apply is ``None``.
     """
@@ -21,7 +21,7 @@ def records(table: Table) -> list[dict[str, Any]]:
 
 
 def board_records(board: Board) -> list[dict[str, Any]]:
-    """The rows of one board, then the systems published on its set."""
+    """Return the rows of one board, then the systems published on its set."""
     found = [_row_record(board, row) for row in board.rows]
     found += [_published_record(board, system) for system in board.published]
     keys = list(_row_keys())
@@ -37,23 +37,26 @@ def _row_keys() -> tuple[str, ...]:
         "arguments", "conclusions", "seeds", "seed_list",
         "macro_f1", "macro_f1_sd", "macro_f1_stderr", "macro_f1_low", "macro_f1_high",
         "interval_from", "macro_f1_argument_low", "macro_f1_argument_high",
+        "macro_f1_without_one_low", "macro_f1_without_one_high", "influence",
         "official_f1", "official_f1_sd", "official_f1_low", "official_f1_high",
+        "macro_ap", "macro_ap_sd", "macro_ap_low", "macro_ap_high",
         "gamed", "micro_f1", "macro_precision", "macro_recall", "subset_accuracy", "unparsed",
-        "is_best", "like_best", "difference", "difference_low", "difference_high", "p", "p_holm",
-        "p_randomisation", "p_official", "p_official_holm", "p_official_randomisation",
-        "f1", "precision", "recall", "other_score",
+        "can_be_best", "is_reference", "difference", "difference_low", "difference_high",
+        "p_corrected", "f1", "precision", "recall", "other_score",
         "task", "task_version", "data_sha256", "date", "lm_eval", "results", "warnings",
         "source", "note", "group",
     )  # fmt: skip
 
 
 def _row_record(board: Board, row: Row) -> dict[str, Any]:
-    run, tests = row.run, row.tests
+    run, standing = row.run, row.standing
     low, high = row.macro_interval or (None, None)
     argument_low, argument_high = row.argument_interval or (None, None)
     official_low, official_high = row.official_interval or (None, None)
-    rank_low, rank_high = (tests.ranks if tests else None) or (None, None)
+    ap_low, ap_high = row.ap_interval or (None, None)
+    rank_low, rank_high = (standing.ranks if standing else None) or (None, None)
     macro, official = row.scores["macro_f1"], row.scores.get("official_f1")
+    ap, moved = row.scores.get("macro_ap"), row.influence
     record: dict[str, Any] = {
         "board": board.title, "status": board.status, "set": board.dataset,
         "rank": row.rank, "rank_low": rank_low, "rank_high": rank_high,
@@ -71,6 +74,10 @@ def _row_record(board: Board, row: Row) -> dict[str, Any]:
         "macro_f1_low": low, "macro_f1_high": high,
         "interval_from": _interval_origin(row),
         "macro_f1_argument_low": argument_low, "macro_f1_argument_high": argument_high,
+        "macro_f1_without_one_low": moved.low if moved else None,
+        "macro_f1_without_one_high": moved.high if moved else None,
+        "influence": [vars(each) for each in moved.conclusions] if moved else None,
+        "macro_ap_sd": ap.sd if ap else None, "macro_ap_low": ap_low, "macro_ap_high": ap_high,
         "official_f1_sd": official.sd if official else None,
         "official_f1_low": official_low, "official_f1_high": official_high,
         "gamed": row.gamed,
@@ -84,21 +91,21 @@ def _row_record(board: Board, row: Row) -> dict[str, Any]:
         "warnings": sorted({warning for each in row.runs for warning in each.warnings}),
     }  # fmt: skip
     record |= {name: row.mean(name) for name in SCORES}
-    return record | _test_record(row)
+    return record | _standing_record(row)
 
 
-def _test_record(row: Row) -> dict[str, Any]:
-    tests = row.tests
-    if tests is None:
+def _standing_record(row: Row) -> dict[str, Any]:
+    standing = row.standing
+    if standing is None:
         return {}
-    low, high = tests.difference_interval or (None, None)
-    return {
-        "is_best": tests.is_best, "like_best": tests.like_best,
-        "difference": tests.difference, "difference_low": low, "difference_high": high,
-        "p": tests.p, "p_holm": tests.p_holm, "p_randomisation": tests.p_randomisation,
-        "p_official": tests.p_official, "p_official_holm": tests.p_official_holm,
-        "p_official_randomisation": tests.p_official_randomisation,
+    record: dict[str, Any] = {
+        "can_be_best": standing.can_be_best, "is_reference": standing.is_reference,
     }  # fmt: skip
+    found = standing.difference
+    if found is not None and not standing.is_reference:
+        record |= {"difference": found.value, "difference_low": found.low,
+                   "difference_high": found.high, "p_corrected": found.p}  # fmt: skip
+    return record
 
 
 def _median(row: Row, key: str) -> float | None:
@@ -127,7 +134,7 @@ def _published_record(board: Board, system: Published) -> dict[str, Any]:
 
 
 def spreads(table: Table) -> list[dict[str, Any]]:
-    """Runs of one system on one template and set that differ by wording or seed.
+    """Return the runs of one system on one template and set that differ by wording or seed.
 
     Each: group (its key, as in the records), data_sha256, system, method, template, and runs with
     paraphrase, seed and macro_f1; only where there are at least two runs.

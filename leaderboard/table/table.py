@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from valueeval.leaderboard.published.systems import Published
 from valueeval.leaderboard.reading.runs import Problem, Run
 from valueeval.leaderboard.text import prompt
+from valueeval.tasks.scores.differences import Difference
+from valueeval.tasks.scores.influence import Influence
 
 # official_f1 above macro_f1 by more than this is what gaming official_f1 looks like.
 GAMING_MARGIN = 0.05
@@ -48,32 +50,22 @@ class Score:
 
 
 @dataclass(frozen=True)
-class RowTests:
-    """A ranked row against the best one (the first by macro_f1 that has samples).
+class Standing:
+    """A ranked row among the others that have samples, from all of their differences together.
 
     Attributes:
-        is_best: Whether it is that row.
-        like_best: Whether it cannot be told apart from it at 5 %, Holm-corrected; ``None`` if there
-            are too few conclusions for a test.
-        difference: In macro_f1, this row less the best.
-        difference_interval: 95 % interval of it, over conclusions, not corrected.
-        p, p_holm: Studentised paired cluster bootstrap on macro_f1, as it is and corrected.
-        p_randomisation: Approximate randomisation over conclusions; ``None`` for rows of seeds.
-        p_official, p_official_holm, p_official_randomisation: The same on official_f1.
-        ranks: 95 % interval of its rank among the rows with samples.
+        can_be_best: Whether it can be the best of them (95 % for all rows together); ``None`` where
+            nothing can be said.
+        ranks: The ranks that it can have among them (likewise).
+        is_reference: Whether it is the row that the others are compared with.
+        difference: Its macro_f1 less that of the reference row, with an interval and a p that are
+            corrected for the number of rows; ``None`` without a reference.
     """
 
-    is_best: bool
-    like_best: bool | None
-    difference: float
-    difference_interval: tuple[float, float] | None
-    p: float | None
-    p_holm: float | None
-    p_randomisation: float | None
-    p_official: float | None
-    p_official_holm: float | None
-    p_official_randomisation: float | None
+    can_be_best: bool | None
     ranks: tuple[int, int] | None
+    is_reference: bool = False
+    difference: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +77,14 @@ class Row:
         name: Name to show.
         runs: The runs, by seed; what they share can be read from any of them.
         scores: Score by metric; a metric that a run lacks is not there.
-        macro_interval, official_interval: 95 % interval over conclusions, or ``None``.
+        macro_interval, official_interval, ap_interval: 95 % interval over conclusions and seeds, or
+            ``None``.
         interval_by_samples: Whether it was computed here; else it is the one in the results.
         stderr: Standard error of macro_f1 over conclusions and seeds, from samples.
         argument_interval: 95 % interval of macro_f1 as if arguments were independent.
+        influence: What single conclusions do to macro_f1, from samples.
         precision, recall: Per value, from samples; empty without.
-        tests: Against the best row; only in rankings, and only with samples.
+        standing: Among the other rows; only in rankings, and only with samples.
     """
 
     rank: int | None
@@ -99,12 +93,14 @@ class Row:
     scores: Mapping[str, Score]
     macro_interval: tuple[float, float] | None
     official_interval: tuple[float, float] | None
+    ap_interval: tuple[float, float] | None = None
     interval_by_samples: bool = False
     stderr: float | None = None
     argument_interval: tuple[float, float] | None = None
+    influence: Influence | None = None
     precision: tuple[float | None, ...] = ()
     recall: tuple[float | None, ...] = ()
-    tests: RowTests | None = None
+    standing: Standing | None = None
 
     @property
     def run(self) -> Run:
@@ -120,6 +116,10 @@ class Row:
         """Mean of a metric over the seeds, or ``None``."""
         score = self.scores.get(metric)
         return None if score is None else score.mean
+
+    def is_called(self, name: str | None) -> bool:
+        """Return whether `name` is its name, alone or with its template (``gpt2 bca``)."""
+        return name is not None and name in (self.name, f"{self.name} {self.prompt}")
 
     @property
     def gamed(self) -> bool:
@@ -167,6 +167,42 @@ class Board:
     def title(self) -> str:
         """What it is called above the table; unlike that of every other board of a table."""
         return f"{self._title} ({self.mark})" if self.mark else self._title
+
+    @property
+    def compared(self) -> tuple[Row, ...]:
+        """The rows that have samples, and so a standing among the others."""
+        return tuple(row for row in self.rows if row.standing is not None)
+
+    @property
+    def reference(self) -> Row | None:
+        """The row that the others are compared with, if there is one."""
+        found = [row for row in self.compared if row.standing and row.standing.is_reference]
+        return found[0] if found else None
+
+    @property
+    def finding(self) -> str:
+        """What the rows show, in a sentence or two; empty where nothing is ranked."""
+        rows = self.compared
+        if self.status != RANKED or not self.rows:
+            return ""
+        left = len(self.rows) - len(rows)
+        without = f" {_systems(left)} without usable samples {_are(left)} not compared."
+        rest = without if left else ""
+        if len(rows) < 2:
+            return f"{_systems(len(self.rows))} measured: there is nothing to compare.{rest}"
+        best = sum(bool(row.standing and row.standing.can_be_best) for row in rows)
+        if rows[0].standing is None or rows[0].standing.can_be_best is None:
+            return (
+                f"These {len(rows)} systems cannot be compared: the {self.clusters} conclusions of "
+                f"this set are too few to say how scores vary.{rest}"
+            )
+        if best == len(rows):
+            return f"Any of the {best} systems can be the best (95 %).{rest}"
+        verb = "can be" if best > 1 else "is"
+        return (
+            f"{best} of {len(rows)} systems {verb} the best (95 %, for all of them together); the "
+            f"others are worse than at least one system.{rest}"
+        )
 
     @property
     def listed(self) -> tuple[Published, ...]:
@@ -222,3 +258,11 @@ class Table:
     boards: tuple[Board, ...]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+
+
+def _systems(number: int) -> str:
+    return f"{number} system" + ("" if number == 1 else "s")
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"

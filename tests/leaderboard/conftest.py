@@ -8,11 +8,6 @@ import pytest
 from leaderboard_results import SAMPLE_SHA, documents, manifest, predictions, write_results
 
 
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("valueeval.leaderboard.inference.analysis.RESAMPLES", 200)
-
-
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """Three systems (seeds, wordings, one gaming without samples), sample set, a bad file."""

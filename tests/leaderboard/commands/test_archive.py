@@ -41,7 +41,6 @@ def write(folder: Path, skill: float = 0.6, seed: int = 0, **options: Any) -> Pa
 
 def rows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Rows of the leaderboard, but for published systems and for where its files lie."""
-    monkeypatch.setattr("valueeval.leaderboard.inference.analysis.RESAMPLES", 100)
     table = analyse(collate(*read_results(find_results([folder]))))
     return [
         {key: value for key, value in row.items() if key != "results"}
@@ -184,7 +183,6 @@ def test_predictions_that_do_not_fit_are_not_used_and_it_is_said(
     archive([tmp_path / "results"], tmp_path / "archive")
     if damage is not None:
         damage(next((tmp_path / "archive").rglob("*.tsv")))
-    monkeypatch.setattr("valueeval.leaderboard.inference.analysis.RESAMPLES", 100)
     table = analyse(collate(*read_results(find_results([tmp_path / "archive"]))))
     assert message in " ".join(problem.reason for problem in table.problems)
     (row,) = (row for board in table.boards for row in board.rows)

@@ -21,7 +21,6 @@ DOCS = documents()
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("valueeval.leaderboard.inference.analysis.RESAMPLES", 200)
     monkeypatch.setattr("valueeval.leaderboard.commands.compare.RESAMPLES", 200)
     monkeypatch.setenv("COLUMNS", "160")
 

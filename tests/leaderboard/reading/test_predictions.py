@@ -42,7 +42,7 @@ def test_samples_that_do_not_fit_their_results_are_not_used(
     assert reason in page["not_used"][0]["reason"]
     assert reason in capsys.readouterr().err
     row = page["rows"][0]
-    assert (row["rank"], row["interval_from"], row["p"]) == (1, "results", None)
+    assert (row["rank"], row["interval_from"], row["can_be_best"]) == (1, "results", None)
 
 
 def test_samples_on_other_labels_are_not_compared(tmp_path: Path) -> None:
@@ -52,4 +52,4 @@ def test_samples_on_other_labels_are_not_compared(tmp_path: Path) -> None:
     write_results(tmp_path / "results/b", model="b", docs=other, prediction=predictions(DOCS, 0.2))
     page = json.loads(outputs(tmp_path / "results", ".json")[".json"])
     assert "other arguments or labels" in page["not_used"][0]["reason"]
-    assert [row["is_best"] for row in page["rows"][:2]] == [True, None]
+    assert [row["interval_from"] for row in page["rows"][:2]] == ["samples", "results"]
