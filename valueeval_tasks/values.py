@@ -14,12 +14,14 @@ class Value:
     """One value category.
 
     Attributes:
-        name: Its name in the official files, e.g. ``"Self-direction: thought"``.
-        slug: Its name in keys, e.g. ``"self_direction_thought"``.
-        short: What it is, in a few words that complete "the value of …".
-        long: What it is, in a sentence or two.
-        level1: The finer values of level 1 that it groups, e.g. ``("Be creative", …)``.
+        name: The name in the official files, e.g. ``"Self-direction: thought"``.
+        slug: The name in keys, e.g. ``"self_direction_thought"``.
+        short: A description in a few words that complete "the value of …".
+        long: A description in a sentence or two.
+        level1: The finer values of level 1 that the category groups, e.g. ``("Be creative", …)``.
         keywords: Words that describe a person who holds it (what template ``oa`` looks for).
+        related: Other forms of the keywords, which count like them ("fairness").
+        opposites: Words that deny a keyword ("unfair").
     """
 
     name: str
@@ -28,16 +30,23 @@ class Value:
     long: str
     level1: tuple[str, ...]
     keywords: tuple[str, ...]
+    related: tuple[str, ...]
+    opposites: tuple[str, ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All words that say something about the value, for it or against it."""
+        return self.keywords + self.related + self.opposites
 
 
 def slug_of(name: str) -> str:
-    """The key form of a value's name: ``"Power: dominance"`` → ``"power_dominance"``."""
+    """Return the key form of a value's name: ``"Power: dominance"`` → ``"power_dominance"``."""
     return name.lower().replace(": ", "_").replace("-", "_")
 
 
 @cache
 def load_values() -> tuple[Value, ...]:
-    """The 20 values in the order of the official label files (``values.yaml``)."""
+    """Return the 20 values in the order of the official label files (``values.yaml``)."""
     text = resources.files(__package__).joinpath("values.yaml").read_text(encoding="utf-8")
     return tuple(
         Value(
@@ -47,6 +56,8 @@ def load_values() -> tuple[Value, ...]:
             long=entry["long"],
             level1=tuple(entry["level1"]),
             keywords=tuple(entry["keywords"]),
+            related=tuple(entry["related"]),
+            opposites=tuple(entry["opposites"]),
         )
         for entry in yaml.safe_load(text)
     )

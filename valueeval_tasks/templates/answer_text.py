@@ -11,13 +11,14 @@ import itertools
 import re
 import unicodedata
 
-from valueeval.tasks.values import VALUE_NAMES
+from valueeval.tasks.templates.thinking import without_thinking
+from valueeval.tasks.values import VALUE_NAMES, VALUES
 
-_SPECIAL_TOKEN = re.compile(
-    r"<\|[a-z0-9_]{1,24}\|>|</?s>|<(?:pad|eos|bos|unk)>|<(?:start|end)_of_turn>",
-    re.IGNORECASE,
+_STRUCK = re.compile(
+    r"~~[^~\n]{1,200}~~|(?<!\A)<(del|strike|s)\b[^<>\n]{0,40}>[^<>\n]{0,200}</\1>", re.IGNORECASE
 )
-_THINKING = re.compile(r"[<\[](/?)(?:think|thinking|thought|reasoning)[>\]]", re.IGNORECASE)
+STRUCK = " () "
+"""What :func:`clean` puts in place of struck-out words: an empty aside."""
 _ITEM_TAG = re.compile(r"<li\b[^<>\n]{0,200}>", re.IGNORECASE)
 _LINE_TAG = re.compile(r"</?(?:br|p|div|ul|ol|tr|h[1-6])\b[^<>\n]{0,200}>", re.IGNORECASE)
 _CELL_TAG = re.compile(r"</?t[dh]\b[^<>\n]{0,200}>", re.IGNORECASE)
@@ -38,6 +39,10 @@ _CHARACTERS = str.maketrans(
 _BOLD = re.compile(r"\*\*+|__+|`+")
 _INVISIBLE = {"Cf", "Cc", "Cs"}
 
+_DESCRIPTIONS = re.compile(
+    "|".join(sorted((re.escape(v.short.lower()) for v in VALUES), key=len, reverse=True))
+)
+
 # How the arguments of our prompts begin (a test compares with the YAML files), and what commonly
 # opens another turn.
 _NEXT_EXAMPLE = re.compile(
@@ -46,7 +51,7 @@ _NEXT_EXAMPLE = re.compile(
     re.MULTILINE,
 )
 
-_GAP = r"(?:[^\w\n]|_){0,4}"
+_GAP = r"(?:[^\w\n,;|]|_){0,4}"
 
 
 def _name_pattern(name: str) -> str:
@@ -60,6 +65,11 @@ NAME = (
 
 A name within a longer word is none: "face-saving", "traditional".
 """
+
+
+def without_descriptions(text: str) -> str:
+    """Return a text without the values' descriptions, which prompts show beside their names."""
+    return _DESCRIPTIONS.sub(" ", text)
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -77,20 +87,17 @@ VALUE_OF = {letters(name): index for index, name in enumerate(VALUE_NAMES)}
 
 
 def clean(text: str) -> str | None:
-    """A generated text in one plain form, or ``None`` if it is unfinished thinking.
+    """Return a generated text in one plain form, or ``None`` if it is unfinished thinking.
 
-    Lower case; one kind of digit, hyphen, quote and line end (NFKC); without invisible characters,
-    bold and code marks, HTML tags (rows and list items become lines, cells are parted by ``|``),
-    thinking before ``</think>``, and everything from the first special token on.
+    Lower case; one kind of digit, hyphen, quote and line end (NFKC); without thinking, special
+    tokens and what follows them, invisible characters, struck-out words, bold and code marks, HTML
+    tags (rows and list items become lines, cells are parted by ``|``).
     """
-    parts = [part for part in _SPECIAL_TOKEN.split(text) if part.strip()]
-    text = parts[0] if parts else ""
-    thinking = list(_THINKING.finditer(text))
-    if thinking:
-        if not thinking[-1].group(1):
-            return None
-        text = text[thinking[-1].end() :]
-    text = _NEW_LINE.sub("\n", html.unescape(text))
+    text = unicodedata.normalize("NFKC", _NEW_LINE.sub("\n", text)).strip()
+    answer = without_thinking(_STRUCK.sub(STRUCK, text))
+    if answer is None:
+        return None
+    text = _NEW_LINE.sub("\n", html.unescape(answer))
     text = _LINE_TAG.sub("\n", _ITEM_TAG.sub("\n- ", text))
     text = _OTHER_TAG.sub(" ", _CELL_TAG.sub("|", text))
     text = unicodedata.normalize("NFKC", text).translate(_CHARACTERS)
@@ -106,3 +113,45 @@ def parts(text: str) -> list[str]:
     """
     starts = [0, *(match.start() for match in _NEXT_EXAMPLE.finditer(text)), len(text)]
     return [text[start:end] for start, end in itertools.pairwise(starts)]
+
+
+CORRECTION = re.compile(
+    r"(?:^|[.;:!?\n(]|\.\.\.| - )[ *_>#-]{0,6}"
+    r"(?:(?:oh|hmm|but|no),? )?"
+    r"(?:wait\b|(?:actually|sorry|oops|scratch that|correction)\b ?[,.:;!-])"
+    r"|\bon (?:second thoughts?|reflection|closer (?:look|inspection))\b"
+    r"|\b(?:should|must|ought to) (?:actually |really |rather |instead |probably )?"
+    r"(?:be|have been|read)(?: marked)?(?: as)?(?: an?)? \"?(?:yes|no|true|false)\b"
+    r"|\b(?:i (?:take (?:that|it) back|meant|made (?:a mistake|an error)|misread)"
+    r"|my mistake|i(?:'d| would|'ll| will| should| need to| must) (?:change|replace|correct|revise)"
+    r"|let me (?:correct|revise|fix|change|reconsider))\b",
+)
+"""Pattern of second thoughts in :func:`clean` text: "Wait, …", "3 should be yes"."""
+
+
+def yes_no_columns(text: str) -> str:
+    """Return a text in which the rows of tables with a column "yes" and one "no" say yes or no.
+
+    ``| Face | ✓ | |`` under ``| Value | Yes | No |`` becomes ``| face | yes``; a row with a mark
+    in both columns or in none loses both.
+    """
+    if "|" not in text:
+        return text
+    columns: tuple[int, int] | None = None
+    lines = []
+    for line in text.split("\n"):
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if "yes" in cells and "no" in cells and cells.count("yes") == cells.count("no") == 1:
+            columns = cells.index("yes"), cells.index("no")
+        elif "|" not in line:
+            columns = None
+        elif columns and not _RULE.fullmatch(line):
+            marked = [bool(cells[i].strip("- ")) for i in columns if i < len(cells)]
+            rest = [cell for i, cell in enumerate(cells) if i not in columns]
+            verdict = {(True, False): ["yes"], (False, True): ["no"], (True,): ["yes"]}
+            line = " | ".join(["", *rest, *verdict.get(tuple(marked), [])])
+        lines.append(line)
+    return "\n".join(lines)
+
+
+_RULE = re.compile(r"[ |:-]*")

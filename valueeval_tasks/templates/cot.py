@@ -1,7 +1,22 @@
 """Template cot: one run that reasons and ends in a list of values.
 
 Prompts ask for a last line "Final answer: " with names of values, separated by semicolons, or
-none. What :func:`parse` reads beyond that is said there.
+none. Only the list after the last such mark is read (also "Final values", "Final answer →", …;
+where there is none, "Answer:", "Values:" or "Therefore, the values … are" at the beginning of a
+line; where there is none either, an answer that is nothing but a list). Its forms:
+
+- names in a row: ``Tradition; Face``, ``Tradition, Face and Hedonism``, ``objectivity``,
+  ``Benevolence (caring, dependability)``, ``Primary: Face; Secondary: Tradition``
+- bullets, each with what is said about it: ``- Face: fear of ridicule``, ``- Face (not present)``
+- verdicts: ``- Face: yes``, ``❌ Face``, ``| Face | no |``, ``{"Face": true, "Tradition": false}``
+- JSON: ``["Face"]``, ``{"reasoning": "…", "final_answer": "Face"}``
+- none and all: ``none``, ``no value of the list``, ``all values except Face``
+- what is denied is not held: ``but not Face``, ``rather than Face``, ``neither … nor …``,
+  ``Face: rejected by the argument``
+
+Unparsed are a list that breaks off ("Security: per"), offers a choice ("Tradition or Face"), hedges
+("possibly") or denies in a way that can be read twice ("Face, not Tradition, Humility"), one that
+is taken back ("Wait, …"), and one with words that name no value.
 """
 
 from __future__ import annotations
@@ -9,73 +24,61 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from valueeval.tasks.templates.answer_text import NAME, VALUE_OF, clean, letters, parts, word_set
-from valueeval.tasks.values import VALUE_NAMES, VALUES
+from valueeval.tasks.templates import json_answers
+from valueeval.tasks.templates.answer_text import (
+    CORRECTION,
+    NAME,
+    STRUCK,
+    VALUE_OF,
+    clean,
+    letters,
+    parts,
+    without_descriptions,
+    yes_no_columns,
+)
+from valueeval.tasks.templates.rows import (
+    DENIALS,
+    HEADINGS,
+    SMALL_WORDS,
+    Said,
+    read_row,
+    without_lead_in,
+)
+from valueeval.tasks.templates.tokens import tokenise
+from valueeval.tasks.values import VALUES
 
 # "Final answer" with a colon, a verb or nothing but a line end after it. Our own prompts quote the
 # words, or say what should follow: that is no answer.
 _MARKER = re.compile(
-    r"\bfinal[ _-]{1,2}(?:answers?|lists?|values?)\b(?!:\")(?: of values\b)?"
-    r"[\"'* )]{0,4}(?:[:=]|\b(?:is|are)\b:?|- |(?=\n))(?! the names of)"
+    r"\bfinal[ _-]{1,2}(?:answers?|lists?|values?)\b(?!:\")(?: of values\b| \(values\))?"
+    r"[\"'* )]{0,4}(?:[:=→➡]>?|\b(?:is|are|would be)\b:?|-+>? |(?=\n))(?! the names of)"
 )
 # Weaker words mark a list only at the beginning of a line, where no final answer is marked.
-_WEAK_MARKER = re.compile(r"^[^\w\n]{0,8}(?:answers?|(?:the )?values?)[\"'* )]{0,4}:", re.MULTILINE)
-
-_JSON = re.compile(
-    r"[\s:\"']{0,40}(?:json\b\s{0,8})?"
-    r"(?:(?P<object>\{)\s{0,40}[\"']\w{1,40}[\"']\s{0,8}:\s{0,8})?"
-    r"\[(?P<items>[^\[\]{}]*)(?P<end>\]?)"
+_WEAK_MARKER = re.compile(
+    r"^[^\w\n]{0,8}(?:answers?|(?:the )?values?)[\"'* )]{0,4}:"
+    r"|^[^\w\n]{0,8}(?:so |thus |therefore |hence )?,? ?the answer (?:is|would be)\b:?"
+    r"|^[^\w\n]{0,8}(?:therefore|thus|so|hence|in (?:conclusion|summary|short|sum)|to conclude"
+    r"|overall)\b,? [^.:;\n]{0,40}\bvalues?\b[^.:;\n]{0,60}\b(?:are|is|include)\b(?! not\b):?",
+    re.MULTILINE,
 )
-_BULLET = re.compile(r" {0,12}(?:[-*+•·▪◦‣➢→✓✔✅]|\(?\d{1,2}[.):])(?: {1,4}|(?=\W)|$)")
-_ASIDE = re.compile(r"\([^()\n]*\)")
+_BULLET = re.compile(
+    r" {0,12}(?:(?:[-*+•·▪◦‣➢→]|\(?\d{1,2}[.):])(?: {1,4}|(?=\W)|$)|(?=[✓✔✅☑✗✘❌✖✕☐☒]|\[[ x✓✔]\]))"
+)
+_ROW = re.compile(r" {0,12}\|")
+_RULE = re.compile(r"[ |:+-]*")
 _MARKUP = re.compile(r"\\[a-z]{1,12}|[{}$]")
+_BRACKETS = re.compile(r"\s*\[([^\[\]{}\n]*)\]")
+_QUOTE = re.compile(r"^ {0,4}> ?", re.MULTILINE)
 _WRAPPED = re.compile(r"(?<=[,;])\n(?! {0,12}(?:[-*+•]|\(?\d))")
 _SENTENCE_END = re.compile(r"(?<!\d)\.(?=\s|$)|\n")
-_SEPARATOR = re.compile(r"[,;|/•·&]|\band\b")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
-_NAME = re.compile(NAME)
 
-_SMALL_WORDS = frozenset({"the", "value", "values", "of"})
-_LEAD_IN = _SMALL_WORDS | word_set(
-    "argument is are rests relies based on upon appeals to behind this it that following these "
-    "include includes"
-)
-_NOTHING = word_set(
-    "none no nothing of the value values these them above listed list 20 apply applies here"
-)
-_DENIALS = word_set("no not none absent false never without isn't doesn't irrelevant")
+_NAME = re.compile(NAME)
 _BROKEN_NAME = 2  # words at most; what follows a list and is longer is a sentence
 
 
-def _by_words() -> dict[frozenset[str], int]:
-    """A value by the words of its name; by the second half alone too, no two of which are alike."""
-    known = {}
-    for index, name in enumerate(VALUE_NAMES):
-        _, colon, second = name.lower().partition(": ")
-        known[frozenset(_WORD.findall(name.lower()))] = index
-        if colon:
-            known[frozenset({second})] = index
-    return known
-
-
-_BY_WORDS = _by_words()
-
-
 def parse(text: str) -> tuple[bool, ...] | None:
-    """Reads an answer of template cot.
-
-    Only the list after the last "Final answer" counts (also final list, final values; where there
-    is none, a line that begins with "Answer:" or "Values:"): the rest of that line, or the lines
-    below it, or a JSON list. An answer without one is unparsed, be it truncated or a refusal. In a
-    prompt repeated before the answer, and in further examples after it, nothing is looked for.
-
-    A value is named by its name in any hyphenation and punctuation ("universalism - nature",
-    "Benevolence (caring)"), by the same words in another order ("personal security"), or by the
-    second half alone ("objectivity"), which only one value has. The first half alone
-    ("Security") fits several values; numbers, other words and unfinished lists fit none: one such
-    item, and the whole answer is unparsed. Passed over are numbers before names, reasons in
-    parentheses and, in bulleted lists, after the name; sentences after the list. "none" means no
-    value, unless values stand beside it.
+    """Read an answer of template cot.
 
     Args:
         text: What the model generated.
@@ -87,15 +90,17 @@ def parse(text: str) -> tuple[bool, ...] | None:
     if plain is None:
         return None
     for part in parts(plain):
-        markers = list(_MARKER.finditer(part)) or list(_WEAK_MARKER.finditer(part))
-        if markers:
-            named = _read(part[markers[-1].end() :])
-            return None if named is None else tuple(v in named for v in range(len(VALUES)))
-    return None
+        rest = _marked(part)
+        if rest is not None:
+            said = _read(rest)
+            break
+    else:
+        said = _read_whole(plain)
+    return None if said is None else tuple(said.get(v, False) for v in range(len(VALUES)))
 
 
 def gold(labels: Sequence[int]) -> str:
-    """A right answer for labels (20 of 0 or 1) in the order of ``VALUES``.
+    """Return a right answer for labels (20 of 0 or 1) in the order of ``VALUES``.
 
     Its reasoning says what the labels say, in the words of the values' descriptions.
     """
@@ -107,109 +112,209 @@ def gold(labels: Sequence[int]) -> str:
     return "\n".join(["The argument appeals to:", *reasons, f"Final answer: {names}"])
 
 
-def _read(rest: str) -> set[int] | None:
-    """The values listed in what follows a marker; ``None`` if that is no readable list."""
-    json = _JSON.match(rest)
-    if json:
-        items = json["items"].strip().removesuffix(",")
-        return (_read_items(items) if items else set()) if json["end"] else None
-    rest = _WRAPPED.sub(" ", _MARKUP.sub(" ", rest))
+# -------------------------------------------------------------------------- where the list stands
+
+
+def _marked(part: str) -> str | None:
+    """Return what follows the last mark of a list; ``None`` where nothing is marked."""
+    found = json_answers.find(part) if part.lstrip().startswith(("{", "json")) else None
+    if found and isinstance(found[1], dict) and not (found[2].strip() and _MARKER.search(found[2])):
+        data = json_answers.final(found[1])
+        return "\n".join(f"- {line}" for line in json_answers.lines(data)) or "none"
+    marks = list(_MARKER.finditer(part)) or list(_WEAK_MARKER.finditer(part))
+    return part[marks[-1].end() :] if marks else None
+
+
+def _read_whole(text: str) -> Said | None:
+    """Return what an unmarked answer says if it is a list of values and nothing else."""
+    if without_descriptions(text) != text or not _NAME.search(text):
+        return None
+    lines = [line for line in text.strip().split("\n") if line.strip()]
+    if any(map(_ROW.match, lines)):
+        return _read_block(lines) if all(map(_ROW.match, lines)) else None
+    if all(map(_BULLET.match, lines)):
+        return _read_block(lines)
+    return read_row(text.strip().removesuffix(".")) if len(lines) == 1 else None
+
+
+# ------------------------------------------------------------------------------ what the list says
+
+
+def _read(rest: str) -> Said | None:
+    """Return what a text after a mark says about values; ``None`` if that cannot be read."""
+    if CORRECTION.search(rest):
+        return None
+    rest = _QUOTE.sub("", yes_no_columns(rest))
+    listed = rest.lstrip(" \n:\"'").removeprefix("json").lstrip()
+    if listed.startswith(("[", "{")) and not _BULLET.match(listed):
+        return _read_data(listed)
+    rest = without_descriptions(_WRAPPED.sub(" ", _MARKUP.sub(" ", rest)))
     line, _, below = rest.partition("\n")
-    block = below.lstrip("\n ")
-    if _BULLET.match(block) and not _WORD.search(line):
-        return _read_bullets(block.split("\n"))
+    lines = [line for line in below.split("\n") if line.strip()]
+    if not _WORD.search(line) and any(_BULLET.match(x) or _ROW.match(x) for x in lines[:2]):
+        return _read_block(lines)
     return _read_sentences(rest)
 
 
-def _read_sentences(text: str) -> set[int] | None:
-    """A list, which may go on in further sentences or lines; what is no list after it is prose."""
-    named: set[int] | None = None
-    for sentence in _SENTENCE_END.split(_without_asides(text)):
-        length = len(_WORD.findall(sentence))
-        if not length:
+def _read_data(text: str) -> Said | None:
+    found = json_answers.find(text)
+    if found and not found[0]:
+        lines = list(json_answers.lines(json_answers.final(found[1])))
+        return _read_block([f"- {line}" for line in lines]) if lines else {}
+    brackets = _BRACKETS.match(text)
+    return read_row(brackets[1]) if brackets else None
+
+
+def _read_sentences(text: str) -> Said | None:
+    """Read a list that may go on in further sentences or lines; what is no list after it is prose.
+
+    Prose that doubts or denies a listed value makes all of it unreadable.
+    """
+    said: Said | None = None
+    prose = False
+    for sentence in _SENTENCE_END.split(text):
+        words = _WORD.findall(sentence)
+        if not words:
             continue
-        found = _read_items(_without_lead_in(sentence) if named is None else sentence)
+        found = None if prose else read_row(without_lead_in(sentence) if said is None else sentence)
         if found is None:
-            return named if length > _BROKEN_NAME else None
-        if named is not None and bool(named) != bool(found):  # "none", but also a value
-            return None
-        named = found | (named or set())
-    return named
-
-
-def _read_items(text: str) -> set[int] | None:
-    """The values in a list of names, none left over; empty if it says that there is none."""
-    if _says_none(text):
-        return set()
-    *items, last = [item.strip() for item in _SEPARATOR.split(text.replace("\n", " "))]
-    values = [_value(item) for item in items if item] + [_value(last)]
-    return None if None in values else {value for value in values if value is not None}
-
-
-def _read_bullets(lines: list[str]) -> set[int] | None:
-    """Bulleted or numbered lines, one value each with what is said about it, or several values."""
-    found: list[set[int] | None] = []
-    ended = False
-    for line in lines:
-        bullet = _BULLET.match(line)
-        if not bullet:
-            ended = ended or (line[:1] not in ("", " "))
+            prose = True
+            if said is None or len(words) <= _BROKEN_NAME or _objects(sentence, said):
+                return None
             continue
-        item = line[bullet.end() :]
-        if not ended:
-            found.append(_read_item(item))
-        elif _NAME.search(item):  # is the list going on after all?
+        said = found if said is None else _merged(said, found)
+        if said is None:
             return None
-    named = [values for values in found if values is not None]
-    if len(named) < len(found) or (len(named) > 1 and set() in named):
+    alone = said is not None and len(said) == 1 and not any(said.values())
+    return None if alone else said  # "not Tradition": what else?
+
+
+def _objects(sentence: str, said: Said) -> bool:
+    """Return whether a sentence about a listed value doubts or denies it."""
+    tokens = list(tokenise(sentence))
+    named = {value for token in tokens if token.kind == "name" for value in token.values}
+    doubt = any(
+        token.kind == "hedge" or token.verdict is False or token.text in DENIALS for token in tokens
+    )
+    return doubt and any(said.get(value) for value in named)
+
+
+def _merged(said: Said, found: Said) -> Said | None:
+    """Return both together; ``None`` if they contradict, or one says that there is nothing."""
+    if bool(said) != bool(found) or any(said.get(v, held) != held for v, held in found.items()):
         return None
-    return set().union(*named)
+    return {**said, **found}
 
 
-def _read_item(item: str) -> set[int] | None:
-    """What one bullet names: values, or a value and what is said about it."""
-    item = item.lstrip(" \"'*_[")
-    found = _read_items(_without_asides(item))
-    if found is not None:
-        return found
-    name = _NAME.match(item)
-    if not name or not re.match(r"[\"'*]{0,4} ?[:(=,-]", item[name.end() :]):
+def _read_block(lines: list[str]) -> Said | None:
+    """Read bulleted lines or the rows of a table: one value each with what is said about it."""
+    said: Said = {}
+    none = ended = False
+    heading = True  # what the heading over these lines says: held, or rejected
+    remarks = set()
+    for line in lines:
+        row = _ROW.match(line)
+        bullet = _BULLET.match(line)
+        if row and _is_header(line):
+            continue
+        if not (row or bullet):
+            verdict = _heading(line)
+            if verdict is not None:
+                heading = verdict
+                continue
+            if line[:1] != " ":
+                ended = True
+            if _objects(line, said):
+                return None
+            continue
+        item = line[bullet.end() :] if bullet else line
+        if ended:
+            if _NAME.search(item):  # is the list going on after all?
+                return None
+            continue
+        if item.strip() == STRUCK.strip():
+            continue
+        found = _read_cells(line) if row else _read_item(item)
+        if found is None:
+            return None
+        values, remark = found
+        none = none or not values
+        remarks.add(remark)
+        if any(said.get(v, held and heading) != (held and heading) for v, held in values.items()):
+            return None
+        said.update({v: held and heading for v, held in values.items()})
+    if (none and said) or not (none or said) or {"yes", ""} <= remarks:
         return None
-    reason = _WORD.findall(item[name.end() :])
-    return None if _DENIALS & set(reason[:2]) else {VALUE_OF[letters(name.group())]}
+    return said
 
 
-def _value(item: str) -> int | None:
-    words = [word for word in _WORD.findall(item) if word not in _SMALL_WORDS]
-    if len(words) > 1 and words[0].isdecimal():
-        words = words[1:]
-    known = _BY_WORDS.get(frozenset(words))
-    return VALUE_OF.get("".join(words)) if known is None else known
+def _is_header(row: str) -> bool:
+    return bool(_RULE.fullmatch(row)) or not any(map(read_row, row.split("|")))
 
 
-def _says_none(text: str) -> bool:
-    words = _WORD.findall(text.partition("because")[0])
-    if words == ["n", "a"]:
-        return True
-    if words[:1] not in (["none"], ["nothing"], ["no"]) or words == ["no"]:
-        return False
-    return _NOTHING.issuperset(words) and not _NAME.search(text)
+def _heading(line: str) -> bool | None:
+    """Return what a heading says of the values below: held, rejected; ``None`` if it is none."""
+    tokens = [token for token in tokenise(line) if token.kind != "mark"]
+    if not line.rstrip().endswith(":") or any(token.kind == "name" for token in tokens):
+        return None
+    verdicts = {token.verdict for token in tokens if token.kind == "verdict"}
+    words = {token.text for token in tokens if token.kind == "word"}
+    if not words <= HEADINGS | SMALL_WORDS | {"not"}:
+        return None
+    return False not in verdicts and "not" not in words
 
 
-def _without_asides(text: str) -> str:
-    """Without what stands in parentheses, unless it belongs to the name or denies it."""
+def _read_cells(row: str) -> tuple[Said, str] | None:
+    """Return what one row of a table says of its value, and the remark: yes, no, a reason or ''."""
+    cells = [cell.strip() for cell in row.strip().strip("|").split("|")]
+    named = [(i, said) for i, cell in enumerate(cells) if (said := read_row(cell))]
+    if not named:
+        return None
+    index, said = named[0]
+    remarks = [_remark(cell) for i, cell in enumerate(cells) if i != index and cell]
+    if "doubt" in remarks or {"yes", "no"} <= set(remarks):
+        return None
+    if "no" in remarks:
+        return dict.fromkeys(said, False), "no"
+    return said, "yes" if "yes" in remarks else "".join(remarks[-1:])
 
-    def aside(match: re.Match[str]) -> str:
-        words = _WORD.findall(match.group())
-        kept = frozenset(words) in _BY_WORDS or _DENIALS & set(words[:2])
-        return match.group() if kept else " "
 
-    return _ASIDE.sub(aside, text)
+def _read_item(item: str) -> tuple[Said, str] | None:
+    """Return what one bullet says: values, or one value and what is said about it."""
+    item = item.lstrip(" \"'*_")
+    said = read_row(item)
+    if said is not None:
+        return said, _judgement(item, said)
+    name = re.match(rf"[\"'*]{{0,4}}({NAME})[\"'*]{{0,4}} ?(?=[:(=,|-])", item)
+    if not name:
+        return None
+    value, remark = VALUE_OF[letters(name[1])], _remark(item[name.end() :])
+    return None if remark == "doubt" else ({value: remark != "no"}, remark)
 
 
-def _without_lead_in(text: str) -> str:
-    """Without words such as "the argument rests on" at the beginning."""
-    for word in _WORD.finditer(text):
-        if word.group() not in _LEAD_IN:
-            return text[word.start() :]
-    return text
+def _judgement(item: str, said: Said) -> str:
+    if not all(said.values()):
+        return "no"
+    return "yes" if any(token.verdict for token in tokenise(item)) else ""
+
+
+def _remark(text: str) -> str:
+    """Return what is said about a value: yes, no, doubt, a reason, or "" if nothing is said."""
+    tokens = [t for t in tokenise(text) if t.kind != "mark" and t.text not in SMALL_WORDS]
+    words = [token for token in tokens if token.kind != "number"]
+    if tokens and tokens[0].kind == "number" and tokens[0].text in ("0", "1") and not words:
+        return "yes" if tokens[0].text == "1" else "no"
+    if not tokens:
+        return ""
+    if tokens[0].kind == "verdict":
+        closed = len(words) == 1 or tokens[0].text not in ("yes", "no") or _is_closed(text)
+        hedged = any(token.kind == "hedge" for token in tokens[1:3])
+        return ("yes" if tokens[0].verdict else "no") if closed and not hedged else "doubt"
+    if any(t.kind == "hedge" or t.text in DENIALS for t in tokens[:2]) or not words:
+        return "doubt"
+    return "reason"
+
+
+def _is_closed(text: str) -> bool:
+    """Return whether a mark follows the first word: "no, …", not "no harm …"."""
+    return re.match(r"\W*\w+ ?[^\w\s]", text) is not None

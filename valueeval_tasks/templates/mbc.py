@@ -1,7 +1,20 @@
 """Template mbc: one run answers yes or no for each of the 20 values.
 
-Prompts number the values and ask for 20 lines, "1. yes". What :func:`parse` reads beyond that is
-said there.
+Prompts number the values and ask for 20 lines, "1. yes". Every one of the 20 must be answered, and
+only one way: what was not said cannot be told from what was not reached. These forms are read, in
+any mixture of the first two, with bullets, bold and reasons:
+
+- value, then verdict: ``1. yes``, ``Face: no``, ``3. Stimulation (…) - does not apply``,
+  ``| 8 | Face | ✓ |``, ``2-20: no``, ``All others: no``, ``{"Face": true}``; the verdict may follow
+  below, or end what is said (``… so no.``)
+- verdict, then values: ``Yes: 5, 9, 17``, ``No: 1-4, 6-8``, ``✗ Face``, or a verdict as the heading
+  of a list
+- 20 verdicts and nothing else, in the order of the values
+- 0 and 1 in place of no and yes, where every value has one of them and not all have 1
+
+A name beats the number before it. Numbers beyond 20 are passed over. Unparsed are a value that is
+missing, hedged ("maybe", "partially") or answered both ways, second thoughts ("Wait, 3. should be
+yes.") unless 20 new answers follow, and words for yes in other languages.
 """
 
 from __future__ import annotations
@@ -10,72 +23,64 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from valueeval.tasks.templates.answer_text import NAME, VALUE_OF, clean, letters, parts, word_set
+from valueeval.tasks.templates import json_answers
+from valueeval.tasks.templates.answer_text import (
+    CORRECTION,
+    NAME,
+    VALUE_OF,
+    clean,
+    letters,
+    parts,
+    without_descriptions,
+    word_set,
+    yes_no_columns,
+)
+from valueeval.tasks.templates.tokens import Token, tokenise
 from valueeval.tasks.values import VALUES
 
-_TOKEN = re.compile(
-    rf"(?P<name>{NAME})"
-    r"|(?P<mark_of_number>^[^\w\n]{0,8}(?:(?:value|question|item) )?no\. {0,2}(?=\d))"
-    r"|(?P<number>(?<!\d)\d{1,2}(?!\d))"
-    r"|(?P<other>\d+|n[./] ?a\b|no (?:one|doubt|matter|longer|less|more)\b)"
-    r"|(?P<yes>(?<![^\W_])(?:yes|yeah|yep|y|true)(?![^\W_]|'\w)|\[[xy✓✔]\]|[✓✔✅☑👍])"
-    r"|(?P<no>(?<![^\W_])(?:no|nope|nah|n|false)(?![^\W_]|'\w)|\[ {0,3}\]|[✗✘❌✖☐☒👎])"
-    r"|(?P<word>[^\W\d_]+(?:'[^\W\d_]+)*)"
-    r"|(?P<line>\n)"
-    r"|(?P<mark>[^\s\w]|_)",
-    re.MULTILINE,
-)
 # Words that may stand before a number ("Value 3:") or between a value and its verdict
 # ("value: Face, answer: yes").
 _LABELS = word_set(
-    "value values number nr question q item answer verdict decision result response label "
-    "applies present is id name"
+    "value values number numbers nr question q item answer answers verdict decision result "
+    "response label applies applicable present relevant is id name clearly strongly definitely "
+    "directly"
 )
 _LISTING = _LABELS | {"and"}
 _DENIALS = word_set("not never neither hardly can't cannot don't doesn't isn't wouldn't won't")
-_DESCRIPTIONS = re.compile(
-    "|".join(sorted((re.escape(v.short.lower()) for v in VALUES), key=len, reverse=True))
+_RESTART = re.compile(
+    r"^[^\w\n]{0,8}(?:here (?:is|are) )?(?:the |my )?"
+    r"(?:final|corrected|revised|updated|new) (?:answers?|list|version|marks?|assessment)\b"
+    r"[^\w\n]{0,8}$",
+    re.MULTILINE,
 )
-_KIND = {"other": "word", "mark_of_number": "mark"}
-_VALUES = range(len(VALUES))
+_DIGIT = re.compile(
+    r"(?:^|[,;{|])[^\w\n]{0,8}(?:(?:value|question|item) ?)?"
+    rf"(?:(?P<number>\d{{1,2}})(?:[^\w\n]{{1,6}}(?P<named>{NAME}))?|(?P<name>{NAME}))"
+    r"[^\w\n]{1,8}(?P<digit>[01])(?=[^\w\n]{0,4}(?:$|[,;}|]))",
+    re.MULTILINE,
+)
+_BARE_DIGITS = re.compile(r"\W*((?:[01]\W{1,6}){19}[01])\W*")
+_ALL = range(len(VALUES))
+_OTHERS = -2  # stands for all values that nothing else is said about
+_LONGEST = 50_000  # characters, some twenty pages; what is longer answers nothing
 _REACH = 16  # how many marks and labels may stand between a value and its verdict
 _ASIDE = 60  # how long, in tokens, an aside in parentheses between them may be
+_END = Token("line", "")
 
-
-class _Token(NamedTuple):
-    kind: str  # number, name, verdict, word, line, mark
-    text: str
-    number: int = 0  # a number's; a name's index in VALUES; a verdict's truth
-
-
-_END = _Token("line", "")
+_Vote = tuple[int, bool]
+_Votes = list[_Vote]
 
 
 class _Entry(NamedTuple):
-    """A place that answers about one value: tokens ``begin`` (incl.) to the next entry's key."""
+    """A place that answers about values: tokens ``begin`` (incl.) to the next entry's key."""
 
     key: int
     begin: int
-    value: int
-
-
-_Votes = list[tuple[int, bool]]
+    values: tuple[int, ...]
 
 
 def parse(text: str) -> tuple[bool, ...] | None:
-    """Reads an answer of template mbc.
-
-    Every one of the 20 values must be answered, and only one way. An answer to some of them
-    (truncated, or a list of those that apply) is unparsed, since what was not said cannot be told
-    from what was not reached; so is one that says yes and no about the same value.
-
-    Read are, for each value, its number in the prompt or its name (the name, where both stand and
-    differ), with yes, no, y, n, true, false or a tick or cross: a line each, or all in one line, as
-    JSON, as a table, with descriptions before and reasons after the verdict (or before it, where
-    it ends a line and is the only one), verdict first ("✓ Face", "No: 2, 5, 7"); also exactly 20
-    verdicts and nothing else. Numbers beyond 20 are no values and are passed over. A prompt
-    repeated before the answer and further examples after it are passed over. Maybe, 0 and 1, and
-    other languages' words for yes are not read.
+    """Read an answer of template mbc.
 
     Args:
         text: What the model generated.
@@ -86,147 +91,167 @@ def parse(text: str) -> tuple[bool, ...] | None:
     plain = clean(text)
     if plain is None:
         return None
-    for part in parts(_DESCRIPTIONS.sub(" ", plain)):
-        tokens = list(_tokens(part))
-        forms = [_by_key(tokens), _by_verdict(tokens), _bare(tokens)]
-        if any(forms):
-            return _decide(forms)
+    for part in parts(without_descriptions(plain)):
+        restarts = list(_RESTART.finditer(part))
+        votes = _read(part[restarts[-1].end() :]) if restarts else []
+        votes = votes if _is_full(votes) else _read(part)
+        if votes:
+            return _decide(votes)
     return None
 
 
 def gold(labels: Sequence[int]) -> str:
-    """The right answer, 20 numbered lines, for labels (20 of 0 or 1) in the order of ``VALUES``."""
+    """Return the right answer, 20 numbered lines, for labels (20 of 0 or 1)."""
     return "\n".join(f"{i}. {'yes' if label else 'no'}" for i, label in enumerate(labels, 1))
 
 
-def _decide(forms: list[_Votes]) -> tuple[bool, ...] | None:
-    """The answer of the first form that answers in full; ``None`` if it, or the next, objects."""
-    keyed, listed, _ = forms
-    if _is_full(keyed):
-        said = {*keyed, *listed}
-    else:
-        said = next(({*votes} for votes in forms if _is_full(votes)), set())
-    if len(said) != len(VALUES):
+def _decide(votes: _Votes) -> tuple[bool, ...] | None:
+    said = set(votes)
+    if len(said) != len(VALUES) or not _is_full(votes):
         return None
-    return tuple((value, True) in said for value in _VALUES)
+    return tuple((value, True) in said for value in _ALL)
 
 
 def _is_full(votes: _Votes) -> bool:
-    return len({value for value, _ in votes}) == len(VALUES)
+    return {value for value, _ in votes} == set(_ALL)
 
 
-def _tokens(text: str) -> Iterator[_Token]:
-    for match in _TOKEN.finditer(text):
-        kind, found = str(match.lastgroup), match.group()
-        if kind == "name":
-            yield _Token("name", found, VALUE_OF[letters(found)])
-        elif kind == "number":
-            yield _Token("number", found, int(found))
-        elif kind in ("yes", "no"):
-            yield _Token("verdict", found, kind == "yes")
-        else:
-            yield _Token(_KIND.get(kind, kind), found)
+def _read(text: str) -> _Votes:
+    """Return what is said about values, both ways where the answer contradicts itself."""
+    if len(text) > _LONGEST:
+        return []
+    found = json_answers.find(text)
+    if found:
+        before, data, after = found
+        votes = _read_lines("\n".join([before, *json_answers.lines(data), after]))
+        if _is_full(votes):
+            return votes
+    return _read_lines(yes_no_columns(text))
 
 
-def _at(tokens: list[_Token], index: int) -> _Token:
-    return tokens[index] if index < len(tokens) else _END
+def _read_lines(text: str) -> _Votes:
+    digits = _by_digit(text)
+    if digits:
+        return digits
+    tokens = list(tokenise(text))
+    keyed, listed, bare = _by_key(tokens), _by_verdict(tokens), _bare(tokens)
+    if _is_full(_with_others(keyed)):
+        votes = _with_others(keyed) + [vote for vote in listed if vote[0] != _OTHERS]
+    elif _is_full(_with_others(listed)):
+        votes = _with_others(listed)
+    elif _is_full(_with_others(keyed + listed)):
+        votes = _with_others(keyed + listed)
+    else:
+        votes = bare or keyed + listed
+    if CORRECTION.search(text):
+        votes = votes + [(value, not verdict) for value, verdict in votes]
+    return votes
 
 
-def _skip(tokens: list[_Token], index: int) -> int:
-    """The next token that is neither a mark nor a label, within reach."""
-    for step in range(index, index + _REACH):
-        token = _at(tokens, step)
-        if token.kind != "mark" and token.text not in _LABELS:
-            return step
-    return index
+def _with_others(votes: _Votes) -> _Votes:
+    """Return votes with those about "all others" spread over the values that have none."""
+    named = {value for value, _ in votes}
+    others = [verdict for value, verdict in votes if value == _OTHERS]
+    if named <= {_OTHERS}:
+        return []
+    spread = [(value, verdict) for verdict in others for value in _ALL if value not in named]
+    return [(value, verdict) for value, verdict in votes if value in _ALL] + spread
 
 
-def _by_key(tokens: list[_Token]) -> _Votes:
-    """Verdicts that follow the number or name of their value."""
+# ------------------------------------------------------------------------------ value, verdict
+
+
+def _by_key(tokens: list[Token]) -> _Votes:
+    """Return the verdicts that follow the number or name of their value."""
     entries = list(_entries(tokens))
     ends = [entry.key for entry in entries] + [len(tokens)]
     votes = []
     for entry, end in zip(entries, ends[1:], strict=True):
         verdict = _verdict(tokens[entry.begin : end])
-        if verdict is not None and entry.value in _VALUES:
-            votes.append((entry.value, verdict))
+        if verdict is not None:
+            votes += [(value, verdict) for value in entry.values if value in (*_ALL, _OTHERS)]
     return votes
 
 
-def _entries(tokens: list[_Token]) -> Iterator[_Entry]:
+def _entries(tokens: list[Token]) -> Iterator[_Entry]:
     opening = True  # nothing but marks and labels since the line began
     named = -1  # a name that has been used with the number before it
     for index, token in enumerate(tokens):
         if token.kind == "number":
             entry = _numbered(tokens, index, opening)
         elif token.kind == "name" and index != named:
-            entry = _named(tokens, index, opening)
+            entry = _named(tokens, index, token.values, opening)
+        elif token.kind == "others":
+            entry = _named(tokens, index, (_OTHERS,), opening=False)
         else:
             entry = None
         if entry:
             yield entry
             named = entry.begin - 1
-        opening = token.kind == "line" or (
-            opening and (token.kind == "mark" or token.text in _LABELS)
-        )
+        opening = token.kind == "line" or (opening and _is_filler(token))
 
 
-def _numbered(tokens: list[_Token], index: int, opening: bool) -> _Entry | None:
-    number, after = tokens[index].number, _skip(tokens, index + 1)
+def _numbered(tokens: list[Token], index: int, opening: bool) -> _Entry | None:
+    values, after = tokens[index].values, _skip(tokens, index + 1)
     parted, follows = after > index + 1, _at(tokens, after)
     if not (opening or parted or _separated(tokens, index)):
         return None
-    if follows.kind == "name":
-        return _Entry(index, after + 1, follows.number)
+    if follows.kind == "name" and len(values) == 1:
+        return _Entry(index, after + 1, follows.values)
     answered = follows.kind == "verdict" and (parted or _closed(tokens, after))
     if answered or (opening and (parted or follows.kind == "line")):
-        return _Entry(index, index + 1, number - 1)
+        return _Entry(index, index + 1, values)
     return None
 
 
-def _named(tokens: list[_Token], index: int, opening: bool) -> _Entry | None:
+def _named(
+    tokens: list[Token], index: int, values: tuple[int, ...], opening: bool
+) -> _Entry | None:
     after = _skip(tokens, index + 1)
-    parted = after > index + 1
     answered = _at(tokens, after).kind == "verdict" and (
-        parted or (_separated(tokens, index) and _closed(tokens, after))
+        after > index + 1 or (_separated(tokens, index) and _closed(tokens, after))
     )
-    return _Entry(index, index + 1, tokens[index].number) if opening or answered else None
+    return _Entry(index, index + 1, values) if opening or answered else None
 
 
-def _separated(tokens: list[_Token], index: int) -> bool:
-    before = tokens[index - 1] if index else _END
-    return before.kind in ("line", "verdict") or before.text in tuple(",;|{[(")
-
-
-def _closed(tokens: list[_Token], index: int) -> bool:
-    return _at(tokens, index + 1).kind in ("mark", "line", "number")
-
-
-def _verdict(entry: list[_Token]) -> bool | None:
-    """The verdict of one entry: what directly follows the value, else the only one if it closes."""
+def _verdict(entry: list[Token]) -> bool | None:
+    """Return what one entry says: the verdict after the value, else the one that closes it."""
     first = _first(entry)
     if _at(entry, first).kind == "verdict":
-        verdict = entry[first]
-        line = [token for token in _line(entry, first + 1) if token.text not in ("or", "and")]
-        words = [token for token in line if token.kind != "mark"]
-        for other in words[:1] + words[-1:]:  # "yes/no", "yes and no", "yes … so no"
-            if other.kind == "verdict" and other.number != verdict.number:
-                return None
-        return bool(verdict.number)
+        return _leading_verdict(entry, first)
     paragraph = _paragraph(entry)
-    verdicts = [i for i, token in enumerate(paragraph) if token.kind == "verdict"]
-    if len(verdicts) != 1:
+    places = [i for i, token in enumerate(paragraph) if token.kind == "verdict"]
+    if len({paragraph[i].verdict for i in places}) != 1:
         return None
-    (only,) = verdicts
-    if paragraph[only].number and any(token.text in _DENIALS for token in paragraph[:only]):
+    last, verdict = places[-1], paragraph[places[-1]].verdict
+    doubted = any(token.text in _DENIALS for token in paragraph[:last])
+    if _is_hedged(paragraph, last) or (verdict and doubted):
         return None  # "I would not say yes"
-    alone = only > 0 and paragraph[only - 1].kind == _at(paragraph, only + 1).kind == "mark"
-    last = all(token.kind == "mark" for token in _line(paragraph, only + 1))
-    return bool(paragraph[only].number) if alone or last else None
+    alone = last > 0 and paragraph[last - 1].kind == _at(paragraph, last + 1).kind == "mark"
+    closes = all(token.kind == "mark" for token in _line(paragraph, last + 1))
+    return verdict if closes or (alone and len(places) == 1) else None
 
 
-def _first(entry: list[_Token]) -> int:
-    """Where a verdict directly after the value would stand: past marks, labels, an aside."""
+def _leading_verdict(entry: list[Token], index: int) -> bool | None:
+    """Return the verdict at ``index`` unless what follows on its line takes it back."""
+    verdict = entry[index].verdict
+    line = [token for token in _line(entry, index + 1) if token.text not in ("or", "and")]
+    words = [token for token in line if token.kind != "mark"]
+    for other in words[:1] + words[-1:]:  # "yes/no", "yes and no", "yes … so no"
+        if other.kind == "verdict" and other.verdict != verdict:
+            return None
+    return None if _is_hedged(entry, index) else verdict
+
+
+def _is_hedged(tokens: list[Token], index: int) -> bool:
+    """Return whether doubt stands next to a verdict: "partially yes", "yes (maybe)", "no?"."""
+    before = [token for token in tokens[max(index - _REACH, 0) : index] if not _is_filler(token)]
+    after = tokens[_skip(tokens, index + 1) : index + _REACH]
+    return any(token.kind == "hedge" for token in before[-1:] + after[:1])
+
+
+def _first(entry: list[Token]) -> int:
+    """Return where a verdict right after the value would stand: past marks, labels, an aside."""
     index = _skip(entry, 0)
     if index and entry[index - 1].text == "(":
         aside = [token.text for token in entry[index : index + _ASIDE]]
@@ -238,66 +263,143 @@ def _first(entry: list[_Token]) -> int:
     return index
 
 
-def _line(tokens: list[_Token], index: int) -> list[_Token]:
-    """The tokens from ``index`` to the end of its line."""
-    for end in range(index, len(tokens)):
-        if tokens[end].kind == "line":
-            return tokens[index:end]
-    return tokens[index:]
+# ------------------------------------------------------------------------------ verdict, values
 
 
-def _paragraph(tokens: list[_Token]) -> list[_Token]:
-    """The tokens before the first empty line."""
-    for end in range(1, len(tokens)):
-        if tokens[end - 1].kind == tokens[end].kind == "line":
-            return tokens[: end - 1]
-    return tokens
-
-
-def _by_verdict(tokens: list[_Token]) -> _Votes:
-    """Lines that begin with a verdict, followed by nothing but values: "✓ Face", "No: 2, 5"."""
+def _by_verdict(tokens: list[Token]) -> _Votes:
+    """Return what lists after a verdict say: "✓ Face", "Yes: 2, 5 / No: 1, 3-4", a heading."""
     votes: _Votes = []
+    heading: list[Token] = []  # a verdict on a line of its own, until values follow
+    under: Token | None = None  # the heading of the values that come
     for line in _lines(tokens):
-        said = [t for t in line if t.kind != "mark" and t.text not in _LISTING]
-        kinds = {token.kind for token in said[1:]}
-        if not said or said[0].kind != "verdict":
+        said = [token for token in line if token.kind != "mark" and token.text not in _LISTING]
+        if not said:
             continue
-        if not kinds:  # a verdict on a line of its own: which value is it about?
-            return []
-        if kinds <= {"number", "name"}:
-            votes += [(v, bool(said[0].number)) for v in _listed(line) if v in _VALUES]
-    return votes
-
-
-def _listed(line: list[_Token]) -> Iterator[int]:
-    """The values that a line lists; a number before a name only counts it: "1. Face"."""
-    for index, token in enumerate(line):
-        if token.kind == "name":
-            yield token.number
-        elif token.kind == "number":
-            counts = _at(line, index + 1).kind == "name" or (
-                _at(line, index + 1).text in tuple(".):") and _at(line, index + 2).kind == "name"
-            )
-            if not counts:
-                yield token.number - 1
-
-
-def _lines(tokens: list[_Token]) -> Iterator[list[_Token]]:
-    line: list[_Token] = []
-    for token in [*tokens, _END]:
-        if token.kind == "line":
-            yield line
-            line = []
+        values = [_listed(line)] if _lists_values(said) else []
+        if said[0].kind == "verdict" and len(said) == 1:
+            if heading:
+                return []  # which value is it about?
+            heading, under = [said[0]], said[0]
+        elif said[0].kind == "verdict":
+            pieces = list(_after_verdicts(line))
+            if heading or not all(_lists_values(_said(piece)) for _, piece in pieces):
+                heading, under = [], None
+                continue
+            under = None
+            for verdict, piece in pieces:
+                votes += [(value, bool(verdict.verdict)) for value in _listed(piece)]
+        elif under and values:
+            heading = []
+            votes += [(value, bool(under.verdict)) for value in values[0]]
         else:
-            line.append(token)
+            heading, under = [], None
+    return [] if heading else votes
 
 
-def _bare(tokens: list[_Token]) -> _Votes:
-    """Exactly 20 verdicts, in the order of the values, after at most a line that announces them."""
+def _said(tokens: list[Token]) -> list[Token]:
+    return [token for token in tokens if token.kind != "mark" and token.text not in _LISTING]
+
+
+def _lists_values(said: list[Token]) -> bool:
+    return bool(said) and {token.kind for token in said} <= {"number", "name", "others"}
+
+
+def _after_verdicts(line: list[Token]) -> Iterator[tuple[Token, list[Token]]]:
+    """Yield each verdict of a line with the tokens that follow it up to the next."""
+    places = [index for index, token in enumerate(line) if token.kind == "verdict"]
+    for begin, end in zip(places, [*places[1:], len(line)], strict=True):
+        yield line[begin], line[begin + 1 : end]
+
+
+def _listed(line: list[Token]) -> tuple[int, ...]:
+    """Return the values that a line lists; a number before a name only counts it: "1. Face"."""
+    values: list[int] = []
+    for index, token in enumerate(line):
+        following = _at(line, _skip(line, index + 1)).kind
+        if token.kind == "others":
+            values.append(_OTHERS)
+        elif token.kind == "name" or (token.kind == "number" and following != "name"):
+            values += [value for value in token.values if value in _ALL]
+    return tuple(values)
+
+
+# ------------------------------------------------------------------------- verdicts or digits alone
+
+
+def _bare(tokens: list[Token]) -> _Votes:
+    """Return 20 verdicts in the order of the values, after at most a line that announces them."""
     lines = [line for line in _lines(tokens) if line]
     if lines and lines[0][-1].text == ":":
         lines = lines[1:]
     said = [token for line in lines for token in line if token.kind != "mark"]
     if len(said) != len(VALUES) or any(token.kind != "verdict" for token in said):
         return []
-    return [(value, bool(token.number)) for value, token in enumerate(said)]
+    return [(value, bool(token.verdict)) for value, token in enumerate(said)]
+
+
+def _by_digit(text: str) -> _Votes:
+    """Return 0 and 1 as no and yes, where each value has one; all 1 may be a rating or a count."""
+    bare = _BARE_DIGITS.fullmatch(text)
+    if bare:
+        votes = [(v, digit == "1") for v, digit in enumerate(re.findall(r"[01]", bare[1]))]
+    else:
+        votes = [
+            (VALUE_OF[letters(name)] if name else int(match["number"]) - 1, match["digit"] == "1")
+            for match in _DIGIT.finditer(text)
+            for name in (match["named"] or match["name"],)
+        ]
+    return votes if _is_full(votes) and not all(verdict for _, verdict in votes) else []
+
+
+# ------------------------------------------------------------------------------------- tokens
+
+
+def _at(tokens: list[Token], index: int) -> Token:
+    return tokens[index] if index < len(tokens) else _END
+
+
+def _is_filler(token: Token) -> bool:
+    return token.kind == "mark" or token.text in _LABELS
+
+
+def _skip(tokens: list[Token], index: int) -> int:
+    """Return the index of the next token that is neither a mark nor a label, within reach."""
+    for step in range(index, index + _REACH):
+        if not _is_filler(_at(tokens, step)):
+            return step
+    return index
+
+
+def _separated(tokens: list[Token], index: int) -> bool:
+    before = tokens[index - 1] if index else _END
+    return before.kind in ("line", "verdict") or before.text in tuple(",;|{[(")
+
+
+def _closed(tokens: list[Token], index: int) -> bool:
+    return _at(tokens, index + 1).kind in ("mark", "line", "number")
+
+
+def _line(tokens: list[Token], index: int) -> list[Token]:
+    """Return the tokens from ``index`` to the end of its line."""
+    for end in range(index, len(tokens)):
+        if tokens[end].kind == "line":
+            return tokens[index:end]
+    return tokens[index:]
+
+
+def _paragraph(tokens: list[Token]) -> list[Token]:
+    """Return the tokens before the first empty line."""
+    for end in range(1, len(tokens)):
+        if tokens[end - 1].kind == tokens[end].kind == "line":
+            return tokens[: end - 1]
+    return tokens
+
+
+def _lines(tokens: list[Token]) -> Iterator[list[Token]]:
+    line: list[Token] = []
+    for token in [*tokens, _END]:
+        if token.kind == "line":
+            yield line
+            line = []
+        else:
+            line.append(token)

@@ -1,14 +1,28 @@
 """Template oa: which words describe, in respect of one value, a person who says this?
 
-A value is predicted where one of its keywords (``VALUES[value].keywords``) is in the answer.
+A value is predicted where one of its words is in the answer and is not denied: a keyword of
+``values.yaml``, another form of it ("fairness"), or a compound ("justice-oriented"). Forms:
+
+- words: ``creative, curious``, ``1. Bold 2. Daring``, ``["bold"]``, ``Someone who values fairness``
+- a verdict on a word: ``Ambitious? Yes.``, ``Ambitious: no``, ``| ambitious | no |``
+- denied before: ``not bold``, ``neither kind nor caring``, ``lacks ambition``, ``against wealth``,
+  ``indifferent to money``, ``cautious rather than bold``, ``anything but cautious``
+- denied behind: ``money is not important to them``, ``thinks money is unimportant``
+- denied within: ``unfair``, ``non-religious``; denied again it holds: ``not unfair``
+
+Other English words, and "indifferent", are a no. Unparsed are an answer that says nothing ("N/A",
+"unclear", the question repeated, a refusal), doubts its only word ("maybe bold", "bold?"), says
+and denies the same, or is not in English.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from functools import cache
 
+from valueeval.tasks.templates import english
 from valueeval.tasks.templates.answer_text import clean, letters, parts, word_set
 from valueeval.tasks.values import VALUES
 
@@ -20,94 +34,154 @@ _CUE = re.compile(
     r"these words describe a person who says this:|\banswer:|\bthe kind of person who is\b:?"
 )
 _INSTRUCTION = re.compile(
-    r"\b(?:what people say shows|if it does not show|describe the person|read what somebody"
+    r"\b(?:what people say shows|if it does not show, the|describe the person|read what somebody"
     r"|answer (?:the question|with)|i tell you|you tell me|you say that|if what is said"
     r"|when you cannot see)\b[^.\n]*"
 )
 _REFUSAL = re.compile(
-    r"\b(?:i(?:'m| am) (?:sorry|unable|not sure)|i can(?:'t|not| not)|as an ai|language model"
-    r"|i (?:don't|do not) know|(?:cannot|can't) (?:be )?determine|not enough information)"
-    r"|^\W*sorry\b"
+    r"\b(?:i(?:'m| am) (?:sorry|unable|not able|not sure|an ai)|i can(?:'t|not| not)|as an? ai\b"
+    r"|i(?:'d| would) (?:rather|prefer) not|language model|i (?:don't|do not) (?:know|form|have)"
+    r"|(?:cannot|can't) (?:be )?determine|not enough information)|^\W*sorry\b"
 )
-# Words between which a statement ends; a comma ends one too, unless it parts a list with "or".
-_CLAUSE = re.compile(r"[\n.;:!?()\[\]{}|\"]| - |\b(?:but|yet|however|though|although)\b")
+# An answer without a word of the value that says that it says nothing.
+_NO_ANSWER = re.compile(
+    r"\bn/?a\b|^\W*(?:none|nothing|neither|no one|no words?)\b"
+    r"|\b(?:unclear|ambiguous|unknown|undetermined|indeterminate|inconclusive|unspecified|unstated"
+    r"|insufficient|undecided|it depends|not (?:\w+ ){0,2}(?:specified|stated|mentioned|clear|shown"
+    r"|given|applicable|enough|possible|known|evident|indicated|determinable|discernible|sure"
+    r"|indifferent)"
+    r"|(?:cannot|can't|could not|couldn't|impossible to|hard to|difficult to|unable to|not able to)"
+    r" (?:be )?(?:say|said|tell|determine|determined|judge|judged|know|known|assess|infer|inferred)"
+    r"|(?:does|do)(?:n't| not) (?:really )?(?:say|show|tell|reveal|indicate|specify|mention)"
+    r"|no (?:clear )?(?:information|indication|evidence|way to|opinion|answer|description))\b"
+)
+
+_CLAUSE = re.compile(
+    r"((?:(?:[\n.;:!?()\[\]{}|\"=]| - |\b(?:(?<!anything )(?<!nothing )but|yet|however|though"
+    r"|although)\b) *)+)"
+)
 _DENIAL = (
-    r"\b(?:not(?! (?:only|just|merely|simply) \w)|non|no|never|neither|nor|hardly|barely|without"
-    r"|lacks?|lacking|nothing|less|least|cannot|rather than|far from|instead of|opposite of)\b"
-    r"|n't\b"
+    r"\b(?:not(?! (?:only|just|merely|simply) \w)(?! (?:afraid|ashamed|hesitant|shy) )|non|zero"
+    r"|no(?! (?:doubt|less))|never|neither|nor|hardly|barely|scarcely|rarely|seldom"
+    r"|without(?! (?:a )?doubt)|lack(?:s|ing)?|less|least|little|few|cannot|insufficiently"
+    r"|anything but|all but|(?:rather |other )?than|far from|instead of|opposite of|unlike"
+    r"|un(?:concerned|interested|bothered|willing|able)|disinterested|indifferen(?:t|ce)"
+    r"|oppos(?:es?|ed|ing)|opponent|enemy|against|averse|aversion|hostil(?:e|ity)|critical of"
+    r"|criti(?:cal|c|cises|cizes)|s[ck]eptical|distrust(?:s|ful|ing)?|dismiss(?:es|ive|ing)"
+    r"|disapprov(?:es?|ing)|reject(?:s|ed|ing)?|restrict(?:s|ing)?|limit(?:s|ing)?|break(?:s|ing)"
+    r" with|ignor(?:es?|ant|ing)|disregard(?:s|ful|ing)?|neglect(?:s|ful|ing)?|resist(?:s|ant|ing)"
+    r"|refus(?:es?|ing)|den(?:y|ies)|devoid|closed to|disdain(?:s|ful)?|contempt(?:uous)?"
+    r"|hat(?:es?|ing)|dislik(?:es?|ing)|despis(?:es?|ing)|fail(?:s|ing)? to|incapable of"
+    r"|question(?:s|ing)|condemn(?:s|ing)?|mistrust(?:s|ful)?)\b"
+    r"|n't(?! (?:just|only|merely|simply) \w)"
 )
-# Keywords that are also small words, as which they do not count: "just a person", "the kind of".
-_AS_ADJECTIVE = {
-    "just": r"just(?= *(?:$|[,&/]|(?:and|or|person|people|man|woman|individual|society|world)\b))",
-    "kind": r"(?<!the )(?<!what )kind(?!s? of\b)",
+_DENIAL_BEHIND = (
+    r"\b(?:unimportant|irrelevant|secondary|absent|missing|meaningless|worthless|overrated"
+    r"|unnecessary|no (?:concern|importance|interest|relevance|issue|value)"
+    r"|(?:not|n't)(?: \w+){0,3} (?:important|relevant|matters?|concern|priority|valued|apply"
+    r"|needed|necessary|count|interesting|central|everything|shown|present|visible))\b"
+)
+_VERDICTS = {
+    "yes": r"\b(?:yes|true|definitely|certainly|absolutely|very much so)\b|[✓✔✅]",
+    "no": r"[✗✘❌✖]|\bfalse\b",
 }
-_ALTERNATIVES = re.compile(r"\b(?:or|nor)\b")
+_HEDGE = r"\b(?:maybe|perhaps|possibly|might|unclear|unsure|potentially|could)\b"
+# What may stand beside a verdict: "I'd say no", "not at all", "not especially".
+_WITH_VERDICT = word_set(
+    "i i'd say would no yes not really at all especially particularly very much so true false "
+    "definitely certainly absolutely hardly barely scarcely rarely never quite they are is it he "
+    "she isn't aren't of course"
+)
+_VERDICT_AFTER = ("?", ":", "(", "|", "=", " - ", '"')  # "bold? no", "bold: no", "bold (no)"
+
+# Keywords that are also other words, as which they do not count.
+_SENSES = {
+    "just": r"just(?= *(?:$|[^\w ]|(?:and|n?or|person|people|man|woman|society|world)\b))",
+    "proper": r"proper(?= *(?:$|[^\w ]|(?:and|n?or|person|people|citizen|conduct|behaviou?r)\b))",
+    "kind": r"(?<!the )(?<!what )(?<!some )kind(?!s? of\b)",
+    "safe": r"safe(?! (?:to (?:say|assume|bet)|bet|assumption|guess)\b)",
+    "fair": r"(?<!to be )fair(?! (?:to (?:say|assume|call)|enough|amount|bit|number|share)\b)",
+    "reasonable": r"reasonable(?! to (?:say|assume|think)\b)",
+    "honest": r"(?<!to be )honest",
+    "content": r"(?<!the )(?<!this )(?<!its )content(?! of\b)",
+    "driven": r"driven(?! by\b)",
+    "rich": r"rich(?! in\b)",
+    "free": r"free(?! of (?:charge|cost)\b)",
+    "civil": r"civil(?! (?:war|rights?|engineer|servant|law)\b)",
+    "understanding": r"(?<!my )understanding(?! (?:of|that)\b)",
+    "nature": r"(?<!the )nature(?! of\b)|(?<=care for )nature",
+    "order": r"(?<!in )order(?! to\b)",
+    "status": r"status(?! quo\b)",
+}
+_COMPOUND = (
+    r"(?:[- ]?(?:oriented|driven|focus+ed|cent(?:er|re)d|based|bound|first)|-(?:minded|conscious"
+    r"|loving|seeking|hearted|respecting)|ness|hearted)?s?"
+)
 _REGARD = re.compile(
     r"\b(?:in respect of|with respect to|in terms of|with regard to|regarding|concerning|as for"
     r"|as to|when it comes to)\b"
 )
 _TO_CLAUSE_END = re.compile(r"[^,;:.!?\n]*")
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
-_EXPECTED = re.compile(r"[a-z'-]+|naïve|blasé|passé")
-_FOREIGN = word_set(
-    "und oder nicht kein keine eine einer ein ist der die das et ou pas une le la les est y el "
-    "los las una es não uma è il gli een niet en och inte"
-)
-# Words that say nothing about a person: those of our questions, and small words around them.
-_EMPTY = word_set(
-    "a an the of in to on at by for from with and or as if than then so about into up "
-    "i me my you your he him his she her they them their it its we our who whom whose which what "
-    "when where why how this that these those here there "
-    "is am are was were be been being do does did has have had can could will would may might "
-    "should must says say said saying speaks "
-    "yes no not very quite rather really just also only more most "
-    "respect regard terms comes kind kinds sort type person people someone somebody man woman "
-    "individual speaker human one two three word words adjective adjectives describe describes "
-    "described describing description question answer answers value values following "
-    "argue argues claim claims argument think thinks because against premise conclusion"
-)
+
+
+class _Said(Enum):
+    """What an answer says of a word: that it fits, that it does not, or neither for certain."""
+
+    HOLDS = 1
+    DENIED = 2
+    DOUBTED = 3
+
+
+_OPPOSITE = {_Said.HOLDS: _Said.DENIED, _Said.DENIED: _Said.HOLDS, _Said.DOUBTED: _Said.DOUBTED}
 
 
 def parse(text: str, value: int) -> bool | None:
-    """Reads an answer of template oa.
-
-    A keyword counts as a word of its own in any case, with hyphens, spaces or nothing inside
-    ("free-thinking", "free thinking"), also with a plural s; not within a longer word
-    ("uncreative", "fun-loving" for *loving*), not as an adverb ("just a …"), and not where it is
-    denied ("not religious", "neither kind nor caring").
-
-    Where nothing else is said, the answer cannot be read: it is empty, a refusal, only small words
-    or the question repeated, thinking without end, not in English (a foreign article or "and", or
-    a script other than Latin), or says and denies the same keyword.
+    """Read an answer of template oa.
 
     Args:
         text: What the model generated.
         value: Index into ``VALUES`` of the value that was asked about.
 
     Returns:
-        Whether a keyword of the value is in the answer, or ``None`` if it cannot be read.
+        Whether the answer describes a person who holds the value; ``None`` if it cannot be read.
     """
     plain = clean(text)
     if plain is None or _REFUSAL.search(plain):
         return None
     for paragraph in _paragraphs(plain):
         said = _without_question(paragraph, value)
-        affirmed, denied = _keywords(said, value)
-        if affirmed or denied:
-            return None if affirmed and affirmed <= denied else bool(affirmed)
         words = _WORD.findall(said)
-        if not _EMPTY.issuperset(words):
-            return False if _is_english(words) else None
+        if english.is_foreign(words):
+            return None
+        judged = _judged(said, value)
+        if judged:
+            return _conclusion(judged)
+        if _NO_ANSWER.search(said):
+            return None
+        if _INDIFFERENT in words:
+            return False
+        if not english.says_nothing(words):
+            return False if english.is_english(words) else None
     return None
 
 
 def gold(labels: Sequence[int], value: int) -> str:
-    """A right answer: some of the value's keywords if its label is 1, else "indifferent"."""
+    """Return a right answer: some keywords of the value if its label is 1, else "indifferent"."""
     return ", ".join(VALUES[value].keywords[:_SHOWN_KEYWORDS]) if labels[value] else _INDIFFERENT
 
 
+def _conclusion(judged: list[tuple[str, _Said]]) -> bool | None:
+    """Return whether any word holds; ``None`` if that is denied of the same word, or in doubt."""
+    held = {word for word, said in judged if said is _Said.HOLDS}
+    denied = {word for word, said in judged if said is _Said.DENIED}
+    if held:
+        return None if held <= denied else True
+    return False if denied else None
+
+
 def _paragraphs(text: str) -> Iterator[str]:
-    """What may be the answer: of a prompt that is repeated, only what follows its question."""
+    """Yield what may be the answer: of a repeated prompt, only what follows its question."""
     for index, part in enumerate(parts(text)):
         *_, question = [None, *_CUE.finditer(part)]
         if question:
@@ -118,7 +192,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _without_question(text: str, value: int) -> str:
-    """Without the value's description, "in respect of …", and instructions, repeated or begun."""
+    """Return a text without the description of the value, "in respect of …" and instructions."""
     description = VALUES[value].short.lower()
     text = text.replace(description, " ")
     said, *regards = _REGARD.split(text)
@@ -128,43 +202,125 @@ def _without_question(text: str, value: int) -> str:
     return _INSTRUCTION.sub(" ", said)
 
 
-def _keywords(text: str, value: int) -> tuple[set[str], set[str]]:
-    """The value's keywords that are affirmed and those that are denied, by their letters."""
-    own = {letters(keyword) for keyword in VALUES[value].keywords}
-    affirmed: set[str] = set()
-    denied: set[str] = set()
-    for clause in _CLAUSE.split(text):
-        last_or = max((match.start() for match in _ALTERNATIVES.finditer(clause)), default=-1)
-        denial = -1  # where the denial began that still holds
-        for match in _keyword_pattern().finditer(clause):
-            if match.lastgroup == "denial":
-                denial = match.start()
-            elif match.lastgroup == "comma":
-                denial = denial if last_or > match.start() else -1
-            else:
-                keyword = letters(match.group())
-                keyword = keyword if keyword in own else keyword.removesuffix("s")
-                (affirmed if denial < 0 else denied).update(own & {keyword})
-    return affirmed, denied
+# ------------------------------------------------------------------------- what is said of words
+
+
+def _judged(text: str, value: int) -> list[tuple[str, _Said]]:
+    """Return each word of the value in a text, by its letters, with what the text says of it."""
+    judged: list[tuple[str, _Said]] = []
+    asked: list[tuple[str, _Said]] = []  # words of the clause before, which a verdict may follow
+    mark = ""
+    pieces = [*_CLAUSE.split(text), ""]
+    for clause, next_mark in zip(pieces[::2], pieces[1::2], strict=True):
+        verdict = _lone_verdict(clause) if asked else None
+        if verdict:
+            answers = any(sign in mark for sign in _VERDICT_AFTER)
+            judged += [(word, _under(verdict, said, answers)) for word, said in asked]
+            asked = []
+        else:
+            judged += [(word, _Said.DOUBTED if "?" in mark else said) for word, said in asked]
+            asked = _in_clause(clause, value)
+        mark = next_mark
+    return judged + [(word, _Said.DOUBTED if "?" in mark else said) for word, said in asked]
+
+
+def _under(verdict: _Said, said: _Said, answers: bool) -> _Said:
+    """Return what a verdict makes of a word before it: "bold? no", but hardly "bold. no"."""
+    if verdict is _Said.HOLDS:
+        return said
+    return _Said.DENIED if answers and said is _Said.HOLDS else _Said.DOUBTED
+
+
+def _lone_verdict(clause: str) -> _Said | None:
+    """Return what a clause says that is nothing but a verdict on the words before it."""
+    if re.search(_DENIAL_BEHIND, clause) and len(_WORD.findall(clause)) <= 4:
+        return _Said.DENIED
+    words = set(_WORD.findall(clause))
+    if not words <= _WITH_VERDICT:
+        return None
+    if re.search(f"{_DENIAL}|{_VERDICTS['no']}", clause):
+        return _Said.DENIED
+    return _Said.HOLDS if re.search(_VERDICTS["yes"], clause) else None
+
+
+def _in_clause(clause: str, value: int) -> list[tuple[str, _Said]]:
+    """Return the words of the value in one clause with what the clause says of them.
+
+    A denial holds up to the next comma, or beyond it in a list with "or" or "nor". A second one
+    that is not joined by "and", "or" or "nor" leaves doubt: "not opposed to wealth".
+    """
+    holds, opposites = _own_words(value)
+    last_or = max(clause.rfind(" or "), clause.rfind(" nor "))
+    judged: list[tuple[str, _Said]] = []
+    scope = _Said.HOLDS
+    begun = False  # a word has been said since the denial
+    open_since = -1  # where a denial began that no word has followed
+    for match in _lexicon().finditer(clause):
+        kind, found = str(match.lastgroup), match.group()
+        if kind == "behind":  # "… is unimportant", "unimportant is …"
+            judged = [(word, _Said.DENIED) for word, _ in judged]
+            scope = _Said.DENIED
+        elif kind in ("yes", "no") and judged:
+            word, said = judged[-1]
+            judged[-1] = (word, said if kind == "yes" else _OPPOSITE[said])
+        elif kind == "hedge":
+            scope = _Said.DOUBTED
+        elif kind == "denial":
+            joined = begun or found == "nor" or clause[: match.start()].rstrip().endswith(" and")
+            scope = _Said.DENIED if scope is _Said.HOLDS or joined else _Said.DOUBTED
+            begun, open_since = False, match.end()
+        elif kind == "comma" and not (last_or > match.start() and scope is _Said.DENIED):
+            scope, open_since = _Said.HOLDS, -1
+        elif kind == "word":
+            begun, open_since = True, -1
+            said, word = _sense(match, holds, opposites)
+            if word:
+                judged.append((word, _combined(scope, said)))
+    trailing = open_since >= 0 and not _WORD.search(clause[open_since:])
+    return [(word, _Said.DOUBTED) for word, _ in judged] if trailing and judged else judged
+
+
+def _combined(scope: _Said, said: _Said) -> _Said:
+    """Return what a denial, or none, makes of a word: "not" and "unfair" together hold."""
+    if scope is _Said.DOUBTED:
+        return scope
+    return said if scope is _Said.HOLDS else _OPPOSITE[said]
+
+
+def _sense(
+    match: re.Match[str], holds: frozenset[str], opposites: frozenset[str]
+) -> tuple[_Said, str]:
+    """Return what a matched word says of the value by itself, and its letters; "" if nothing."""
+    word = letters(match["root"])
+    if word not in holds | opposites:
+        return _Said.HOLDS, ""
+    if match["prefix"]:
+        return (_Said.DENIED if word in holds else _Said.DOUBTED), word
+    return (_Said.HOLDS if word in holds else _Said.DENIED), word
 
 
 @cache
-def _keyword_pattern() -> re.Pattern[str]:
-    """Denials, commas and the keywords of all values, long ones first.
-
-    All values', so that a word of a longer keyword is not taken for one: "fun loving" is a keyword
-    of another value than *loving*.
-    """
-    keywords = sorted({keyword for value in VALUES for keyword in value.keywords}, key=len)
-    patterns = [
-        _AS_ADJECTIVE.get(keyword, keyword.lower().replace("-", "[ -]?"))
-        for keyword in reversed(keywords)
-    ]
-    return re.compile(
-        rf"(?P<denial>{_DENIAL})|(?P<comma>,)"
-        rf"|(?P<keyword>(?<![\w'-])(?:{'|'.join(patterns)})s?(?![\w-]))"
+def _own_words(value: int) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the words that say that a person holds a value, and those that say the opposite."""
+    known = VALUES[value]
+    return (
+        frozenset(map(letters, known.keywords + known.related)),
+        frozenset(map(letters, known.opposites)),
     )
 
 
-def _is_english(words: list[str]) -> bool:
-    return _FOREIGN.isdisjoint(words) and all(_EXPECTED.fullmatch(word) for word in words)
+@cache
+def _lexicon() -> re.Pattern[str]:
+    """Return the pattern of denials, verdicts, hedges, commas and the words of all values.
+
+    All values', long ones first, so that a part of a longer word is not taken for one: "fun
+    loving" is a keyword of another value than *loving*.
+    """
+    words = sorted({word for value in VALUES for word in value.words}, key=lambda w: (-len(w), w))
+    patterns = "|".join(_SENSES.get(word, word.replace("-", "[ -]?")) for word in words)
+    return re.compile(
+        rf"(?P<word>(?<![\w'-])(?P<prefix>(?:non|anti|un)-?|(?:non|anti) )??(?P<root>{patterns})"
+        rf"{_COMPOUND}(?![\w-]))"
+        rf"|(?P<behind>{_DENIAL_BEHIND})|(?P<denial>{_DENIAL})|(?P<hedge>{_HEDGE})"
+        rf"|(?P<yes>{_VERDICTS['yes']})|(?P<no>{_VERDICTS['no']})|(?P<comma>,)"
+    )

@@ -33,6 +33,7 @@ TEMPLATES = ("cls", "mbc", "bca", "oa", "cot")
 WORDINGS = ("", "_p2", "_p3")
 SUFFIXES = ("", "_validation", "_zhihu", "_nahjalbalagha", "_nyt", "_sample")
 NAMES = [f"{parent}{s}" for parent in _generate_configs.wordings() for s in SUFFIXES]
+VERSIONS = {"cls": 1.0, "bca": 1.0, "mbc": 1.1, "oa": 1.1, "cot": 1.1}
 SAMPLE_NAMES = [name for name in NAMES if name.endswith("_sample")]
 
 DOC = {
@@ -127,7 +128,7 @@ def test_every_task_knows_what_it_is(load: Callable[..., ValueEvalTask], name: s
     assert metadata["sample"] is (last == "sample")
     assert metadata["data_official"] is False
     assert len(metadata["data_sha256"]) == 64
-    assert metadata["version"] == task.VERSION == 1.0
+    assert metadata["version"] == task.VERSION == VERSIONS[template]
     assert metadata["main_metric"] == "macro_f1"
     assert metadata["licence"] == ("Apache-2.0" if last == "sample" else None)
     assert Path(metadata["config_source"]).name == f"{name}.yaml"

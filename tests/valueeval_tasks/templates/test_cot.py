@@ -1,44 +1,121 @@
-"""The reader of template cot: a table of answers, and what holds for any answer."""
+"""The reader of template cot: tables of answers, and what holds for any answer."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
+from answers import cases, expected, is_quick, reading
 from hypothesis import given
 from hypothesis import strategies as st
 
 from valueeval.tasks.templates import cot
 from valueeval.tasks.values import VALUE_NAMES, VALUE_SLUGS
 
-CASES = yaml.safe_load(Path(__file__).with_name("answers_cot.yaml").read_text(encoding="utf-8"))
+CASES = cases("cot")
 
 any_labels = st.lists(st.integers(0, 1), min_size=20, max_size=20)
 
 
-def reading(parsed: tuple[bool, ...] | None) -> set[str] | str:
-    """What was read, in the words of the table."""
-    if parsed is None:
-        return "unparsed"
-    return {slug for slug, held in zip(VALUE_SLUGS, parsed, strict=True) if held} or "none"
-
-
-@pytest.mark.parametrize(
-    ("text", "reads"), [(case["text"], case["reads"]) for case in CASES], ids=lambda part: str(part)
-)
-def test_table(text: str, reads: list[str] | str) -> None:
-    assert reading(cot.parse(text)) == (reads if isinstance(reads, str) else set(reads))
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["text"][:60])
+def test_table(case: dict[str, Any]) -> None:
+    assert reading(cot.parse(case["text"])) == expected(case)
 
 
 def test_table_is_large_and_its_cases_differ() -> None:
-    assert len({case["text"] for case in CASES}) == len(CASES) >= 60
+    texts = [case["text"] for case in CASES]
+    assert len(set(texts)) >= len(texts) - 5  # some reported answers were foreseen
+    assert len(texts) >= 200
 
 
 @given(any_labels)
 def test_gold_is_read_back(labels: list[int]) -> None:
     assert cot.parse(cot.gold(labels)) == tuple(map(bool, labels))
+
+
+def names(held: list[int]) -> list[str]:
+    return [VALUE_NAMES[value] for value in held]
+
+
+def verdicts(each: str, yes: str, no: str, join: str = "\n") -> Callable[[list[int]], str]:
+    """A way to write an answer that says of every value whether it is held."""
+    return lambda held: join.join(
+        each.format(name=name, verdict=yes if value in held else no)
+        for value, name in enumerate(VALUE_NAMES)
+    )
+
+
+FORMS: dict[str, Callable[[list[int]], str]] = {
+    "bold": lambda held: f"**Final answer:** **{'; '.join(names(held))}**",
+    "upper case": lambda held: f"FINAL ANSWER: {'; '.join(names(held)).upper()}",
+    "commas": lambda held: f"Final answer: {', '.join(names(held))}.",
+    "dashes": lambda held: f"Final answer: {' — '.join(names(held))}",
+    "bullets": lambda held: "Final answer:\n- " + "\n- ".join(names(held)),
+    "bullets in bold, with reasons": lambda held: (
+        "**Final answer:**\n" + "\n".join(f"* **{name}**: people want it" for name in names(held))
+    ),
+    "numbers": lambda held: (
+        "Final answer:\n" + "\n".join(f"{n}. {name}" for n, name in enumerate(names(held), 1))
+    ),
+    "lines": lambda held: "Final answer:\n\n" + "\n".join(names(held)),
+    "JSON": lambda held: "Final answer: " + str(names(held)).replace("'", '"'),
+    "JSON with reasons": lambda held: (
+        '```json\n{"reasoning": "It is so.", "final_answer": "' + "; ".join(names(held)) + '"}\n```'
+    ),
+    "a remark behind": lambda held: (
+        f"Final answer: {'; '.join(names(held))}\n\nI hope this helps you with the argument!"
+    ),
+    "a code fence": lambda held: f"```\nFinal answer: {'; '.join(names(held))}\n```",
+    "in prose": lambda held: f"Therefore, the values behind it are {', '.join(names(held))}.",
+    "thinking": lambda held: (
+        f"<think>Final answer: Face?</think>Final answer: {'; '.join(names(held))}"
+    ),
+    "a table of all": verdicts("| {name} | {verdict} |", "yes", "no"),
+    "bullets of all": verdicts("- {name}: {verdict}", "yes", "no"),
+    "ticks": verdicts("{verdict} {name}", "✅", "❌"),
+    "pairs": verdicts("{name}: {verdict}", "yes", "no", "; "),
+    "asides": verdicts("- {name} ({verdict})", "strong", "not present"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(st.sets(st.integers(0, 19), min_size=1))
+def test_every_form_says_the_same(form: str, values: set[int]) -> None:
+    held = sorted(values)
+    text = FORMS[form](held)
+    if form in ("a table of all", "bullets of all", "ticks", "pairs", "asides"):
+        text = f"Final answer:\n{text}"
+    assert cot.parse(text) == tuple(v in values for v in range(20)), text
+
+
+@given(st.sets(st.integers(0, 19), min_size=2), st.data())
+def test_what_is_denied_is_not_held(values: set[int], data: st.DataObject) -> None:
+    denied = data.draw(st.sampled_from(sorted(values)))
+    listed = "; ".join(names(sorted(values - {denied})))
+    name = VALUE_NAMES[denied]
+    for denial in (
+        *(
+            f" (but not {name})",
+            f"; not {name}",
+            f"; ~~{name}~~",
+            f"; {name}: no",
+            f" rather than {name}",
+        ),
+        *(f", excluding {name}", f"; {name} (rejected)", f". {name} does not apply."),
+    ):
+        parsed = cot.parse(f"Final answer: {listed}{denial}")
+        assert parsed == tuple(v in values and v != denied for v in range(20)), denial
+
+
+@given(st.sets(st.integers(0, 19), min_size=1), st.data())
+def test_a_list_that_breaks_off_within_a_name_is_unparsed(
+    values: set[int], data: st.DataObject
+) -> None:
+    listed = names(sorted(values))
+    kept = data.draw(st.integers(1, len(listed[-1]) - 1))
+    text = "Final answer: " + "; ".join([*listed[:-1], listed[-1][:kept]])
+    assert cot.parse(text) is None
 
 
 @pytest.mark.parametrize("value", range(20), ids=VALUE_SLUGS)
@@ -77,17 +154,28 @@ def test_only_what_is_named_is_read(text: str) -> None:
 def test_space_case_and_bold_change_nothing(case: dict[str, Any]) -> None:
     text, parsed = case["text"], cot.parse(case["text"])
     assert cot.parse(f" \n{text}\n ") == parsed
-    assert cot.parse(text.upper().replace("\\BOXED", "\\boxed")) == parsed
+    if "<|" not in text:
+        assert cot.parse(text.upper().replace("\\BOXED", "\\boxed")) == parsed
     assert cot.parse(text.replace("Tradition", "**Tradition**")) == parsed
 
 
+@pytest.mark.parametrize("before", ["", "Final answer: "])
 @pytest.mark.parametrize(
     "piece",
     [
         *("final answer: ", "(", "- ", "tradition (", "and ", ".", "[", '{"a": [', "\n\n", "self-"),
-        *("<p ", "- tradition: ", "premise: a\n", "the ", "none ", "\\a", "1. 1. "),
+        *("<p ", "- tradition: ", "premise: a\n", "the ", "none ", "\\a", "1. 1. ", "| face |\n"),
+        *(
+            "not ",
+            "face, ",
+            "❌ face\n",
+            "therefore, value ",
+            "wait",
+            "<think>",
+            "[[",
+            "all values ",
+        ),
     ],
 )
-def test_a_long_text_of_anything_is_read(piece: str) -> None:
-    """It would not come back were anything in the reader of quadratic cost."""
-    cot.parse("Final answer: " + piece * (100_000 // len(piece)))
+def test_200_kb_of_anything_take_no_time(before: str, piece: str) -> None:
+    assert is_quick(lambda: cot.parse(before + piece * (200_000 // len(piece))))

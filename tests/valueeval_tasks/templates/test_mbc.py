@@ -1,65 +1,108 @@
-"""The reader of template mbc: a table of answers, and what holds for any answer."""
+"""The reader of template mbc: tables of answers, and what holds for any answer."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
+from answers import cases, expected, is_quick, reading
 from hypothesis import given
 from hypothesis import strategies as st
 
 from valueeval.tasks.templates import mbc
-from valueeval.tasks.values import VALUE_SLUGS, VALUES
+from valueeval.tasks.values import VALUES
 
-CASES = yaml.safe_load(Path(__file__).with_name("answers_mbc.yaml").read_text(encoding="utf-8"))
+CASES = cases("mbc")
+TEXTS = [case["text"] for case in CASES]
 
 any_labels = st.lists(st.integers(0, 1), min_size=20, max_size=20)
 
 
-def written_out(case: dict[str, Any]) -> str:
-    """The text of a case of the table."""
-    if "text" in case:
-        return str(case["text"])
-    yes, no = case.get("words", ["yes", "no"])
-    lines = [
-        case["each"].format(
-            n=number,
-            name=value.name,
-            slug=value.slug,
-            short=value.short,
-            verdict=yes if value.slug in case.get("held", ()) else no,
-        )
-        for number, value in enumerate(VALUES, 1)
-    ]
-    return str(case.get("before", "") + case.get("join", "\n").join(lines) + case.get("after", ""))
-
-
-def reading(parsed: tuple[bool, ...] | None) -> list[str] | str:
-    """What was read, in the words of the table."""
-    if parsed is None:
-        return "unparsed"
-    return [slug for slug, held in zip(VALUE_SLUGS, parsed, strict=True) if held] or "none"
-
-
-def expected(case: dict[str, Any]) -> list[str] | str:
-    reads = case["reads"]
-    return reads if isinstance(reads, str) else sorted(reads, key=VALUE_SLUGS.index)
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["case"])
 def test_table(case: dict[str, Any]) -> None:
-    assert reading(mbc.parse(written_out(case))) == expected(case)
+    assert reading(mbc.parse(case["text"])) == expected(case)
 
 
 def test_table_is_large_and_its_cases_differ() -> None:
-    assert len({written_out(case) for case in CASES}) == len(CASES) >= 60
+    assert len(set(TEXTS)) >= len(TEXTS) - 5  # some reported answers were foreseen
+    assert len(TEXTS) >= 180
 
 
 @given(any_labels)
 def test_gold_is_read_back(labels: list[int]) -> None:
     assert mbc.parse(mbc.gold(labels)) == tuple(map(bool, labels))
+
+
+def lines(each: str, yes: str = "yes", no: str = "no", join: str = "\n") -> Callable[..., str]:
+    """A way to write an answer, a line for each value."""
+
+    def write(labels: list[int]) -> str:
+        return join.join(
+            each.format(n=n, name=value.name, short=value.short, verdict=yes if label else no)
+            for n, (value, label) in enumerate(zip(VALUES, labels, strict=True), 1)
+        )
+
+    return write
+
+
+FORMS = {
+    "bullets": lines("- **{n}.** {verdict}"),
+    "upper case": lines("{n}. {verdict}", "YES", "NO"),
+    "names": lines("* {name}: **{verdict}**"),
+    "one line": lines("{n}. {verdict}", join=", "),
+    "a table": lines("| {n} | {name} | {verdict} |", "Yes", "No"),
+    "a table with ticks in two columns": lambda labels: (
+        "| Value | Yes | No |\n|---|---|---|\n"
+        + lines("| {name} | {verdict} |", "x |", "| x")(labels)
+    ),
+    "JSON": lambda labels: (
+        "```json\n{" + lines('"{name}": {verdict}', "true", "false", ",\n")(labels) + "}\n```"
+    ),
+    "JSON by number": lambda labels: "{" + lines('"{n}": "{verdict}"', join=",")(labels) + "}",
+    "JSON records": lambda labels: (
+        "["
+        + lines('{{"id": {n}, "value": "{name}", "answer": "{verdict}"}}', join=",")(labels)
+        + "]"
+    ),
+    "a Python dictionary": lambda labels: (
+        "{" + lines("'{name}': {verdict}", "True", "False", ", ")(labels) + ",}"
+    ),
+    "words": lines("{n}: {verdict}", "applies", "does not apply"),
+    "a reason": lines("{n}. {verdict}, since the premise speaks of 3 things"),
+    "descriptions": lines("{n}. {name} ({short}) - {verdict}"),
+    "verdict below": lines("**{n}. {name}**\n{verdict}\n"),
+    "a remark behind": lambda labels: mbc.gold(labels) + "\n\nLet me know if you need more!",
+    "an announcement": lambda labels: "Here are the 20 answers:\n\n" + mbc.gold(labels),
+    "thinking": lambda labels: f"<think>1. yes? 2. no?</think>\n{mbc.gold(labels)}",
+    "two lists": lambda labels: "\n".join(
+        f"{word}: " + ", ".join(str(n) for n, label in enumerate(labels, 1) if label == wanted)
+        for word, wanted in (("Yes", 1), ("No", 0))
+        if wanted in labels
+    ),
+}
+
+
+@pytest.mark.parametrize("write", FORMS.values(), ids=FORMS)
+@given(any_labels)
+def test_every_form_says_the_same(write: Callable[[list[int]], str], labels: list[int]) -> None:
+    assert mbc.parse(write(labels)) == tuple(map(bool, labels)), write(labels)
+
+
+@given(any_labels.filter(lambda labels: 0 in labels))
+def test_zeros_and_ones(labels: list[int]) -> None:
+    for each in ("{n}. {verdict}", "{name}: {verdict}", "| {n} | {name} | {verdict} |"):
+        assert mbc.parse(lines(each, "1", "0")(labels)) == tuple(map(bool, labels))
+
+
+def test_ones_alone_may_be_ratings() -> None:
+    assert mbc.parse(lines("{n}. {verdict}", "1", "0")([1] * 20)) is None
+
+
+@given(any_labels)
+def test_a_flipped_word_flips_the_answer(labels: list[int]) -> None:
+    flipped = mbc.parse(lines("{n}. {verdict}", "no", "yes")(labels))
+    assert flipped == tuple(not label for label in labels)
 
 
 @given(st.text())
@@ -68,7 +111,7 @@ def test_any_text_is_read_or_unparsed(text: str) -> None:
     assert parsed is None or (len(parsed) == 20 and all(type(held) is bool for held in parsed))
 
 
-@given(st.lists(st.sampled_from([written_out(case) for case in CASES]), max_size=4))
+@given(st.lists(st.sampled_from(TEXTS), max_size=4))
 def test_any_answers_together_are_read_or_unparsed(texts: list[str]) -> None:
     parsed = mbc.parse("\n".join(texts))
     assert parsed is None or len(parsed) == 20
@@ -76,36 +119,63 @@ def test_any_answers_together_are_read_or_unparsed(texts: list[str]) -> None:
 
 @given(any_labels, st.sets(st.integers(0, 19), min_size=1))
 def test_an_answer_that_lacks_any_value_is_unparsed(labels: list[int], gone: set[int]) -> None:
-    lines = mbc.gold(labels).split("\n")
-    assert mbc.parse("\n".join(line for i, line in enumerate(lines) if i not in gone)) is None
+    written = mbc.gold(labels).split("\n")
+    assert mbc.parse("\n".join(line for i, line in enumerate(written) if i not in gone)) is None
+
+
+@given(any_labels, st.integers(0, 190))
+def test_an_answer_that_breaks_off_is_unparsed(labels: list[int], end: int) -> None:
+    text = mbc.gold(labels)
+    assert mbc.parse(text[: min(end, len(text) - 3)]) is None
 
 
 @given(any_labels, st.integers(0, 19))
 def test_yes_and_no_about_one_value_is_unparsed(labels: list[int], value: int) -> None:
     other = "no" if labels[value] else "yes"
-    for objection in (f"{value + 1}. {other}", f"{VALUES[value].name}: {other}"):
-        assert mbc.parse(f"{mbc.gold(labels)}\n{objection}") is None
+    number, name = value + 1, VALUES[value].name
+    for objection in (
+        *(f"{number}. {other}", f"{name}: {other}", f"Wait, {number}. should be {other}."),
+        *(f"On second thought, {name} is a {other}.", f"{number}-{number}: {other}"),
+    ):
+        assert mbc.parse(f"{mbc.gold(labels)}\n{objection}") is None, objection
 
 
 @given(any_labels, st.permutations(range(20)))
 def test_the_order_of_lines_does_not_matter(labels: list[int], order: list[int]) -> None:
-    lines = mbc.gold(labels).split("\n")
-    assert mbc.parse("\n".join(lines[i] for i in order)) == tuple(map(bool, labels))
+    written = mbc.gold(labels).split("\n")
+    assert mbc.parse("\n".join(written[i] for i in order)) == tuple(map(bool, labels))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["case"])
 def test_space_case_and_bold_change_nothing(case: dict[str, Any]) -> None:
-    text = written_out(case)
+    text = case["text"]
     parsed = mbc.parse(text)
     assert mbc.parse(f" \n{text}\n ") == parsed
-    assert mbc.parse(text.upper()) == parsed
+    if "assistantfinal" not in text and "<|" not in text:
+        assert mbc.parse(text.upper()) == parsed
     assert mbc.parse(text.replace("yes", "**yes**")) == parsed
 
 
 @pytest.mark.parametrize(
     "piece",
-    ["1 ", "1. ", "1. (", "face: ", "yes ", "yes: 1, ", "12345", "((", "\n", "self-", "<p ", "'a"],
+    [
+        *("1 ", "1. ", "1. (", "face: ", "yes ", "yes: 1, ", "12345", "((", "\n", "self-", "<p "),
+        *(
+            "'a",
+            "1,",
+            "1-",
+            '{"1":',
+            "[[",
+            "| yes | no |\n",
+            "~~",
+            "1. 1. ",
+            "it is ",
+            "1\n",
+            "wait",
+        ),
+        *("not ", "all the ", "final answers\n", "<think>", "<answer>", "<|channel|>", "[1,"),
+        "1\n",
+    ],
 )
-def test_a_long_text_of_anything_is_read(piece: str) -> None:
-    """It would not come back were anything in the reader of quadratic cost."""
-    mbc.parse(piece * (100_000 // len(piece)))
+def test_200_kb_of_anything_take_no_time(piece: str) -> None:
+    assert is_quick(lambda: mbc.parse(piece * (200_000 // len(piece))))

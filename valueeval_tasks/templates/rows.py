@@ -1,0 +1,219 @@
+"""Names of values in a row, as lists of template cot name them, and what is said of each.
+
+Read are names parted by commas, semicolons, "and" and the like (``Tradition; Face``), their second
+halves alone or before the first (``objectivity``, ``personal security``, ``Benevolence (caring,
+dependability)``), verdicts (``Face: yes; Tradition: no``, ``Face (not present)``), what is
+excluded (``but not Face``, ``neither Face nor Tradition``, ``rather than Face``), ``all values
+except …`` and ``none``. Nothing else may stand in the row but small words and asides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from valueeval.tasks.templates.answer_text import NAME, word_set
+from valueeval.tasks.templates.tokens import Token, tokenise
+from valueeval.tasks.values import VALUE_NAMES
+
+SMALL_WORDS = word_set("the value values of also plus both here in this case argument")
+HEADINGS = word_set("primary secondary tertiary main key other further additional")
+LEAD_IN = word_set(
+    "the value values of argument is are rests relies based on upon appeals to behind this it that "
+    "following these include includes there from be"
+)
+_NOTHING = word_set(
+    "none no nothing of the value values these them above listed list 20 apply applies here from "
+    "in this argument is are clearly explicitly directly behind fits fit present"
+)
+_EXCLUDING = word_set("not neither without excluding rather instead opposed no")
+_EXCEPTING = word_set("except excepting besides")
+_LINKING = word_set("for than of to as but from with")
+DENIALS = _EXCLUDING | word_set(
+    "nor never isn't doesn't aren't don't cannot can't hardly less false"
+)
+"""Words that may deny what stands near them."""
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+_NONE_EXCEPT = re.compile(r"\W*(?:none|no values?)\b[^,;\n]{0,40}?\bexcept(?: for)?\b")
+_LOOK_AHEAD = 200  # how long, in tokens, an aside may be
+
+Said = dict[int, bool]
+"""From indices into ``VALUES`` to whether the value is held."""
+
+
+class _Piece(NamedTuple):
+    """One thing that matters in a row: value, yes, no, not, or, and, all, hedge, end, close."""
+
+    kind: str
+    value: int = -1
+
+
+_PIECES = {
+    **{",": "and", "&": "and", "and": "and", ";": "end", "|": "end", ")": "close"},
+    **dict.fromkeys(_EXCLUDING | _EXCEPTING, "not"),
+    **{"or": "or", "nor": "or", "all": "all"},
+}
+
+
+_FULL_NAMES = {  # by their second halves, no two of which are alike
+    name.lower().partition(": ")[2]: name.lower() for name in VALUE_NAMES if ": " in name
+}
+_FAMILIES = {name.partition(": ")[0] for name in _FULL_NAMES.values()}
+_LOOSE_NAME = re.compile(
+    rf"{NAME}|(?<![\w-])(?P<half>{'|'.join(_FULL_NAMES)})"
+    rf"(?: (?:{'|'.join(sorted(_FAMILIES))}))?(?![\w-])"
+)
+
+
+def read_row(text: str) -> Said | None:
+    """Return what a row of names says; empty if it says that no value is held.
+
+    Args:
+        text: A part of a :func:`~valueeval.tasks.templates.answer_text.clean` text.
+
+    Returns:
+        The values that are named; ``None`` where anything in the row is left over or in doubt.
+    """
+    if says_none(text):
+        return {}
+    excepted = _NONE_EXCEPT.match(text)
+    pieces = _pieces(text[excepted.end() :] if excepted else text)
+    if not pieces:
+        return None
+    if pieces[0].kind == "all":
+        return _all_but(pieces[1:])
+    said: Said = {}
+    for segment in _segments(pieces):
+        found = _read_segment(segment)
+        if found is None or any(said.get(v, held) != held for v, held in found.items()):
+            return None
+        said.update(found)
+    return said or None
+
+
+def says_none(text: str) -> bool:
+    """Return whether a text says that there is no value: "none", "no value of the list"."""
+    words = _WORD.findall(without_lead_in(text.partition("because")[0].partition("(")[0]))
+    if words == ["n", "a"]:
+        return True
+    if words[:1] not in (["none"], ["nothing"], ["no"]) or words == ["no"]:
+        return False
+    return _NOTHING.issuperset(words)
+
+
+def without_lead_in(text: str) -> str:
+    """Return a text without words such as "the argument rests on" at its beginning."""
+    for word in _WORD.finditer(text):
+        if word.group() not in LEAD_IN:
+            return text[word.start() :]
+    return text
+
+
+def _all_but(pieces: list[_Piece]) -> Said | None:
+    """Return all values but those named: "all 20 values except Face"."""
+    if {piece.kind for piece in pieces} - {"value", "not", "and", "close"}:
+        return None
+    named = {piece.value for piece in pieces}
+    if named - {-1} and _Piece("not") not in pieces:
+        return None
+    return {value: value not in named for value in range(len(VALUE_NAMES))}
+
+
+def _segments(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
+    segment: list[_Piece] = []
+    for piece in pieces:
+        if piece.kind == "end":
+            yield segment
+            segment = []
+        else:
+            segment.append(piece)
+    yield segment
+
+
+def _read_segment(pieces: list[_Piece]) -> Said | None:
+    """Return what a part of a row says, up to its semicolon; ``None`` if it can be read twice."""
+    said: Said = {}
+    judged: set[int] = set()  # values with a verdict of their own
+    excluded: set[int] = set()
+    holds, denying, offers = True, False, False
+    last = -1
+    for kind, value in pieces:
+        if kind == "value":
+            said[value] = holds
+            if denying:
+                excluded.add(value)
+            last = value
+        elif kind in ("yes", "no") and last < 0:
+            holds = kind == "yes"
+        elif kind in ("yes", "no"):
+            said[last] = kind == "yes"
+            judged.add(last)
+        elif kind == "not":
+            holds, denying = False, True
+        elif kind == "or" and not holds:
+            offers = True
+        elif kind == "close":
+            holds, denying = True, False
+        elif kind != "and":  # a choice ("A or B") or a hedge
+            return None
+    if len(excluded) > 1 and not offers:
+        return None  # "not A, B": is B denied?
+    shared = judged < set(said) and not all(said[value] for value in judged)
+    if shared and _Piece("close") not in pieces and any(said[v] for v in set(said) - judged):
+        return None  # "A, B: no": is A denied?
+    return said
+
+
+def _pieces(text: str) -> list[_Piece] | None:
+    """Return what matters in a row; ``None`` if it has words that name no value, or breaks off."""
+
+    def full_name(match: re.Match[str]) -> str:
+        return _FULL_NAMES[match["half"]] if match["half"] else match.group()
+
+    tokens = list(tokenise(_LOOSE_NAME.sub(full_name, text.replace("\n", " "))))
+    if tokens and tokens[-1].text in (",", ";", ":", "&", "and", "or", "nor", "not"):
+        return None
+    pieces: list[_Piece] = []
+    skipped = 0  # the end of an aside
+    for index, token in enumerate(tokens):
+        if index < skipped:
+            continue
+        if token.text == "(":
+            skipped = _end_of_prose(tokens, index)
+        elif token.kind == "name":
+            pieces.append(_Piece("value", token.values[0]))
+        elif token.kind == "verdict":
+            pieces.append(_Piece("yes" if token.verdict else "no"))
+        elif token.text in _PIECES:
+            pieces.append(_Piece(_PIECES[token.text]))
+        elif token.kind == "hedge":
+            pieces.append(_Piece("hedge"))
+        elif token.kind == "number" and tokens[index - 1].text in (":", "=") and index:
+            if token.text not in ("0", "1"):
+                return None
+            pieces.append(_Piece("yes" if token.text == "1" else "no"))
+        elif token.kind not in ("mark", "number") and not _is_small(token):
+            return None
+    return pieces
+
+
+def _is_small(token: Token) -> bool:
+    return token.text in SMALL_WORDS | HEADINGS | _LINKING
+
+
+def _end_of_prose(tokens: list[Token], index: int) -> int:
+    """Return where an aside ends that says nothing about which values are meant.
+
+    "(customs, faith)" is passed over; "(caring, dependability)", "(not present)" are not.
+    """
+    aside = tokens[index + 1 : index + _LOOK_AHEAD]
+    texts = [token.text for token in aside]
+    end = texts.index(")") if ")" in texts else len(texts)
+    for token in aside[:end]:
+        if token.kind == "mark" or _is_small(token):
+            continue
+        matters = token.kind in ("name", "verdict", "hedge") or token.text in _PIECES
+        return index + 1 if matters else index + 1 + end
+    return index + 1 + end
