@@ -10,9 +10,9 @@ clusters; «CR3» in MacKinnon, Nielsen and Webb, 2023):
 Conclusions are uneven: ten of the 103 on the main test set hold four fifths of the arguments. Such
 a variance is worth fewer degrees of freedom than C - 1, see :func:`degrees_of_freedom`.
 
-Which values count in a mean is decided on the whole set. A value whose positives all share one
-conclusion keeps its score while that conclusion is left out: without it there is nothing to
-compute the score from.
+Which values count in a mean is decided on the whole set. If leaving out a conclusion leaves no
+positive of a value, its F1 is 0 where it is still predicted (all these predictions are wrong), and
+that of the whole set where it is not: there is nothing left to compute it from.
 """
 
 from __future__ import annotations
@@ -71,32 +71,73 @@ def leave_one_out(
     Raises:
         ValueError: Shapes do not fit, or there is no such metric.
     """
-    if metric not in ("macro_f1", "official_f1", *_F1_OF):
-        raise ValueError(f"no metric {metric!r}: macro_f1, official_f1 or f1_<slug>")
     keys, index, sizes = group(clusters, len(truth))
-    actual = _sums(truth[None], index, sizes)[0]
-    prediction = np.stack(list(predictions))
-    tp, predicted = (_sums(part, index, sizes) for part in (truth & prediction, prediction))
-    whole = Counts(tp.sum(1), predicted.sum(1), np.broadcast_to(actual.sum(0), (len(tp), 20)))
+    counts = count_by_conclusion(truth, np.stack(list(predictions)), index, sizes)
+    value, without = score_counts(counts, metric)
+    return LeaveOneOut(value, without, keys, sizes)
+
+
+def count_by_conclusion(
+    truth: BoolArray,
+    predictions: BoolArray,
+    index: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
+) -> Counts:
+    """Count hits, predictions and positives of each conclusion.
+
+    Args:
+        truth: (n, 20).
+        predictions: (runs, n, 20).
+        index: (n,), each argument's conclusion.
+        sizes: (conclusions,), arguments of each.
+
+    Returns:
+        tp and predicted, (runs, conclusions, 20); actual, (conclusions, 20).
+    """
+    tp, predicted = (_sums(part, index, sizes) for part in (truth & predictions, predictions))
+    return Counts(tp, predicted, _sums(truth[None], index, sizes)[0])
+
+
+def score_counts(counts: Counts, metric: str) -> tuple[Array, Array]:
+    """Score runs from their counts by conclusion.
+
+    Args:
+        counts: tp and predicted, (runs, conclusions, 20); actual, (conclusions, 20).
+        metric: ``macro_f1``, ``official_f1`` or ``f1_<slug>``.
+
+    Returns:
+        The score of each run on the whole set, (runs,), and without each conclusion,
+        (runs, conclusions).
+
+    Raises:
+        ValueError: There is no such metric.
+    """
+    tp, predicted, actual = counts
+    whole = Counts(
+        tp.sum(1), predicted.sum(1), np.broadcast_to(actual.sum(0), (len(tp), actual.shape[1]))
+    )
     left = Counts(
         whole.tp[:, None] - tp, whole.predicted[:, None] - predicted, whole.actual[:, None] - actual
     )
     if metric in _F1_OF:
         value = _F1_OF[metric]
         f1, f1_without = (
-            np.where(counts.actual > 0, f1_per_value(counts), np.nan)[..., value]
-            for counts in (whole, left)
+            np.where(part.actual > 0, f1_per_value(part), np.nan)[..., value]
+            for part in (whole, left)
         )
-        return LeaveOneOut(f1, f1_without, keys, sizes)
-    present, gone = whole.actual[0] > 0, left.actual == 0
+        return f1, f1_without
+    present = whole.actual[0] > 0
+    nothing = (left.actual == 0) & (left.predicted == 0)
     if metric == "macro_f1":
-        without = np.where(gone, f1_per_value(whole)[:, None], f1_per_value(left))
-        return LeaveOneOut(means(whole).macro_f1, mean_over(without, present), keys, sizes)
+        without = np.where(nothing, f1_per_value(whole)[:, None], f1_per_value(left))
+        return means(whole).macro_f1, mean_over(without, present)
+    if metric != "official_f1":
+        raise ValueError(f"no metric {metric!r}: macro_f1, official_f1 or f1_<slug>")
     precision, recall = (
-        mean_over(np.where(gone, of_whole[:, None], of_left), present)
+        mean_over(np.where(nothing, of_whole[:, None], of_left), present)
         for of_whole, of_left in zip(precision_recall(whole), precision_recall(left), strict=True)
     )
-    return LeaveOneOut(means(whole).official_f1, harmonic_mean(precision, recall), keys, sizes)
+    return means(whole).official_f1, harmonic_mean(precision, recall)
 
 
 def group(

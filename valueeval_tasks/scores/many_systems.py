@@ -12,13 +12,14 @@ t if all were equal; what is rejected leaves the family, and so on.
   excluded, is no worse than j»; those found worse than another are excluded. With 95 % confidence
   all of the truly best are among those that remain.
 
-The distribution of the largest t comes from the influences of the conclusions: if systems are
-equal, what a conclusion adds to a difference is as likely to help one as the other, so the signs of
-all conclusions' influences are flipped at random, every system's together, and every t is computed
-anew, standard errors included (the wild cluster bootstrap with Rademacher signs; Cameron, Gelbach
-and Miller, 2008; as a randomisation test: Canay, Romano and Shaikh, 2017). This takes the few and
-uneven conclusions as they are. Seeds add normal draws of their own variance. The signs are drawn
-with a fixed seed; nothing else is resampled, so it is cheap.
+The distribution of the largest t is that of the model behind the degrees of freedom of a single
+interval (:func:`valueeval.tasks.scores.jackknife.degrees_of_freedom`), for all systems together:
+the conclusions' own scores are normal, their covariance between systems is estimated from the data
+and alike for all conclusions. Scores and jackknife variances, and with them every t, are drawn from
+it with a fixed seed, so that each pair has a standard error of its own, as uncertain as the sizes
+of the conclusions leave it. Seeds add normal draws of their own variance. No run is resampled, and
+the cost is a fraction of a second. Flipping signs of the influences instead (a wild bootstrap) was
+tried and wrongly rejects in 11 % of simulated tables of 26 unlike systems with equal scores.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from valueeval.tasks.scores.jackknife import Array, BoolArray, LeaveOneOut
 DRAWS = 2000
 _SEED = 20230713
 _ROUNDING = 1e-12
+_NEGLIGIBLE_DF = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,10 +151,11 @@ class _Family:
     def critical(self, family: BoolArray) -> float:
         """Return the 95 % quantile of the largest t of pairs [i, j] in `family`, (G, G)."""
         i, j = self._upper
-        largest = np.full(len(self._drawn), -np.inf)
-        for sign, mask in ((1, family[i, j]), (-1, family[j, i])):
-            if mask.any():
-                largest = np.maximum(largest, (sign * self._drawn[:, mask]).max(1))
+        largest = np.full(DRAWS, -np.inf)
+        if (forward := family[i, j]).any():
+            largest = self._drawn[forward].max(0)
+        if (backward := family[j, i]).any():
+            largest = np.maximum(largest, -self._drawn[backward].min(0))
         return float(np.quantile(largest, LEVEL, method="higher"))
 
     def largest(self, reference: int) -> Array:
@@ -160,49 +163,63 @@ class _Family:
         i, j = self._upper
         mask = (i == reference) | (j == reference)
         if not mask.any():
-            return np.zeros(len(self._drawn))
-        largest: Array = np.abs(self._drawn[:, mask]).max(1)
+            return np.zeros(DRAWS)
+        largest: Array = np.abs(self._drawn[mask]).max(0)
         return largest
 
     def _draw(self, change: Array, sizes: npt.NDArray[np.int64]) -> Array:
-        """Draw the t of every pair i < j if all systems were equal, (draws, pairs).
+        """Draw the t of every pair i < j if all systems were equal, (pairs, draws).
 
         Args:
             change: (G, conclusions), score without the conclusion less that of the whole set.
             sizes: (conclusions,), arguments of each.
         """
         rng = np.random.default_rng(_SEED)
-        n, systems = len(sizes), len(self._seeds)
+        order = self._order
         w = sizes / sizes.sum()
-        a = w / (1 - w)  # score without c - score = a_c (score - m_c), see degrees_of_freedom
-        parts = change / a  # (G, n): score less the conclusion's own
-        parts = parts - (parts * w).sum(1, keepdims=True)
-        signs = rng.integers(0, 2, size=(DRAWS, n)) * 2.0 - 1
-        normal, chi = rng.standard_normal((DRAWS, systems)), np.ones((DRAWS, systems))
-        for place, system in enumerate(self._order):
-            if self._of_seeds[system] > 0:
-                chi[:, place] = rng.chisquare(self._of_seeds[system], DRAWS)
-                chi[:, place] /= self._of_seeds[system]
-        back = np.argsort(self._order)
-        normal, chi = normal[:, back], chi[:, back]
-        scaled = (parts * a).T  # (n, G)
-        constant = scaled.T @ scaled
-        of_parts = signs @ (parts * w).T  # (draws, G): change of the score
-        of_systems = of_parts + normal * np.sqrt(self._seeds)
-        tilt = (signs * a) @ scaled
-        centre = a.mean() * of_parts - signs @ scaled / n
-        i, j = self._upper
-        # Sum of squares of a_c · change - sign_c · scaled_c, less n · its mean squared, by pairs.
-        moved = of_systems[:, i] - of_systems[:, j]
-        by_parts = of_parts[:, i] - of_parts[:, j]
-        variance = (a**2).sum() * by_parts**2
-        variance -= 2 * by_parts * (tilt[:, i] - tilt[:, j])
-        variance += constant[i, i] + constant[j, j] - 2 * constant[i, j]
-        variance -= n * (centre[:, i] - centre[:, j]) ** 2
-        variance *= (n - 1) / n
-        drawn = self._seeds * chi
-        variance += drawn[:, i] + drawn[:, j]
-        return _ratio(moved, np.sqrt(np.maximum(variance, 0)))
+        own = change[order] * (1 - w) / w  # score less that of the conclusion alone
+        own -= (own * w).sum(1, keepdims=True)
+        left, singular, _ = np.linalg.svd(own * np.sqrt(w), full_matrices=False)
+        kept = singular > _ROUNDING * max(singular[0], 1.0)
+        root = (left[:, kept] * singular[kept]).T  # root.T @ root: covariance between systems
+        eigenvalues, shares, rest = _principal_parts(w)
+        normal = rng.standard_normal((DRAWS, len(eigenvalues) + 1, len(root))) @ root
+        parts = normal[:, 1:]
+        moved = np.tensordot(parts, shares, axes=(1, 0)) + normal[:, 0] * np.sqrt(
+            max((w**2).sum() - (shares**2).sum(), 0.0)
+        )
+        covariance = np.swapaxes(parts * eigenvalues[:, None], 1, 2) @ parts + rest * root.T @ root
+        seeds, of_seeds = self._seeds[order], self._of_seeds[order]
+        moved += rng.standard_normal(moved.shape) * np.sqrt(seeds)
+        chi = rng.chisquare(np.maximum(of_seeds, 1), moved.shape) / np.maximum(of_seeds, 1)
+        covariance, moved = np.moveaxis(covariance, 0, 2), moved.T  # draws last: faster below
+        own_variance = np.einsum("ggd->gd", covariance) + (seeds * chi).T
+        back = np.argsort(order)
+        i, j = back[self._upper[0]], back[self._upper[1]]
+        variance = own_variance[i] + own_variance[j] - 2 * covariance[i, j]
+        return _ratio(moved[i] - moved[j], np.sqrt(np.maximum(variance, 0)))
+
+
+def _principal_parts(w: Array) -> tuple[Array, Array, float]:
+    """Decompose the jackknife's variance, a quadratic form in the conclusions' own scores.
+
+    Args:
+        w: (conclusions,), shares of the arguments.
+
+    Returns:
+        Its largest eigenvalues; of each eigenvector the product with `w`; the sum of the other
+        eigenvalues, which together vary as little as 400 degrees of freedom.
+    """
+    n = len(w)
+    a = w / (1 - w)
+    deviations = a[:, None] * (w - np.eye(n))
+    deviations -= deviations.mean(0)
+    eigenvalues, vectors = np.linalg.eigh((n - 1) / n * deviations.T @ deviations)
+    order = np.argsort(-eigenvalues)
+    squares = np.concatenate([[0.0], np.cumsum(eigenvalues[order] ** 2)])
+    count = int(np.argmax(squares[-1] - squares <= eigenvalues.sum() ** 2 / _NEGLIGIBLE_DF))
+    chosen = order[:count]
+    return eigenvalues[chosen], vectors[:, chosen].T @ w, float(eigenvalues[order[count:]].sum())
 
 
 def _errors(covariance: Array) -> Array:
