@@ -4,15 +4,20 @@ PYTHON ?= python3
 # Extra arguments for pip, e.g. PIP_ARGS="--extra-index-url …" for a CPU-only build of torch.
 PIP_ARGS ?=
 
+# torch for test-lowest. The lowest, torch==2.6.0, brings 3 GB of CUDA libraries.
+LOWEST_TORCH ?= $(shell grep '^torch==' constraints.txt)
+
 BIN := .venv/bin
+LOWEST := .venv-lowest/bin/python
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
+OTHER_CPU_TESTS := tests/adapters/reading tests/adapters/classifier
 PACKAGE_FILES := pyproject.toml setup.py constraints.txt $(wildcard plugin/startup/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-slow test-gpu lint typecheck format benchmarks clean
+.PHONY: help venv install demo test test-slow test-gpu test-lowest test-other-cpu lint typecheck format benchmarks clean
 
 help: ## This list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 	@echo 'Variables: PYTHON (now $(PYTHON)), PIP_ARGS (extra arguments for pip).'
 
 venv: $(BIN)/python ## A virtual environment in .venv.
@@ -44,6 +49,26 @@ test-slow: .venv/.installed-dev ## The slow tests: fresh environments, real data
 test-gpu: .venv/.installed-dev ## The tests that need a GPU.
 	$(BIN)/python -m pytest -m gpu --durations=10
 
+# A training, a task and the tests without torch. Old versions may warn about what newer ones of
+# their own dependencies deprecate.
+test-lowest: ## The lowest versions that pyproject.toml allows, in .venv-lowest.
+	rm -rf .venv-lowest
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST) -m pip install -q --disable-pip-version-check $(PIP_ARGS) '$(LOWEST_TORCH)'
+	$(LOWEST) -m pip install -q --disable-pip-version-check $(PIP_ARGS) \
+		-c constraints-lowest.txt '.[offline]' pytest hypothesis scikit-learn
+	$(LOWEST) -m pip check
+	$(LOWEST) -m valueeval train --base minilm --data sample --method lora --epochs 1 \
+		--output .venv-lowest/adapter
+	$(LOWEST) -m lm_eval --tasks valueeval_cls_sample --model valueeval \
+		--model_args adapter=.venv-lowest/adapter --device cpu
+	$(LOWEST) -m pytest -o filterwarnings=default tests/valueeval_tasks tests/leaderboard
+
+# Other processors add up floating-point numbers in another order and with other instructions.
+test-other-cpu: .venv/.installed-dev ## Some tests with the instructions of other processors.
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(OTHER_CPU_TESTS)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(OTHER_CPU_TESTS)
+
 lint: .venv/.installed-dev ## ruff and mypy.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,5 +88,5 @@ benchmarks: install ## What the package costs at start-up; more in benchmarks/.
 	$(BIN)/python benchmarks/startup.py
 
 clean: ## Removes what the targets made, but for results.
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

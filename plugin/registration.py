@@ -1,8 +1,9 @@
-"""What registration with lm-eval means: two harness models, one folder of tasks, plain errors.
+"""Registration with lm-eval: two harness models, one folder of tasks, errors shown plainly.
 
 Called by the start-up hook once lm-eval's own modules are loaded, and by ``valueeval run``. Nothing
-is done twice: where lm-eval has found us through the entry points of pyproject.toml (models: merged
-upstream for the release after 0.4.13; tasks: proposed), these functions find it so and leave it.
+is done twice: where lm-eval has already found the models or tasks by the entry points of
+pyproject.toml (which open pull requests to lm-eval read, and no release), they are left as they
+are.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ DEBUG_VARIABLE = "VALUEEVAL_DEBUG"
 
 
 def register() -> None:
-    """Makes lm-eval know our models and tasks, whatever was imported before; may be repeated."""
+    """Make lm-eval know our models and tasks, whatever was imported before; may be repeated."""
     register_models()
     add_task_folder()
 
 
 def register_models() -> None:
-    """Adds ``MODELS`` to lm-eval's model registry as placeholders that are imported on first use.
+    """Add ``MODELS`` to lm-eval's model registry as placeholders that are imported on first use.
 
     lm-eval fills its registry with the built-in models only while it is empty, so those come first.
     """
@@ -43,7 +44,7 @@ def register_models() -> None:
 
 
 def register_tasks() -> None:
-    """Adds our tasks; in the ``lm_eval`` command, has our errors shown as ``valueeval`` shows them.
+    """Add our tasks; in the ``lm_eval`` command, show our errors as ``valueeval`` does.
 
     Only there: a program that uses lm-eval as a library keeps its own way to show errors.
     """
@@ -53,9 +54,9 @@ def register_tasks() -> None:
 
 
 def show_errors_plainly() -> None:
-    """An uncaught ``ValueEvalError`` is shown without traceback, and the exit status is 2.
+    """Show an uncaught ``ValueEvalError`` without its traceback and end with exit status 2.
 
-    With ``VALUEEVAL_DEBUG`` set it has its traceback. Everything else goes to the
+    With ``VALUEEVAL_DEBUG`` set it is shown with its traceback. Everything else goes to the
     ``sys.excepthook`` that was there before.
     """
     from valueeval.tasks.display import error_message
@@ -75,7 +76,7 @@ def show_errors_plainly() -> None:
 
 
 def task_folder() -> Path:
-    """The folder of our task YAMLs, found without importing it."""
+    """Return the folder of our task YAMLs, found without importing it."""
     spec = find_spec("valueeval.tasks")
     if spec is None or not spec.submodule_search_locations:
         raise ImportError("valueeval.tasks is not installed")
@@ -83,7 +84,7 @@ def task_folder() -> Path:
 
 
 def add_task_folder() -> None:
-    """Makes every task index that holds lm-eval's own tasks hold ours as well.
+    """Make every task index that holds lm-eval's own tasks hold ours as well.
 
     Ours come right after lm-eval's, before the folders of ``include_path``, which may override
     them; an index without lm-eval's own tasks (``include_defaults=False``) stays without ours.

@@ -160,10 +160,10 @@ def test_wheel_holds_every_file_of_the_packages(archive: Path, wheel: Path) -> N
     packages = {"plugin": "valueeval", "valueeval_tasks": "valueeval/tasks"}
     packages |= {name: f"valueeval/{name}" for name in ("adapters", "train", "leaderboard")}
     wanted = {
-        f"{target}/{file.name}"
+        f"{target}/{file.relative_to(archive / name)}"
         for name, target in packages.items()
-        for file in (archive / name).iterdir()
-        if file.is_file() and not file.name.startswith(".")
+        for file in (archive / name).rglob("*.*")
+        if (file.parent / "__init__.py").is_file() and not file.name.startswith(".")
     }
     wanted |= {file.name for file in (archive / "plugin" / "startup").iterdir()}
     with zipfile.ZipFile(wheel) as packed:
