@@ -162,8 +162,8 @@ def test_wheel_holds_every_file_of_the_packages(archive: Path, wheel: Path) -> N
     wanted = {
         f"{target}/{file.relative_to(archive / name)}"
         for name, target in packages.items()
-        for file in (archive / name).rglob("*.*")
-        if (file.parent / "__init__.py").is_file() and not file.name.startswith(".")
+        for file in (archive / name).rglob("*")
+        if (file.parent / "__init__.py").is_file() and file.is_file() and file.name[0] != "."
     }
     wanted |= {file.name for file in (archive / "plugin" / "startup").iterdir()}
     with zipfile.ZipFile(wheel) as packed:
