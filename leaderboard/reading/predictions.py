@@ -45,6 +45,7 @@ class Predictions:
         prediction: (n, 20).
         clusters: n keys of conclusions.
         premises: n premises as they stand in the samples, or ``""``.
+        conclusions: n conclusions, likewise.
         scores: (n, 20), finite, higher where a value is more likely; ``None`` unless the system
             gave 20 scores for every argument.
     """
@@ -54,6 +55,7 @@ class Predictions:
     prediction: BoolArray
     clusters: tuple[str, ...]
     premises: tuple[str, ...]
+    conclusions: tuple[str, ...]
     scores: ScoreArray | None = None
 
     def same_arguments(self, other: Predictions) -> bool:
@@ -77,14 +79,14 @@ def read_predictions(path: Path) -> Predictions:
         SamplesError: It cannot be read, is cut off, holds an argument twice or another task's
             samples.
     """
-    rows: dict[str, tuple[list[int], list[int], str, str, object]] = {}
+    rows: dict[str, tuple[list[int], list[int], str, str, str, object]] = {}
     for line, sample in _lines(path):
         try:
             entry, doc = sample["macro_f1"], sample["doc"]
             row = (
                 _labels(entry["labels"]), _labels(entry["prediction"]),
                 conclusion_key(doc["conclusion"]), str(doc.get("premise", "")),
-                entry.get("scores"),
+                str(doc["conclusion"]), entry.get("scores"),
             )  # fmt: skip
             argument = entry["id"]
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -95,11 +97,13 @@ def read_predictions(path: Path) -> Predictions:
     if not rows:
         raise SamplesError("empty file")
     ordered = sorted(rows.items())
-    truth, prediction, clusters, premises, scores = zip(*(row for _, row in ordered), strict=True)
+    truth, prediction, clusters, premises, conclusions, scores = zip(
+        *(row for _, row in ordered), strict=True
+    )
     return Predictions(
         tuple(argument for argument, _ in ordered),
         np.array(truth, dtype=bool), np.array(prediction, dtype=bool), clusters, premises,
-        _scores(scores),
+        conclusions, _scores(scores),
     )  # fmt: skip
 
 
@@ -117,6 +121,7 @@ def predictions_of_run_file(path: Path, data: DataSet) -> Predictions:
         read_run(path).aligned(ids, data.directory)[order],
         tuple(conclusion_key(conclusions[index]) for index in order),
         tuple(data.arguments[index].premise for index in order),
+        tuple(conclusions[index] for index in order),
     )
 
 

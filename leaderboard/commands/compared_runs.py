@@ -1,0 +1,152 @@
+"""Reads the runs that are to be compared: results of lm-eval, or run files with labels."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from valueeval.leaderboard.reading.finding import find_results
+from valueeval.leaderboard.reading.predictions import Predictions, SamplesError, read_checked
+from valueeval.leaderboard.reading.results_files import read_results
+from valueeval.leaderboard.table.collate import collate
+from valueeval.leaderboard.table.table import Row
+from valueeval.leaderboard.text import clean
+from valueeval.tasks.data.conclusions import conclusion_key
+from valueeval.tasks.data.dataset import read_arguments, read_labels
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.scores.runfile import read_run
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two systems on the same arguments.
+
+    Attributes:
+        title: The task, or both tasks, or the file of labels.
+        names: What A and B are called.
+        a, b: The runs (seeds) of each.
+    """
+
+    title: str
+    names: tuple[str, str]
+    a: list[Predictions]
+    b: list[Predictions]
+
+    def __post_init__(self) -> None:
+        if not all(self.a[0].same_arguments(each) for each in (*self.a, *self.b)):
+            raise ValueEvalError(
+                f"{self.title}: {self.names[0]} and {self.names[1]} were not scored on the same "
+                "arguments, labels and conclusions; only runs on the same data can be compared"
+            )
+
+
+def pairs_of_results(a: Sequence[str], b: Sequence[str], task: str | None) -> list[Pair]:
+    """Return a pair for each task that both have; where each has one task only, just these two.
+
+    Args:
+        a: Files or folders with the results of A.
+        b: Those of B.
+        task: The only task to take.
+
+    Raises:
+        ValueEvalError: Results or samples cannot be read, there is no task in common, or one side
+            holds several systems.
+    """
+    sides = [_rows(places) for places in (a, b)]
+    if task is not None:
+        sides = [{name: side[name] for name in side if name == task} for side in sides]
+    common = [(name, name) for name in sorted(set(sides[0]) & set(sides[1]))]
+    if not common and all(len(side) == 1 for side in sides):
+        common = [(next(iter(sides[0])), next(iter(sides[1])))]
+    if not common:
+        found = " and ".join(", ".join(sorted(side)) or "nothing" for side in sides)
+        raise ValueEvalError(f"no task in common{f' called {task}' if task else ''}: found {found}")
+    pairs = []
+    for tasks in common:
+        rows = [
+            _only_row(side[name], places)
+            for side, name, places in zip(sides, tasks, (a, b), strict=True)
+        ]
+        names = rows[0].name, rows[1].name
+        title = " against ".join(dict.fromkeys(tasks))
+        pairs.append(Pair(title, names, _samples(rows[0]), _samples(rows[1])))
+    return pairs
+
+
+def _rows(places: Sequence[str]) -> dict[str, list[Row]]:
+    runs, problems = read_results(find_results(places))
+    for problem in problems:
+        print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
+    found: dict[str, list[Row]] = {}
+    for board in collate(runs).boards:
+        for row in board.rows:
+            found.setdefault(row.run.task, []).append(row)
+    return found
+
+
+def _only_row(rows: list[Row], places: Sequence[str]) -> Row:
+    if len(rows) > 1:
+        names = ", ".join(sorted({row.name for row in rows}))
+        raise ValueEvalError(
+            f"{' '.join(places)}: {len(rows)} systems have results of {rows[0].run.task} "
+            f"({names}); give the folders or files of one"
+        )
+    return rows[0]
+
+
+def _samples(row: Row) -> list[Predictions]:
+    found = []
+    for run in row.runs:
+        try:
+            found.append(read_checked(run))
+        except SamplesError as error:
+            raise ValueEvalError(f"{run.source}: {error}") from error
+    return found
+
+
+def pair_of_run_files(a: Path, b: Path, labels: Path, arguments: Path | None) -> Pair:
+    """Return the pair of two run files, scored against labels.
+
+    Args:
+        a: Run file of A.
+        b: Run file of B.
+        labels: Labels of the arguments.
+        arguments: The arguments, for their conclusions; ``None``: the file beside `labels` that is
+            called like it; without one, every argument counts as independent, and this is said.
+
+    Raises:
+        ValueEvalError: A file cannot be read, or they are not about the same arguments.
+    """
+    ids, truth = read_labels(labels)
+    arguments = arguments or _beside(labels)
+    clusters, premises, conclusions = list(ids), [""] * len(ids), [""] * len(ids)
+    if arguments is None:
+        print(
+            "note: no arguments file (--arguments), so conclusions are unknown and arguments are "
+            "taken as independent: intervals are too narrow", file=sys.stderr,
+        )  # fmt: skip
+    else:
+        by_id = {argument.id: argument for argument in read_arguments(arguments)}
+        missing = [argument for argument in ids if argument not in by_id]
+        if missing:
+            raise ValueEvalError(f"{arguments}: argument {missing[0]} of {labels} is not in it")
+        conclusions = [by_id[argument].conclusion for argument in ids]
+        clusters = [conclusion_key(conclusion) for conclusion in conclusions]
+        premises = [by_id[argument].premise for argument in ids]
+    both = [
+        [
+            Predictions(
+                ids, truth, read_run(path).aligned(ids, labels),
+                tuple(clusters), tuple(premises), tuple(conclusions),
+            )
+        ]
+        for path in (a, b)
+    ]  # fmt: skip
+    return Pair(str(labels), (clean(a.stem), clean(b.stem)), *both)
+
+
+def _beside(labels: Path) -> Path | None:
+    path = labels.with_name(labels.name.replace("labels", "arguments", 1))
+    return path if path != labels and path.is_file() else None
