@@ -2,8 +2,8 @@
 
     python benchmarks/leaderboard.py
 
-Aims: 10,000 resamples x 20 values x 1576 arguments x 50 systems under 20 s on 2 cores with less
-than 1 GB of memory; 2,000 results files without samples under 10 s.
+Aims: 50 systems x 20 values x 1576 arguments under 2 s of one core with less than 1 GB of memory;
+2,000 results files without samples under 10 s.
 """
 
 from __future__ import annotations
@@ -16,25 +16,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from valueeval.leaderboard.commands import leaderboard as cli
-from valueeval.tasks.scores import uncertainty as statistics
-from valueeval.tasks.scores.f1 import count, macro_f1, official_f1
+from valueeval.tasks.scores.influence import influence
+from valueeval.tasks.scores.intervals import interval
+from valueeval.tasks.scores.jackknife import leave_one_out
+from valueeval.tasks.scores.many_systems import differences_from, rank_systems
 from valueeval.tasks.values import VALUE_SLUGS
 
-SYSTEMS, ARGUMENTS, CONCLUSIONS, FILES = 50, 1576, 106, 2000
+SYSTEMS, ARGUMENTS, CONCLUSIONS, FILES = 50, 1576, 103, 2000
+
+
+BoolArray = npt.NDArray[np.bool_]
 
 
 def main() -> None:
-    """Prints seconds and memory."""
+    """Print seconds and memory."""
+    truth, predictions, clusters = draw()
     started, cpu = time.perf_counter(), time.process_time()
-    board_statistics()
+    board_statistics(truth, predictions, clusters)
     seconds, busy = time.perf_counter() - started, time.process_time() - cpu
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{SYSTEMS} systems, {ARGUMENTS} arguments, {statistics.RESAMPLES} resamples: intervals, "
-        f"paired tests, randomisation and ranks on two F1: {seconds:.1f} s ({busy:.1f} s of one "
+        f"{SYSTEMS} systems, {ARGUMENTS} arguments: intervals of two F1, ranks, which can be the "
+        f"best, differences from a reference, influence: {seconds:.1f} s ({busy:.1f} s of one "
         f"core), peak memory {memory:.0f} MiB"
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -44,28 +51,37 @@ def main() -> None:
         print(f"{FILES} results files: {time.perf_counter() - started:.1f} s")
 
 
-def board_statistics() -> None:
-    """All that the leaderboard computes for one ranking, but for reading the samples."""
+def draw() -> tuple[BoolArray, list[BoolArray], list[str]]:
+    """Return labels, predictions of systems of unlike skill, and conclusions of uneven size."""
     rng = np.random.default_rng(0)
     truth = rng.random((ARGUMENTS, 20)) < 0.15
-    skills = np.linspace(0.2, 0.6, SYSTEMS)
-    drawn = [rng.random(truth.shape) < 0.15 for _ in skills]
-    predictions = [np.where(rng.random(truth.shape) < skill, truth, noise)
-                   for skill, noise in zip(skills, drawn, strict=True)]  # fmt: skip
-    clusters = np.minimum(rng.geometric(0.02, ARGUMENTS), CONCLUSIONS).tolist()
-    rows = [[system] for system in range(SYSTEMS)]
-    counts = count(truth, predictions, clusters)
+    predictions = [
+        np.where(rng.random(truth.shape) < skill, truth, rng.random(truth.shape) < 0.15)
+        for skill in np.linspace(0.2, 0.6, SYSTEMS)
+    ]
+    clusters = np.minimum(rng.geometric(0.02, ARGUMENTS), CONCLUSIONS)
+    return truth, predictions, [f"{cluster:03d}" for cluster in clusters]
+
+
+def board_statistics(truth: BoolArray, predictions: list[BoolArray], clusters: list[str]) -> None:
+    """Compute all that the leaderboard computes for one ranking, but for reading the samples."""
+    systems = [[system] for system in range(len(predictions))]
     with threadpool_limits(limits=1):
-        best = statistics.estimate(counts, rows, macro_f1).best
-        statistics.estimate(counts, rows, official_f1, best)
-        for metric in (macro_f1, official_f1):
-            statistics.randomisation(counts, rows, best, metric)
+        for metric in ("macro_f1", "official_f1"):
+            left = leave_one_out(truth, predictions, clusters, metric)
+            for system in systems:
+                interval(left, system)
+                influence(left, system)
+        left = leave_one_out(truth, predictions, clusters, "macro_f1")
+        rank_systems(left, systems)
+        differences_from(left, systems, 0)
+        ids = [str(number) for number in range(len(truth))]
         for prediction in predictions:
-            statistics.argument_interval(truth, [prediction])
+            interval(leave_one_out(truth, [prediction], ids), [0])
 
 
 def write_files(folder: Path) -> None:
-    """Results as large as lm-eval's, each of another system, with five tasks' configurations."""
+    """Write results as large as lm-eval's, each of another system, with five tasks' configurations."""
     metrics: dict[str, Any] = {f"f1_{slug},none": 0.4 for slug in VALUE_SLUGS}
     metrics |= {"macro_f1,none": 0.4, "official_f1,none": 0.41, "alias": "x"}
     for number in range(FILES):

@@ -105,7 +105,8 @@ def _table(title: str, pairs: list[Pair], compared: list[Compared]) -> str:
     lines = [
         f"**{text.markdown(title)}**: {len(pairs)} comparison{'s' * (len(pairs) > 1)}",
         "",
-        "| A (seeds) | B (seeds) | score | of A | of B | B - A | 95 %, all together | p (Holm) | verdict |",
+        "| A (seeds) | B (seeds) | score | of A | of B | B - A | 95 %, all together | p (Holm) "
+        "| verdict |",
         "| --- | --- | --- | --: | --: | --: | --- | --: | --- |",
     ]
     for pair, each in zip(pairs, compared, strict=True):
