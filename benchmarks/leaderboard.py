@@ -81,7 +81,7 @@ def board_statistics(truth: BoolArray, predictions: list[BoolArray], clusters: l
 
 
 def write_files(folder: Path) -> None:
-    """Write results as large as lm-eval's, each of another system, with five tasks' configurations."""
+    """Write results as large as lm-eval's, each of another system, with five tasks each."""
     metrics: dict[str, Any] = {f"f1_{slug},none": 0.4 for slug in VALUE_SLUGS}
     metrics |= {"macro_f1,none": 0.4, "official_f1,none": 0.41, "alias": "x"}
     for number in range(FILES):
