@@ -1,8 +1,8 @@
-"""Puts the start-up hook (plugin/startup/) beside the packages, in both kinds of install.
+"""Installs the start-up hook (plugin/startup/) beside the packages, in both kinds of install.
 
 Everything else is in pyproject.toml. setuptools has no setting for a file at the top of
-site-packages that works in editable installs too, and both files must be in the wheel's RECORD
-so that uninstalling takes them away.
+site-packages that also works in editable installs, and both files must be in the wheel's RECORD so
+that uninstalling removes them.
 """
 
 import shutil
@@ -22,7 +22,7 @@ class BuildWithStartupHook(build_py):
     """Copies the files to the top of an ordinary wheel."""
 
     def run(self):
-        """Builds as ever, from nothing (else files of an earlier build go along), and adds them."""
+        """Build from scratch (else files of an earlier build are packed) and add the files."""
         if not self.editable_mode:
             shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()

@@ -1,6 +1,6 @@
-"""The ``valueeval`` command: finds the sub-command, runs its ``main``, speaks plainly on errors.
+"""The ``valueeval`` command: runs the ``main`` of a sub-command and shows errors without traceback.
 
-Nothing but the chosen sub-command is imported, so that ``valueeval --help`` answers at once.
+Only the chosen sub-command is imported, so that ``valueeval --help`` answers at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COMMANDS = {
     ),
     "train": ("valueeval.train.cli", "fine-tune a model; writes an adapter directory"),
     "study": ("valueeval.study.cli", "train and evaluate every combination of a study file"),
-    "run": ("valueeval.run", "lm_eval run, with these tasks and models surely registered"),
+    "run": ("valueeval.run", "lm_eval run, with these tasks and models registered"),
     "predict": ("valueeval.adapters.predict.cli", "label arguments of your own with an adapter"),
     "score": ("valueeval.tasks.commands.score", "score a run file, or samples logged by lm_eval"),
     "export": ("valueeval.tasks.commands.export", "write logged samples as a run file"),
@@ -39,7 +39,7 @@ BROKEN_PIPE = 141  # … by SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs ``valueeval ARGV``; returns the exit status: 2 for errors the user can put right."""
+    """Run ``valueeval ARGV`` and return the exit status, 2 for errors that the user can correct."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _print_anywhere()
     debug = "--debug" in arguments
@@ -48,14 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _dispatch(arguments)
         finally:
-            sys.stdout.flush()  # a reader that has gone shows here, not while Python shuts down
+            sys.stdout.flush()  # so that a closed pipe shows here, not while Python shuts down
     except KeyboardInterrupt:
         if debug:
             raise
         print("valueeval: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; give it something that takes the rest.
+        # Python flushes stdout once more at exit, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
@@ -67,13 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _message(error: Exception) -> str | None:
-    """Return what a person is told about an error; ``None`` for what only we can put right."""
+    """Return an error's message for users; ``None`` for an error that is a bug."""
     from valueeval.tasks.display import error_message
     from valueeval.tasks.errors import ValueEvalError
 
     if isinstance(error, ValueEvalError):
         return error_message(error)
-    # Files and input that a command did not expect to be so. --debug tells where.
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         return error_message(f"{where}{error.strerror or error}")

@@ -1,7 +1,7 @@
-"""``valueeval demo``: the whole path on the sample set, with the commands that one would type.
+"""``valueeval demo``: train, evaluate and rank on the sample set with the commands for users.
 
-Trains an encoder, evaluates it and two baselines through lm_eval, writes a leaderboard. Needs no
-network (the encoder is in the extra ``offline``) and no data but the sample set of the package.
+Trains an encoder, evaluates it and two baselines through lm_eval, and writes a leaderboard. Needs
+no network (the encoder is in the extra ``offline``) and only the sample set of the package.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from valueeval.tasks.errors import ValueEvalError
 
 TASK = "valueeval_cls_sample"
 EPOCHS = 5
-MARK = ".valueeval-demo"  # in a folder that a demo wrote, and may hence clear
+MARK = ".valueeval-demo"  # marks a folder that a demo wrote, and that may be cleared
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the demo; the folder then holds the adapter, lm_eval's results and leaderboard.md."""
+    """Run the demo; the folder then holds the adapter, lm_eval's results and leaderboard.md."""
     parser = argparse.ArgumentParser(prog="valueeval demo", description=__doc__.split("\n\n")[1])
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("demo"), metavar="DIR",
@@ -42,14 +42,14 @@ def main(argv: Sequence[str]) -> int:
         "These numbers are for demonstration only: the sample set was written for this project, "
         f"{len(load_set('sample_training').ids)} arguments to train on and "
         f"{len(load_set('sample').ids)} to test.\n"
-        "They say nothing about the real data; README.md shows how to use that.\n"
+        "They say nothing about the real data; README.md shows how to use it.\n"
         f"The demo took {time.monotonic() - started:.0f} s."
     )
     return 0
 
 
 def commands(folder: Path) -> list[list[str]]:
-    """What the demo runs, as one would type it."""
+    """Return the commands of the demo as users type them."""
     adapter, results = str(folder / "minilm"), str(folder / "results")
     models = [
         ["valueeval", f"adapter={adapter}"],
@@ -66,14 +66,16 @@ def commands(folder: Path) -> list[list[str]]:
 
 
 def _prepare(folder: Path) -> None:
-    """Makes ``folder``, or clears what an earlier demo left; anything else is not touched."""
+    """Create ``folder``, or clear it if an earlier demo wrote it; refuse any other folder."""
     if folder.is_dir() and (folder / MARK).is_file():
         for name in ("minilm", "minilm.training", "results"):
             shutil.rmtree(folder / name, ignore_errors=True)
         (folder / "leaderboard.md").unlink(missing_ok=True)
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueEvalError(f"{folder}: is no folder of an earlier demo; name a new one with -o")
+        raise ValueEvalError(
+            f"{folder}: was not written by an earlier demo. Name a new folder with -o."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MARK).touch()
@@ -82,10 +84,10 @@ def _prepare(folder: Path) -> None:
 
 
 def _run(command: list[str]) -> None:
-    """Shows a command and runs it with this Python, offline and with the start-up hook on."""
+    """Show a command and run it with this Python, offline and with the start-up hook on."""
     print(f"\n$ {shlex.join(command)}", flush=True)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment.pop("VALUEEVAL_NO_HOOK", None)
     status = subprocess.call([sys.executable, "-m", *command], env=environment)  # noqa: S603
     if status:
-        raise ValueEvalError(f"stopped: status {status} from: {shlex.join(command)}")
+        raise ValueEvalError(f"stopped: exit status {status} of: {shlex.join(command)}")

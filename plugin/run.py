@@ -1,6 +1,6 @@
-"""``valueeval run ARGS``: ``lm_eval run ARGS`` where our tasks and models are surely registered.
+"""``valueeval run ARGS``: ``lm_eval run ARGS`` with our tasks and models registered.
 
-For places that the start-up hook does not reach: switched off, or installed with ``--target``.
+For environments where the start-up hook does not run: switched off, or installed with ``--target``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from valueeval.registration import register
 
 
 def main(argv: Sequence[str]) -> int:
-    """Hands ``argv`` to lm-eval's own command line; errors and exit status are lm-eval's."""
+    """Pass ``argv`` to lm-eval's command line; errors and exit status are lm-eval's."""
     from lm_eval.__main__ import cli_evaluate
 
     register()

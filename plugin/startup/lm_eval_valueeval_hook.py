@@ -1,10 +1,9 @@
 """Start-up hook of ValueEval: tells lm-eval about our tasks and models when lm-eval is imported.
 
 Released lm-eval (0.4.13) loads no entry points, so the file ``lm_eval_valueeval.pth`` beside this
-one calls ``install`` whenever Python starts. All that happens then is that a finder is put first on
-``sys.meta_path``; it waits for two modules of lm-eval, has ``valueeval.registration`` do the rest
-once they are loaded, and takes itself away. Where lm-eval has discovered us by entry points there
-is then nothing left to do. ``VALUEEVAL_NO_HOOK=1`` switches the hook off.
+one calls ``install`` whenever Python starts. That only puts a finder first on ``sys.meta_path``.
+The finder waits for two modules of lm-eval, calls ``valueeval.registration`` once they are loaded,
+and removes itself. ``VALUEEVAL_NO_HOOK=1`` switches the hook off.
 
 Every Python of the environment runs this: it imports nothing but ``sys`` and must never raise.
 """
@@ -18,13 +17,13 @@ WAITING_FOR = {
 
 
 class Finder:
-    """Finds what the other finders find, and registers us after the modules waited for."""
+    """Delegates to the other finders, and registers us after the modules in WAITING_FOR."""
 
     def __init__(self):
         self.waiting = dict(WAITING_FOR)
 
     def find_spec(self, name, path=None, target=None):
-        """The spec that the other finders give, its loader prepared; None for any other module."""
+        """Return the other finders' spec, its loader prepared; None for modules not waited for."""
         if name not in self.waiting:
             return None
         for finder in list(sys.meta_path):
@@ -36,7 +35,7 @@ class Finder:
         return None
 
     def prepare(self, spec):
-        """Makes the loader of ``spec`` call us after the module ran.
+        """Make the loader of ``spec`` call us after the module ran.
 
         The loader object itself stays (only its ``exec_module`` is replaced, until the module has
         run), so that whatever asks it for source code or resources later finds what it expects.
@@ -58,7 +57,7 @@ class Finder:
             return  # a loader that cannot be changed: `valueeval run` still registers us
 
     def done(self, name):
-        """Has the module's action run, once, and leaves ``sys.meta_path`` after the last one."""
+        """Run the module's action, once, and leave ``sys.meta_path`` after the last one."""
         action = self.waiting.pop(name, None)
         if not self.waiting and self in sys.meta_path:
             sys.meta_path.remove(self)
@@ -67,7 +66,7 @@ class Finder:
 
 
 def call(action):
-    """Runs one function of valueeval.registration; a failure is a warning, never an exception."""
+    """Run a function of valueeval.registration; a failure is a warning, never an exception."""
     try:
         try:
             from valueeval import registration
@@ -81,6 +80,6 @@ def call(action):
 
 
 def install():
-    """Puts the finder first on ``sys.meta_path``, once."""
+    """Put the finder first on ``sys.meta_path``, once."""
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, Finder())

@@ -38,7 +38,7 @@ def test_demo_leaves_other_folders_alone(
     kept = tmp_path / "results"
     kept.mkdir()
     assert cli.main(["demo", "-o", str(tmp_path)]) == 2
-    assert "name a new one" in capsys.readouterr().err
+    assert "Name a new folder" in capsys.readouterr().err
     assert kept.is_dir()
 
 
@@ -47,4 +47,4 @@ def test_demo_stops_where_a_command_fails(
 ) -> None:
     monkeypatch.setattr(demo.subprocess, "call", lambda *_, **__: 3)
     assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 2
-    assert "status 3 from: valueeval train" in capsys.readouterr().err
+    assert "exit status 3 of: valueeval train" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""``valueeval data``: fetches the published files, verifies them, describes them."""
+"""``valueeval data``: fetch, verify and describe the data."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ _ASCII_MARKS = {"ok": "+", "absent": "o"}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs ``valueeval data ARGV``.
+    """Run ``valueeval data ARGV``.
 
     Returns:
-        0; 1 if ``verify`` has found something wrong.
+        The exit status: 0, or 1 if ``verify`` found a problem.
 
     Raises:
-        ValueEvalError: No data, or what a command needs could not be read, had or written.
+        ValueEvalError: There is no data, or a file could not be downloaded, read or written.
     """
     arguments = _parser().parse_args(argv)
     if arguments.command == "fetch":
@@ -72,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser(
         "fetch",
         help="download the published files into the cache",
-        description="Download the published files into the cache. Files that are there already, "
-        "whole and right, are kept; a download that was cut goes on where it stopped.",
+        description="Download the published files into the cache. Files that are complete and "
+        "correct are kept; an interrupted download is resumed.",
     )
     fetch.add_argument(
         "--cache",
@@ -90,8 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser(
         "verify",
         help="compare files with the published ones",
-        description="Compare files with the published ones, by SHA-256. Exit status: 0 if all is "
-        "well, 1 if a file is missing, truncated or changed.",
+        description="Compare files with the published ones by SHA-256. Exit status: 0 if all are "
+        "the same, 1 if a file is missing, truncated or changed.",
     )
     verify.add_argument("folder", nargs="?", metavar="DIR", type=Path, help=where)
     info = commands.add_parser(
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         dest="sets",
         action="append",
         metavar="SET",
-        help=f"one set, may be given again (default: all that are there): {', '.join(SETS)}",
+        help=f"a set; may be repeated (default: all sets in the folder): {', '.join(SETS)}",
     )
     info.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser
@@ -138,7 +138,7 @@ def _fetch(cache: Path | None, url: str) -> int:
         )
     out = Console(soft_wrap=True, highlight=False)
     out.print(
-        f"{len(fetched.downloaded)} files downloaded, {len(fetched.kept)} already there: "
+        f"{len(fetched.downloaded)} files downloaded, {len(fetched.kept)} already in place: "
         f"{fetched.folder}",
         markup=False,
     )
@@ -148,7 +148,9 @@ def _fetch(cache: Path | None, url: str) -> int:
         markup=False,
     )
     if os.environ.get(DATA_VARIABLE):
-        out.print(f"Note: {DATA_VARIABLE} is set, and goes before the cache.", markup=False)
+        out.print(
+            f"Note: {DATA_VARIABLE} is set and takes precedence over the cache.", markup=False
+        )
     elif fetched.folder != cache_dir():
         out.print(f"To use it: export {DATA_VARIABLE}={fetched.folder.absolute()}", markup=False)
     return 0
@@ -167,13 +169,13 @@ def _verify(folder: Path | None) -> int:
     console.print(table)
     wrong = [state for state in states if not state.fine]
     if not wrong:
-        console.print(f"All published files are whole: {folder}", soft_wrap=True, markup=False)
+        console.print(f"All files are as published: {folder}", soft_wrap=True, markup=False)
         return 0
     lines = [f"{len(wrong)} of {len(states)} files are not as published: {folder}"]
     if any(state.file.distributed for state in wrong):
-        lines.append("`valueeval data fetch` downloads the published ones into the cache.")
+        lines.append("`valueeval data fetch` downloads the published files into the cache.")
     if not all(state.file.distributed for state in wrong):
-        lines.append(f"To rebuild the one that is not distributed: {NYT_DOWNLOADER}")
+        lines.append(f"To rebuild the file that is not distributed: {NYT_DOWNLOADER}")
     console.print("\n".join(lines), soft_wrap=True, markup=False)
     return 1
 
@@ -195,7 +197,7 @@ def _info(folder: Path | None, sets: list[str] | None, as_json: bool) -> int:
 
 
 def _sets_in(folder: Path) -> list[str]:
-    """The official sets of which the folder has both files."""
+    """Return the official sets of which the folder has both files."""
     names = [
         name
         for name in _OFFICIAL_SETS
@@ -203,14 +205,14 @@ def _sets_in(folder: Path) -> list[str]:
     ]
     if not names:
         raise ValueEvalError(
-            f"{folder}: no arguments file has its labels file beside it. `valueeval data verify` "
-            "lists what is missing."
+            f"{folder}: no set has both its arguments file and its labels file here. "
+            "`valueeval data verify` lists what is missing."
         )
     return names
 
 
 def _table(described: Sequence[Description], block: str) -> Table:
-    """One column a set; a set that is alone gets bars, made of the character ``block``."""
+    """Return a table with one column per set; a single set gets bars of the character ``block``."""
     gap = 2 if len(described) < 5 else 1
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     table.add_column("", no_wrap=True)
@@ -223,18 +225,18 @@ def _table(described: Sequence[Description], block: str) -> Table:
         table.add_row(f"  {label}", *cells)
 
     table.add_row(Text("Arguments", "bold cyan"))
-    row("in all", (str(one.arguments) for one in described))
+    row("total", (str(one.arguments) for one in described))
     row("as published", (_origin(one) for one in described))
     row("in favor of / against", (_stances(one) for one in described))
     row("different conclusions", (str(one.conclusions) for one in described))
-    row("most on one conclusion", (str(one.largest_cluster) for one in described))
-    row("values for each, mean", (f"{one.values_per_argument:.2f}" for one in described))
-    row("with no value", (str(one.unlabelled) for one in described))
+    row("largest on one conclusion", (str(one.largest_cluster) for one in described))
+    row("mean values per argument", (f"{one.values_per_argument:.2f}" for one in described))
+    row("without any value", (str(one.unlabelled) for one in described))
     for text in ("premise", "conclusion"):
         table.add_row(Text(f"Words in a {text}", "bold cyan"))
         lengths: list[Lengths] = [getattr(one, text) for one in described]
         row("median", (f"{one.median:g}" for one in lengths))
-        row("95 % have at most", (str(one.p95) for one in lengths))
+        row("95 % at most", (str(one.p95) for one in lengths))
         row("longest", (str(one.max) for one in lengths))
     table.add_row(Text("Arguments with a value", "bold cyan"))
     for index, value in enumerate(VALUE_NAMES):
@@ -247,7 +249,7 @@ def _table(described: Sequence[Description], block: str) -> Table:
 
 
 def _bar(counts: Sequence[int], index: int, block: str) -> Text:
-    """One of the counts, with a bar as long as its share of the largest."""
+    """Return one of the counts with a bar in proportion to the largest."""
     count = counts[index]
     return Text(f"{count:>5} {block * round(_BAR_WIDTH * count / max(*counts, 1))}", "cyan")
 

@@ -1,4 +1,4 @@
-"""``valueeval export``: logged samples → a run file of the shared task."""
+"""``valueeval export``: write logged samples as a run file of the shared task."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from valueeval.tasks.templates.decide import TEMPLATES
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the run file; returns the exit status."""
+    """Write the run file and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="valueeval export",
-        description="Writes what a model predicted as a run file of the shared task: tab-separated,"
-        " 'Argument ID' and the 20 values with 0 or 1. Decisions are made anew from the logged"
-        " responses.",
+        description="Write a model's predictions as a run file of the shared task: tab-separated,"
+        " 'Argument ID' and the 20 values with 0 or 1. The predictions are derived again from"
+        " the logged responses.",
     )
     parser.add_argument(
         "samples",
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--template",
         choices=TEMPLATES,
-        help="the task's template (default: as the files' names say)",
+        help="the task's template (default: from the files' names)",
     )
     arguments = parser.parse_args(argv)
     samples = read_samples(arguments.samples, arguments.template)

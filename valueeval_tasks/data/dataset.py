@@ -1,16 +1,16 @@
-"""Reads Touché23-ValueEval, or any folder in its format, and the sample set of this package.
+"""Reading Touché23-ValueEval, any folder in its format, and the sample set of this package.
 
-The format is that of the published files: UTF-8, one line an argument, fields separated by tabs,
-**no quoting** (a ``"`` is a plain character), a header line that names the columns.
+The format is that of the published files: UTF-8, one argument per line, fields separated by tabs,
+**no quoting** (a ``"`` is a plain character), and a header line that names the columns.
 
 Accepted: columns in any order, found by their names; the rows of the labels file in any order,
-joined by argument id; a last line without its newline; arguments with no label at all; spaces at
-the ends of a text, which are kept.
+joined by argument id; a last line without a newline; arguments without any label; spaces at the
+ends of a text, which are kept.
 
 Refused, with file, line and field: a byte order mark, Windows line ends, invalid UTF-8, control
 characters, missing, unknown or doubled columns, lines with too few or too many tabs, empty lines,
-an empty id, conclusion or premise, another stance than the two official spellings, a label other
-than 0 and 1, doubled ids, ids that are in one file only, a file with no argument.
+an empty id, conclusion or premise, a stance other than the two official spellings, a label other
+than 0 and 1, duplicate ids, ids that are in one file only, a file without arguments.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Argument:
         id: Identifier, unique in its set, e.g. ``"A01002"``.
         conclusion: What is argued about.
         stance: ``"in favor of"`` or ``"against"`` the conclusion.
-        premise: What is said for that stance.
+        premise: The reason given for that stance.
     """
 
     id: str
@@ -84,13 +84,13 @@ class DataSet:
     """Arguments with their labels.
 
     Attributes:
-        name: One of `SETS`; those of several sets taken together are joined by ``+``.
+        name: One of `SETS`; the names of several sets taken together are joined by ``+``.
         arguments: n arguments in the order of their file.
         labels: (n, 20) bool; row i belongs to ``arguments[i]``, columns in the order of `VALUES`.
-        sha256: Hex digest over the bytes of the arguments file, then of the labels file; of several
-            sets, theirs, joined by ``+``.
-        directory: The folder that it was read from.
-        official: Whether both files are, byte for byte, those published.
+        sha256: Hex digest of the bytes of the arguments file followed by those of the labels file;
+            the digests of several sets are joined by ``+``.
+        directory: The folder that the files were read from.
+        official: True if both files are, byte for byte, those published.
     """
 
     name: str
@@ -102,20 +102,20 @@ class DataSet:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The n argument ids."""
+        """Return the n argument ids."""
         return tuple(argument.id for argument in self.arguments)
 
     @property
     def conclusions(self) -> tuple[str, ...]:
-        """The n conclusions: arguments that share one form a cluster (they are not independent)."""
+        """Return the n conclusions; arguments that share one are not independent."""
         return tuple(argument.conclusion for argument in self.arguments)
 
 
 def file_names(name: str) -> tuple[str, str]:
-    """Names of the arguments file and the labels file of set ``name``.
+    """Return the names of the arguments file and the labels file of set ``name``.
 
     Raises:
-        ValueEvalError: No such set; the message names the near ones.
+        ValueEvalError: There is no such set; the message suggests similar names.
     """
     if name not in FILE_SUFFIXES:
         by_suffix = [known for known, suffix in FILE_SUFFIXES.items() if suffix == name]
@@ -127,7 +127,7 @@ def file_names(name: str) -> tuple[str, str]:
 
 
 def cache_dir(cache: str | Path | None = None) -> Path:
-    """The folder that ``valueeval data fetch`` fills (it need not exist).
+    """Return the folder that ``valueeval data fetch`` fills (it need not exist).
 
     It is ``touche23-valueeval`` in ``cache``, else in ``$VALUEEVAL_CACHE``, else in
     ``$XDG_CACHE_HOME/valueeval``, else in ``~/.cache/valueeval``.
@@ -143,10 +143,11 @@ def cache_dir(cache: str | Path | None = None) -> Path:
 
 
 def find_data_dir(data_dir: str | Path | None = None) -> Path:
-    """The folder of the official files (or of others in their format).
+    """Return the folder of the official files (or of others in their format).
 
-    It is ``data_dir``; else ``$VALUEEVAL_DATA``; else the cache of ``valueeval data fetch``. One
-    that is named must be right: there is no silent step to the next. An empty name counts as none.
+    It is ``data_dir``; else ``$VALUEEVAL_DATA``; else the cache of ``valueeval data fetch``. A
+    folder that is named must hold data: the next place is not tried instead. An empty name counts
+    as none.
 
     Raises:
         ValueEvalError: The named folder does not exist or holds no arguments file, or none is
@@ -167,12 +168,12 @@ def find_data_dir(data_dir: str | Path | None = None) -> Path:
 
 
 def load_set(name: str, data_dir: str | Path | None = None) -> DataSet:
-    """Reads one set: its arguments, joined with its labels by id.
+    """Read one set: its arguments, joined with its labels by id.
 
     Args:
         name: One of `SETS`. ``sample``, ``sample_training`` and ``sample_validation`` come from
             this package, whatever ``data_dir`` says.
-        data_dir: Folder of the files; ``None``: as `find_data_dir` finds it.
+        data_dir: Folder of the files; ``None`` means where `find_data_dir` finds it.
 
     Raises:
         ValueEvalError: Unknown set, no data, a file that is missing or malformed, ids that are not
@@ -341,7 +342,7 @@ def _join(
     labels: npt.NDArray[np.bool_],
     labels_path: Path,
 ) -> npt.NDArray[np.bool_]:
-    """The rows of ``labels`` in the order of ``arguments``."""
+    """Return the rows of ``labels`` in the order of ``arguments``."""
     row_of_id = {label_id: row for row, label_id in enumerate(label_ids)}
     argument_ids = {argument.id for argument in arguments}
     problems = []

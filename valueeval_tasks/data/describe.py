@@ -1,4 +1,4 @@
-"""A data set in numbers: sizes, stances, conclusions, text lengths, how often each value occurs."""
+"""Descriptive statistics of a data set: stances, conclusions, text lengths, value frequencies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from valueeval.tasks.values import VALUE_SLUGS
 
 @dataclass(frozen=True)
 class Lengths:
-    """Lengths of texts in words (what stands between white space).
+    """Lengths of texts in words, which are separated by white space.
 
     Attributes:
-        median: Half of the texts are no longer.
-        p95: 95 % of the texts are no longer.
-        max: The longest.
+        median: The median length.
+        p95: The smallest length that 95 % of the texts do not exceed.
+        max: The greatest length.
     """
 
     median: float
@@ -31,21 +31,21 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Description:
-    """A data set in numbers.
+    """Descriptive statistics of a data set.
 
     Attributes:
-        name: The set.
-        official: Whether its files are those published.
+        name: The name of the set.
+        official: True if its files are those published.
         sha256: The data set's digest (`DataSet.sha256`).
-        arguments: How many arguments, n.
-        in_favor: How many of them are in favour of their conclusion.
-        conclusions: How many different conclusions.
-        largest_cluster: How many arguments share the most frequent conclusion.
-        unlabelled: How many arguments have no value.
+        arguments: Number of arguments, n.
+        in_favor: Number of arguments in favour of their conclusion.
+        conclusions: Number of different conclusions.
+        largest_cluster: Number of arguments that share the most frequent conclusion.
+        unlabelled: Number of arguments without any value.
         values_per_argument: Mean number of values of an argument.
         premise: Lengths of the premises.
-        conclusion: Lengths of the conclusions, one for each argument.
-        value_counts: (20,) How many arguments have each value, in the order of `VALUES`.
+        conclusion: Lengths of the conclusions, counted once per argument.
+        value_counts: (20,), number of arguments that have each value, in the order of `VALUES`.
     """
 
     name: str
@@ -63,15 +63,15 @@ class Description:
 
     @property
     def against(self) -> int:
-        """How many arguments are against their conclusion."""
+        """Return the number of arguments against their conclusion."""
         return self.arguments - self.in_favor
 
     def share(self, count: int) -> float:
-        """``count`` as a share of the arguments, in [0, 1]."""
+        """Return ``count`` as a share of the arguments, in [0, 1]."""
         return count / self.arguments
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain JSON types, values by slug."""
+        """Return the statistics as plain JSON types, values by slug."""
         return {
             "official": self.official,
             "sha256": self.sha256,
@@ -90,7 +90,7 @@ class Description:
 
 
 def describe(data: DataSet) -> Description:
-    """Counts what `Description` holds (a `DataSet` has at least one argument)."""
+    """Compute the statistics of a data set, which has at least one argument."""
     clusters = Counter(map(normalise_conclusion, data.conclusions))
     values_of_argument = data.labels.sum(axis=1)
     return Description(
@@ -111,6 +111,6 @@ def describe(data: DataSet) -> Description:
 
 def _lengths(texts: Iterable[str]) -> Lengths:
     words = np.array([len(text.split()) for text in texts])
-    # A length that occurs, not one between two that do.
+    # A length that occurs, not one interpolated between two.
     p95 = np.percentile(words, 95, method="inverted_cdf")
     return Lengths(float(np.median(words)), int(p95), int(words.max()))

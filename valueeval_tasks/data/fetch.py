@@ -1,7 +1,8 @@
-"""Downloads the published files into the cache: checked, resumable, atomic, safe in parallel.
+"""Downloading the published files into the cache: verified, resumable, atomic, safe in parallel.
 
-A file grows as ``NAME.part`` and gets its name only when its SHA-256 is the published one, so a
-file that has its name is whole and right. A download that was cut goes on where it stopped.
+A file is downloaded as ``NAME.part`` and renamed only if its SHA-256 is the published one, so that
+a file with its final name is complete and correct. An interrupted download is resumed where it
+stopped.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from valueeval.tasks.data.dataset import cache_dir
 from valueeval.tasks.data.official import OFFICIAL_FILES, ZENODO_FILES, OfficialFile
 from valueeval.tasks.errors import ValueEvalError
 
-#: Called after each piece: the file, its bytes so far, its bytes in all (``None``: not known).
+#: Called after each chunk: the file, bytes received, bytes in total (``None`` if unknown).
 Progress = Callable[[OfficialFile, int, "int | None"], None]
 
-_CHUNK_BYTES = 4096  # small: what has come of a chunk is lost when the connection is cut
+_CHUNK_BYTES = 4096  # small: a chunk that was received in part is lost when the connection breaks
 _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TRANSIENT = (
     requests.ConnectionError,
@@ -36,12 +37,12 @@ _TRANSIENT = (
 
 @dataclass(frozen=True)
 class Fetched:
-    """What `fetch` did.
+    """The result of `fetch`.
 
     Attributes:
-        folder: Where the files are.
-        downloaded: Names of the files that it downloaded.
-        kept: Names of the files that were there already, whole and right.
+        folder: The folder of the files.
+        downloaded: Names of the downloaded files.
+        kept: Names of the files that were already there, complete and correct.
     """
 
     folder: Path
@@ -50,7 +51,7 @@ class Fetched:
 
 
 class _RefusedError(ValueEvalError):
-    """This file cannot be had there, but the others may."""
+    """The server does not provide this file, but may provide the others."""
 
 
 def fetch(
@@ -63,22 +64,22 @@ def fetch(
     timeout: float = 30.0,
     backoff: float = 1.0,
 ) -> Fetched:
-    """Downloads every distributed file that is not in the cache, whole and right, already.
+    """Download every distributed file that is not complete and correct in the cache already.
 
-    A file that its server refuses or serves with other content does not keep the others from
-    being fetched; a server that cannot be reached does.
+    If the server refuses a file or sends other content, the other files are still fetched; if the
+    server cannot be reached, fetching stops.
 
     Args:
-        cache: Folder of the cache; ``None``: as `cache_dir` finds it.
+        cache: Folder of the cache; ``None`` means where `cache_dir` finds it.
         url: Address of the folder of the files: the Zenodo record, or a mirror of it.
-        progress: Told about each file's bytes.
-        note: Told, in a sentence, when it waits for another fetch, and when it tries again.
-        retries: How often in a row a request may fail before it counts as failed.
-        timeout: Seconds without an answer, or without a byte, after which a request has failed.
+        progress: Callback for the bytes received of each file.
+        note: Callback for messages about waiting for another fetch and about retries.
+        retries: Number of consecutive failures of a request that are retried.
+        timeout: Seconds without a response, or without a byte, after which a request fails.
         backoff: Seconds before the second retry; doubled each time.
 
     Raises:
-        ValueEvalError: A file could not be had, or not be written; what is whole stays.
+        ValueEvalError: A file could not be downloaded or written; complete files are kept.
     """
     folder = cache_dir(cache)
     downloaded, kept, problems = [], [], []
@@ -97,13 +98,13 @@ def fetch(
                 problems.append(str(refused))
     if problems:
         there = len(downloaded) + len(kept)
-        raise ValueEvalError("\n".join([*problems, f"The other {there} files are there: {folder}"]))
+        raise ValueEvalError("\n".join([*problems, f"The other {there} files are in {folder}."]))
     return Fetched(folder, tuple(downloaded), tuple(kept))
 
 
 @contextmanager
 def _writing_to(folder: Path) -> Iterator[None]:
-    """Makes the folder; says where and why if the disk refuses."""
+    """Create the folder; name it and the reason if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
@@ -118,7 +119,7 @@ def _writing_to(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
-    """Keep other fetches out of the folder; the lock file is gone at the end."""
+    """Keep other fetches out of the folder; remove the lock file at the end."""
     path = folder / ".fetch.lock"
     lock = FileLock(path)
     while True:
@@ -142,7 +143,7 @@ def _locked(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
 
 
 def _sha256(path: Path) -> str | None:
-    """Hex digest of a file's content; ``None`` if there is no such file."""
+    """Return the hex digest of a file's content; ``None`` if there is no such file."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
@@ -151,7 +152,7 @@ def _sha256(path: Path) -> str | None:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where files come from; its attributes are the arguments of `fetch`."""
+    """The server of the files; its attributes are the arguments of `fetch`."""
 
     session: requests.Session
     url: str
@@ -162,31 +163,31 @@ class _Source:
     backoff: float
 
     def download(self, file: OfficialFile, part: Path) -> None:
-        """Appends to ``part`` until the server has sent the last byte, however often it is cut."""
+        """Append to ``part`` until the server has sent the last byte, across broken connections."""
         retry, reached = self._patience(), _size(part)
         while (trouble := self._try(file, part)) is not None:
-            if _size(part) > reached:  # it got on: be as patient as at first
+            if _size(part) > reached:  # progress: start counting failures anew
                 retry, reached = self._patience(), _size(part)
             try:
                 retry = retry.increment("GET", self.url)
             except MaxRetryError as error:
                 raise ValueEvalError(
                     f"{file.name} could not be fetched from {self.url}: {trouble.cause}.\n"
-                    "Check the network and run the same command again: it goes on where it stopped."
+                    "Check the network and run the same command again: it resumes where it stopped."
                 ) from error
-            self.note(f"{file.name}: {trouble.cause}; trying again")
+            self.note(f"{file.name}: {trouble.cause}; retrying")
             retry.sleep(trouble.response)
 
     def _patience(self) -> Retry:
         return Retry(total=self.retries, backoff_factor=self.backoff / 2, backoff_max=60)
 
     def _try(self, file: OfficialFile, part: Path) -> _Trouble | None:
-        """Asks once for what ``part`` lacks; ``None``: all has come."""
+        """Request once what ``part`` lacks; return ``None`` if all of it was received."""
         try:
             with self._request(file, _size(part)) as response:
                 answer = f"{response.status_code} {response.reason}"
                 if response.status_code == 416:
-                    # Nothing follows this part, and it is not the file: start anew.
+                    # Nothing follows this part, yet it is not the file: start from scratch.
                     part.unlink(missing_ok=True)
                     return _Trouble(answer)
                 if response.status_code in _RETRIED_STATUSES:
@@ -222,7 +223,7 @@ class _Source:
             ) from error
 
     def _save(self, response: requests.Response, file: OfficialFile, part: Path) -> None:
-        """Writes the body behind what is there, or anew if the server starts from the start."""
+        """Append the body to ``part``, or replace it if the server sends the whole file."""
         start = _size(part)
         if response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             mode = "ab"
@@ -240,7 +241,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Trouble:
-    """Why a request did not bring all, and the answer if it may say when to ask again."""
+    """The cause of an incomplete request, and the response, which may say when to retry."""
 
     cause: str
     response: BaseHTTPResponse | None = None
@@ -253,7 +254,7 @@ def _fetch_file(source: _Source, file: OfficialFile, folder: Path) -> None:
         source.download(file, part)
         found = _sha256(part)
     if found != file.sha256 and left_over is not None:
-        # What an earlier run left may be what is wrong: once more, from the first byte.
+        # The part that an earlier run left may be wrong: once more, from the first byte.
         part.unlink()
         source.download(file, part)
         found = _sha256(part)
@@ -261,7 +262,7 @@ def _fetch_file(source: _Source, file: OfficialFile, folder: Path) -> None:
         part.unlink()
         raise _RefusedError(
             f"{file.name} from {source.url} is not the published file: its SHA-256 is {found}, "
-            f"expected {file.sha256}. Nothing was kept; does a proxy or mirror change it?"
+            f"expected {file.sha256}. Nothing was kept. Does a proxy or mirror alter it?"
         )
     os.replace(part, folder / file.name)
 
@@ -271,17 +272,17 @@ def _size(path: Path) -> int:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """What went wrong on the line, without the library's nested class names."""
-    # requests wraps urllib3's errors; a stall within the body comes as a ConnectionError.
+    """Return the cause of a connection error without the library's nested class names."""
+    # requests wraps urllib3's errors; a stall within the body is raised as a ConnectionError.
     stalled = any(isinstance(inner, ReadTimeoutError) for inner in error.args)
     if isinstance(error, requests.exceptions.SSLError):
-        return "the server's certificate was not accepted"
+        return "the server's certificate is not trusted"
     if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy was not reached"
+        return "the proxy could not be reached"
     if isinstance(error, requests.ConnectTimeout):
-        return "the server was not reached in time"
+        return "the connection timed out"
     if stalled or isinstance(error, requests.Timeout):
-        return "no data in time"
+        return "no data received in time"
     if any(isinstance(inner, MaxRetryError) for inner in error.args):
-        return "the server was not reached"
-    return "the connection was cut"
+        return "the server could not be reached"
+    return "the connection broke"

@@ -1,4 +1,4 @@
-"""The published files of Touché23-ValueEval: names, sizes, SHA-256 sums, and where they come from.
+"""The published files of Touché23-ValueEval: names, sizes, SHA-256 digests and source.
 
 Source: Mirzakhmedova et al., *The Touché23-ValueEval Dataset for Identifying Human Values behind
 Arguments*, 2023; Zenodo record 10564870 (doi 10.5281/zenodo.10564870), CC BY 4.0.
@@ -26,9 +26,9 @@ class OfficialFile:
     Attributes:
         name: Its name in the record, e.g. ``"arguments-test.tsv"``.
         sha256: Hex digest of its content.
-        size: Bytes, or ``None`` where only the digest has been checked.
-        distributed: Whether the record holds it. The New York Times text is not distributed:
-            its owners rebuild it with the organisers' downloader (`NYT_DOWNLOADER`).
+        size: Bytes, or ``None`` where only the digest is known.
+        distributed: True if the record holds it. The New York Times text is not distributed;
+            users rebuild it with the organisers' downloader (`NYT_DOWNLOADER`).
     """
 
     name: str
@@ -121,12 +121,13 @@ EARLIER_SHA256: dict[str, str] = {
 
 @dataclass(frozen=True)
 class FileState:
-    """How one file of a folder compares with the published one.
+    """The comparison of one file of a folder with the published one.
 
     Attributes:
         file: The published file.
-        state: ``"ok"``: the same, byte for byte; ``"absent"``: not there, and need not be.
-        detail: What exactly is wrong, in a few words; empty if nothing is.
+        state: ``"ok"`` if both are the same, byte for byte; ``"absent"`` if an optional file is
+            not there; else the problem.
+        detail: The problem in a few words; empty if there is none.
     """
 
     file: OfficialFile
@@ -135,12 +136,12 @@ class FileState:
 
     @property
     def fine(self) -> bool:
-        """Whether there is nothing to put right."""
+        """Return whether there is nothing to correct."""
         return self.state in ("ok", "absent")
 
 
 def verify_folder(folder: Path) -> tuple[FileState, ...]:
-    """Compares every published file with what is in ``folder``, in the order of `OFFICIAL_FILES`.
+    """Compare the files in ``folder`` with the published ones, in the order of `OFFICIAL_FILES`.
 
     Only the arguments of The New York Times, which are not distributed, may be absent.
     """

@@ -94,7 +94,7 @@ def test_info_of_one_set_has_bars(
     lines = capsys.readouterr().out.split("\n")
     assert max(map(len, lines)) <= 80
     shown = {line[:27].strip(): line[27:].split() for line in lines}
-    assert shown["in all"] == ["4"]
+    assert shown["total"] == ["4"]
     assert shown["as published"] == ["no"]
     assert shown["in favor of / against"] == ["75/25%"]
     share, count, bar = shown["Self-direction: thought"]
@@ -141,7 +141,7 @@ def test_info_names_the_sets_that_are_not_there(
 def test_info_of_nothing_whole(folder: Path) -> None:
     for suffix in SUFFIXES:
         (folder / f"labels-{suffix}.tsv").unlink()
-    with pytest.raises(ValueEvalError, match="no arguments file has its labels file"):
+    with pytest.raises(ValueEvalError, match="no set has both its arguments file"):
         cli_data.main(["info"])
 
 

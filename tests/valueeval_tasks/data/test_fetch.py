@@ -190,7 +190,7 @@ def test_progress_keeps_patience(site: Site, folder: Path) -> None:
 
 def test_a_later_run_goes_on_where_an_earlier_one_stopped(site: Site, folder: Path) -> None:
     site.moves[NAME] = [Move(cut=98_304), Move(cut=0), Move(cut=0)]
-    with pytest.raises(ValueEvalError, match="goes on where it stopped"):
+    with pytest.raises(ValueEvalError, match="resumes where it stopped"):
         run(site, retries=1)
     assert names(folder) == {f"{NAME}.part"}
     assert (folder / f"{NAME}.part").read_bytes() == CONTENT[NAME][:98_304]
@@ -207,7 +207,7 @@ def test_a_server_that_ignores_ranges_starts_anew(site: Site, folder: Path) -> N
 
 def test_a_server_that_always_cuts_is_given_up(site: Site, folder: Path) -> None:
     site.moves[NAME] = [Move(cut=98_304, ranges=False) for _ in range(50)]
-    with pytest.raises(ValueEvalError, match=f"(?s){NAME} could not be fetched.*cut"):
+    with pytest.raises(ValueEvalError, match=f"(?s){NAME} could not be fetched.*connection broke"):
         run(site, retries=2)
     assert len(site.ranges[NAME]) == 3  # the first brings something, two retries do not
     assert names(folder) == {f"{NAME}.part"}
@@ -274,7 +274,7 @@ def test_every_refused_file_is_named(site: Site, folder: Path) -> None:
         run(site)
     *lines, last = str(caught.value).split("\n")
     assert [line.partition(":")[0] for line in lines] == list(refused)
-    assert last == f"The other 1 files are there: {folder}"
+    assert last == f"The other 1 files are in {folder}."
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -302,7 +302,7 @@ def test_a_stalled_server_is_asked_again(site: Site, folder: Path, sent: int) ->
 
 def test_a_server_that_only_stalls_is_given_up(site: Site) -> None:
     site.moves[NAME] = [Move(stall=0) for _ in range(9)]
-    with pytest.raises(ValueEvalError, match="no data in time"):
+    with pytest.raises(ValueEvalError, match="no data received in time"):
         run(site, timeout=0.1, retries=1)
 
 
@@ -310,7 +310,7 @@ def test_an_unreachable_server_is_told_in_two_lines(tmp_path: Path) -> None:
     with pytest.raises(ValueEvalError) as caught:
         fetch.fetch(url="http://127.0.0.1:9", retries=1, backoff=0.0)
     assert f"{NAME} could not be fetched" in str(caught.value)
-    assert "the server was not reached" in str(caught.value)
+    assert "the server could not be reached" in str(caught.value)
     assert str(caught.value).count("\n") == 1
     assert "HTTPConnectionPool" not in str(caught.value)
 
@@ -339,8 +339,8 @@ def test_retries_are_told(site: Site) -> None:
     notes: list[str] = []
     run(site, note=notes.append)
     assert notes == [
-        f"{NAME}: the connection was cut; trying again",
-        f"{NAME}: 503 Service Unavailable; trying again",
+        f"{NAME}: the connection broke; retrying",
+        f"{NAME}: 503 Service Unavailable; retrying",
     ]
 
 
@@ -424,15 +424,15 @@ def test_command(
 ) -> None:
     assert cli_data.main(["fetch", "--url", site.url]) == 0
     shown = capsys.readouterr()
-    assert f"3 files downloaded, 0 already there: {folder}\n" in shown.out
+    assert f"3 files downloaded, 0 already in place: {folder}\n" in shown.out
     assert "arguments-test-nyt.tsv (80 of 9324 arguments) is not distributed" in shown.out
     assert "export" not in shown.out  # the cache is looked in anyway
     assert NAME in shown.err
     monkeypatch.setenv("VALUEEVAL_DATA", "/elsewhere")
     cli_data.main(["fetch", "--url", site.url])
     shown = capsys.readouterr()
-    assert "0 files downloaded, 3 already there" in shown.out
-    assert "VALUEEVAL_DATA is set, and goes before the cache" in shown.out
+    assert "0 files downloaded, 3 already in place" in shown.out
+    assert "VALUEEVAL_DATA is set and takes precedence over the cache" in shown.out
 
 
 def test_command_with_another_cache(
