@@ -19,8 +19,8 @@ score, is a different measure. *Italics*: systems of others, not measured here. 
 explained below the tables."""
 _EXPLANATION = f"""\
 - *can be best*: ✓ where the system can be the best of the table. Of all systems measured here, the
-  truly best is among these with 95 % confidence: all pairs are tested together (step-down, from the
-  joint distribution of the conclusions' influences), so the confidence holds for the whole table.
+  truly best is among these with 95 % confidence: all pairs are tested as one family (step-down),
+  so the confidence holds for the whole table.
 - *ranks*: the ranks that the system can have, with 95 % confidence in all rows together.
 - *95 %*: interval of macro_f1, score ± t · standard error, by the jackknife over conclusions,
   because arguments that share a conclusion are not independent. A row of several seeds counts both
