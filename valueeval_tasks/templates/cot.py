@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from valueeval.tasks.templates import json_answers
 from valueeval.tasks.templates.answer_text import (
@@ -34,10 +35,12 @@ from valueeval.tasks.templates.answer_text import (
     letters,
     parts,
     without_descriptions,
+    word_set,
     yes_no_columns,
 )
 from valueeval.tasks.templates.rows import (
     DENIALS,
+    FAMILIES,
     HEADINGS,
     SMALL_WORDS,
     Said,
@@ -57,8 +60,10 @@ _MARKER = re.compile(
 _WEAK_MARKER = re.compile(
     r"^[^\w\n]{0,8}(?:answers?|(?:the )?values?)[\"'* )]{0,4}:"
     r"|^[^\w\n]{0,8}(?:so |thus |therefore |hence )?,? ?the answer (?:is|would be)\b:?"
+    r"|^[^\w\n]{0,8}(?:the |its )?values?\b[^.:;\n]{0,60}\b(?:are|is):"
     r"|^[^\w\n]{0,8}(?:therefore|thus|so|hence|in (?:conclusion|summary|short|sum)|to conclude"
-    r"|overall)\b,? [^.:;\n]{0,40}\bvalues?\b[^.:;\n]{0,60}\b(?:are|is|include)\b(?! not\b):?",
+    r"|overall)\b,? [^.:;\n]{0,60}\bvalues?\b"
+    r"(?:[^.:;\n]{0,60}\b(?:are|is|include)\b(?! not\b):?| of\b)",
     re.MULTILINE,
 )
 _BULLET = re.compile(
@@ -67,13 +72,16 @@ _BULLET = re.compile(
 _ROW = re.compile(r" {0,12}\|")
 _RULE = re.compile(r"[ |:+-]*")
 _MARKUP = re.compile(r"\\[a-z]{1,12}|[{}$]")
-_BRACKETS = re.compile(r"\s*\[([^\[\]{}\n]*)\]")
+_AND_SO_ON = re.compile(r"[,;] ?(?:\.\.\.|(?:and )?etc\b|among others\b|and (?:others|more)\b)")
+_REASONED = re.compile(rf"\W*{NAME}[\"'*]{{0,4}}(?::| - )(?:\W*\w+){{3}}")
+_REASON = re.compile(r",? (?:because|since)\b[^;(]*")
 _QUOTE = re.compile(r"^ {0,4}> ?", re.MULTILINE)
 _WRAPPED = re.compile(r"(?<=[,;])\n(?! {0,12}(?:[-*+•]|\(?\d))")
 _SENTENCE_END = re.compile(r"(?<!\d)\.(?=\s|$)|\n")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 _NAME = re.compile(NAME)
+_WEAK = word_set("low weak weakly minor minimal limited slight slightly negligible little")
 _BROKEN_NAME = 2  # words at most; what follows a list and is longer is a sentence
 
 
@@ -147,7 +155,11 @@ def _read(rest: str) -> Said | None:
     rest = _QUOTE.sub("", yes_no_columns(rest))
     listed = rest.lstrip(" \n:\"'").removeprefix("json").lstrip()
     if listed.startswith(("[", "{")) and not _BULLET.match(listed):
-        return _read_data(listed)
+        found = json_answers.find(listed)
+        if found:
+            return _read_data(found[1], found[2])
+        if not re.search(r"[\]}]", listed):  # cut off
+            return None
     rest = without_descriptions(_WRAPPED.sub(" ", _MARKUP.sub(" ", rest)))
     line, _, below = rest.partition("\n")
     lines = [line for line in below.split("\n") if line.strip()]
@@ -156,13 +168,12 @@ def _read(rest: str) -> Said | None:
     return _read_sentences(rest)
 
 
-def _read_data(text: str) -> Said | None:
-    found = json_answers.find(text)
-    if found and not found[0]:
-        lines = list(json_answers.lines(json_answers.final(found[1])))
-        return _read_block([f"- {line}" for line in lines]) if lines else {}
-    brackets = _BRACKETS.match(text)
-    return read_row(brackets[1]) if brackets else None
+def _read_data(data: Any, after: str) -> Said | None:
+    """Read an answer in JSON, unless a list goes on behind it."""
+    if _NAME.search(after.partition("\n")[0]):
+        return None
+    lines = list(json_answers.lines(json_answers.final(data)))
+    return _read_block([f"- {line}" for line in lines]) if lines else {}
 
 
 def _read_sentences(text: str) -> Said | None:
@@ -170,13 +181,15 @@ def _read_sentences(text: str) -> Said | None:
 
     Prose that doubts or denies a listed value makes all of it unreadable.
     """
+    if _AND_SO_ON.search(text):
+        return None
     said: Said | None = None
     prose = False
     for sentence in _SENTENCE_END.split(text):
         words = _WORD.findall(sentence)
         if not words:
             continue
-        found = None if prose else read_row(without_lead_in(sentence) if said is None else sentence)
+        found = None if prose else _read_sentence(sentence, first=said is None)
         if found is None:
             prose = True
             if said is None or len(words) <= _BROKEN_NAME or _objects(sentence, said):
@@ -187,6 +200,22 @@ def _read_sentences(text: str) -> Said | None:
             return None
     alone = said is not None and len(said) == 1 and not any(said.values())
     return None if alone else said  # "not Tradition": what else?
+
+
+def _read_sentence(sentence: str, first: bool) -> Said | None:
+    """Read one sentence: names in a row, or names each with a reason ("Face: they fear …; …")."""
+    sentence = without_lead_in(sentence) if first else sentence
+    row = _REASON.sub(lambda reason: reason[0] if _NAME.search(reason[0]) else "", sentence)
+    found = read_row(row)
+    if found is not None:
+        return found
+    items = [
+        _read_item(item.strip()) if _REASONED.match(item) else None for item in sentence.split(";")
+    ]
+    reasons = [found for item in items if item for found in [item[0]] if item[1] == "reason"]
+    if len(reasons) < len(items) or len(_NAME.findall(sentence)) > len(items):
+        return None
+    return {value: True for said in reasons for value in said}
 
 
 def _objects(sentence: str, said: Said) -> bool:
@@ -212,7 +241,7 @@ def _read_block(lines: list[str]) -> Said | None:
     none = ended = False
     heading = True  # what the heading over these lines says: held, or rejected
     remarks = set()
-    for line in lines:
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
         row = _ROW.match(line)
         bullet = _BULLET.match(line)
         if row and _is_header(line):
@@ -232,7 +261,7 @@ def _read_block(lines: list[str]) -> Said | None:
             if _NAME.search(item):  # is the list going on after all?
                 return None
             continue
-        if item.strip() == STRUCK.strip():
+        if item.strip() == STRUCK.strip() or _heads_halves(item, line, below):
             continue
         found = _read_cells(line) if row else _read_item(item)
         if found is None:
@@ -246,6 +275,12 @@ def _read_block(lines: list[str]) -> Said | None:
     if (none and said) or not (none or said) or {"yes", ""} <= remarks:
         return None
     return said
+
+
+def _heads_halves(item: str, line: str, below: str) -> bool:
+    """Return whether a bullet "Universalism:" has bullets of its own below, such as "nature"."""
+    deeper = len(below) - len(below.lstrip()) > len(line) - len(line.lstrip())
+    return deeper and item.strip(" :*-") in FAMILIES
 
 
 def _is_header(row: str) -> bool:
@@ -271,7 +306,8 @@ def _read_cells(row: str) -> tuple[Said, str] | None:
     if not named:
         return None
     index, said = named[0]
-    remarks = [_remark(cell) for i, cell in enumerate(cells) if i != index and cell]
+    counted = [cell for cell in cells[:index] if not cell.strip("#.()").isdecimal()]
+    remarks = [_remark(cell) for cell in counted + cells[index + 1 :] if cell]
     if "doubt" in remarks or {"yes", "no"} <= set(remarks):
         return None
     if "no" in remarks:
@@ -306,11 +342,14 @@ def _remark(text: str) -> str:
         return "yes" if tokens[0].text == "1" else "no"
     if not tokens:
         return ""
+    if "?" in text:
+        return "doubt"
     if tokens[0].kind == "verdict":
         closed = len(words) == 1 or tokens[0].text not in ("yes", "no") or _is_closed(text)
         hedged = any(token.kind == "hedge" for token in tokens[1:3])
         return ("yes" if tokens[0].verdict else "no") if closed and not hedged else "doubt"
-    if any(t.kind == "hedge" or t.text in DENIALS for t in tokens[:2]) or not words:
+    doubtful = any(token.kind == "hedge" or token.text in DENIALS for token in tokens[:2])
+    if doubtful or _WEAK.issuperset(token.text for token in words):
         return "doubt"
     return "reason"
 

@@ -15,8 +15,9 @@ from valueeval.tasks.values import VALUES
 
 _ENDING = re.compile(
     r"[a-z]{2,}(?:ed|ing|ful|less|ish|ous|ical|ness|some|ly|ship|ity|ive|ic|ist|ists|ism|minded"
-    r"|hearted|tions?|ment|ments)"
+    r"|hearted|like|tions?|ment|ments)"
 )
+_PREFIX = re.compile(r"(?:un|non|anti|co|over|under|in|dis|self|pro|hyper|ultra)(?=[a-z]{3})")
 _FOREIGN_ENDING = re.compile(
     r"[a-z]+(?:isch|ische|lich|liche|ig|ige|iger|haft|sam|iert|ell|elle|iv|eux|euse|aire|iste|iques?"
     r"|oso|osa|ivo|iva|ado|ada|ador|ista|ico|ica|ente|ante|oso|ale|ile|ijk|ieus|ief|eur|ique)"
@@ -97,6 +98,7 @@ _TRAITS = word_set(
     "youthful zealot zealous zen"
 )
 _OTHER_WORDS = word_set(
+    "killjoy spoilsport statement sceptics skeptics "
     "accept accepts animals attitude authority believe believes best better big body business "
     "care cares cause change children choice church common community company concern concerns "
     "cost costs country crime culture distrust distrusts doubt doubts economy education "
@@ -149,6 +151,9 @@ def _is_known(word: str) -> bool:
         return True
     if "-" in word:
         return any(map(_is_known, word.split("-")))
+    stem = _PREFIX.sub("", word)
+    if stem in _KNOWN:
+        return True
     plural = word.removesuffix("s")
     if plural in _KNOWN or plural.removesuffix("'") in _KNOWN:
         return True

@@ -42,7 +42,7 @@ from valueeval.tasks.values import VALUES
 # ("value: Face, answer: yes").
 _LABELS = word_set(
     "value values number numbers nr question q item answer answers verdict decision result "
-    "response label applies applicable present relevant is id name clearly strongly definitely "
+    "response label applies applicable present relevant is are id name clearly strongly definitely "
     "directly"
 )
 _LISTING = _LABELS | {"and"}
@@ -53,6 +53,7 @@ _RESTART = re.compile(
     r"[^\w\n]{0,8}$",
     re.MULTILINE,
 )
+_COUNT = re.compile(r"\b(yes|no) ?\(\d{1,2}(?: values)?\)(?= ?:)")  # "No (19): 1-10, …"
 _DIGIT = re.compile(
     r"(?:^|[,;{|])[^\w\n]{0,8}(?:(?:value|question|item) ?)?"
     rf"(?:(?P<number>\d{{1,2}})(?:[^\w\n]{{1,6}}(?P<named>{NAME}))?|(?P<name>{NAME}))"
@@ -121,12 +122,12 @@ def _read(text: str) -> _Votes:
     if len(text) > _LONGEST:
         return []
     found = json_answers.find(text)
-    if found:
+    if found and found[1]:
         before, data, after = found
         votes = _read_lines("\n".join([before, *json_answers.lines(data), after]))
         if _is_full(votes):
             return votes
-    return _read_lines(yes_no_columns(text))
+    return _read_lines(_COUNT.sub(r"\1", yes_no_columns(text)))
 
 
 def _read_lines(text: str) -> _Votes:
@@ -163,6 +164,7 @@ def _with_others(votes: _Votes) -> _Votes:
 
 def _by_key(tokens: list[Token]) -> _Votes:
     """Return the verdicts that follow the number or name of their value."""
+    tokens = [*tokens, _END]
     entries = list(_entries(tokens))
     ends = [entry.key for entry in entries] + [len(tokens)]
     votes = []
@@ -177,7 +179,7 @@ def _entries(tokens: list[Token]) -> Iterator[_Entry]:
     opening = True  # nothing but marks and labels since the line began
     named = -1  # a name that has been used with the number before it
     for index, token in enumerate(tokens):
-        if token.kind == "number":
+        if token.kind in ("number", "all"):
             entry = _numbered(tokens, index, opening)
         elif token.kind == "name" and index != named:
             entry = _named(tokens, index, token.values, opening)
@@ -217,8 +219,13 @@ def _named(
 def _verdict(entry: list[Token]) -> bool | None:
     """Return what one entry says: the verdict after the value, else the one that closes it."""
     first = _first(entry)
+    if _is_heading(entry, first):
+        return None
     if _at(entry, first).kind == "verdict":
         return _leading_verdict(entry, first)
+    labelled = _labelled(entry)
+    if labelled is not None:
+        return labelled
     paragraph = _paragraph(entry)
     places = [i for i, token in enumerate(paragraph) if token.kind == "verdict"]
     if len({paragraph[i].verdict for i in places}) != 1:
@@ -230,6 +237,26 @@ def _verdict(entry: list[Token]) -> bool | None:
     alone = last > 0 and paragraph[last - 1].kind == _at(paragraph, last + 1).kind == "mark"
     closes = all(token.kind == "mark" for token in _line(paragraph, last + 1))
     return verdict if closes or (alone and len(places) == 1) else None
+
+
+def _labelled(entry: list[Token]) -> bool | None:
+    """Return the verdict of the only line that says "Answer: yes", wherever it stands."""
+    verdicts = set()
+    for line in list(_lines(entry))[1:]:
+        said = [token for token in line if not _is_filler(token)]
+        label = [token for token in line if token.text in _LABELS]
+        if label and [token.kind for token in said] == ["verdict"] and line.index(label[0]) < 4:
+            verdicts.add(said[0].verdict)
+    return verdicts.pop() if len(verdicts) == 1 else None
+
+
+def _is_heading(entry: list[Token], index: int) -> bool:
+    """Return whether a verdict on a line below heads other values: "No:", "[x] 2. Face"."""
+    if not any(token.kind == "line" for token in entry[:index]):
+        return False
+    line = _line(entry, index + 1)
+    heads_line = len(line) == len(entry) - index - 1  # the next value stands on the same line
+    return heads_line or [token.text for token in line] == [":"]
 
 
 def _leading_verdict(entry: list[Token], index: int) -> bool | None:
@@ -247,7 +274,8 @@ def _is_hedged(tokens: list[Token], index: int) -> bool:
     """Return whether doubt stands next to a verdict: "partially yes", "yes (maybe)", "no?"."""
     before = [token for token in tokens[max(index - _REACH, 0) : index] if not _is_filler(token)]
     after = tokens[_skip(tokens, index + 1) : index + _REACH]
-    return any(token.kind == "hedge" for token in before[-1:] + after[:1])
+    asked = _at(tokens, index + 1).text == "?"
+    return asked or any(token.kind == "hedge" for token in before[-1:] + after[:1])
 
 
 def _first(entry: list[Token]) -> int:
@@ -301,7 +329,7 @@ def _said(tokens: list[Token]) -> list[Token]:
 
 
 def _lists_values(said: list[Token]) -> bool:
-    return bool(said) and {token.kind for token in said} <= {"number", "name", "others"}
+    return bool(said) and {token.kind for token in said} <= {"number", "name", "others", "all"}
 
 
 def _after_verdicts(line: list[Token]) -> Iterator[tuple[Token, list[Token]]]:
@@ -318,7 +346,7 @@ def _listed(line: list[Token]) -> tuple[int, ...]:
         following = _at(line, _skip(line, index + 1)).kind
         if token.kind == "others":
             values.append(_OTHERS)
-        elif token.kind == "name" or (token.kind == "number" and following != "name"):
+        elif token.kind in ("name", "all") or (token.kind == "number" and following != "name"):
             values += [value for value in token.values if value in _ALL]
     return tuple(values)
 

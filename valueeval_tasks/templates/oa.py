@@ -22,8 +22,8 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from functools import cache
 
-from valueeval.tasks.templates import english
-from valueeval.tasks.templates.answer_text import clean, letters, parts, word_set
+from valueeval.tasks.templates import denial, english
+from valueeval.tasks.templates.answer_text import clean, letters, parts
 from valueeval.tasks.values import VALUES
 
 _INDIFFERENT = "indifferent"
@@ -47,9 +47,9 @@ _REFUSAL = re.compile(
 _NO_ANSWER = re.compile(
     r"\bn/?a\b|^\W*(?:none|nothing|neither|no one|no words?)\b"
     r"|\b(?:unclear|ambiguous|unknown|undetermined|indeterminate|inconclusive|unspecified|unstated"
-    r"|insufficient|undecided|it depends|not (?:\w+ ){0,2}(?:specified|stated|mentioned|clear|shown"
-    r"|given|applicable|enough|possible|known|evident|indicated|determinable|discernible|sure"
-    r"|indifferent)"
+    r"|insufficient|undecided|undefined|error|null|it depends"
+    r"|not (?:\w+ ){0,2}(?:specified|stated|mentioned|clear|shown|given|applicable"
+    r"|enough|possible|known|evident|indicated|determinable|discernible|sure|indifferent)"
     r"|(?:cannot|can't|could not|couldn't|impossible to|hard to|difficult to|unable to|not able to)"
     r" (?:be )?(?:say|said|tell|determine|determined|judge|judged|know|known|assess|infer|inferred)"
     r"|(?:does|do)(?:n't| not) (?:really )?(?:say|show|tell|reveal|indicate|specify|mention)"
@@ -57,40 +57,8 @@ _NO_ANSWER = re.compile(
 )
 
 _CLAUSE = re.compile(
-    r"((?:(?:[\n.;:!?()\[\]{}|\"=]| - |\b(?:(?<!anything )(?<!nothing )but|yet|however|though"
+    r"((?:(?:[\n.;:!?()\[\]{}|/\"=]| - |\b(?:(?<!anything )(?<!nothing )but|yet|however|though"
     r"|although)\b) *)+)"
-)
-_DENIAL = (
-    r"\b(?:not(?! (?:only|just|merely|simply) \w)(?! (?:afraid|ashamed|hesitant|shy) )|non|zero"
-    r"|no(?! (?:doubt|less))|never|neither|nor|hardly|barely|scarcely|rarely|seldom"
-    r"|without(?! (?:a )?doubt)|lack(?:s|ing)?|less|least|little|few|cannot|insufficiently"
-    r"|anything but|all but|(?:rather |other )?than|far from|instead of|opposite of|unlike"
-    r"|un(?:concerned|interested|bothered|willing|able)|disinterested|indifferen(?:t|ce)"
-    r"|oppos(?:es?|ed|ing)|opponent|enemy|against|averse|aversion|hostil(?:e|ity)|critical of"
-    r"|criti(?:cal|c|cises|cizes)|s[ck]eptical|distrust(?:s|ful|ing)?|dismiss(?:es|ive|ing)"
-    r"|disapprov(?:es?|ing)|reject(?:s|ed|ing)?|restrict(?:s|ing)?|limit(?:s|ing)?|break(?:s|ing)"
-    r" with|ignor(?:es?|ant|ing)|disregard(?:s|ful|ing)?|neglect(?:s|ful|ing)?|resist(?:s|ant|ing)"
-    r"|refus(?:es?|ing)|den(?:y|ies)|devoid|closed to|disdain(?:s|ful)?|contempt(?:uous)?"
-    r"|hat(?:es?|ing)|dislik(?:es?|ing)|despis(?:es?|ing)|fail(?:s|ing)? to|incapable of"
-    r"|question(?:s|ing)|condemn(?:s|ing)?|mistrust(?:s|ful)?)\b"
-    r"|n't(?! (?:just|only|merely|simply) \w)"
-)
-_DENIAL_BEHIND = (
-    r"\b(?:unimportant|irrelevant|secondary|absent|missing|meaningless|worthless|overrated"
-    r"|unnecessary|no (?:concern|importance|interest|relevance|issue|value)"
-    r"|(?:not|n't)(?: \w+){0,3} (?:important|relevant|matters?|concern|priority|valued|apply"
-    r"|needed|necessary|count|interesting|central|everything|shown|present|visible))\b"
-)
-_VERDICTS = {
-    "yes": r"\b(?:yes|true|definitely|certainly|absolutely|very much so)\b|[✓✔✅]",
-    "no": r"[✗✘❌✖]|\bfalse\b",
-}
-_HEDGE = r"\b(?:maybe|perhaps|possibly|might|unclear|unsure|potentially|could)\b"
-# What may stand beside a verdict: "I'd say no", "not at all", "not especially".
-_WITH_VERDICT = word_set(
-    "i i'd say would no yes not really at all especially particularly very much so true false "
-    "definitely certainly absolutely hardly barely scarcely rarely never quite they are is it he "
-    "she isn't aren't of course"
 )
 _VERDICT_AFTER = ("?", ":", "(", "|", "=", " - ", '"')  # "bold? no", "bold: no", "bold (no)"
 
@@ -105,17 +73,21 @@ _SENSES = {
     "honest": r"(?<!to be )honest",
     "content": r"(?<!the )(?<!this )(?<!its )content(?! of\b)",
     "driven": r"driven(?! by\b)",
-    "rich": r"rich(?! in\b)",
+    "rich": r"(?<!the )rich(?! in\b)",
     "free": r"free(?! of (?:charge|cost)\b)",
     "civil": r"civil(?! (?:war|rights?|engineer|servant|law)\b)",
     "understanding": r"(?<!my )understanding(?! (?:of|that)\b)",
-    "nature": r"(?<!the )nature(?! of\b)|(?<=care for )nature",
+    "nature": r"(?<!the )(?<!by )nature(?! of\b)|(?<=care for )nature",
     "order": r"(?<!in )order(?! to\b)",
+    "wealthy": r"(?<!the )wealthy",
+    "powerful": r"(?<!the )powerful",
+    "green": r"green(?! with envy)",
     "status": r"status(?! quo\b)",
 }
 _COMPOUND = (
     r"(?:[- ]?(?:oriented|driven|focus+ed|cent(?:er|re)d|based|bound|first)|-(?:minded|conscious"
-    r"|loving|seeking|hearted|respecting)|ness|hearted)?s?"
+    r"|loving|seeking|hearted|respecting|ish|leaning|hungry|friendly|aware|valuing)"
+    r"|ness|hearted)?s?"
 )
 _REGARD = re.compile(
     r"\b(?:in respect of|with respect to|in terms of|with regard to|regarding|concerning|as for"
@@ -233,14 +205,14 @@ def _under(verdict: _Said, said: _Said, answers: bool) -> _Said:
 
 def _lone_verdict(clause: str) -> _Said | None:
     """Return what a clause says that is nothing but a verdict on the words before it."""
-    if re.search(_DENIAL_BEHIND, clause) and len(_WORD.findall(clause)) <= 4:
+    if re.search(denial.BEHIND, clause) and len(_WORD.findall(clause)) <= 4:
         return _Said.DENIED
     words = set(_WORD.findall(clause))
-    if not words <= _WITH_VERDICT:
+    if not words <= denial.BESIDE_VERDICT:
         return None
-    if re.search(f"{_DENIAL}|{_VERDICTS['no']}", clause):
+    if re.search(f"{denial.BEFORE}|{denial.NO}", clause):
         return _Said.DENIED
-    return _Said.HOLDS if re.search(_VERDICTS["yes"], clause) else None
+    return _Said.HOLDS if re.search(denial.YES, clause) else None
 
 
 def _in_clause(clause: str, value: int) -> list[tuple[str, _Said]]:
@@ -319,8 +291,9 @@ def _lexicon() -> re.Pattern[str]:
     words = sorted({word for value in VALUES for word in value.words}, key=lambda w: (-len(w), w))
     patterns = "|".join(_SENSES.get(word, word.replace("-", "[ -]?")) for word in words)
     return re.compile(
-        rf"(?P<word>(?<![\w'-])(?P<prefix>(?:non|anti|un)-?|(?:non|anti) )??(?P<root>{patterns})"
+        rf"(?P<word>(?<![\w'-])(?:(?:pro|ultra|super|hyper)-)?"
+        rf"(?P<prefix>(?:non|anti|un)-?|(?:non|anti) )??(?P<root>{patterns})"
         rf"{_COMPOUND}(?![\w-]))"
-        rf"|(?P<behind>{_DENIAL_BEHIND})|(?P<denial>{_DENIAL})|(?P<hedge>{_HEDGE})"
-        rf"|(?P<yes>{_VERDICTS['yes']})|(?P<no>{_VERDICTS['no']})|(?P<comma>,)"
+        rf"|(?P<behind>{denial.BEHIND})|(?P<denial>{denial.BEFORE})|(?P<hedge>{denial.HEDGE})"
+        rf"|(?P<yes>{denial.YES})|(?P<no>{denial.NO})|(?P<comma>,)"
     )

@@ -17,19 +17,29 @@ from valueeval.tasks.templates.answer_text import NAME, word_set
 from valueeval.tasks.templates.tokens import Token, tokenise
 from valueeval.tasks.values import VALUE_NAMES
 
-SMALL_WORDS = word_set("the value values of also plus both here in this case argument")
-HEADINGS = word_set("primary secondary tertiary main key other further additional")
+SMALL_WORDS = word_set(
+    "the a an value values of also plus both here in this case argument is are behind list listed "
+    "only just solely definitely clearly certainly strongly"
+)
+HEADINGS = word_set(
+    "primary secondary tertiary main key other further additional relevant present "
+    "applicable held included "
+    "mainly primarily chiefly mostly "
+    "partly lesser extent degree"
+)
 LEAD_IN = word_set(
     "the value values of argument is are rests relies based on upon appeals to behind this it that "
-    "following these include includes there from be"
+    "following these include includes there from be about primarily "
+    "mainly reflects expresses above so would"
 )
 _NOTHING = word_set(
     "none no nothing of the value values these them above listed list 20 apply applies here from "
-    "in this argument is are clearly explicitly directly behind fits fit present"
+    "in this argument is are clearly explicitly directly behind fits fit present expressed stated "
+    "mentioned them"
 )
 _EXCLUDING = word_set("not neither without excluding rather instead opposed no")
 _EXCEPTING = word_set("except excepting besides")
-_LINKING = word_set("for than of to as but from with")
+_LINKING = word_set("for than of to as but from with them")
 DENIALS = _EXCLUDING | word_set(
     "nor never isn't doesn't aren't don't cannot can't hardly less false"
 )
@@ -37,6 +47,13 @@ DENIALS = _EXCLUDING | word_set(
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _NONE_EXCEPT = re.compile(r"\W*(?:none|no values?)\b[^,;\n]{0,40}?\bexcept(?: for)?\b")
+_NONE_AT_ALL = re.compile(
+    r"[^.,;:\n]{0,40}\b(?:does|is|do|are)(?:n't| not) [^.,;:\n]{0,40}\bany\b"
+    r"(?: (?:of|the|these|listed|values?|list|from|here|20|above)){0,8}\W*|\W*not applicable\W*"
+)
+_NO_OTHERS = re.compile(
+    r"[,;.]? ?(?:and )?(?:no other values?(?: appl(?:y|ies))?|no others?|nothing else|none else)\b"
+)
 _LOOK_AHEAD = 200  # how long, in tokens, an aside may be
 
 Said = dict[int, bool]
@@ -53,17 +70,17 @@ class _Piece(NamedTuple):
 _PIECES = {
     **{",": "and", "&": "and", "and": "and", ";": "end", "|": "end", ")": "close"},
     **dict.fromkeys(_EXCLUDING | _EXCEPTING, "not"),
-    **{"or": "or", "nor": "or", "all": "all"},
+    **{"or": "or", "nor": "or", "but": "but", "all": "all", "everything": "all"},
 }
 
 
 _FULL_NAMES = {  # by their second halves, no two of which are alike
     name.lower().partition(": ")[2]: name.lower() for name in VALUE_NAMES if ": " in name
 }
-_FAMILIES = {name.partition(": ")[0] for name in _FULL_NAMES.values()}
+FAMILIES = {name.partition(": ")[0] for name in _FULL_NAMES.values()}
 _LOOSE_NAME = re.compile(
     rf"{NAME}|(?<![\w-])(?P<half>{'|'.join(_FULL_NAMES)})"
-    rf"(?: (?:{'|'.join(sorted(_FAMILIES))}))?(?![\w-])"
+    rf"(?: (?:{'|'.join(sorted(FAMILIES))}))?(?![\w-])"
 )
 
 
@@ -78,6 +95,8 @@ def read_row(text: str) -> Said | None:
     """
     if says_none(text):
         return {}
+    if "..." in text:  # and what else?
+        return None
     excepted = _NONE_EXCEPT.match(text)
     pieces = _pieces(text[excepted.end() :] if excepted else text)
     if not pieces:
@@ -95,9 +114,12 @@ def read_row(text: str) -> Said | None:
 
 def says_none(text: str) -> bool:
     """Return whether a text says that there is no value: "none", "no value of the list"."""
-    words = _WORD.findall(without_lead_in(text.partition("because")[0].partition("(")[0]))
-    if words == ["n", "a"]:
+    if _NONE_AT_ALL.fullmatch(text):
         return True
+    text = text.partition("because")[0].partition("(")[0] or text
+    words = _WORD.findall(without_lead_in(text))
+    if words[:2] == ["n", "a"]:
+        words = ["none", *words[2:]]
     if words[:1] not in (["none"], ["nothing"], ["no"]) or words == ["no"]:
         return False
     return _NOTHING.issuperset(words)
@@ -113,10 +135,10 @@ def without_lead_in(text: str) -> str:
 
 def _all_but(pieces: list[_Piece]) -> Said | None:
     """Return all values but those named: "all 20 values except Face"."""
-    if {piece.kind for piece in pieces} - {"value", "not", "and", "close"}:
+    if {piece.kind for piece in pieces} - {"value", "not", "but", "and", "close"}:
         return None
     named = {piece.value for piece in pieces}
-    if named - {-1} and _Piece("not") not in pieces:
+    if named - {-1} and not {_Piece("not"), _Piece("but")} & set(pieces):
         return None
     return {value: value not in named for value in range(len(VALUE_NAMES))}
 
@@ -139,7 +161,10 @@ def _read_segment(pieces: list[_Piece]) -> Said | None:
     excluded: set[int] = set()
     holds, denying, offers = True, False, False
     last = -1
-    for kind, value in pieces:
+    if not any(piece.kind == "value" for piece in pieces) and len(pieces):
+        return {} if {piece.kind for piece in pieces} <= {"and", "close"} else None
+    values = [index for index, piece in enumerate(pieces) if piece.kind == "value"]
+    for index, (kind, value) in enumerate(pieces):
         if kind == "value":
             said[value] = holds
             if denying:
@@ -150,13 +175,15 @@ def _read_segment(pieces: list[_Piece]) -> Said | None:
         elif kind in ("yes", "no"):
             said[last] = kind == "yes"
             judged.add(last)
+        elif kind == "not" and values and index > values[-1]:
+            said[last] = False  # "A is not among them"
         elif kind == "not":
             holds, denying = False, True
         elif kind == "or" and not holds:
             offers = True
         elif kind == "close":
             holds, denying = True, False
-        elif kind != "and":  # a choice ("A or B") or a hedge
+        elif kind not in ("and", "but"):  # a choice ("A or B") or a hedge
             return None
     if len(excluded) > 1 and not offers:
         return None  # "not A, B": is B denied?
@@ -172,7 +199,9 @@ def _pieces(text: str) -> list[_Piece] | None:
     def full_name(match: re.Match[str]) -> str:
         return _FULL_NAMES[match["half"]] if match["half"] else match.group()
 
-    tokens = list(tokenise(_LOOSE_NAME.sub(full_name, text.replace("\n", " "))))
+    tokens = list(
+        tokenise(_LOOSE_NAME.sub(full_name, _NO_OTHERS.sub(" ", text.replace("\n", " "))))
+    )
     if tokens and tokens[-1].text in (",", ";", ":", "&", "and", "or", "nor", "not"):
         return None
     pieces: list[_Piece] = []
@@ -186,9 +215,11 @@ def _pieces(text: str) -> list[_Piece] | None:
             pieces.append(_Piece("value", token.values[0]))
         elif token.kind == "verdict":
             pieces.append(_Piece("yes" if token.verdict else "no"))
+        elif token.kind == "all":
+            pieces.append(_Piece("all"))
         elif token.text in _PIECES:
             pieces.append(_Piece(_PIECES[token.text]))
-        elif token.kind == "hedge":
+        elif token.kind == "hedge" or token.text == "?":
             pieces.append(_Piece("hedge"))
         elif token.kind == "number" and tokens[index - 1].text in (":", "=") and index:
             if token.text not in ("0", "1"):

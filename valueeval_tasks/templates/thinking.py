@@ -35,6 +35,9 @@ _HEADER = re.compile(
     r"(?:<\|start_header_id\|>|<\|im_start\|>|<\|start\|>|<start_of_turn>)\s{0,4}"
     r"(?:assistant|model)\b(?:<\|end_header_id\|>|<\|message\|>)?"
 )
+_BARE_HEADER = re.compile(
+    r"\s{0,8}assistant\s*\n", re.IGNORECASE
+)  # where special tokens were dropped
 _SPECIAL_TOKEN = re.compile(
     r"<\|[^|<>\n]{1,40}\|>|</?s>|<(?:pad|eos|bos|unk)>|<(?:start|end)_of_turn>|\[/?inst\]",
     re.IGNORECASE,
@@ -52,6 +55,7 @@ def without_thinking(text: str) -> str | None:
             return None
         spoken = spoken[tags[-1].end() :]
     spoken = _HEADER.sub("", _in_answer_tag(spoken), count=1)
+    spoken = _BARE_HEADER.sub("", spoken, count=1)
     return next((piece for piece in _SPECIAL_TOKEN.split(spoken) if piece.strip()), "")
 
 

@@ -4,7 +4,7 @@ Kinds of tokens:
 
 - ``name``: a value's name, in any hyphenation ("Power: dominance", "power_dominance")
 - ``number``: numbers of values, alone, in a range or listed ("7", "7/20", "1-4", "1, 2 and 5")
-- ``others``: "all others", "the rest"
+- ``others``: "all others", "the rest"; ``all``: "all 20 values"
 - ``verdict``: an answer about a value ("yes", "false", "n/a", "does not apply", "✓")
 - ``hedge``: no certain answer ("maybe", "partially")
 - ``word``, ``mark`` (one sign), ``line`` (a line's end)
@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from valueeval.tasks.templates.answer_text import NAME, VALUE_OF, letters
+from valueeval.tasks.values import VALUES
 
 _NUMBER = r"\d{1,2}(?!\d)"
 _ITEM = rf"{_NUMBER}(?: ?(?:-|to|through|until) ?{_NUMBER})?"
 _NUMBERS = rf"(?<![\d.]){_ITEM}(?:(?: ?[,&] ?|,? and ){_ITEM}){{0,40}}"
 _RANGE = re.compile(r"(\d+) ?(?:-|to|through|until) ?(\d+)")
 
-_STRESS = r"(?:(?:it|this|that|clearly|strongly|directly|definitely|very|highly) ){0,2}"
+_STRESS = r"(?:(?:it|this value|this|that|clearly|strongly|directly|definitely|very|highly) ){0,2}"
 _RELEVANT = (
     r"(?:applicable|present|relevant|mentioned|addressed|supported|involved|invoked|expressed|"
     r"reflected|at stake|central|evident|implied|an? (?:reason|factor|value|concern|motive))"
@@ -41,16 +42,18 @@ _CLOSED = (
 )
 _AFFIRMED = (
     rf"{_STRESS}(?:is )?(?:clearly |strongly |directly |highly )?"
-    rf"(?:applies|fits|applicable|present|relevant){_CLOSED}"
+    rf"(?:applies|fits|applicable|present|relevant|(?<=that )apply){_CLOSED}"
 )
 
 _TOKEN = re.compile(
     rf"(?P<name>{NAME})"
     r"|(?P<mark_of_number>^[^\w\n]{0,8}(?:(?:value|question|item) )?no\. {0,2}(?=\d))"
+    r"|(?P<all>\ball (?:of )?(?:the )?(?:20 |twenty )?values\b)"
     rf"|(?P<of20>(?<![\d.]){_NUMBER} ?(?:/|of|out of) ?20(?!\d))"
     rf"|(?P<number>{_NUMBERS})"
     r"|(?P<others>\b(?:(?:all|any|every|each)(?: of)?(?: the)? )?(?:the )?"
-    r"(?:others?|rest|remaining|remainder)\b(?: (?:values?|ones|of the values))?)"
+    r"(?:others?|rest|remaining|remainder)\b(?: (?:values?|ones|of the values))?"
+    r"|\b(?:everything|anything|all) else\b)"
     rf"|(?P<denied>(?<![^\W_])(?:{_DENIED}))"
     rf"|(?P<affirmed>(?<![^\W_])(?:{_AFFIRMED}))"
     r"|(?P<other>\d+|no (?:one|doubt|matter|longer|less|more)\b)"
@@ -58,7 +61,7 @@ _TOKEN = re.compile(
     r"|(?P<no>(?<![^\W_])(?:no|nope|nah|n|false)(?![^\W_]|'\w)|\[ {0,3}\]|[✗✘❌✖✕☐☒👎])"
     r"|(?P<hedge>\b(?:maybe|perhaps|possibly|probably|likely|unlikely|partly|partially|somewhat"
     r"|arguably|potentially|unsure|unclear|uncertain|debatable|borderline|mixed|might|could|either"
-    r"|to some (?:extent|degree)|in part|not sure|kind of|sort of)\b|\?)"
+    r"|to some (?:extent|degree)|in part|not sure|kind of|sort of)\b)"
     r"|(?P<word>[^\W\d_]+(?:'[^\W\d_]+)*)"
     r"|(?P<line>\n)"
     r"|(?P<mark>[^\s\w]|_)",
@@ -90,6 +93,8 @@ def tokenise(text: str) -> Iterator[Token]:
         kind, found = str(match.lastgroup), match.group()
         if kind == "name":
             yield Token("name", found, (VALUE_OF[letters(found)],))
+        elif kind == "all":
+            yield Token("all", found, tuple(range(len(VALUES))))
         elif kind == "of20":
             yield Token("number", found, (int(re.split(r"\D", found)[0]) - 1,))
         elif kind == "number":

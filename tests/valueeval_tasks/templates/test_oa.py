@@ -138,20 +138,17 @@ def test_space_case_and_bold_change_nothing(slug: str) -> None:
 @pytest.mark.parametrize(
     "piece",
     [
-        *(
-            "not ",
-            ", ",
-            "as to ",
-            "religious, or ",
-            "(",
-            "answer:",
-            "<",
-            "<p ",
-            "- ",
-            "\n\n",
-            "'a-",
-        ),
-        *("a. ", "no? ", "not x is ", "religious: ", "n't ", "un", "just ", "in terms of "),
+        "not ",
+        ", ",
+        "as to ",
+        "religious, or ",
+        "(",
+        "answer:",
+        "<p ",
+        "\n\n",
+        "'a-",
+        "no? ",
+        "religious: ",
     ],
 )
 def test_200_kb_of_anything_take_no_time(piece: str) -> None:
