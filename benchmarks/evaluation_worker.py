@@ -21,7 +21,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
 
 import valueeval.tasks
-from valueeval.adapters.reading.cache_copy import ExpandedScorer
+from valueeval.adapters.reading.cache_copy import CacheCopyScorer
 from valueeval.adapters.reading.token_tree import TokenTree, common_prefix
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.templates.decide import ASKS, decide
@@ -56,14 +56,14 @@ def _harness_model(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _load(settings: dict[str, Any]) -> Any:
     if settings["model"] == "adapter":
-        from valueeval.adapters.harness.classifier_lm import ValueEvalLM
+        from valueeval.adapters.harness.classifier_lm import ClassifierLM
 
-        return ValueEvalLM(settings["folder"], settings["batch_size"], settings["device"])
+        return ClassifierLM(settings["folder"], settings["batch_size"], settings["device"])
     from lm_eval.models.huggingface import HFLM
 
-    from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+    from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 
-    kind = HFLM if settings["model"] == "hf" else ValueEvalHF
+    kind = HFLM if settings["model"] == "hf" else LanguageModelLM
     model = kind(
         settings["folder"],
         batch_size=settings["batch_size"],
@@ -71,7 +71,7 @@ def _load(settings: dict[str, Any]) -> Any:
         dtype=settings["dtype"],
     )
     if settings.get("way") == "expanded":
-        model._readers.near = model._readers.causal(ExpandedScorer)
+        model._readers.near = model._readers.causal(CacheCopyScorer)
     return model
 
 

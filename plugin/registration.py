@@ -18,7 +18,7 @@ from typing import Any
 
 # The same pairs stand in pyproject.toml under the entry-point group lm_eval.models.
 MODELS = {
-    "valueeval": "valueeval.adapters.harness.classifier_lm:ValueEvalLM",
+    "valueeval": "valueeval.adapters.harness.classifier_lm:ClassifierLM",
     "valueeval_baseline": "valueeval.adapters.harness.baseline_lm:BaselineLM",
 }
 DEBUG_VARIABLE = "VALUEEVAL_DEBUG"

@@ -36,7 +36,7 @@ from training import (
 
 from valueeval.adapters.classifier.ensemble import load_adapter
 from valueeval.adapters.directory.manifest_file import read_manifest
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest
@@ -209,10 +209,10 @@ def test_out_of_memory_in_evaluation(tiny_gpt2: Path, caplog: pytest.LogCaptureF
         for document in range(64)
         for i in range(2)
     ]  # fmt: skip
-    model = ValueEvalHF(str(tiny_gpt2), batch_size=64, device="cuda")
+    model = LanguageModelLM(str(tiny_gpt2), batch_size=64, device="cuda")
     found = model.loglikelihood(requests, disable_tqdm=True)
     assert "out of memory with" in caplog.text
-    plain = ValueEvalHF(str(tiny_gpt2), batch_size=1, device="cuda")
+    plain = LanguageModelLM(str(tiny_gpt2), batch_size=1, device="cuda")
     expected = plain.loglikelihood(requests, disable_tqdm=True)
     assert [s for s, _ in found] == pytest.approx([s for s, _ in expected], abs=1e-3)
 
@@ -227,11 +227,11 @@ def test_language_models_answer_as_on_the_cpu(
     adapter = (
         {"peft": str(write_peft(tmp_path / "peft", lively, backend, method))} if method else {}
     )
-    here = ValueEvalHF(str(lively), batch_size=1, device="cpu", **adapter)
+    here = LanguageModelLM(str(lively), batch_size=1, device="cpu", **adapter)
     scores = [score for score, _ in here.loglikelihood(scoring_requests(), disable_tqdm=True)]
     texts = here.generate_until(generation_requests(), disable_tqdm=True)
     for size in (1, 8, "auto"):
-        there = ValueEvalHF(str(lively), batch_size=size, device="cuda", **adapter)
+        there = LanguageModelLM(str(lively), batch_size=size, device="cuda", **adapter)
         found = there.loglikelihood(scoring_requests(), disable_tqdm=True)
         assert [score for score, _ in found] == pytest.approx(scores, abs=1e-3)
         assert there.generate_until(generation_requests(), disable_tqdm=True) == texts
@@ -246,7 +246,7 @@ def test_scores_are_those_of_hf(lively: Path, attention: str, dtype: str, data_d
     options = {"device": "cuda", "dtype": dtype, "attn_implementation": attention}
     stock = HFLM(str(lively), batch_size=1, **options)
     expected = [score for score, _ in stock.loglikelihood(asked, disable_tqdm=True)]
-    ours = ValueEvalHF(str(lively), batch_size="auto", **options)
+    ours = LanguageModelLM(str(lively), batch_size="auto", **options)
     found = [score for score, _ in ours.loglikelihood(asked, disable_tqdm=True)]
     tolerance = {"float32": 1e-3, "bfloat16": 0.05 * max(map(abs, expected))}[dtype]
     assert found == pytest.approx(expected, abs=tolerance)

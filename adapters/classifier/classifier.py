@@ -27,7 +27,7 @@ from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.input_format import InputFormat
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import read_manifest
-from valueeval.adapters.runtime.batch_sizes import Batches
+from valueeval.adapters.runtime.batch_sizes import BatchSizer
 from valueeval.adapters.runtime.devices import choose_device, device_of
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
@@ -339,14 +339,14 @@ def read_batches(
         collated: The model's inputs for some rows.
         what: What messages call the rows.
     """
-    sizes = Batches(max(map(len, batches), default=1), 0, what)
+    sizes = BatchSizer(max(map(len, batches), default=1), 0, what)
 
     def answer(rows: Sequence[int]) -> list[np.ndarray]:
         with torch.inference_mode():
             return list(model(**collated(rows)).float().cpu().numpy())
 
     for rows in batches:
-        yield np.array(sizes.halving(rows, answer))
+        yield np.array(sizes.retry_smaller(rows, answer))
 
 
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

@@ -33,7 +33,7 @@ class RequestType(Protocol[T]):
     def answer(self, family: str, documents: Sequence[Document]) -> list[list[T]]:
         """Answers to documents of a family (see `chunks`)."""
 
-    def own(self, request: Instance, answer: T) -> T:
+    def apply_threshold(self, request: Instance, answer: T) -> T:
         """A request's own answer, from that to all that ask the same."""
 
 
@@ -65,7 +65,7 @@ def answer_requests(
         def enter(index: int, result: T, lost: str | None) -> None:
             for twin in same[index]:
                 cuts.note(lost, requests[twin])
-                answers[twin] = request_type.own(requests[twin], result)
+                answers[twin] = request_type.apply_threshold(requests[twin], result)
             bar.update(len(same[index]))
 
         known = {} if cache is None else cache.find_all(kind, requests, same)

@@ -15,11 +15,11 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from valueeval.adapters.harness.documents import Document
-from valueeval.adapters.reading.cache_copy import ExpandedScorer
+from valueeval.adapters.reading.cache_copy import CacheCopyScorer
 from valueeval.adapters.reading.causal import CausalReader
 from valueeval.adapters.reading.encoder_decoder import EncoderDecoderReader
-from valueeval.adapters.reading.equivalence import rope_limit, why_not, window
-from valueeval.adapters.reading.tree_attention import PrefixScorer
+from valueeval.adapters.reading.equivalence import rope_limit, unsupported_reason, window
+from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
 
 logger = logging.getLogger(__name__)
 
@@ -58,26 +58,26 @@ class Readers:
     def choose(self) -> None:
         """Tries what the model allows; forgets what it has said (with other weights)."""
         self.near = self.far = self.window = None
-        reason = self._why_not(PrefixScorer)
+        reason = self._why_not(TreeAttentionScorer)
         if self._lm.backend == "seq2seq":
             if reason is None:
                 self.near = EncoderDecoderReader(*self._parts, *self._batch)
         elif reason is None:
-            self.near = self.causal(PrefixScorer)
+            self.near = self.causal(TreeAttentionScorer)
             self.window = window(self._lm.config)
-            if self.window is not None and self._why_not(ExpandedScorer) is None:
-                self.far = self.causal(ExpandedScorer)
-        elif self._why_not(ExpandedScorer) is None:
+            if self.window is not None and self._why_not(CacheCopyScorer) is None:
+                self.far = self.causal(CacheCopyScorer)
+        elif self._why_not(CacheCopyScorer) is None:
             logger.warning("%s: the cache of each argument is copied for its questions", reason)
-            self.near = self.causal(ExpandedScorer)
+            self.near = self.causal(CacheCopyScorer)
         if self.near is None:
             logger.warning("%s: every prompt is read by itself, as hf does", reason)
 
-    def _why_not(self, scorer: type[PrefixScorer]) -> str | None:
+    def _why_not(self, scorer: type[TreeAttentionScorer]) -> str | None:
         lm = self._lm
-        return why_not(lm.model, lm.backend, lm.device, self._autocast, scorer)
+        return unsupported_reason(lm.model, lm.backend, lm.device, self._autocast, scorer)
 
-    def causal(self, scorer: type[PrefixScorer]) -> CausalReader:
+    def causal(self, scorer: type[TreeAttentionScorer]) -> CausalReader:
         """Reads a causal model's prompts in this way, whether it allows that or not."""
         return CausalReader(scorer(*self._parts), *self._batch)
 

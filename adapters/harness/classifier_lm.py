@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class ValueEvalLM(ArgumentLM):
+class ClassifierLM(ArgumentLM):
     """A trained classifier with a head, for tasks ``valueeval_cls`` and ``valueeval_bca``.
 
     It reads each argument once (a cross-encoder: once for each value), whatever the task's prompt
@@ -75,13 +75,13 @@ class ValueEvalLM(ArgumentLM):
     ) -> Any:
         """The classifier from ``--model_args``, or the language model that they name.
 
-        See :class:`valueeval.adapters.harness.language_model_lm.ValueEvalHF` for these; and the
+        See :class:`valueeval.adapters.harness.language_model_lm.LanguageModelLM` for these; and the
         base class.
         """
         if is_language_model(arg_dict):
-            from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+            from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 
-            return ValueEvalHF.create_from_arg_obj(arg_dict, additional_config)
+            return LanguageModelLM.create_from_arg_obj(arg_dict, additional_config)
         _refuse_what_is_for_language_models(arg_dict)
         return super().create_from_arg_obj(arg_dict, additional_config)
 

@@ -64,7 +64,7 @@ def chunks(
             yield family, [list(document) for document in documents[start : start + size]]
 
 
-def like(documents: Sequence[Document], flat: Sequence[T]) -> list[list[T]]:
+def unflatten(documents: Sequence[Document], flat: Sequence[T]) -> list[list[T]]:
     """A flat list in the shape of the documents."""
     items = iter(flat)
     return [[next(items) for _ in document] for document in documents]

@@ -9,21 +9,21 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from torch.nn.utils.rnn import pad_sequence
 
-from valueeval.adapters.reading.causal import Encoded
+from valueeval.adapters.reading.causal import EncodedPair
 from valueeval.tasks.errors import ValueEvalError
 
 
-def encode(lm: HFLM, context: str, continuation: str) -> Encoded:
+def encode(lm: HFLM, context: str, continuation: str) -> EncodedPair:
     """A request's tokens as lm-eval's TemplateLM.loglikelihood makes them."""
     if context:
-        return Encoded(*lm._encode_pair(context, continuation))
+        return EncodedPair(*lm._encode_pair(context, continuation))
     tokens = lm.tok_encode(continuation, add_special_tokens=False)
     if tokens[0] == lm.prefix_token_id:
-        return Encoded(tokens[:1], tokens[1:])
-    return Encoded([lm.prefix_token_id], tokens)
+        return EncodedPair(tokens[:1], tokens[1:])
+    return EncodedPair([lm.prefix_token_id], tokens)
 
 
-def encode_within(lm: HFLM, context: str, continuation: str) -> Encoded:
+def encode_within(lm: HFLM, context: str, continuation: str) -> EncodedPair:
     """Tokens of a request, cut on the left if they are too many (as hf does).
 
     Raises:
@@ -31,14 +31,14 @@ def encode_within(lm: HFLM, context: str, continuation: str) -> Encoded:
     """
     encoded = encode(lm, context, continuation)
     if lm.backend == "seq2seq":
-        return Encoded(encoded.context[-lm.max_length :], encoded.continuation)
+        return EncodedPair(encoded.context[-lm.max_length :], encoded.continuation)
     room = lm.max_length + 1 - len(encoded.continuation)
     if room < 1:
         raise ValueEvalError(
             f"a continuation of {len(encoded.continuation)} tokens is longer than the "
             f"{lm.max_length} that fit"
         )
-    return Encoded(encoded.context[-room:], encoded.continuation)
+    return EncodedPair(encoded.context[-room:], encoded.continuation)
 
 
 def count_read(lm: HFLM, arguments: tuple[Any, ...]) -> int:

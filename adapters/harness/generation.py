@@ -10,7 +10,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 
 from valueeval.adapters.harness.choose_reader import Reader, Readers
-from valueeval.adapters.harness.documents import Document, like
+from valueeval.adapters.harness.documents import Document, unflatten
 from valueeval.adapters.reading.stopping import Stop, not_greedy
 from valueeval.tasks.errors import ValueEvalError
 
@@ -83,7 +83,7 @@ class GenerationRequests:
             self._lm.batch_size_per_gpu = 1
         try:
             # Not lm.generate_until, which asks here.
-            return like(documents, HFLM.generate_until(self._lm, flat, disable_tqdm=True))
+            return unflatten(documents, HFLM.generate_until(self._lm, flat, disable_tqdm=True))
         finally:
             self._lm.batch_size_per_gpu = size
 
@@ -92,6 +92,6 @@ class GenerationRequests:
         listed = ends if isinstance(ends, list) else [ends]
         return {end for end in (*listed, self._lm.eot_token_id) if end is not None}
 
-    def own(self, request: Instance, answer: str) -> str:
+    def apply_threshold(self, request: Instance, answer: str) -> str:
         """The text is every request's own."""
         return answer

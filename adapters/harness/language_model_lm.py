@@ -30,7 +30,7 @@ from valueeval.adapters.harness.encoding import count_read, encode_within, pad_r
 from valueeval.adapters.harness.generation import GenerationRequests
 from valueeval.adapters.harness.loglikelihood import LogLikelihoodRequests
 from valueeval.adapters.harness.truncation import cut_documents
-from valueeval.adapters.reading.causal import Encoded
+from valueeval.adapters.reading.causal import EncodedPair
 from valueeval.adapters.reading.soft_prompts import check_adapter, check_kind, virtual_tokens
 from valueeval.adapters.reading.tree_attention import LogLikelihood
 from valueeval.adapters.runtime.devices import check_batch_size, check_dtype, choose_device
@@ -55,7 +55,7 @@ _CUT = {
 }
 
 
-class ValueEvalHF(HFLM):
+class LanguageModelLM(HFLM):
     """A language model, with or without an adapter, that reads each argument once.
 
     Log-likelihoods and greedy generation are computed here; anything else is left to lm-eval's
@@ -117,7 +117,7 @@ class ValueEvalHF(HFLM):
     @classmethod
     def create_from_arg_obj(
         cls, arg_dict: dict[str, Any], additional_config: Mapping[str, Any] | None = None
-    ) -> ValueEvalHF:
+    ) -> LanguageModelLM:
         """The model from ``--model_args``; they win over flags of the same name.
 
         What an ``adapter`` stands for is entered in ``arg_dict``, from which lm-eval takes the name
@@ -129,7 +129,7 @@ class ValueEvalHF(HFLM):
     @classmethod
     def create_from_arg_string(
         cls, arg_string: str, additional_config: Mapping[str, Any] | None = None
-    ) -> ValueEvalHF:
+    ) -> LanguageModelLM:
         """As :meth:`create_from_arg_obj`, from ``"key=value,key=value"``."""
         return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
@@ -185,7 +185,7 @@ class ValueEvalHF(HFLM):
         """Tokens of text that fit, after the virtual tokens before it."""
         return int(super().max_length) - self._virtual_tokens
 
-    def encoded(self, requests: Sequence[Instance]) -> list[Encoded]:
+    def encoded(self, requests: Sequence[Instance]) -> list[EncodedPair]:
         """Tokens of scoring requests that fit (see `fitting`)."""
         return [encode_within(self, *request.args) for request in requests]
 

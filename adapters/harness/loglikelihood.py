@@ -9,7 +9,7 @@ from lm_eval.models.huggingface import HFLM
 
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.harness.choose_reader import Reader, Readers
-from valueeval.adapters.harness.documents import Document, like
+from valueeval.adapters.harness.documents import Document, unflatten
 from valueeval.adapters.harness.encoding import encode_within
 from valueeval.adapters.reading.tree_attention import LogLikelihood
 from valueeval.tasks.harness.requests import ValueRequest
@@ -43,7 +43,7 @@ class LogLikelihoodRequests:
         def together(reader: Reader | None, rows: Sequence[int]) -> list[list[LogLikelihood]]:
             if reader is None or self._lm.enable_thinking:
                 some = [documents[row] for row in rows]
-                return like(some, self._as_hf([r for document in some for _, r in document]))
+                return unflatten(some, self._as_hf([r for document in some for _, r in document]))
             return reader.score(family, [encoded[row] for row in rows])
 
         def alone(request: Instance) -> LogLikelihood:
@@ -57,7 +57,7 @@ class LogLikelihoodRequests:
         answers: list[LogLikelihood] = HFLM.loglikelihood(self._lm, requests, disable_tqdm=True)
         return answers
 
-    def own(self, request: Instance, answer: LogLikelihood) -> LogLikelihood:
+    def apply_threshold(self, request: Instance, answer: LogLikelihood) -> LogLikelihood:
         """The answer such that a task's difference is less by the value's threshold (a logit)."""
         if self._manifest is None or not isinstance(request, ValueRequest):
             return answer

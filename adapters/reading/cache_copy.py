@@ -25,9 +25,13 @@ from typing import Any
 
 import torch
 
-from valueeval.adapters.reading.stopping import Growing
+from valueeval.adapters.reading.stopping import GreedyAnswers
 from valueeval.adapters.reading.token_tree import common_prefix
-from valueeval.adapters.reading.tree_attention import PrefixScorer, Root, Unit
+from valueeval.adapters.reading.tree_attention import (
+    ArgumentTree,
+    SharedPrefix,
+    TreeAttentionScorer,
+)
 
 # Stems are read together if that makes the tokens to read by no more than this share more.
 _MORE_TOKENS = 0.1
@@ -48,19 +52,23 @@ class Stem:
     prompts: list[Prompt]
 
 
-class ExpandedScorer(PrefixScorer):
-    """As :class:`PrefixScorer`, for any causal model that keeps what it has read."""
+class CacheCopyScorer(TreeAttentionScorer):
+    """As :class:`TreeAttentionScorer`, for any causal model that keeps what it has read."""
 
     def generate(
-        self, root: Root, units: Sequence[Unit], steps: int, done: Callable[[list[int]], bool]
+        self,
+        root: SharedPrefix,
+        units: Sequence[ArgumentTree],
+        steps: int,
+        done: Callable[[list[int]], bool],
     ) -> list[list[list[int]]]:
-        """Greedy continuations, as :meth:`PrefixScorer.generate`."""
+        """Greedy continuations, as :meth:`TreeAttentionScorer.generate`."""
         ends = [sorted({branch.nodes[-1] for branch in unit.branches}) for unit in units]
         answers: dict[Node, list[int]] = {}
         for group in _groups(_stems(units, ends, 1)):
             _, past = self._read_stems(root, units, group, set())
             for origins, tails in self._batches(root, group, _tails(group)):
-                growing = Growing(len(tails), steps, done)
+                growing = GreedyAnswers(len(tails), steps, done)
                 self._grow(_tokens(units, tails), _copied(past, origins), growing)
                 for tail, tokens in zip(tails, growing.tokens, strict=True):
                     answers[tail[-1]] = tokens
@@ -70,7 +78,7 @@ class ExpandedScorer(PrefixScorer):
         ]
 
     def _logits(
-        self, root: Root, units: Sequence[Unit], nodes: Sequence[Sequence[int]]
+        self, root: SharedPrefix, units: Sequence[ArgumentTree], nodes: Sequence[Sequence[int]]
     ) -> torch.Tensor:
         order = [(u, node) for u, row in enumerate(nodes) for node in row]
         logits: dict[Node, torch.Tensor] = {}
@@ -79,7 +87,11 @@ class ExpandedScorer(PrefixScorer):
         return torch.stack([logits[node] for node in order])
 
     def _read_group(
-        self, root: Root, units: Sequence[Unit], group: Sequence[Stem], wanted: set[Node]
+        self,
+        root: SharedPrefix,
+        units: Sequence[ArgumentTree],
+        group: Sequence[Stem],
+        wanted: set[Node],
     ) -> dict[Node, torch.Tensor]:
         """Logits (vocabulary) at the wanted nodes of a group's prompts."""
         logits, past = self._read_stems(root, units, group, wanted)
@@ -94,7 +106,11 @@ class ExpandedScorer(PrefixScorer):
         return logits
 
     def _read_stems(
-        self, root: Root, units: Sequence[Unit], group: Sequence[Stem], wanted: set[Node]
+        self,
+        root: SharedPrefix,
+        units: Sequence[ArgumentTree],
+        group: Sequence[Stem],
+        wanted: set[Node],
     ) -> tuple[dict[Node, torch.Tensor], Any]:
         """Logits at the wanted nodes of a group's stems, and the cache behind each of them."""
         past = _copied(root.past, [0] * len(group))
@@ -102,7 +118,7 @@ class ExpandedScorer(PrefixScorer):
         return self._read_rows(units, stems, wanted, past) if stems[0] else ({}, past)
 
     def _read_rows(
-        self, units: Sequence[Unit], rows: Sequence[Prompt], wanted: set[Node], past: Any
+        self, units: Sequence[ArgumentTree], rows: Sequence[Prompt], wanted: set[Node], past: Any
     ) -> tuple[dict[Node, torch.Tensor], Any]:
         """Reads rows behind a cache: logits at the wanted nodes in them, and the cache."""
         width = max(map(len, rows))
@@ -119,7 +135,7 @@ class ExpandedScorer(PrefixScorer):
         return dict(zip(places, logits, strict=False)), past
 
     def _batches(
-        self, root: Root, group: Sequence[Stem], tails: Sequence[tuple[int, Prompt]]
+        self, root: SharedPrefix, group: Sequence[Stem], tails: Sequence[tuple[int, Prompt]]
     ) -> Iterator[tuple[list[int], list[Prompt]]]:
         """Tails that are read at once, after their stems' places in the group."""
         before = self._prompt.length + len(root.tokens) + group[0].length
@@ -129,7 +145,7 @@ class ExpandedScorer(PrefixScorer):
             some = tails[start : start + size]
             yield [origin for origin, _ in some], [tail for _, tail in some]
 
-    def _grow(self, prompts: Sequence[Sequence[int]], past: Any, growing: Growing) -> None:
+    def _grow(self, prompts: Sequence[Sequence[int]], past: Any, growing: GreedyAnswers) -> None:
         """Continues prompts behind a cache, of which each has a row."""
         rows = torch.arange(len(prompts))
         read = min(map(len, prompts))
@@ -160,7 +176,7 @@ class ExpandedScorer(PrefixScorer):
         return output.logits[0], output.past_key_values
 
 
-def _stems(units: Sequence[Unit], ends: Sequence[Sequence[int]], spare: int) -> list[Stem]:
+def _stems(units: Sequence[ArgumentTree], ends: Sequence[Sequence[int]], spare: int) -> list[Stem]:
     """The prompts that end at these nodes, by what they share.
 
     Args:
@@ -221,7 +237,7 @@ def _tails(group: Sequence[Stem]) -> list[tuple[int, Prompt]]:
     ]
 
 
-def _tokens(units: Sequence[Unit], rows: Sequence[Prompt]) -> list[list[int]]:
+def _tokens(units: Sequence[ArgumentTree], rows: Sequence[Prompt]) -> list[list[int]]:
     return [[units[u].tree.tokens[node] for u, node in row] for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""Batches of arguments for tree attention: shared prefixes, sizes, memory."""
+"""Batches of arguments for causal models: shared prefixes, sizes, memory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from valueeval.adapters.reading.token_tree import common_prefix
-from valueeval.adapters.reading.tree_attention import LogLikelihood, PrefixScorer, Root, Unit
-from valueeval.adapters.runtime.batch_sizes import Batches
+from valueeval.adapters.reading.tree_attention import (
+    ArgumentTree,
+    LogLikelihood,
+    SharedPrefix,
+    TreeAttentionScorer,
+)
+from valueeval.adapters.runtime.batch_sizes import BatchSizer
 
 T = TypeVar("T")
 
 
-class Encoded(NamedTuple):
+class EncodedPair(NamedTuple):
     """A context and its continuation as tokens, neither empty."""
 
     context: list[int]
@@ -30,14 +35,14 @@ class CausalReader:
         tokens: The most tokens in one forward pass where there is no batch size.
     """
 
-    def __init__(self, scorer: PrefixScorer, batch_size: int | None, tokens: int) -> None:
+    def __init__(self, scorer: TreeAttentionScorer, batch_size: int | None, tokens: int) -> None:
         self._scorer = scorer
-        self._sizes = Batches(batch_size, tokens, "arguments")
-        self._roots: dict[str, Root] = {}
+        self._sizes = BatchSizer(batch_size, tokens, "arguments")
+        self._roots: dict[str, SharedPrefix] = {}
 
     @torch.no_grad()
     def score(
-        self, family: str, documents: Sequence[Sequence[Encoded]]
+        self, family: str, documents: Sequence[Sequence[EncodedPair]]
     ) -> list[list[LogLikelihood]]:
         """Log-probability of each continuation, and whether it is the greedy one.
 
@@ -47,7 +52,7 @@ class CausalReader:
         """
         return self._in_batches(family, *_split(documents), self._scorer.score)
 
-    def log_likelihoods(self, documents: Sequence[Sequence[Encoded]]) -> torch.Tensor:
+    def log_likelihoods(self, documents: Sequence[Sequence[EncodedPair]]) -> torch.Tensor:
         """The same with gradients, for training: (continuations,), in one forward pass."""
         inputs, targets = _split(documents)
         root = self._scorer.root(common_prefix(_before_targets(inputs, targets)))
@@ -63,7 +68,7 @@ class CausalReader:
         steps: int,
         done: Callable[[list[int]], bool],
     ) -> list[list[list[int]]]:
-        """Greedy continuations, as :meth:`PrefixScorer.generate`."""
+        """Greedy continuations, as :meth:`TreeAttentionScorer.generate`."""
         # Only the place after a prompt matters: a target that stands for it.
         targets = [[[0] for _ in document] for document in documents]
         return self._in_batches(
@@ -78,7 +83,7 @@ class CausalReader:
         family: str,
         inputs: Sequence[Sequence[list[int]]],
         targets: Sequence[Sequence[list[int]]],
-        answer: Callable[[Root, Sequence[Unit]], list[T]],
+        answer: Callable[[SharedPrefix, Sequence[ArgumentTree]], list[T]],
     ) -> list[T]:
         root = self._root(family, inputs, targets)
         units = _units(root, inputs, targets)
@@ -88,7 +93,7 @@ class CausalReader:
         while start < len(order):
             size = self._sizes.fitting(len(units[order[start]].tree))
             batch = order[start : start + size]
-            results = self._sizes.halving(
+            results = self._sizes.retry_smaller(
                 [units[i] for i in batch], lambda some: answer(root, some)
             )
             answers.update(zip(batch, results, strict=True))
@@ -100,7 +105,7 @@ class CausalReader:
         family: str,
         inputs: Sequence[Sequence[list[int]]],
         targets: Sequence[Sequence[list[int]]],
-    ) -> Root:
+    ) -> SharedPrefix:
         """What these prompts, and those of the family before them, begin with; read once a run."""
         known = self._roots.get(family)
         sequences = _before_targets(inputs, targets)
@@ -115,7 +120,7 @@ _Tokens = Sequence[Sequence[list[int]]]
 """Of each document, of each of its prompts."""
 
 
-def _split(documents: Sequence[Sequence[Encoded]]) -> tuple[_Tokens, _Tokens]:
+def _split(documents: Sequence[Sequence[EncodedPair]]) -> tuple[_Tokens, _Tokens]:
     """What is read, and what it is to predict at its end."""
     # The last token predicts nothing that is asked for.
     inputs = [[(e.context + e.continuation)[:-1] for e in document] for document in documents]
@@ -131,10 +136,10 @@ def _before_targets(inputs: _Tokens, targets: _Tokens) -> list[list[int]]:
     ]
 
 
-def _units(root: Root, inputs: _Tokens, targets: _Tokens) -> list[Unit]:
+def _units(root: SharedPrefix, inputs: _Tokens, targets: _Tokens) -> list[ArgumentTree]:
     units = []
     for document, wanted in zip(inputs, targets, strict=True):
-        unit = Unit()
+        unit = ArgumentTree()
         for tokens, ahead in zip(document, wanted, strict=True):
             unit.add(tokens[len(root.tokens) :], ahead)
         units.append(unit)

@@ -17,11 +17,16 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from valueeval.adapters.reading.causal import Encoded
+from valueeval.adapters.reading.causal import EncodedPair
 from valueeval.adapters.reading.soft_prompts import SoftPrompt
-from valueeval.adapters.reading.stopping import Growing
-from valueeval.adapters.reading.tree_attention import LogLikelihood, Targets, layers_of, normaliser
-from valueeval.adapters.runtime.batch_sizes import Batches
+from valueeval.adapters.reading.stopping import GreedyAnswers
+from valueeval.adapters.reading.tree_attention import (
+    LogLikelihood,
+    TokenScores,
+    layers_of,
+    log_normaliser,
+)
+from valueeval.adapters.runtime.batch_sizes import BatchSizer
 
 _Tokens = tuple[int, ...]
 _Pair = tuple[int, _Tokens]
@@ -80,11 +85,11 @@ class EncoderDecoderReader:
         self._device = device
         self._softmax_dtype = softmax_dtype or torch.float32
         self._context = context
-        self._sizes = Batches(batch_size, tokens, "inputs")
+        self._sizes = BatchSizer(batch_size, tokens, "inputs")
 
     @torch.no_grad()
     def score(
-        self, family: str, documents: Sequence[Sequence[Encoded]]
+        self, family: str, documents: Sequence[Sequence[EncodedPair]]
     ) -> list[list[LogLikelihood]]:
         """As `CausalReader.score`; ``family`` is not used."""
         asked: dict[_Tokens, dict[_Tokens, None]] = {}
@@ -103,14 +108,14 @@ class EncoderDecoderReader:
 
         answers: dict[_Tokens, dict[_Tokens, LogLikelihood]] = {}
         for contexts in self._batches(list(asked)):
-            found = self._sizes.halving(contexts, scored)
+            found = self._sizes.retry_smaller(contexts, scored)
             answers.update(zip(contexts, found, strict=True))
         return [
             [answers[tuple(e.context)][tuple(e.continuation)] for e in document]
             for document in documents
         ]
 
-    def log_likelihoods(self, documents: Sequence[Sequence[Encoded]]) -> torch.Tensor:
+    def log_likelihoods(self, documents: Sequence[Sequence[EncodedPair]]) -> torch.Tensor:
         """The same with gradients, for training: (continuations,), in one forward pass."""
         contexts = {tuple(e.context): 0 for document in documents for e in document}
         contexts.update(zip(contexts, range(len(contexts)), strict=True))
@@ -136,7 +141,7 @@ class EncoderDecoderReader:
         )
         answers: dict[_Tokens, list[int]] = {}
         for contexts in self._batches(distinct):
-            grown = self._sizes.halving(
+            grown = self._sizes.retry_smaller(
                 contexts, lambda some: self._grow(self._read(some), steps, done)
             )
             answers.update(zip(contexts, grown, strict=True))
@@ -197,21 +202,21 @@ class EncoderDecoderReader:
         answers: list[LogLikelihood] = []
         while len(answers) < len(pairs):
             size = self._sizes.fitting(read.mask.shape[1])
-            answers += self._sizes.halving(pairs[len(answers) : len(answers) + size], answer)
+            answers += self._sizes.retry_smaller(pairs[len(answers) : len(answers) + size], answer)
         return answers
 
-    def _targets(self, read: _Read, pairs: Sequence[_Pair]) -> list[Targets]:
+    def _targets(self, read: _Read, pairs: Sequence[_Pair]) -> list[TokenScores]:
         """What the model says about the tokens of each continuation after the input in its row."""
         rows = torch.tensor([row for row, _ in pairs], device=self._device)
         tokens = [torch.tensor(asked, device=self._device) for _, asked in pairs]
-        first, best = normaliser(read.first, self._softmax_dtype)
+        first, best = log_normaliser(read.first, self._softmax_dtype)
         wanted = torch.stack([asked[0] for asked in tokens])
         # The first token is known already; the others follow it.
         scores = read.first[rows, wanted].to(self._softmax_dtype) - first[rows]
         greedy = best[rows] == wanted
         later = self._later(read, rows, tokens)
         return [
-            Targets(
+            TokenScores(
                 torch.cat([scores[i : i + 1], more.scores]),
                 torch.cat([greedy[i : i + 1], more.greedy]),
             )
@@ -220,9 +225,9 @@ class EncoderDecoderReader:
 
     def _later(
         self, read: _Read, rows: torch.Tensor, tokens: Sequence[torch.Tensor]
-    ) -> list[Targets]:
+    ) -> list[TokenScores]:
         """All but the first token of each continuation."""
-        nothing = Targets(read.first.new_zeros(0), rows.new_zeros(0, dtype=torch.bool))
+        nothing = TokenScores(read.first.new_zeros(0), rows.new_zeros(0, dtype=torch.bool))
         results = [nothing] * len(tokens)
         long = [i for i, asked in enumerate(tokens) if len(asked) > 1]
         if not long:
@@ -232,13 +237,13 @@ class EncoderDecoderReader:
         for place, i in enumerate(long):
             wanted = tokens[i][1:]
             said = logits[place, : len(wanted)]
-            total, best = normaliser(said, self._softmax_dtype)
+            total, best = log_normaliser(said, self._softmax_dtype)
             picked = said.gather(1, wanted[:, None])[:, 0].to(self._softmax_dtype) - total
-            results[i] = Targets(picked, best == wanted)
+            results[i] = TokenScores(picked, best == wanted)
         return results
 
     def _grow(self, read: _Read, steps: int, done: Callable[[list[int]], bool]) -> list[list[int]]:
-        answers = Growing(len(read.first), steps, done)
+        answers = GreedyAnswers(len(read.first), steps, done)
         rows = torch.arange(len(read.first), device=self._device)
         best, past = read.first.argmax(dim=-1), read.cache(rows)
         while answers.add(best.tolist()):

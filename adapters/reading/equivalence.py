@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from valueeval.adapters.reading.causal import CausalReader, Encoded
+from valueeval.adapters.reading.causal import CausalReader, EncodedPair
 from valueeval.adapters.reading.encoder_decoder import EncoderDecoderReader
-from valueeval.adapters.reading.tree_attention import PrefixScorer
+from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
 from valueeval.adapters.runtime.out_of_memory import is_out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -20,12 +20,12 @@ _LOCAL_ATTENTION = ("gpt_neo",)
 _MASKS = ("eager", "sdpa")
 
 
-def why_not(
+def unsupported_reason(
     model: Any,
     backend: str,
     device: torch.device,
     context: Callable[[], Any],
-    scorer: type[PrefixScorer] = PrefixScorer,
+    scorer: type[TreeAttentionScorer] = TreeAttentionScorer,
 ) -> str | None:
     """Why prompts cannot share what they begin with; None if they can.
 
@@ -40,7 +40,7 @@ def why_not(
     """
     config = model.config
     attention = getattr(config, "_attn_implementation", None)
-    if backend == "causal" and scorer is PrefixScorer:
+    if backend == "causal" and scorer is TreeAttentionScorer:
         if attention not in _MASKS:
             return (
                 f"attn_implementation={attention} takes no mask of ours "
@@ -103,7 +103,7 @@ def _compare(
     backend: str,
     device: torch.device,
     context: Callable[[], Any],
-    scorer: type[PrefixScorer],
+    scorer: type[TreeAttentionScorer],
 ) -> tuple[float, float]:
     """Largest difference in log-probability, and how far these differ between tokens."""
     generator = torch.Generator().manual_seed(0)
@@ -114,7 +114,7 @@ def _compare(
         return torch.randint(size // 10, size, (n,), generator=generator).tolist()
 
     shared = tokens(12)
-    asked = [Encoded(shared + tokens(n), tokens(2)) for n in (3, 1, 2, 4)]
+    asked = [EncodedPair(shared + tokens(n), tokens(2)) for n in (3, 1, 2, 4)]
     parts = (model, device, None, context)
     if backend == "seq2seq":
         documents = EncoderDecoderReader(*parts, 2, 0).score("", [asked])

@@ -73,7 +73,7 @@ class Stop:
         return answer
 
 
-class Growing:
+class GreedyAnswers:
     """Answers that grow by a token a step, each until it is done.
 
     Args:

@@ -24,7 +24,7 @@ import torch
 from transformers import DynamicCache
 
 from valueeval.adapters.reading.soft_prompts import SoftPrompt
-from valueeval.adapters.reading.stopping import Growing
+from valueeval.adapters.reading.stopping import GreedyAnswers
 from valueeval.adapters.reading.token_tree import TokenTree
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ KeysAndValues = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
-class Root:
+class SharedPrefix:
     """What stands before every tree of a batch.
 
     Attributes:
@@ -57,7 +57,7 @@ class Root:
 
 
 @dataclass
-class Branch:
+class Continuation:
     """One continuation to score: ``nodes`` predict ``targets``, one each."""
 
     nodes: list[int]
@@ -65,7 +65,7 @@ class Branch:
 
 
 @dataclass
-class Unit:
+class ArgumentTree:
     """The prompts about one argument: a tree, and what is asked of it.
 
     Attributes:
@@ -74,15 +74,15 @@ class Unit:
     """
 
     tree: TokenTree = field(default_factory=TokenTree)
-    branches: list[Branch] = field(default_factory=list)
+    branches: list[Continuation] = field(default_factory=list)
 
     def add(self, inputs: Sequence[int], targets: Sequence[int]) -> None:
         """Adds a prompt: the last ``len(targets)`` of ``inputs`` each predict a target."""
         path = self.tree.add(inputs)
-        self.branches.append(Branch(path[len(path) - len(targets) :], list(targets)))
+        self.branches.append(Continuation(path[len(path) - len(targets) :], list(targets)))
 
 
-class Targets(NamedTuple):
+class TokenScores(NamedTuple):
     """What a model says about targets; both (targets,).
 
     Attributes:
@@ -94,7 +94,7 @@ class Targets(NamedTuple):
     greedy: torch.Tensor
 
 
-class PrefixScorer:
+class TreeAttentionScorer:
     """Scores and continues trees of prompts with one causal model.
 
     Args:
@@ -118,20 +118,20 @@ class PrefixScorer:
         self._softmax_dtype = softmax_dtype or torch.float32
         self._context = context
 
-    def root(self, tokens: Sequence[int]) -> Root:
+    def root(self, tokens: Sequence[int]) -> SharedPrefix:
         """Reads the virtual tokens and what all prompts begin with."""
         prompt = self._prompt
         if not tokens and not prompt.length:
-            return Root((), None)
+            return SharedPrefix((), None)
         ids = torch.tensor([list(tokens)], dtype=torch.long, device=self._device)
         past = prompt.cache(1) if prompt.in_cache else None
         if tokens or prompt.embedded:
             inputs = {"inputs_embeds": prompt.embed(ids)} if prompt.embedded else {"input_ids": ids}
             with self._context(), self._projecting(torch.zeros(1, dtype=torch.long)):
                 past = prompt.base(**inputs, past_key_values=past, use_cache=True).past_key_values
-        return Root(tuple(tokens), past)
+        return SharedPrefix(tuple(tokens), past)
 
-    def score(self, root: Root, units: Sequence[Unit]) -> list[list[LogLikelihood]]:
+    def score(self, root: SharedPrefix, units: Sequence[ArgumentTree]) -> list[list[LogLikelihood]]:
         """For each unit's branches: the log-probability of the targets, and whether greedy."""
         read = self.log_probabilities(root, units)
         scores, greedy = read.scores.tolist(), read.greedy.tolist()
@@ -145,7 +145,7 @@ class PrefixScorer:
             for row in lengths
         ]
 
-    def log_probabilities(self, root: Root, units: Sequence[Unit]) -> Targets:
+    def log_probabilities(self, root: SharedPrefix, units: Sequence[ArgumentTree]) -> TokenScores:
         """Each target's log-probability, all units' branches one after the other.
 
         Gradients flow through it and through the root, unless they are switched off.
@@ -159,12 +159,16 @@ class PrefixScorer:
         targets = [t for unit in units for b in unit.branches for t in b.targets]
         rows = torch.tensor(at, device=logits.device)
         wanted = torch.tensor(targets, device=logits.device)
-        total, best = normaliser(logits, self._softmax_dtype)
+        total, best = log_normaliser(logits, self._softmax_dtype)
         scores = logits[rows, wanted].to(self._softmax_dtype) - total[rows]
-        return Targets(scores, best[rows] == wanted)
+        return TokenScores(scores, best[rows] == wanted)
 
     def generate(
-        self, root: Root, units: Sequence[Unit], steps: int, done: Callable[[list[int]], bool]
+        self,
+        root: SharedPrefix,
+        units: Sequence[ArgumentTree],
+        steps: int,
+        done: Callable[[list[int]], bool],
     ) -> list[list[list[int]]]:
         """Greedy continuations of each unit's branches, at most ``steps`` tokens each.
 
@@ -177,7 +181,7 @@ class PrefixScorer:
         packed = _Packed(root, units, self._device)
         leaves = [[branch.nodes[-1] for branch in unit.branches] for unit in units]
         logits, past = self._read(packed, leaves, keep=True)
-        answers = Growing(sum(map(len, leaves)), steps, done)
+        answers = GreedyAnswers(sum(map(len, leaves)), steps, done)
         fan = _Fan(packed, leaves, self._device)
         while answers.add(chosen := logits.argmax(dim=-1).tolist()):
             inputs, mask, positions = fan.step(chosen, self._dtype)
@@ -199,7 +203,7 @@ class PrefixScorer:
         return dtype
 
     def _logits(
-        self, root: Root, units: Sequence[Unit], nodes: Sequence[Sequence[int]]
+        self, root: SharedPrefix, units: Sequence[ArgumentTree], nodes: Sequence[Sequence[int]]
     ) -> torch.Tensor:
         """Logits (number of nodes, vocabulary) at these nodes of each unit."""
         logits, _ = self._read(_Packed(root, units, self._device), nodes, keep=False)
@@ -248,7 +252,9 @@ class PrefixScorer:
 class _Packed:
     """Trees as the rows of a batch, padded on the right."""
 
-    def __init__(self, root: Root, units: Sequence[Unit], device: torch.device) -> None:
+    def __init__(
+        self, root: SharedPrefix, units: Sequence[ArgumentTree], device: torch.device
+    ) -> None:
         self.root, self.size = root, len(units)
         self.width = max(len(unit.tree) for unit in units)
         tokens = np.zeros((self.size, self.width), dtype=np.int64)
@@ -323,7 +329,7 @@ def _additive(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.where(visible, torch.zeros_like(hidden), hidden).unsqueeze(1)
 
 
-def normaliser(logits: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+def log_normaliser(logits: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Log of the sum of exponentials, and the best token, of each row."""
     # A few rows at a time: a copy of all logits would double the peak.
     parts = [logits[start : start + 64] for start in range(0, len(logits), 64)]

@@ -14,7 +14,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Batches:
+class BatchSizer:
     """Sizes of batches.
 
     Args:
@@ -32,7 +32,9 @@ class Batches:
         """How many items are read at once, of which the longest has so many tokens; at least 1."""
         return self._size or max(1, self._tokens // longest)
 
-    def halving(self, items: Sequence[S], answer: Callable[[Sequence[S]], list[T]]) -> list[T]:
+    def retry_smaller(
+        self, items: Sequence[S], answer: Callable[[Sequence[S]], list[T]]
+    ) -> list[T]:
         """Answers to the items of a batch: to half as many at a time where memory runs out.
 
         Nothing so large is tried again.

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from valueeval.adapters.directory.manifest import Manifest
-from valueeval.adapters.harness.classifier_lm import ValueEvalLM
+from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.scoring import score
@@ -254,7 +254,7 @@ def harness_answers(lm: Any, template: str, data_dir: Path) -> list[list[Any]]:
 def load_lm(folder: Path, batch_size: int, device: str = "cpu") -> Any:
     """An adapter by `--model valueeval --model_args adapter=…`."""
     options = {"device": device, "batch_size": batch_size}
-    return ValueEvalLM.create_from_arg_obj({"adapter": str(folder)}, options)
+    return ClassifierLM.create_from_arg_obj({"adapter": str(folder)}, options)
 
 
 def scores_of(answers: list[list[Any]], template: str, data_dir: Path) -> Any:

@@ -115,7 +115,7 @@ class Environment:
         found = json.loads(next(line for line in shown.splitlines() if line.startswith("{")))
         assert found["tasks"] >= 90, found
         assert found["others"] > 1000, found
-        assert found["models"] == ["HFLM", "ValueEvalLM", "BaselineLM"]
+        assert found["models"] == ["HFLM", "ClassifierLM", "BaselineLM"]
 
 
 @pytest.fixture(scope="module")

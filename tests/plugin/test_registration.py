@@ -108,4 +108,4 @@ print(json.dumps({
     assert {f"valueeval_{t}" for t in ("cls", "mbc", "bca", "oa", "cot")} <= set(found["tasks"])
     assert found["folder"] == str(registration.task_folder())
     assert found["others"] > 1000
-    assert found["models"] == ["HFLM", "ValueEvalLM", "BaselineLM"]
+    assert found["models"] == ["HFLM", "ClassifierLM", "BaselineLM"]

@@ -24,7 +24,7 @@ from valueeval.adapters.classifier.classifier import (
     collate,
 )
 from valueeval.adapters.directory.base import Base
-from valueeval.adapters.runtime.batch_sizes import Batches
+from valueeval.adapters.runtime.batch_sizes import BatchSizer
 from valueeval.adapters.runtime.devices import device_of
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.data.inputs import Features
@@ -48,11 +48,11 @@ def compute_features(
     """
     model = model.to(device).eval()
     states: list[torch.Tensor] = [torch.empty(0)] * len(encoded.inputs)
-    sizes, read = Batches(_BATCH, 0, "inputs"), partial(_states, model, encoded, padding)
+    sizes, read = BatchSizer(_BATCH, 0, "inputs"), partial(_states, model, encoded, padding)
     # Not inference_mode: a backward pass goes through what is computed from these.
     with torch.no_grad(), reading(len(states)) as advance:
         for rows in batches_by_length(encoded.lengths, _BATCH):
-            for row, kept in zip(rows, sizes.halving(rows, read), strict=True):
+            for row, kept in zip(rows, sizes.retry_smaller(rows, read), strict=True):
                 states[row] = kept
             advance(len(rows))
     return Features(states)

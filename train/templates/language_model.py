@@ -25,7 +25,7 @@ from transformers.models.auto.modeling_auto import (
 
 from valueeval.adapters.classifier.backbones import load_weights, read_config
 from valueeval.adapters.directory.base import Base
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.tasks.data.dataset import DataSet
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest
@@ -86,13 +86,13 @@ def build_language_model(
     return model.to(device)
 
 
-def harness_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> ValueEvalHF:
+def harness_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> LanguageModelLM:
     """The model as the harness will run it: the same tokens, cuts and answers."""
     with _quiet_harness(), evaluating(model):
-        return ValueEvalHF(pretrained=model, tokenizer=tokenizer, batch_size=_READ_AT_ONCE)
+        return LanguageModelLM(pretrained=model, tokenizer=tokenizer, batch_size=_READ_AT_ONCE)
 
 
-def questions_of(lm: ValueEvalHF, task: Any, data: DataSet, config: TrainConfig) -> Questions:
+def questions_of(lm: LanguageModelLM, task: Any, data: DataSet, config: TrainConfig) -> Questions:
     """What is asked about the arguments of a set, and (where it is text) the right answers.
 
     They are cut as they will be in evaluation, where a generated answer needs room.
@@ -117,12 +117,12 @@ def questions_of(lm: ValueEvalHF, task: Any, data: DataSet, config: TrainConfig)
     return Questions(asked)
 
 
-def end_of_answer(lm: ValueEvalHF) -> str:
+def end_of_answer(lm: LanguageModelLM) -> str:
     """The text of the token that ends what a model says."""
     return str(lm.tok_decode(lm.eot_token_id, skip_special_tokens=False))
 
 
-def _scored(lm: ValueEvalHF, requests: Sequence[ValueRequest]) -> Asked:
+def _scored(lm: LanguageModelLM, requests: Sequence[ValueRequest]) -> Asked:
     own = [request for request in requests if request.role != "empty"]
     empty = [request for request in requests if request.role == "empty"]
     return Asked(lm.encoded(own), lm.encoded(empty), [1.0] * len(own))
@@ -151,7 +151,7 @@ class EvaluateAnswers:
 
     def __init__(
         self,
-        lm: ValueEvalHF,
+        lm: LanguageModelLM,
         task: Any,
         validation: DataSet,
         thresholds: ThresholdsName,

@@ -28,12 +28,12 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import nn
 
-from valueeval.adapters.reading.cache_copy import ExpandedScorer
-from valueeval.adapters.reading.causal import CausalReader, Encoded
+from valueeval.adapters.reading.cache_copy import CacheCopyScorer
+from valueeval.adapters.reading.causal import CausalReader, EncodedPair
 from valueeval.adapters.reading.encoder_decoder import EncoderDecoderReader
-from valueeval.adapters.reading.equivalence import why_not, window
+from valueeval.adapters.reading.equivalence import unsupported_reason, window
 from valueeval.adapters.reading.token_tree import TokenTree
-from valueeval.adapters.reading.tree_attention import PrefixScorer
+from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import differences
 from valueeval.train.config.choices import GENERATED
@@ -49,8 +49,8 @@ class Asked(NamedTuple):
         weights: How much each of ``own`` counts.
     """
 
-    own: list[Encoded]
-    empty: list[Encoded]
+    own: list[EncodedPair]
+    empty: list[EncodedPair]
     weights: list[float]
 
 
@@ -108,14 +108,14 @@ def _reader(model: nn.Module, template: str) -> CausalReader | EncoderDecoderRea
     known = cast(Any, model)
     parts = (known, known.device, torch.float32, nullcontext)
     if known.config.is_encoder_decoder:
-        reason = why_not(known, "seq2seq", known.device, nullcontext)
+        reason = unsupported_reason(known, "seq2seq", known.device, nullcontext)
         if reason is None:
             return EncoderDecoderReader(*parts, None, 0)
         raise _refusal(template, reason)
     # A tree would show too much to attention that reaches no farther than a window.
     near = window(known.config) is not None
-    for scorer in (ExpandedScorer,) if near else (PrefixScorer, ExpandedScorer):
-        reason = why_not(known, "causal", known.device, nullcontext, scorer)
+    for scorer in (CacheCopyScorer,) if near else (TreeAttentionScorer, CacheCopyScorer):
+        reason = unsupported_reason(known, "causal", known.device, nullcontext, scorer)
         if reason is None:
             return CausalReader(scorer(*parts), None, 0)
     raise _refusal(template, reason)
@@ -133,7 +133,7 @@ class MeanLoss(nn.Module):
         return outputs.mean()
 
 
-def _distinct_tokens(encoded: Sequence[Encoded]) -> int:
+def _distinct_tokens(encoded: Sequence[EncodedPair]) -> int:
     tree = TokenTree()
     for one in encoded:
         tree.add(one.context + one.continuation)

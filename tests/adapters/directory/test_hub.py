@@ -33,8 +33,8 @@ from valueeval.adapters.directory.manifest_file import (
     read_manifest,
     write_manifest,
 )
-from valueeval.adapters.harness.classifier_lm import ValueEvalLM
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+from valueeval.adapters.harness.classifier_lm import ClassifierLM
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.predict import cli as cli_predict
 from valueeval.registration import register
 from valueeval.tasks.data.dataset import load_set
@@ -192,7 +192,7 @@ def test_as_a_model_of_lm_eval(
 # ---------------------------------------------------------------------------------- language models
 
 
-def answers(model: ValueEvalHF) -> list[float]:
+def answers(model: LanguageModelLM) -> list[float]:
     return [score for score, _ in model.loglikelihood(scoring_requests(), disable_tqdm=True)]
 
 
@@ -200,13 +200,13 @@ def test_adapter_of_a_language_model(hub: FakeHub, tiny_gpt2: Path, tmp_path: Pa
     folder = write_peft(tmp_path / "lora", tiny_gpt2, "causal", "lora")
     first = hub.add("org/lora", folder)
     hub.add("org/lora", write_peft(tmp_path / "other", tiny_gpt2, "causal", "lora", seed=1))
-    other = answers(ValueEvalHF(str(tiny_gpt2), peft="org/lora", device="cpu"))
-    expected = answers(ValueEvalHF(str(tiny_gpt2), peft=str(folder), device="cpu"))
+    other = answers(LanguageModelLM(str(tiny_gpt2), peft="org/lora", device="cpu"))
+    expected = answers(LanguageModelLM(str(tiny_gpt2), peft=str(folder), device="cpu"))
     assert not np.allclose(other, expected, atol=0.01)
 
     arguments: dict[str, Any] = {"adapter": f"org/lora@{first}"}
-    model = ValueEvalLM.create_from_arg_obj(arguments, {"device": "cpu"})
-    assert isinstance(model, ValueEvalHF)
+    model = ClassifierLM.create_from_arg_obj(arguments, {"device": "cpu"})
+    assert isinstance(model, LanguageModelLM)
     assert answers(model) == expected
     assert arguments["peft"] == f"org/lora@{first}"  # names the folder of the results
     assert (
@@ -214,7 +214,7 @@ def test_adapter_of_a_language_model(hub: FakeHub, tiny_gpt2: Path, tmp_path: Pa
         == describe_files(folder)["adapter_model.safetensors"].sha256
     )
     for given in ({"peft": f"org/lora@{first}"}, {"peft": "org/lora", "revision": first}):
-        assert answers(ValueEvalHF(str(tiny_gpt2), device="cpu", **given)) == expected
+        assert answers(LanguageModelLM(str(tiny_gpt2), device="cpu", **given)) == expected
 
 
 def test_thresholds_of_a_template_come_along(hub: FakeHub, tiny_gpt2: Path, tmp_path: Path) -> None:
@@ -228,9 +228,9 @@ def test_thresholds_of_a_template_come_along(hub: FakeHub, tiny_gpt2: Path, tmp_
     )
     write_manifest(folder, manifest)
     hub.add("org/lora", folder)
-    model = ValueEvalLM.create_from_arg_obj({"adapter": "org/lora"}, {"device": "cpu"})
+    model = ClassifierLM.create_from_arg_obj({"adapter": "org/lora"}, {"device": "cpu"})
     assert model.get_model_info()["valueeval"] == manifest.to_json()
-    direct = ValueEvalHF(str(tiny_gpt2), peft="org/lora", adapter="org/lora", device="cpu")
+    direct = LanguageModelLM(str(tiny_gpt2), peft="org/lora", adapter="org/lora", device="cpu")
     assert direct.get_model_info()["valueeval"] == manifest.to_json()
 
 
@@ -245,16 +245,16 @@ def test_the_base_on_the_hub_is_that_of_then(hub: FakeHub, tiny_gpt2: Path, tmp_
     )
     write_manifest(folder, manifest)
     arguments = {"adapter": str(folder)}
-    model = ValueEvalLM.create_from_arg_obj(arguments, {"device": "cpu"})
+    model = ClassifierLM.create_from_arg_obj(arguments, {"device": "cpu"})
     assert (arguments["pretrained"], arguments["revision"]) == ("org/base", then)
-    expected = answers(ValueEvalHF(str(tiny_gpt2), peft=str(folder), device="cpu"))
+    expected = answers(LanguageModelLM(str(tiny_gpt2), peft=str(folder), device="cpu"))
     assert answers(model) == expected
     for other in ({"revision": "main"}, {"pretrained": "org/base", "revision": "main"}):
         with pytest.raises(ValueEvalError, match=f"org/base at revision {then} .SHA-256"):
-            ValueEvalLM.create_from_arg_obj({"adapter": str(folder), **other}, {"device": "cpu"})
+            ClassifierLM.create_from_arg_obj({"adapter": str(folder), **other}, {"device": "cpu"})
     # Another name for the same weights will do.
     renamed = {"adapter": str(folder), "pretrained": str(tiny_gpt2)}
-    assert answers(ValueEvalLM.create_from_arg_obj(renamed, {"device": "cpu"})) == expected
+    assert answers(ClassifierLM.create_from_arg_obj(renamed, {"device": "cpu"})) == expected
 
 
 def test_a_model_of_which_all_weights_were_trained(hub: FakeHub, tiny_gpt2: Path) -> None:
@@ -272,25 +272,25 @@ def test_pickled_weights_are_refused_and_can_be_converted(tiny_gpt2: Path, tmp_p
     from safetensors.torch import load_file
 
     folder = write_peft(tmp_path / "my adapter", tiny_gpt2, "causal", "lora")
-    expected = answers(ValueEvalHF(str(tiny_gpt2), peft=str(folder), device="cpu"))
+    expected = answers(LanguageModelLM(str(tiny_gpt2), peft=str(folder), device="cpu"))
     weights = folder / "adapter_model.safetensors"
     torch.save(load_file(weights), folder / "adapter_model.bin")
     weights.unlink()
     with pytest.raises(ValueEvalError, match="is a pickle, which can run code") as caught:
-        ValueEvalHF(str(tiny_gpt2), peft=str(folder), device="cpu")
+        LanguageModelLM(str(tiny_gpt2), peft=str(folder), device="cpu")
     command = shlex.split(str(caught.value).partition("convert it: ")[2])
     assert command[0] == "python"
     subprocess.run([sys.executable, *command[1:]], check=True)
-    assert answers(ValueEvalHF(str(tiny_gpt2), peft=str(folder), device="cpu")) == expected
+    assert answers(LanguageModelLM(str(tiny_gpt2), peft=str(folder), device="cpu")) == expected
 
 
 def test_without_any_weights(tiny_gpt2: Path, tmp_path: Path) -> None:
     folder = write_peft(tmp_path / "lora", tiny_gpt2, "causal", "lora")
     (folder / "adapter_model.safetensors").unlink()
     with pytest.raises(ValueEvalError, match=r"adapter_model\.safetensors is missing; copy"):
-        ValueEvalHF(str(tiny_gpt2), peft=str(folder), device="cpu")
+        LanguageModelLM(str(tiny_gpt2), peft=str(folder), device="cpu")
     with pytest.raises(ValueEvalError, match="no PEFT adapter there"):
-        ValueEvalHF(str(tiny_gpt2), peft=str(tmp_path / "none"), device="cpu")
+        LanguageModelLM(str(tiny_gpt2), peft=str(tmp_path / "none"), device="cpu")
 
 
 def test_pickled_weights_on_the_hub_are_not_even_fetched(
@@ -300,7 +300,7 @@ def test_pickled_weights_on_the_hub_are_not_even_fetched(
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     hub.add("org/old", folder)
     with pytest.raises(ValueEvalError, match=r"a pickle, .*\n.*hf download org/old --revision"):
-        ValueEvalLM.create_from_arg_obj({"adapter": "org/old"}, {"device": "cpu"})
+        ClassifierLM.create_from_arg_obj({"adapter": "org/old"}, {"device": "cpu"})
     assert "adapter_model.bin" not in downloads(hub)
 
 

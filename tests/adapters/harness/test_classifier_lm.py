@@ -27,7 +27,7 @@ from valueeval.adapters.classifier.classifier import load_classifier
 from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.manifest_file import read_manifest, write_manifest
 from valueeval.adapters.harness import argument_lm as harness
-from valueeval.adapters.harness.classifier_lm import ValueEvalLM
+from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.adapters.runtime.devices import AUTO_BATCH_SIZE, choose_device, parse_batch_size
 from valueeval.registration import register
 from valueeval.tasks.commands import score as cli_score
@@ -67,7 +67,7 @@ def requests_of(template: str, task: str = "valueeval_task") -> list[ValueReques
     return requests
 
 
-def scores_of(model: ValueEvalLM, template: str) -> np.ndarray:
+def scores_of(model: ClassifierLM, template: str) -> np.ndarray:
     answers = model.loglikelihood(requests_of(template))
     decisions = [decide(template, answers[i * 40 : i * 40 + 40]) for i in range(N)]
     for decision in decisions:
@@ -103,7 +103,7 @@ def test_difference_is_logit_less_threshold(adapter: Path, template: str) -> Non
     logits = classifier.logits(SAMPLE.arguments[:N]).astype(np.float64)
     thresholds = np.array(classifier.manifest.thresholds.values)
     expected = logits - np.log(thresholds / (1 - thresholds))
-    scores = scores_of(ValueEvalLM(str(adapter), batch_size=32), template)
+    scores = scores_of(ClassifierLM(str(adapter), batch_size=32), template)
     # Up to rounding of float32 (a relative 1.2e-7 each time): batches are put together otherwise.
     assert scores == pytest.approx(expected, rel=1e-6, abs=1e-6)
     assert ((scores > 0) == classifier.manifest.thresholds.decide(logits)).all()
@@ -126,7 +126,7 @@ def test_halves_give_the_difference_exactly(difference: float) -> None:
 
 def test_batch_size_changes_nothing(adapter: Path) -> None:
     one, eight, auto = (
-        scores_of(ValueEvalLM(str(adapter), batch_size=size), "cls") for size in (1, 8, "auto")
+        scores_of(ClassifierLM(str(adapter), batch_size=size), "cls") for size in (1, 8, "auto")
     )
     assert eight == pytest.approx(one, abs=1e-5)
     assert auto == pytest.approx(one, abs=1e-5)
@@ -134,7 +134,7 @@ def test_batch_size_changes_nothing(adapter: Path) -> None:
 
 
 def test_each_argument_is_read_once(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = ValueEvalLM(str(adapter))
+    model = ClassifierLM(str(adapter))
     read: list[str] = []
     original = model._classifier.logits
     monkeypatch.setattr(
@@ -148,19 +148,19 @@ def test_each_argument_is_read_once(adapter: Path, monkeypatch: pytest.MonkeyPat
 
 def test_two_adapters_answer_differently(adapter: Path, tmp_path: Path, tiny_bert: Path) -> None:
     other = write_adapter(tmp_path / "other", tiny_bert, seed=1)
-    first, second = (scores_of(ValueEvalLM(str(folder)), "cls") for folder in (adapter, other))
+    first, second = (scores_of(ClassifierLM(str(folder)), "cls") for folder in (adapter, other))
     assert abs(first - second).max() > 0.1
 
 
 def test_half_precision(adapter: Path) -> None:
-    model = ValueEvalLM(str(adapter), dtype="bfloat16")
+    model = ClassifierLM(str(adapter), dtype="bfloat16")
     assert model.get_model_info()["model_dtype"] == "torch.bfloat16"
-    exact = scores_of(ValueEvalLM(str(adapter)), "cls")
+    exact = scores_of(ClassifierLM(str(adapter)), "cls")
     assert scores_of(model, "cls") == pytest.approx(exact, abs=0.5)
 
 
 def test_broken_weights_are_noticed(adapter: Path) -> None:
-    model = ValueEvalLM(str(adapter))
+    model = ClassifierLM(str(adapter))
     with torch.no_grad():
         model._classifier.model.head.bias[3] = float("nan")
     with pytest.raises(ValueEvalError, match="not finite"):
@@ -175,7 +175,7 @@ def test_truncation_is_said_and_counted(adapter: Path, caplog: pytest.LogCapture
             request.doc = {**request.doc, "premise": "it", "conclusion": "good"}
         if request.doc_id == 2:
             request.doc = requests[0].doc
-    model = ValueEvalLM(str(adapter))
+    model = ClassifierLM(str(adapter))
     with caplog.at_level(logging.WARNING):
         model.loglikelihood(requests)
     assert "valueeval_task: 3 arguments are longer than 96 tokens" in caplog.text
@@ -185,7 +185,7 @@ def test_truncation_is_said_and_counted(adapter: Path, caplog: pytest.LogCapture
 def test_counts_of_all_processes_are_reported(
     adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = ValueEvalLM(str(adapter))
+    model = ClassifierLM(str(adapter))
     other = {"arguments_cut": {"task": 2}, "prompts_cut": {}}
     monkeypatch.setattr(harness.ArgumentLM, "gather_object", lambda *_: [("other", other)] * 2)
     assert model.gather_object("mine") == ["other", "other"]
@@ -197,7 +197,7 @@ def test_counts_of_all_processes_are_reported(
 def test_scores_of_validation_are_said_to_be_too_good(
     adapter: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = ValueEvalLM(str(adapter))
+    model = ClassifierLM(str(adapter))
     with caplog.at_level(logging.WARNING):
         model.loglikelihood(requests_of("cls", task="valueeval_cls"))
         assert "validation" not in caplog.text
@@ -225,7 +225,7 @@ def test_says_so_where_scores_are_those_of_data_used_in_training(
     folder = shutil.copytree(adapter, tmp_path / "copy")
     manifest = read_manifest(folder)
     write_manifest(folder, replace(manifest, data=replace(manifest.data, **data)))
-    model = ValueEvalLM(str(folder))
+    model = ClassifierLM(str(folder))
     model.loglikelihood(requests_of("cls"))
     assert "validation" not in caplog.text
     model.loglikelihood(requests_of("cls", "valueeval_cls_validation"))
@@ -282,7 +282,7 @@ def test_predict_only_can_be_scored_later(
 
 
 def test_created_from_a_string(adapter: Path) -> None:
-    model = ValueEvalLM.create_from_arg_string(
+    model = ClassifierLM.create_from_arg_string(
         f"adapter={adapter},batch_size=2", {"batch_size": 8, "device": "cpu", "max_batch_size": 1}
     )
     assert model.batch_size == 2
@@ -291,16 +291,16 @@ def test_created_from_a_string(adapter: Path) -> None:
 
 def test_trailing_slash_is_no_part_of_the_name(adapter: Path) -> None:
     arguments = {"adapter": f"{adapter}/"}
-    ValueEvalLM.create_from_arg_obj(arguments)
+    ClassifierLM.create_from_arg_obj(arguments)
     assert arguments["path"] == str(adapter)
-    ValueEvalLM.create_from_arg_obj(arguments)  # again, with the path in it
+    ClassifierLM.create_from_arg_obj(arguments)  # again, with the path in it
 
 
 # ------------------------------------------------------------------------------------ refusals
 
 
 def test_refuses_what_it_cannot_answer(adapter: Path) -> None:
-    model = ValueEvalLM(str(adapter))
+    model = ClassifierLM(str(adapter))
     foreign = Instance("loglikelihood", {}, ("a", "b"), 0, ("arc_easy", 0, 1))
     with pytest.raises(ValueEvalError, match="ValueEval tasks only, not arc_easy"):
         model.loglikelihood([foreign])
@@ -338,7 +338,7 @@ def test_cache_is_refused(adapter: Path, tmp_path: Path) -> None:
 )
 def test_refused_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueEvalError, match=message.replace("?", r"\?")):
-        ValueEvalLM.create_from_arg_obj(arguments)
+        ClassifierLM.create_from_arg_obj(arguments)
 
 
 @pytest.mark.parametrize(
@@ -354,17 +354,17 @@ def test_arguments_of_language_models_are_refused(
     adapter: Path, more: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueEvalError, match=message):
-        ValueEvalLM.create_from_arg_obj({"adapter": str(adapter), **more})
+        ClassifierLM.create_from_arg_obj({"adapter": str(adapter), **more})
 
 
 def test_no_remote_code_is_no_argument(adapter: Path) -> None:
     arguments = {"adapter": str(adapter), "trust_remote_code": False}
-    assert isinstance(ValueEvalLM.create_from_arg_obj(arguments), ValueEvalLM)
+    assert isinstance(ClassifierLM.create_from_arg_obj(arguments), ClassifierLM)
 
 
 def test_a_model_as_adapter_is_sent_on(tiny_gpt2: Path) -> None:
     with pytest.raises(ValueEvalError, match=f"a model, no adapter.* pretrained={tiny_gpt2}"):
-        ValueEvalLM.create_from_arg_obj({"adapter": str(tiny_gpt2)})
+        ClassifierLM.create_from_arg_obj({"adapter": str(tiny_gpt2)})
 
 
 def test_truncated_weights_are_refused(tmp_path: Path, tiny_bert: Path) -> None:
@@ -372,7 +372,7 @@ def test_truncated_weights_are_refused(tmp_path: Path, tiny_bert: Path) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(ManifestError, match=r"model\.safetensors"):
-        ValueEvalLM(str(folder))
+        ClassifierLM(str(folder))
 
 
 # ------------------------------------------------------------------------------------- devices

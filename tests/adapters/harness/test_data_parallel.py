@@ -14,7 +14,7 @@ import pytest
 from language_models import request, write_lively
 
 from valueeval.adapters.harness.cuts import ARGUMENT, PROMPT
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 
 TASKS = ("valueeval_bca_sample", "valueeval_oa_sample")
 N = 9
@@ -92,7 +92,7 @@ def test_counts_of_all_processes_are_reported(
     tiny_gpt2: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process that writes results adds up what each has cut; the others tell theirs."""
-    model = ValueEvalHF(str(tiny_gpt2), device="cpu")
+    model = LanguageModelLM(str(tiny_gpt2), device="cpu")
     for document in (0, 1):
         one = request("loglikelihood", ("", " yes"), document)
         model._cuts.note(ARGUMENT, one)

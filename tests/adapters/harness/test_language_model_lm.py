@@ -18,8 +18,8 @@ from language_models import (
 from little_memory import fails_beyond
 from peft import PeftModel
 
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
-from valueeval.adapters.reading.causal import Encoded
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
+from valueeval.adapters.reading.causal import EncodedPair
 
 # PEFT 0.21 asks Transformers 5.23 by an old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -33,8 +33,8 @@ def base(lively: Path) -> Path:
     return lively
 
 
-def load(base: Path, batch_size: int | str, **kwargs: Any) -> ValueEvalHF:
-    return ValueEvalHF(str(base), batch_size=batch_size, device="cpu", **kwargs)
+def load(base: Path, batch_size: int | str, **kwargs: Any) -> LanguageModelLM:
+    return LanguageModelLM(str(base), batch_size=batch_size, device="cpu", **kwargs)
 
 
 def assert_right(base: Path, backend: str, **kwargs: Any) -> None:
@@ -75,7 +75,7 @@ def test_greedy_continuations_are_known(base: Path, backend: str) -> None:
         before = model.tok_encode(request.args[0])
         best = reference_answer(plain, backend, before, 3, ends=())
         other = [*best[:2], best[2] ^ 1]
-        asked = [Encoded(before, tokens) for tokens in (best, best[:1], other)]
+        asked = [EncodedPair(before, tokens) for tokens in (best, best[:1], other)]
         (answers,) = model._readers.near.score("", [asked])
         assert [greedy for _, greedy in answers] == [True, True, False]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from language_models import request
 
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
-from valueeval.adapters.reading.tree_attention import PrefixScorer, Root
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
+from valueeval.adapters.reading.tree_attention import SharedPrefix, TreeAttentionScorer
 
 INSTRUCTION = "Does this argument rest on the value of having ideas and interests of one's own? "
 ARGUMENTS = 20  # more than two chunks on the CPU
@@ -38,15 +38,15 @@ def generating(document: int) -> list[Any]:
 def test_the_instruction_is_read_once_a_run(
     tiny_gpt2: Path, kind: str, asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = ValueEvalHF(str(tiny_gpt2), batch_size=4, device="cpu")
+    model = LanguageModelLM(str(tiny_gpt2), batch_size=4, device="cpu")
     roots: list[tuple[int, ...]] = []
-    read = PrefixScorer.root
+    read = TreeAttentionScorer.root
 
-    def noted(self: PrefixScorer, tokens: Any) -> Root:
+    def noted(self: TreeAttentionScorer, tokens: Any) -> SharedPrefix:
         roots.append(tuple(tokens))
         return read(self, tokens)
 
-    monkeypatch.setattr(PrefixScorer, "root", noted)
+    monkeypatch.setattr(TreeAttentionScorer, "root", noted)
     rows: list[int] = []
     model.model.register_forward_pre_hook(
         lambda _, __, kwargs: rows.append(kwargs["input_ids"].shape[1]), with_kwargs=True
@@ -64,7 +64,7 @@ def test_the_instruction_is_read_once_a_run(
     ("kind", "asked"), [("loglikelihood", scoring), ("generate_until", generating)]
 )
 def test_an_encoder_reads_each_input_once(tiny_t5: Path, kind: str, asked: Any) -> None:
-    model = ValueEvalHF(str(tiny_t5), batch_size=4, device="cpu")
+    model = LanguageModelLM(str(tiny_t5), batch_size=4, device="cpu")
     read: list[tuple[int, ...]] = []
 
     def note(_: Any, __: Any, kwargs: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from lm_eval.models.huggingface import HFLM
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -43,7 +43,7 @@ def test_half_precision_is_as_near_as_that_of_transformers(
     exact, half = plain(torch.float32), plain(getattr(torch, dtype))
     peft = None if adapter is None else str(adapter)
     models = [
-        ValueEvalHF(str(base), peft=peft, dtype=dtype, batch_size=size, device="cpu")
+        LanguageModelLM(str(base), peft=peft, dtype=dtype, batch_size=size, device="cpu")
         for size in (1, 8, "auto")
     ]
     pairs = [models[0]._encode_pair(*one.args) for one in scoring_requests()]
@@ -61,8 +61,8 @@ def test_half_precision_is_as_near_as_that_of_transformers(
 
 def test_a_model_laid_out_by_accelerate_answers_the_same(tiny_gpt2: Path, tmp_path: Path) -> None:
     base = write_lively(tmp_path / "base", tiny_gpt2, "causal")
-    plain = ValueEvalHF(str(base), batch_size=4, device="cpu")
-    spread = ValueEvalHF(str(base), batch_size=4, device="cpu", parallelize=True)
+    plain = LanguageModelLM(str(base), batch_size=4, device="cpu")
+    spread = LanguageModelLM(str(base), batch_size=4, device="cpu", parallelize=True)
     assert spread.model.hf_device_map
     assert spread._readers.near is not None
     for kind, requests in (
@@ -97,7 +97,7 @@ def test_arguments_reach_transformers_as_from_hf(
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", note)
     adapter = str(write_peft(tmp_path / "adapter", tiny_gpt2, "causal", "lora"))
     asked.clear()
-    for kind, peft in ((HFLM, None), (ValueEvalHF, None), (ValueEvalHF, adapter)):
+    for kind, peft in ((HFLM, None), (LanguageModelLM, None), (LanguageModelLM, adapter)):
         kind(str(tiny_gpt2), peft=peft, device="cpu", **given)
     assert len(asked) == 3
     stock, ours, adapted = asked

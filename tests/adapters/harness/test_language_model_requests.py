@@ -42,9 +42,9 @@ from transformers import (
 from valueeval.adapters.directory.base import fetch_base
 from valueeval.adapters.directory.manifest import BaseModel, Manifest, Thresholds
 from valueeval.adapters.directory.manifest_file import describe_files, write_manifest
-from valueeval.adapters.harness.classifier_lm import ValueEvalLM
+from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.adapters.harness.encoding import count_read
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.reading.causal import CausalReader
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest
@@ -66,8 +66,8 @@ def base(lively: Path) -> Path:
     return lively
 
 
-def load(base: Path, batch_size: int | str = 4, **kwargs: Any) -> ValueEvalHF:
-    return ValueEvalHF(str(base), batch_size=batch_size, device="cpu", **kwargs)
+def load(base: Path, batch_size: int | str = 4, **kwargs: Any) -> LanguageModelLM:
+    return LanguageModelLM(str(base), batch_size=batch_size, device="cpu", **kwargs)
 
 
 def responses(model: Any, manager: TaskManager, tasks: list[str]) -> dict[str, list[Any]]:
@@ -194,7 +194,7 @@ def write_model(folder: Path, tokens_of: Path, config_class: Any, **sizes: Any) 
     return folder
 
 
-def assert_as_stock(model: ValueEvalHF, base: Path) -> None:
+def assert_as_stock(model: LanguageModelLM, base: Path) -> None:
     stock = HFLM(str(base), batch_size=1, device="cpu")
     expected = [score for score, _ in stock.loglikelihood(scoring_requests(), disable_tqdm=True)]
     answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
@@ -285,12 +285,12 @@ def test_model_args_choose_the_class(tiny_gpt2: Path, tmp_path: Path, name: str)
         "peft": {"pretrained": str(tiny_gpt2), "peft": adapter},
     }[name]
     flags = {"batch_size": 2, "device": "cuda:0", "max_batch_size": None}
-    model = ValueEvalLM.create_from_arg_obj(arguments, flags)
-    assert isinstance(model, ValueEvalHF)
+    model = ClassifierLM.create_from_arg_obj(arguments, flags)
+    assert isinstance(model, LanguageModelLM)
     assert isinstance(model.model, PeftModel) == (name != "pretrained")
     assert arguments.get("peft") == (None if name == "pretrained" else adapter)
     text = ",".join(f"{key}={value}" for key, value in arguments.items())
-    assert isinstance(ValueEvalLM.create_from_arg_string(text, flags), ValueEvalHF)
+    assert isinstance(ClassifierLM.create_from_arg_string(text, flags), LanguageModelLM)
 
 
 def test_a_manifests_thresholds_shift_decisions(tiny_gpt2: Path, tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_manifests_thresholds_shift_decisions(tiny_gpt2: Path, tmp_path: Path)
         for role in ("yes", "no")
     ]  # fmt: skip
     plain = load(tiny_gpt2, peft=str(adapter)).loglikelihood(requests, disable_tqdm=True)
-    model = ValueEvalLM.create_from_arg_obj({"adapter": str(adapter)}, {"device": "cpu"})
+    model = ClassifierLM.create_from_arg_obj({"adapter": str(adapter)}, {"device": "cpu"})
     answers = model.loglikelihood(requests, disable_tqdm=True)
     shifts = []
     for i in range(0, len(requests), 2):
@@ -325,7 +325,7 @@ def test_another_base_is_refused(tiny_gpt2: Path, tmp_path: Path) -> None:
     other = write_lively(tmp_path / "other", tiny_gpt2, "causal")
     arguments = {"adapter": str(adapter), "pretrained": str(other)}
     with pytest.raises(ValueEvalError, match="not the base model of this adapter"):
-        ValueEvalLM.create_from_arg_obj(arguments, {"device": "cpu"})
+        ClassifierLM.create_from_arg_obj(arguments, {"device": "cpu"})
 
 
 @pytest.mark.parametrize(
@@ -348,20 +348,20 @@ def test_other_weights_under_an_adapters_manifest_are_refused(
     other = write_peft(tmp_path / "other", tiny_gpt2, "causal", "lora", seed=1)
     arguments = {"adapter": str(adapter), more: str(other if more == "peft" else tiny_gpt2)}
     with pytest.raises(ValueEvalError, match=said):
-        ValueEvalLM.create_from_arg_obj(arguments, {"device": "cpu"})
+        ClassifierLM.create_from_arg_obj(arguments, {"device": "cpu"})
 
 
 def test_peft_alone_finds_its_base(tiny_gpt2: Path, tmp_path: Path) -> None:
     adapter = write_peft(tmp_path / "adapter", tiny_gpt2, "causal", "lora")
     arguments = {"peft": str(adapter)}
-    model = ValueEvalLM.create_from_arg_obj(arguments, {"device": "cpu"})
+    model = ClassifierLM.create_from_arg_obj(arguments, {"device": "cpu"})
     assert model.get_model_info()["valueeval"]["base_model"]["name"] == str(tiny_gpt2)
     assert arguments["pretrained"] == str(tiny_gpt2)
     config = adapter / "adapter_config.json"
     content = {**json.loads(config.read_text()), "base_model_name_or_path": None}
     config.write_text(json.dumps(content))
     with pytest.raises(ValueEvalError, match="add pretrained=MODEL"):
-        ValueEvalLM.create_from_arg_obj({"peft": str(adapter)}, {"device": "cpu"})
+        ClassifierLM.create_from_arg_obj({"peft": str(adapter)}, {"device": "cpu"})
 
 
 def test_an_adapter_with_a_head_as_peft_is_sent_on(tiny_bert: Path, tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_an_adapter_with_a_head_as_peft_is_sent_on(tiny_bert: Path, tmp_path: Pa
     for adapter in (whole, tmp_path / "lora"):
         for more in ({}, {"pretrained": str(tiny_bert)}):
             with pytest.raises(ValueEvalError, match=f"--model_args adapter={adapter}"):
-                ValueEvalLM.create_from_arg_obj({"peft": str(adapter), **more}, {"device": "cpu"})
+                ClassifierLM.create_from_arg_obj({"peft": str(adapter), **more}, {"device": "cpu"})
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_an_adapter_with_a_head_as_peft_is_sent_on(tiny_bert: Path, tmp_path: Pa
 def test_errors_for_people(tiny_gpt2: Path, arguments: dict[str, str], said: str) -> None:
     given = {"pretrained": str(tiny_gpt2), **arguments}
     with pytest.raises(ValueEvalError) as caught:
-        ValueEvalLM.create_from_arg_obj(given, {"device": "cpu"})
+        ClassifierLM.create_from_arg_obj(given, {"device": "cpu"})
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
 

@@ -41,7 +41,7 @@ from transformers import (
 )
 
 from valueeval.adapters.harness.generation import GenerationRequests
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.harness.loglikelihood import LogLikelihoodRequests
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.task import ValueEvalTask
@@ -58,7 +58,7 @@ def both(trap: str, raises: Any = AssertionError) -> pytest.MarkDecorator:
     """Runs a test with stock ``hf``, which is expected to fail, and with ours."""
     fails = pytest.mark.xfail(strict=True, raises=raises, reason=f"trap {trap}: {VERSIONS}")
     stock = pytest.param(HFLM, marks=fails, id="hf")
-    return pytest.mark.parametrize("model_class", [stock, pytest.param(ValueEvalHF, id="ours")])
+    return pytest.mark.parametrize("model_class", [stock, pytest.param(LanguageModelLM, id="ours")])
 
 
 def load(model_class: type[HFLM], base: Path, batch_size: int | str = 8, **kwargs: Any) -> HFLM:
@@ -227,7 +227,7 @@ def test_a_cache_is_used_again(
     }
     runs = []
     for _ in range(2):
-        model = load(ValueEvalHF, tiny_gpt2, max_length=30)
+        model = load(LanguageModelLM, tiny_gpt2, max_length=30)
         cached = CachingLM(model, str(tmp_path / "db"))
         answers = [getattr(cached, kind)(requests) for kind, requests in asked.items()]
         runs.append((answers, model.get_model_info()["prompts_cut"]))
@@ -235,7 +235,7 @@ def test_a_cache_is_used_again(
         for kind, name in (
             (LogLikelihoodRequests, "answer"),
             (GenerationRequests, "answer"),
-            (ValueEvalHF, "_loglikelihood_tokens"),
+            (LanguageModelLM, "_loglikelihood_tokens"),
         ):
             monkeypatch.setattr(kind, name, None)
     assert runs[0] == runs[1]
@@ -248,7 +248,7 @@ def test_a_cache_reads_an_argument_anew_if_an_answer_about_it_is_missing(
     """Nine are asked about each."""
     requests = scoring_requests()[:18]
     for some, told in ((requests[:10], "0 of 10"), (requests, "9 of 18")):
-        cached = CachingLM(load(ValueEvalHF, tiny_gpt2), str(tmp_path / "db"))
+        cached = CachingLM(load(LanguageModelLM, tiny_gpt2), str(tmp_path / "db"))
         with caplog.at_level("INFO"):
             cached.loglikelihood(some)
         assert f"{told} answers are from the cache" in caplog.text
@@ -275,14 +275,16 @@ def test_what_changes_answers_has_a_cache_of_its_own(
     for folder in (base, base / "part"):
         write_lively(folder, tiny_gpt2, "causal")
     short_copy(tiny_gpt2, base / "part", 512)
-    assert load(ValueEvalHF, base, **given)._identity() != load(ValueEvalHF, base)._identity()
+    assert (
+        load(LanguageModelLM, base, **given)._identity() != load(LanguageModelLM, base)._identity()
+    )
 
 
 def test_what_cannot_change_answers_has_the_same_cache(tiny_gpt2: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(tiny_gpt2, copy)
-    one = load(ValueEvalHF, tiny_gpt2, 1)._identity()
-    assert load(ValueEvalHF, copy, "auto", max_batch_size=4)._identity() == one
+    one = load(LanguageModelLM, tiny_gpt2, 1)._identity()
+    assert load(LanguageModelLM, copy, "auto", max_batch_size=4)._identity() == one
 
 
 def test_other_files_in_the_same_place_have_a_cache_of_their_own(
@@ -292,7 +294,7 @@ def test_other_files_in_the_same_place_have_a_cache_of_their_own(
     base, found = tmp_path / "base", []
 
     def note(**kwargs: Any) -> None:
-        found.append(load(ValueEvalHF, base, **kwargs)._identity())
+        found.append(load(LanguageModelLM, base, **kwargs)._identity())
 
     shutil.copytree(tiny_gpt2, base)
     note()
@@ -310,7 +312,7 @@ def test_other_files_in_the_same_place_have_a_cache_of_their_own(
     tokenizer = AutoTokenizer.from_pretrained(base)
     for _ in range(2):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
-        found.append(ValueEvalHF(model, tokenizer=tokenizer)._identity())
+        found.append(LanguageModelLM(model, tokenizer=tokenizer)._identity())
     assert len(set(found)) == len(found) == 8
 
 

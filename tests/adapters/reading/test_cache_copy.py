@@ -37,12 +37,12 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.reading import cache_copy as expanded
-from valueeval.adapters.reading.cache_copy import ExpandedScorer
-from valueeval.adapters.reading.causal import CausalReader, Encoded
-from valueeval.adapters.reading.equivalence import why_not
-from valueeval.adapters.reading.tree_attention import PrefixScorer, Unit
+from valueeval.adapters.reading.cache_copy import CacheCopyScorer
+from valueeval.adapters.reading.causal import CausalReader, EncodedPair
+from valueeval.adapters.reading.equivalence import unsupported_reason
+from valueeval.adapters.reading.tree_attention import ArgumentTree, TreeAttentionScorer
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 END = 7
@@ -93,10 +93,10 @@ def gpt2() -> Any:
 
 
 def reader(model: Any, batch_size: int | None = 3) -> CausalReader:
-    return CausalReader(ExpandedScorer(model, CPU, None, nullcontext), batch_size, 40)
+    return CausalReader(CacheCopyScorer(model, CPU, None, nullcontext), batch_size, 40)
 
 
-def documents(seed: int = 0) -> list[list[Encoded]]:
+def documents(seed: int = 0) -> list[list[EncodedPair]]:
     """Five arguments after one instruction; questions, answers, and the same without argument."""
     rng = random.Random(seed)  # noqa: S311
 
@@ -108,15 +108,15 @@ def documents(seed: int = 0) -> list[list[Encoded]]:
     for _ in range(5):
         argument, none = instruction + tokens(1, 12), instruction + tokens(2, 2)
         question = argument + tokens(1, 3)
-        document = [Encoded(argument + tokens(1, 4), tokens(1, 3)) for _ in range(4)]
-        document += [Encoded(question, tokens(1, 1)) for _ in range(2)]
-        document += [Encoded(argument, tokens(n, n)) for n in (1, 2, 3)]
-        document += [Encoded(none, tokens(2, 2)) for _ in range(2)]
+        document = [EncodedPair(argument + tokens(1, 4), tokens(1, 3)) for _ in range(4)]
+        document += [EncodedPair(question, tokens(1, 1)) for _ in range(2)]
+        document += [EncodedPair(argument, tokens(n, n)) for n in (1, 2, 3)]
+        document += [EncodedPair(none, tokens(2, 2)) for _ in range(2)]
         made.append([*document, document[0]])
     return made
 
 
-def assert_right(model: Any, reader: CausalReader, asked: list[list[Encoded]]) -> None:
+def assert_right(model: Any, reader: CausalReader, asked: list[list[EncodedPair]]) -> None:
     """As the model's own forward pass says, one prompt at a time."""
     for document, results in zip(asked, reader.score("", asked), strict=True):
         expected = [reference_score(model, "causal", *encoded) for encoded in document]
@@ -138,7 +138,7 @@ def test_greedy_continuations_are_known(model: Any) -> None:
     before = [3, 4, 5]
     best = reference_answer(model, "causal", before, 3, ends=())
     other = [*best[:2], best[2] ^ 1]
-    asked = [Encoded(before, tokens) for tokens in (best, best[:1], other)]
+    asked = [EncodedPair(before, tokens) for tokens in (best, best[:1], other)]
     (answers,) = reader(model).score("", [asked])
     assert [greedy for _, greedy in answers] == [True, True, False]
 
@@ -170,7 +170,7 @@ def test_what_is_shared_is_read_once(gpt2: Any) -> None:
         lambda _, __, kwargs: read.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
     )
     asked = [
-        [Encoded([2] * 10 + text + [q, q], [answer]) for q in (5, 6) for answer in (7, 8)]
+        [EncodedPair([2] * 10 + text + [q, q], [answer]) for q in (5, 6) for answer in (7, 8)]
         for text in ([3] * 5, [4] * 5)
     ]
     reader(gpt2).score("", asked)
@@ -179,7 +179,7 @@ def test_what_is_shared_is_read_once(gpt2: Any) -> None:
 
 def stems(*prompts: list[int], spare: int = 0) -> list[tuple[int, int]]:
     """Length and number of prompts of each stem of a unit."""
-    unit = Unit()
+    unit = ArgumentTree()
     for prompt in prompts:
         unit.add(prompt, [0])
     ends = [[branch.nodes[-1] for branch in unit.branches]]
@@ -204,7 +204,7 @@ def test_stems_of_one_length_are_read_together() -> None:
     """Cut to one length if that costs little: here the tokens after the cut, for three prompts."""
     units = []
     for first, length in ((1, 40), (2, 39), (3, 20)):
-        unit = Unit()
+        unit = ArgumentTree()
         for question in (4, 5, 6):
             unit.add([first] * length + [question] * 4, [0])
         units.append(unit)
@@ -229,8 +229,8 @@ def test_adapters(tiny_gpt2: Path, tmp_path: Path, method: str | None) -> None:
     if method:
         options["peft"] = str(write_peft(tmp_path / "adapter", base, "causal", method))
         plain = PeftModel.from_pretrained(plain, options["peft"]).eval()
-    one = ValueEvalHF(str(base), batch_size=2, device="cpu", **options)
-    one._readers.near = one._readers.causal(ExpandedScorer)
+    one = LanguageModelLM(str(base), batch_size=2, device="cpu", **options)
+    one._readers.near = one._readers.causal(CacheCopyScorer)
     pairs = [one._encode_pair(*request.args) for request in scoring_requests()]
     scores = [reference_score(plain, "causal", *pair) for pair in pairs]
     answers = one.loglikelihood(scoring_requests(), disable_tqdm=True)
@@ -247,14 +247,14 @@ def test_adapters(tiny_gpt2: Path, tmp_path: Path, method: str | None) -> None:
 @pytest.mark.parametrize("name", WITHOUT_MASK)
 def test_the_probe_knows_the_way(name: str) -> None:
     model = make(WITHOUT_MASK[name])
-    assert why_not(model, "causal", CPU, nullcontext) is not None
-    assert why_not(model, "causal", CPU, nullcontext, ExpandedScorer) is None
+    assert unsupported_reason(model, "causal", CPU, nullcontext) is not None
+    assert unsupported_reason(model, "causal", CPU, nullcontext, CacheCopyScorer) is None
 
 
 def test_a_model_that_keeps_nothing_is_found_out() -> None:
     """Mamba keeps its states under a name of its own."""
     model = make(lambda: MambaForCausalLM(MambaConfig(hidden_size=32, num_hidden_layers=2, **IDS)))
-    reason = why_not(model, "causal", CPU, nullcontext, ExpandedScorer)
+    reason = unsupported_reason(model, "causal", CPU, nullcontext, CacheCopyScorer)
     assert reason is not None
     assert "mamba" in reason
 
@@ -263,7 +263,7 @@ def test_a_model_that_answers_otherwise_is_found_out(
     gpt2: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(expanded, "_copied", lambda past, rows: None)
-    reason = why_not(gpt2, "causal", CPU, nullcontext, ExpandedScorer)
+    reason = unsupported_reason(gpt2, "causal", CPU, nullcontext, CacheCopyScorer)
     assert reason is not None
     assert "answers differently" in reason
 
@@ -271,7 +271,7 @@ def test_a_model_that_answers_otherwise_is_found_out(
 def test_gradients_are_those_of_the_tree(gpt2: Any) -> None:
     """So models without a mask can be trained on templates, too."""
     gradients = []
-    for scorer in (PrefixScorer, ExpandedScorer):
+    for scorer in (TreeAttentionScorer, CacheCopyScorer):
         gpt2.zero_grad()
         one = CausalReader(scorer(gpt2, CPU, None, nullcontext), None, 0)
         said = one.log_likelihoods(documents())

@@ -23,7 +23,7 @@ from transformers import (
     Phi3Config,
 )
 
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.reading.equivalence import rope_limit
 
 LIMIT = 40
@@ -68,7 +68,7 @@ def base(
 
 def test_prompts_on_both_sides_of_the_limit(base: Path) -> None:
     models = [
-        ValueEvalHF(str(base), batch_size=size, device="cpu", max_length=512)
+        LanguageModelLM(str(base), batch_size=size, device="cpu", max_length=512)
         for size in (1, 8, "auto")
     ]
     pairs = [models[0]._encode_pair(*one.args) for one in scoring_requests()]
@@ -86,7 +86,7 @@ def test_prompts_on_both_sides_of_the_limit(base: Path) -> None:
 
 
 def test_texts_on_both_sides_of_the_limit(base: Path) -> None:
-    model = ValueEvalHF(str(base), batch_size=8, device="cpu", max_length=512)
+    model = LanguageModelLM(str(base), batch_size=8, device="cpu", max_length=512)
     answers = model.generate_until(generation_requests(STEPS), disable_tqdm=True)
     within = 0
     for one, answer in zip(generation_requests(STEPS), answers, strict=True):

@@ -22,10 +22,10 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from valueeval.adapters.reading.causal import CausalReader, Encoded
-from valueeval.adapters.reading.equivalence import why_not
+from valueeval.adapters.reading.causal import CausalReader, EncodedPair
+from valueeval.adapters.reading.equivalence import unsupported_reason
 from valueeval.adapters.reading.token_tree import TokenTree, common_prefix
-from valueeval.adapters.reading.tree_attention import PrefixScorer
+from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -34,7 +34,7 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 
 def reader(model: Any, batch_size: int | None = 2) -> CausalReader:
-    return CausalReader(PrefixScorer(model, CPU, None, nullcontext), batch_size, 40)
+    return CausalReader(TreeAttentionScorer(model, CPU, None, nullcontext), batch_size, 40)
 
 
 def test_a_tree_by_hand() -> None:
@@ -83,7 +83,7 @@ prompts = st.tuples(
 def test_any_prompts_are_scored_as_one_by_one(
     model: Any, asked: list[list[tuple[list[int], list[int]]]]
 ) -> None:
-    documents = [[Encoded(*pair) for pair in document] for document in asked]
+    documents = [[EncodedPair(*pair) for pair in document] for document in asked]
     answers = reader(model).score("", documents)
     for document, results in zip(documents, answers, strict=True):
         expected = [reference_score(model, "causal", *encoded) for encoded in document]
@@ -103,7 +103,11 @@ def test_any_prompts_are_continued_as_one_by_one(model: Any, asked: list[list[li
 def test_later_arguments_may_begin_otherwise(model: Any) -> None:
     """What a run's first prompts share need not be what all share."""
     one = reader(model)
-    documents = [[Encoded([3, 4, 5, 6], [7])], [Encoded([3, 4, 8], [9])], [Encoded([2], [3])]]
+    documents = [
+        [EncodedPair([3, 4, 5, 6], [7])],
+        [EncodedPair([3, 4, 8], [9])],
+        [EncodedPair([2], [3])],
+    ]
     for document in documents:
         ((answer,),) = one.score("", [document])
         assert answer[0] == pytest.approx(reference_score(model, "causal", *document[0]), abs=1e-4)
@@ -120,7 +124,7 @@ def test_what_is_shared_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     instruction, argument = [2] * 10, [[3] * 5, [4] * 5]
     documents = [
         [
-            Encoded([*instruction, *text, question], [answer])
+            EncodedPair([*instruction, *text, question], [answer])
             for question in (5, 6)
             for answer in (7, 8)
         ]
@@ -160,16 +164,16 @@ def test_what_is_shared_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["bloom", "gpt_neo", "mamba", "window"],
 )  # fmt: skip
 def test_models_that_cannot_share_are_found_out(build: Any, reason: str) -> None:
-    assert reason in str(why_not(make(build), "causal", CPU, nullcontext))
+    assert reason in str(unsupported_reason(make(build), "causal", CPU, nullcontext))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_models_that_can_are_found_out_too(name: str) -> None:
-    assert why_not(make(MODELS[name]), "causal", CPU, nullcontext) is None
+    assert unsupported_reason(make(MODELS[name]), "causal", CPU, nullcontext) is None
 
 
 def test_half_precision_is_near(model: Any) -> None:
-    documents = [[Encoded([3, 4, 5, 6], [7]), Encoded([3, 4, 5, 2], [7, 8])]]
+    documents = [[EncodedPair([3, 4, 5, 6], [7]), EncodedPair([3, 4, 5, 2], [7, 8])]]
     exact = reader(model).score("", documents)
     half = reader(make(lambda: type(model)(model.config)).to(torch.bfloat16))
     for (a, _), (b, _) in zip(exact[0], half.score("", documents)[0], strict=True):

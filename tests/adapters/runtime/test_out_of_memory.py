@@ -16,7 +16,7 @@ from training import small_config, write_small_data
 from transformers import AutoModelForCausalLM
 
 from valueeval.adapters.classifier.classifier import load_classifier
-from valueeval.adapters.reading.equivalence import why_not
+from valueeval.adapters.reading.equivalence import unsupported_reason
 from valueeval.adapters.runtime.out_of_memory import is_out_of_memory
 from valueeval.tasks.data.dataset import load_set
 from valueeval.train import build
@@ -102,7 +102,7 @@ def test_validation_reads_half_as_many(
 def test_a_full_gpu_says_nothing_about_the_model(tiny_gpt2: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_gpt2).eval()
     cpu = torch.device("cpu")
-    assert why_not(model, "causal", cpu, nullcontext) is None
+    assert unsupported_reason(model, "causal", cpu, nullcontext) is None
     fails_beyond(model, 0)
     with pytest.raises(torch.OutOfMemoryError):
-        why_not(model, "causal", cpu, nullcontext)
+        unsupported_reason(model, "causal", cpu, nullcontext)

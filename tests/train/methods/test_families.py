@@ -31,7 +31,7 @@ from valueeval.adapters.classifier.backbones import (
 from valueeval.adapters.classifier.classifier import collate, encode, load_classifier
 from valueeval.adapters.directory.base import Base
 from valueeval.adapters.directory.input_format import InputFormat
-from valueeval.adapters.harness.classifier_lm import ValueEvalLM
+from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.tasks.data.dataset import Argument, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.scoring import score
@@ -225,8 +225,8 @@ def test_lm_eval_takes_them_for_classifiers(
     for method in ("full", "lora"):
         output = config.output + method
         manifest = train(replace(with_method(config, method, bases["llama"]), output=output))
-        model = ValueEvalLM.create_from_arg_obj({"adapter": output}, {"device": "cpu"})
-        assert isinstance(model, ValueEvalLM)
+        model = ClassifierLM.create_from_arg_obj({"adapter": output}, {"device": "cpu"})
+        assert isinstance(model, ClassifierLM)
         differences = model.differences(arguments)
         expected = load_classifier(output, "cpu").logits(arguments) - manifest.thresholds.logits
         np.testing.assert_allclose(differences, expected, atol=1e-5)
@@ -247,7 +247,7 @@ def test_given_as_a_language_model_it_is_refused(
         with pytest.raises(
             ValueEvalError, match=f"--model valueeval --model_args adapter={output}"
         ):
-            ValueEvalLM.create_from_arg_obj(arguments, {"device": "cpu"})
+            ClassifierLM.create_from_arg_obj(arguments, {"device": "cpu"})
 
 
 def test_prefixes_before_the_encoder_of_a_t5_are_refused(

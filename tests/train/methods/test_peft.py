@@ -237,11 +237,11 @@ def test_heads_of_their_own_on_an_adapter(config: TrainConfig, data_dir: Path) -
 
 def test_lm_eval_takes_it_for_a_classifier(config: TrainConfig, data_dir: Path) -> None:
     """And not for a language model, though it has PEFT's files."""
-    from valueeval.adapters.harness.classifier_lm import ValueEvalLM
+    from valueeval.adapters.harness.classifier_lm import ClassifierLM
 
     manifest = train(replace(config, epochs=1))
-    model = ValueEvalLM.create_from_arg_obj({"adapter": config.output}, {"device": "cpu"})
-    assert isinstance(model, ValueEvalLM)
+    model = ClassifierLM.create_from_arg_obj({"adapter": config.output}, {"device": "cpu"})
+    assert isinstance(model, ClassifierLM)
     validation = load_set("validation", data_dir)
     decided = model.differences(validation.arguments) > 0
     assert score(validation.labels, decided) == manifest.validation

@@ -25,7 +25,7 @@ from valueeval.adapters.classifier.ensemble import load_adapter
 from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.input_format import Head, InputFormat
 from valueeval.adapters.directory.manifest_file import read_manifest
-from valueeval.adapters.harness.classifier_lm import ValueEvalLM
+from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.tasks.data.dataset import Argument, load_set
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.values import VALUES
@@ -291,7 +291,7 @@ def test_lm_eval_and_averages(config: TrainConfig, data_dir: Path) -> None:
     config = replace(config, method="head")
     manifest = train(config)
     arguments = load_set("validation", data_dir).arguments
-    model = ValueEvalLM.create_from_arg_obj({"adapter": config.output}, {"device": "cpu"})
+    model = ClassifierLM.create_from_arg_obj({"adapter": config.output}, {"device": "cpu"})
     own = load_classifier(config.output, "cpu").logits(arguments)
     expected = own - manifest.thresholds.logits
     np.testing.assert_allclose(model.differences(arguments), expected, atol=1e-5)

@@ -12,8 +12,8 @@ from training import write_small_data
 
 from valueeval.adapters.classifier.backbones import load_tokenizer
 from valueeval.adapters.directory.base import fetch_base
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
-from valueeval.adapters.reading.causal import CausalReader, Encoded
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
+from valueeval.adapters.reading.causal import CausalReader, EncodedPair
 from valueeval.tasks.data.dataset import load_set
 from valueeval.train.build import METHODS
 from valueeval.train.config.config import TrainConfig
@@ -34,7 +34,7 @@ def lengthen_first_premise(data_dir: Path, by: str) -> None:
 
 
 def read_in_evaluation(
-    lm: ValueEvalHF, requests: list[Any], monkeypatch: pytest.MonkeyPatch
+    lm: LanguageModelLM, requests: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> list[list[int]]:
     """The prompts that the model is given, of all requests about one argument after the other."""
     read: list[list[int]] = []
@@ -46,7 +46,7 @@ def read_in_evaluation(
         return [[[1] for _ in document] for document in documents]
 
     def score(
-        reader: CausalReader, family: str, documents: Sequence[Sequence[Encoded]]
+        reader: CausalReader, family: str, documents: Sequence[Sequence[EncodedPair]]
     ) -> list[list[tuple[float, bool]]]:
         read.extend(one.context for document in documents for one in document)
         return [[(0.0, False) for _ in document] for document in documents]

@@ -38,7 +38,7 @@ from valueeval.adapters.classifier.classifier import load_tokenizer
 from valueeval.adapters.directory.base import fetch_base
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import read_manifest
-from valueeval.adapters.harness.language_model_lm import ValueEvalHF
+from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest
@@ -257,7 +257,7 @@ def check_texts(
     for batch_size in (1, 8):
         assert harness_answers(load_lm(folder, batch_size), template, data_dir) == said
     # The adapter has a say.
-    plain = ValueEvalHF(str(base), batch_size=8, device="cpu")
+    plain = LanguageModelLM(str(base), batch_size=8, device="cpu")
     assert harness_answers(plain, template, data_dir) != said
 
 
