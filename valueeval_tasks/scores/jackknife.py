@@ -29,6 +29,7 @@ from valueeval.tasks.values import VALUE_SLUGS
 Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
+_BLOCK = 16384  # conclusions
 _F1_OF = {f"f1_{slug}": value for value, slug in enumerate(VALUE_SLUGS)}
 
 
@@ -112,32 +113,50 @@ def score_counts(counts: Counts, metric: str) -> tuple[Array, Array]:
     Raises:
         ValueError: There is no such metric.
     """
+    if metric not in ("macro_f1", "official_f1", *_F1_OF):
+        raise ValueError(f"no metric {metric!r}: macro_f1, official_f1 or f1_<slug>")
     tp, predicted, actual = counts
     whole = Counts(
         tp.sum(1), predicted.sum(1), np.broadcast_to(actual.sum(0), (len(tp), actual.shape[1]))
     )
+    # In blocks: a million arguments as units would take gigabytes of intermediate results.
+    starts = range(0, max(len(actual), 1), _BLOCK)
+    blocks = [slice(start, start + _BLOCK) for start in starts]
+    without = np.concatenate(
+        [
+            _score_without(whole, Counts(tp[:, block], predicted[:, block], actual[block]), metric)
+            for block in blocks
+        ],
+        axis=1,
+    )
+    if metric in _F1_OF:
+        f1 = np.where(whole.actual > 0, f1_per_value(whole), np.nan)
+        return f1[:, _F1_OF[metric]], without
+    return getattr(means(whole), metric), without
+
+
+def _score_without(whole: Counts, conclusions: Counts, metric: str) -> Array:
+    """Score runs without each of some conclusions, (runs, conclusions)."""
     left = Counts(
-        whole.tp[:, None] - tp, whole.predicted[:, None] - predicted, whole.actual[:, None] - actual
+        whole.tp[:, None] - conclusions.tp,
+        whole.predicted[:, None] - conclusions.predicted,
+        whole.actual[:, None] - conclusions.actual,
     )
     if metric in _F1_OF:
         value = _F1_OF[metric]
-        f1, f1_without = (
-            np.where(part.actual > 0, f1_per_value(part), np.nan)[..., value]
-            for part in (whole, left)
-        )
-        return f1, f1_without
+        f1: Array = np.where(left.actual > 0, f1_per_value(left), np.nan)[..., value]
+        return f1
     present = whole.actual[0] > 0
     nothing = (left.actual == 0) & (left.predicted == 0)
     if metric == "macro_f1":
-        without = np.where(nothing, f1_per_value(whole)[:, None], f1_per_value(left))
-        return means(whole).macro_f1, mean_over(without, present)
-    if metric != "official_f1":
-        raise ValueError(f"no metric {metric!r}: macro_f1, official_f1 or f1_<slug>")
+        return mean_over(
+            np.where(nothing, f1_per_value(whole)[:, None], f1_per_value(left)), present
+        )
     precision, recall = (
         mean_over(np.where(nothing, of_whole[:, None], of_left), present)
         for of_whole, of_left in zip(precision_recall(whole), precision_recall(left), strict=True)
     )
-    return means(whole).official_f1, harmonic_mean(precision, recall)
+    return harmonic_mean(precision, recall)
 
 
 def group(
@@ -193,13 +212,15 @@ def degrees_of_freedom(sizes: npt.ArrayLike) -> float:
     return float(trace**2 / trace_of_square)
 
 
-def _sums(labels: BoolArray, index: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Array:
+def _sums(
+    labels: BoolArray, index: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int32]:
     """Sum labels (runs, n, 20) by conclusion: (runs, conclusions, 20)."""
     if not len(sizes):
-        return np.zeros((len(labels), 0, labels.shape[-1]))
+        return np.zeros((len(labels), 0, labels.shape[-1]), dtype=np.int32)
     ordered = labels[:, np.argsort(index, kind="stable")]
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    return np.add.reduceat(ordered, starts, axis=1, dtype=np.float64)
+    return np.add.reduceat(ordered, starts, axis=1, dtype=np.int32)
 
 
 def mean_over(per_value: Array, present: BoolArray) -> Array:

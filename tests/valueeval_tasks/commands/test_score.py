@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from valueeval.tasks.commands import export as cli_export
 from valueeval.tasks.commands import score as cli_score
-from valueeval.tasks.data.dataset import LABEL_COLUMNS
+from valueeval.tasks.data.dataset import ARGUMENT_COLUMNS, LABEL_COLUMNS
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.runfile import read_run, write_run
 from valueeval.tasks.scores.scoring import METRICS
@@ -310,3 +312,38 @@ def test_run_files_written_on_windows_are_read(labels: Path, run: Path, scored: 
     plain = scored("--labels", labels, "--run", run)
     run.write_bytes(b"\xef\xbb\xbf" + run.read_bytes().replace(b"\n", b"\r\n"))
     assert scored("--labels", labels, "--run", run) == plain
+
+
+MEASURE = """
+import sys
+from valueeval.cli import main
+assert main(sys.argv[1:]) == 0
+(peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
+print(peak, file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")
+def test_a_million_arguments_take_less_than_a_gigabyte(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = ["\t".join(row) for row in np.char.mod("%d", rng.random((1000, 20)) < 0.15)]
+    for name in ("labels", "run"):
+        with (tmp_path / f"{name}.tsv").open("w") as file:
+            file.write("\t".join(LABEL_COLUMNS) + "\n")
+            for number, row in enumerate(rng.integers(0, len(rows), 1_000_000)):
+                file.write(f"A{number:07d}\t{rows[row]}\n")
+    with (tmp_path / "arguments.tsv").open("w") as file:
+        file.write("\t".join(ARGUMENT_COLUMNS) + "\n")
+        for number in range(1_000_000):
+            premise = f"because of reason number {number}, which is as long as reasons are"
+            file.write(f"A{number:07d}\tConclusion {number % 100}\tagainst\t{premise}\n")
+    files = [f"--{name}={tmp_path / name}.tsv" for name in ("labels", "run", "arguments")]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, "score", *files, "--json"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["n"], report["interval"]["units"]) == (1_000_000, 100)
+    kilobytes = int(done.stderr)
+    assert kilobytes < 1_000_000
