@@ -180,3 +180,9 @@ def test_other_values_do_not_change_what_is_asked_first(template: str, paraphras
     wording = wording_of(config)
     for prompt in wording.turns(DOC, asked(template)):
         assert prompt.startswith(wording.argument(DOC))
+
+
+def test_blanks_around_a_text_do_not_reach_the_prompt() -> None:
+    wording = Wording("", "{{ premise }}|{{ conclusion }}|{{ stance_word }}", "?")
+    doc = {"premise": " it helps ", "conclusion": "do it  ", "stance": "against"}
+    assert wording.turn(doc) == "it helps|do it|against\n?"

@@ -1,0 +1,85 @@
+"""From responses to decisions, live and from samples files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from tasks import DOC
+
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.templates import decide
+from valueeval.tasks.values import VALUES
+
+
+def test_cls_predicts_names_that_gain_by_the_argument() -> None:
+    given = [(-1.0, False), (-3.0, True)] + [(-2.0, False)] * 18
+    decision = decide.decide("cls", given + [(-2.0, False)] * 20)
+    assert decision.prediction == (True, *[False] * 19)
+    assert decision.scores == (1.0, -1.0, *[0.0] * 18)
+    assert decision.unparsed == 0
+
+
+def test_bca_predicts_where_yes_beats_no() -> None:
+    decision = decide.decide("bca", [(-2.0, False), (-1.0, True)] + [(-1.0, True)] * 38)
+    assert decision.prediction == (True, *[False] * 19)
+    assert decision.scores == (1.0, *[0.0] * 19)
+
+
+def test_a_model_that_returns_no_numbers_predicts_nothing() -> None:
+    decision = decide.decide("bca", [(float("nan"), False)] * 40)
+    assert decision == ((False,) * 20, None, 0.0)
+
+
+def test_an_unread_list_predicts_nothing_and_is_counted() -> None:
+    assert decide.decide("mbc", ["What a question!"]) == ((False,) * 20, None, 1.0)
+
+
+def test_oa_counts_the_share_of_unread_answers() -> None:
+    keyword = VALUES[3].keywords[0]
+    answers = [""] * 20
+    answers[3] = keyword
+    decision = decide.decide("oa", answers)
+    assert decision.prediction == (*[False] * 3, True, *[False] * 16)
+    assert decision.unparsed == 19 / 20
+
+
+def test_a_sample_is_decided_anew_from_the_strings_in_its_file() -> None:
+    sample = {"doc": DOC, "filtered_resps": [["-2.5", "False"], ["-1.5", "True"]] * 20}
+    entry = decide.entries_from_sample(json.loads(json.dumps(sample)), "bca")["macro_f1"]
+    assert entry == {
+        "id": "X1",
+        "labels": DOC["labels"],
+        "prediction": [1] * 20,
+        "scores": [1.0] * 20,
+        "unparsed": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("sample", "template", "message"),
+    [
+        ({"doc": DOC}, "bca", "not a sample of a ValueEval bca task: KeyError: 'filtered_resps'"),
+        ({"doc": DOC, "filtered_resps": ["yes"]}, "bca", "40 responses expected, got 1"),
+        ({"doc": DOC, "filtered_resps": ["yes"] * 40}, "bca", "not a sample of"),
+        ({"doc": {}, "filtered_resps": [["-1", "True"]] * 40}, "cls", "KeyError: 'id'"),
+        ({}, "abc", "no template 'abc'; there are cls, mbc, bca, oa, cot"),
+    ],
+)
+def test_a_sample_that_is_none_of_ours(sample: dict[str, Any], template: str, message: str) -> None:
+    with pytest.raises(ValueEvalError, match=message):
+        decide.entries_from_sample(sample, template)
+
+
+def test_light_modules_stay_light() -> None:
+    """Re-scoring must not cost the import of lm_eval or torch."""
+    code = (
+        "import sys, valueeval.tasks.templates.decide, valueeval.tasks.harness.fewshot;"
+        "print(sorted({'lm_eval', 'torch', 'datasets', 'transformers'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
