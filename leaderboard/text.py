@@ -23,7 +23,7 @@ _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
 
 
 def markdown(text: str) -> str:
-    """`text` as literal text in a markdown table cell (GitHub's and CommonMark's)."""
+    """Return `text` as literal text in a markdown table cell (GitHub's and CommonMark's)."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     escaped = _MARKDOWN_SPECIAL.sub(r"\\\1", escaped)
     # A bare address or @name becomes a link on GitHub; a zero-width joiner would change the text,
@@ -32,48 +32,48 @@ def markdown(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    """`text` as literal text in LaTeX; characters beyond Latin are left to the font."""
+    """Return `text` as literal text in LaTeX; characters beyond Latin are left to the font."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 
 def csv(text: str) -> str:
-    """`text` as a CSV field that no spreadsheet takes for a formula: a quote goes before it."""
+    """Return `text` as a CSV field that no spreadsheet takes for a formula (quoted by ')."""
     return "'" + text if text.startswith(_FORMULA_STARTS) else text
 
 
 def prompt(template: str | None, paraphrase: int | None) -> str:
-    """Template and wording: ``bca``, ``bca p2``; what has no template is empty."""
+    """Return template and wording, e.g. ``bca`` or ``bca p2``; empty without a template."""
     wording = f" p{paraphrase}" if paraphrase is not None and paraphrase > 1 else ""
     return (template or "") + wording
 
 
 def score(value: float | None) -> str:
-    """A score with three decimals; missing is empty, not 0."""
+    """Return a score with three decimals; missing is empty, not 0."""
     return "" if value is None else f"{value:.3f}"
 
 
 def published_score(value: float | None) -> str:
-    """A score as the shared task published it, with two decimals; missing is empty."""
+    """Return a score as the shared task published it, with two decimals; missing is empty."""
     return "" if value is None else f"{value:.2f}"
 
 
 def share(value: float | None) -> str:
-    """A share of arguments in percent: ``12.5 %``; missing is empty."""
+    """Return a share of arguments in percent: ``12.5 %``; missing is empty."""
     return "" if value is None else f"{100 * value:.1f} %"
 
 
 def spread(sd: float | None) -> str:
-    """`` ± 0.006``: the standard deviation over seeds; nothing for a single run."""
+    """Return the standard deviation over seeds as `` ± 0.006``; nothing for a single run."""
     return "" if sd is None else f" ± {sd:.3f}"
 
 
 def ranks(ends: tuple[int, int]) -> str:
-    """``1 to 16``, or ``26`` where only one rank fits."""
+    """Return ``1 to 16``, or ``26`` where only one rank fits."""
     return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
 
 
 def difference(found: Difference | None) -> str:
-    """``-0.023 [-0.041, -0.005]``; without an interval the difference alone."""
+    """Return ``-0.023 [-0.041, -0.005]``; without an interval the difference alone."""
     if found is None or found.value is None:
         return ""
     if found.low is None or found.high is None:
@@ -82,17 +82,17 @@ def difference(found: Difference | None) -> str:
 
 
 def p_value(value: float) -> str:
-    """Three decimals, ``<0.001`` below."""
+    """Return a p with three decimals, ``<0.001`` below."""
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def interval(ends: tuple[float, float] | None) -> str:
-    """``[0.404, 0.461]``, or nothing."""
+    """Return ``[0.404, 0.461]``, or nothing."""
     return "" if ends is None else f"[{ends[0]:.3f}, {ends[1]:.3f}]"
 
 
 def count(value: int | None) -> str:
-    """A number of parameters in three figures: ``22.7M``; missing is empty."""
+    """Return a number of parameters in three figures: ``22.7M``; missing is empty."""
     if value is None:
         return ""
     for size, suffix in ((10**9, "B"), (10**6, "M"), (10**3, "k")):

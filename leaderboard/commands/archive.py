@@ -47,10 +47,10 @@ _FOLDERS = re.compile(r"(?<![^+,=])(?:[A-Za-z]:)?[/\\~][^+,=]*[/\\]")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes the archive, says what did not go into it; returns the exit status.
+    """Write the archive, say what did not go into it, and return the exit status.
 
     Raises:
-        ValueEvalError: nothing to read, or the folder cannot be written.
+        ValueEvalError: Nothing to read, or the folder cannot be written.
     """
     arguments = _parser().parse_args(argv)
     runs, problems = archive(arguments.results, arguments.output)
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def archive(places: Sequence[str | Path], folder: Path) -> tuple[int, list[Problem]]:
-    """Writes each results file, with the predictions of its runs, into a folder.
+    """Write each results file, with the predictions of its runs, into a folder.
 
     They are called NAME/results_DATE.json, NAME/samples_TASK_DATE.tsv and, with scores,
     NAME/samples_TASK_DATE.scores.safetensors there. A results file of which one run has no usable
@@ -75,7 +75,7 @@ def archive(places: Sequence[str | Path], folder: Path) -> tuple[int, list[Probl
         How many runs were written, and what was not and why.
 
     Raises:
-        ValueEvalError: nothing to read, or `folder` cannot be written.
+        ValueEvalError: Nothing to read, or `folder` cannot be written.
     """
     runs, problems = read_results(find_results(places))
     by_file: dict[Path, list[Run]] = {}
@@ -107,10 +107,10 @@ def archive(places: Sequence[str | Path], folder: Path) -> tuple[int, list[Probl
 
 
 def without_texts(content: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
-    """A results file's content with what a leaderboard reads of `tasks`, and no more.
+    """Return of a results file's content what a leaderboard reads of `tasks`, and no more.
 
-    Folders before the name of a model, a base or an adapter go, too, where they begin at the root
-    or at the user's home.
+    Also cut are folders before the name of a model, a base or an adapter, where they begin at the
+    root or at the user's home.
     """
     kept = {key: content[key] for key in _KEPT if key in content}
     for key in _BY_TASK:
@@ -137,7 +137,7 @@ def _without_folders(value: Any) -> Any:
 
 
 def _predictions(runs: Sequence[Run]) -> dict[str, Predictions]:
-    """Predictions by the name of the run file that they are to stand in."""
+    """Return predictions by the name of the run file that they are to stand in."""
     found = {}
     for run in runs:
         predictions = read_checked(run)  # refuses a run that has none
@@ -147,7 +147,7 @@ def _predictions(runs: Sequence[Run]) -> dict[str, Predictions]:
 
 
 def _file_name(model: str) -> str:
-    """As lm-eval names its folders (`EvaluationTracker`)."""
+    """Return a folder's name for a model, as lm-eval does (`EvaluationTracker`)."""
     return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)[:200].strip(".") or "model"
 
 
@@ -164,6 +164,6 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FOLDER",
-        help="folder to write to; what is there stays",
+        help="folder to write to; files that are already there stay",
     )  # fmt: skip
     return parser

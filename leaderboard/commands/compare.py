@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--family", type=Path, metavar="YAML",
         help="print the comparisons of a file as tables in markdown, corrected by Holm over those "
-        "of each family (leaderboard/comparisons.yaml is an example)",
+        "of each family (example: leaderboard/comparisons.yaml in the repository)",
     )  # fmt: skip
     return parser
 

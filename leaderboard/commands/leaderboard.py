@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read results, write every output that was asked for, say what could not be used.
 
     Raises:
-        ValueEvalError: nothing to read, or an output that cannot be written.
+        ValueEvalError: Nothing to read, or an output that cannot be written.
     """
     arguments = _parser().parse_args(argv)
     outputs = [Path(output) for output in arguments.output]
@@ -150,7 +150,7 @@ def _check_format(output: Path) -> None:
             f"{output}: no output format ends in '{output.suffix}'; choose {', '.join(_FORMATS)}"
         )
     if output.is_dir():
-        raise ValueEvalError(f"{output}: is a folder; give the name of a file")
+        raise ValueEvalError(f"{output}: this is a folder; name a file")
 
 
 def _render(output: Path, table: Table) -> str:
@@ -161,12 +161,12 @@ def _render(output: Path, table: Table) -> str:
         except ValueEvalError as error:
             raise ValueEvalError(f"{output}: {error}") from error
         except UnicodeDecodeError as error:
-            raise ValueEvalError(f"{output}: no UTF-8 text; name another file") from error
+            raise ValueEvalError(f"{output}: not UTF-8 text; name another file") from error
     return content
 
 
 def _write(output: Path, content: str | bytes) -> None:
-    """All of it or nothing: under a temporary name first."""
+    """Write all of it or nothing, under a temporary name first."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(output) as temporary:

@@ -39,7 +39,7 @@ _DESCRIPTIONS = {
 
 
 def model_index(table: Table) -> str:
-    """YAML metadata for model cards: one entry a system; copy it into the card's front matter."""
+    """Return YAML metadata for model cards, one entry a system, for the card's front matter."""
     models: dict[str, list[dict[str, Any]]] = {}
     for board in table.boards:
         if board.status == RANKED:
@@ -73,7 +73,7 @@ def _model_index_result(board: Board, row: Row) -> dict[str, Any]:
 
 
 def every_eval_ever(table: Table) -> dict[str, str]:
-    """Path below the data folder -> JSON record, one for each ranked row."""
+    """Return JSON records by their path below the data folder, one for each ranked row."""
     files = {}
     for board in table.boards:
         if board.status == RANKED:
@@ -194,7 +194,7 @@ def _standing(row: Row) -> dict[str, Any]:
 
 
 def _known(**details: Any) -> dict[str, str]:
-    """What is known, as the strings that the schema asks for."""
+    """Return what is known, as the strings that the schema asks for."""
     return {key: str(value) for key, value in details.items() if value is not None}
 
 
@@ -204,7 +204,7 @@ def _developer(row: Row) -> str:
 
 
 def _slug(name: str) -> str:
-    """A name that is safe as part of a path."""
+    """Return a name that is safe as part of a path."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "unnamed"
 
 

@@ -15,7 +15,7 @@ _PER_VALUE = ("f1", "precision", "recall")
 
 
 def render(table: Table) -> str:
-    """`table` as CSV; missing is empty; no cell is a formula to a spreadsheet."""
+    """Return `table` as CSV; missing is empty; no cell is a formula to a spreadsheet."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     lines = [_flat(record) for record in records(table)]
@@ -25,7 +25,7 @@ def render(table: Table) -> str:
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    """Lists of one score per value become a column per value."""
+    """Turn lists of one score per value into a column per value."""
     flat: dict[str, Any] = {}
     for key, value in record.items():
         if key in _PER_VALUE:
@@ -37,7 +37,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _item(value: Any) -> str:
-    """``3f1c92ab (124 arguments): 0.432`` for a conclusion: the score without it."""
+    """Return ``3f1c92ab (124 arguments): 0.432`` for a conclusion: the score without it."""
     if not isinstance(value, dict):
         return str(value)
     return f"{value['key']} ({value['arguments']} arguments): {value['without']:.4f}"

@@ -31,7 +31,7 @@ _NOTE = (
 
 
 def render(table: Table) -> str:
-    """`table` as one LaTeX ``table`` for each board that has rows."""
+    """Return `table` as one LaTeX ``table`` for each board that has rows."""
     parts = ["% Written by valueeval leaderboard; needs \\usepackage{booktabs}."]
     parts += [_board(board) for board in table.boards if board.rows or board.published]
     return "\n\n".join(parts) + "\n"

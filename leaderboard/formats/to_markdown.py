@@ -40,7 +40,7 @@ _EXPLANATION = f"""\
 
 
 def render(table: Table) -> str:
-    """`table` as markdown, markers included."""
+    """Return `table` as markdown, markers included."""
     parts = [BEGIN, _SUMMARY]
     for board in table.boards:
         parts += _board(board)
@@ -49,10 +49,10 @@ def render(table: Table) -> str:
 
 
 def insert(existing: str, rendered: str) -> str:
-    """`existing` with what stands between its markers replaced by `rendered`.
+    """Return `existing` with what stands between its markers replaced by `rendered`.
 
     Raises:
-        ValueEvalError: it does not hold both markers, once each and in order.
+        ValueEvalError: It does not hold both markers, once each and in order.
     """
     begin, end = existing.find(BEGIN), existing.find(END)
     if existing.count(BEGIN) != 1 or existing.count(END) != 1 or end < begin:

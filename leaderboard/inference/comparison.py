@@ -81,8 +81,8 @@ def compare(a: Sequence[Predictions], b: Sequence[Predictions]) -> Comparison:
         if (found := leave_conclusions_out(a, b, metric)) is not None
     }
     of_a, of_b = range(len(a)), range(len(a), len(a) + len(b))
-    present = first.truth.any(axis=0)
-    values = [f"f1_{slug}" for slug, known in zip(VALUE_SLUGS, present, strict=True) if known]
+    present = np.flatnonzero(first.truth.any(axis=0))
+    values = [f"f1_{VALUE_SLUGS[value]}" for value in present]
     of_values = [(name, _leave_out(a, b, name), len(a)) for name in values]
     return Comparison(
         conclusions=len(left["macro_f1"].keys),

@@ -40,7 +40,7 @@ Colours = Mapping[str, str]
 
 
 def draw(table: Table) -> dict[str, bytes]:
-    """File name -> content: each figure that has something to show, by set, as PNG and SVG."""
+    """Return each figure that has something to show as PNG and SVG, by file name."""
     files: dict[str, bytes] = {}
     with matplotlib.rc_context(_STYLE):
         for board in table.boards:
@@ -92,7 +92,7 @@ def _axes(width: float, height: float, title: str) -> tuple[Figure, Axes]:
 
 
 def _colours(rows: Sequence[Record]) -> Colours:
-    """A colour for each method, the same in every figure of a set."""
+    """Return a colour for each method, the same in every figure of a set."""
     methods = sorted({row["method"] for row in rows})
     return {method: _COLOURS[i % len(_COLOURS)] for i, method in enumerate(methods)}
 
@@ -110,7 +110,7 @@ def _named(system: str, prompt: str) -> str:
 
 
 def _intervals(rows: Sequence[Record], colour: Colours) -> Figure | None:
-    """Score and interval of each row, best first."""
+    """Draw score and interval of each row, best first."""
     rows = rows[:_MAX_ROWS]
     if not rows:
         return None
@@ -178,7 +178,7 @@ def _error_bar(axes: Axes, x: float, row: Record, colour: str) -> None:
 
 
 def _heat_map(rows: Sequence[Record]) -> Figure | None:
-    """F1 of each value for each row; the best published per value stands last."""
+    """Draw the F1 of each value for each row; the best published per value stands last."""
     known = [row for row in rows if row["f1"] and any(score is not None for score in row["f1"])]
     systems = [row for row in known if row["method"] != UPPER_REFERENCE][:_MAX_ROWS]
     if not any(row["status"] == RANKED for row in systems):
@@ -199,7 +199,7 @@ def _heat_map(rows: Sequence[Record]) -> Figure | None:
 
 
 def _spread(groups: Sequence[Record], colour: Colours) -> Figure | None:
-    """Every run of a system on a template: wordings by shape, seeds beside one another."""
+    """Draw every run of a system on a template: wordings by shape, seeds side by side."""
     groups = groups[:_MAX_ROWS]
     if not groups:
         return None
@@ -220,7 +220,7 @@ def _spread(groups: Sequence[Record], colour: Colours) -> Figure | None:
 
 
 def _precision_recall(rows: Sequence[Record]) -> Figure | None:
-    """Precision and recall per value of the best row that has samples."""
+    """Draw precision and recall per value of the best row that has samples."""
     best = next((row for row in rows if row["precision"]), None)
     if best is None:
         return None

@@ -88,7 +88,7 @@ def _asset(name: str) -> str:
 
 
 def _embedded(table: Table, rows: list[dict[str, Any]]) -> str:
-    """The data as JSON that cannot end its element, whatever strings it holds."""
+    """Return the data as JSON that cannot end its element, whatever strings it holds."""
     keys = ("id", "group", "status", "board_number", "rank", "system", "base_model", "method",
             "template", "prompt", "parameters", "trainable_parameters", "training_size",
             "macro_f1", "macro_f1_low", "macro_f1_high", "macro_f1_without_one_low", "official_f1",
@@ -120,7 +120,7 @@ def _rows(table: Table) -> list[dict[str, Any]]:
 
 
 def _has_score(row: dict[str, Any]) -> bool:
-    """Whether a row has a place in the rankings: a macro F1, ours or published."""
+    """Return whether a row has a place in the rankings: a macro F1, ours or published."""
     return row["status"] in (RANKED, "published") and row["macro_f1"] is not None
 
 
@@ -157,7 +157,7 @@ def _apart(number: int, board: Board, rows: list[dict[str, Any]]) -> dict[str, A
 
 
 def _line(row: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any]:
-    """What the table shows of a row, as text."""
+    """Return what the table shows of a row, as text."""
     ours = row["status"] != "published"
     reference = row["method"] == UPPER_REFERENCE
     shown_interval = (
@@ -197,7 +197,7 @@ def _line(row: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any]:
 
 
 def _detail(row: dict[str, Any]) -> str:
-    """The base model, and what was trained on, where the name or the rule do not say it."""
+    """Return base model and training data, where neither the name nor the rule says them."""
     base, data = row["base_model"], row["training_data"]
     return ", ".join(
         part for part, implied in ((base, row["system"]), (data, "training"))
@@ -225,14 +225,14 @@ def _signed(value: float | None) -> str:
 
 
 def _scale(rows: list[dict[str, Any]]) -> tuple[float, float]:
-    """The range that all interval bars share."""
+    """Return the range that all interval bars share."""
     ends = [row[key] for row in rows for key in ("macro_f1", "macro_f1_low", "macro_f1_high")
             if row[key] is not None]  # fmt: skip
     return max(0.0, min(ends, default=0.0) - 0.02), min(1.0, max(ends, default=1.0) + 0.02)
 
 
 def _bar(row: dict[str, Any], scale: tuple[float, float]) -> str:
-    """Score, interval over conclusions (wide) and over arguments (thin) on the common scale."""
+    """Draw score, interval over conclusions (wide) and over arguments (thin) on one scale."""
 
     def x(score: float) -> float:
         return round(180 * (score - scale[0]) / (scale[1] - scale[0]), 1)

@@ -62,18 +62,18 @@ class Published:
 
     @property
     def oracle(self) -> bool:
-        """Whether it is no system but the best of many per value, chosen on the test set."""
+        """Whether it is the best of many systems per value, chosen on the test set."""
         return self.system.startswith(ORACLE)
 
     @property
     def shown_method(self) -> str:
-        """What stands in the column of methods."""
+        """The text in the column of methods."""
         return UPPER_REFERENCE if self.oracle else self.method
 
 
 @cache
 def published() -> tuple[Published, ...]:
-    """Every published system, in the order of the data file."""
+    """Return every published system, in the order of the data file."""
     per_value = _per_value()
     return tuple(_read(row, per_value) for row in _rows("published.csv"))
 

@@ -10,19 +10,19 @@ from valueeval.leaderboard.text import clean
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """An object; an empty one for anything else."""
+    """Return an object; an empty one for anything else."""
     return value if isinstance(value, dict) else {}
 
 
 def string(value: object) -> str | None:
-    """A string, or a number as one (versions); ``None`` for anything else and for nothing."""
+    """Return a string, or a number as one (versions); ``None`` for anything else or nothing."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     return clean(value) or None
 
 
 def number(value: object) -> float | None:
-    """A finite number that is not negative."""
+    """Return a finite number that is not negative, or ``None``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -32,14 +32,14 @@ def number(value: object) -> float | None:
 
 
 def count(value: object) -> int | None:
-    """A number of things; lm-eval writes -1 where it does not know."""
+    """Return a number of things, or ``None``; lm-eval writes -1 where it does not know."""
     if number(value) is None or not isinstance(value, (int, float)):
         return None
     return int(value)
 
 
 def seed_of(value: object) -> int | None:
-    """A seed, also where it is written as a string (in the arguments of a model)."""
+    """Return a seed, also where it is written as a string (in the arguments of a model)."""
     if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
         return int(value)
     return count(value)

@@ -37,7 +37,7 @@ class SamplesError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a run predicted.
+    """The predictions of a run.
 
     Attributes:
         ids: n argument ids, sorted, so that position means the same in every run on the same set.
@@ -90,9 +90,9 @@ def read_predictions(path: Path) -> Predictions:
             )  # fmt: skip
             argument = entry["id"]
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise SamplesError(f"line {line} is no sample of a ValueEval task") from error
+            raise SamplesError(f"line {line} is not a sample of a ValueEval task") from error
         if str(argument) in rows:
-            raise SamplesError(f"line {line}: argument {clean(argument)} for the second time")
+            raise SamplesError(f"line {line}: argument {clean(argument)} appears twice")
         rows[str(argument)] = row
     if not rows:
         raise SamplesError("empty file")
@@ -132,7 +132,7 @@ def read_checked(run: Run) -> Predictions:
         SamplesError: There are none, or their number or their scores differ from the results.
     """
     if run.samples is None:
-        raise SamplesError("no samples beside the results (lm_eval --log_samples)")
+        raise SamplesError("no samples beside the results (run lm_eval with --log_samples)")
     if not run.template:
         return predictions_of_run_file(run.samples, data_of(run.samples))
     if run.samples.suffix == RUN_FILE:
@@ -203,9 +203,9 @@ def _archived_scores(run_file: Path, ids: Sequence[str]) -> ScoreArray | None:
     if told != _digest(ids):
         raise SamplesError(f"{path.name} holds the scores of other arguments")
     if scores.dtype != np.float16 or scores.shape != (len(ids), 20):
-        raise SamplesError(f"{path.name} holds no 20 scores for each of {len(ids)} arguments")
+        raise SamplesError(f"{path.name} does not hold 20 scores for each of {len(ids)} arguments")
     if not np.isfinite(scores).all():
-        raise SamplesError(f"{path.name} holds scores that are no numbers")
+        raise SamplesError(f"{path.name} holds scores that are not finite")
     return scores.astype(np.float64)
 
 
@@ -244,4 +244,4 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, SamplesError):
             raise
-        raise SamplesError(f"line {line} is no JSON (cut off?)") from error
+        raise SamplesError(f"line {line} is not valid JSON (cut off?)") from error

@@ -38,7 +38,7 @@ class RefusedError(ValueError):
 def read_results(
     files: Sequence[File], manifests: Mapping[str, Mapping[str, Any]] | None = None
 ) -> tuple[list[Run], list[Problem]]:
-    """The runs in `files`, and what could not be used and why.
+    """Return the runs in `files`, and what could not be used and why.
 
     Args:
         files: From :func:`find_results`.
@@ -63,10 +63,10 @@ def read_results(
 
 
 def read_manifests(folders: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
-    """Manifests (``valueeval.json``) of the adapters in `folders`, by the name of their folder.
+    """Return manifests (``valueeval.json``) of the adapters in `folders`, by their folder's name.
 
     Raises:
-        ValueEvalError: a folder does not exist, or a manifest is no JSON object.
+        ValueEvalError: A folder does not exist, or a manifest is no JSON object.
     """
     manifests: dict[str, dict[str, Any]] = {}
     for folder in map(Path, folders):
@@ -87,40 +87,40 @@ def _reason(error: Exception) -> str:
 
 
 def load_content(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Return the JSON object in a file.
 
     Raises:
-        RefusedError: there is none, with the reason.
-        OSError: it cannot be read.
+        RefusedError: There is none, with the reason.
+        OSError: It cannot be read.
     """
     if path.is_dir():
-        raise RefusedError("folder that may not be listed")
+        raise RefusedError("this folder cannot be listed")
     if not path.is_file():
-        raise RefusedError("no file, or a link to nowhere")
+        raise RefusedError("not a file, or a broken link")
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise RefusedError(f"larger than {MAX_FILE_BYTES // 2**20} MiB, no results file")
+        raise RefusedError(f"larger than {MAX_FILE_BYTES // 2**20} MiB: not a results file")
     data = path.read_bytes()
     if not data.strip():
         raise RefusedError("empty file")
     try:
         content = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise RefusedError(f"no UTF-8 text (byte {error.start})") from error
+        raise RefusedError(f"not UTF-8 text (byte {error.start})") from error
     except json.JSONDecodeError as error:
         cut = " (cut off?)" if error.pos >= len(error.doc.rstrip()) - 1 else ""
-        raise RefusedError(f"no JSON: {error.msg} in line {error.lineno}{cut}") from error
+        raise RefusedError(f"not valid JSON: {error.msg} in line {error.lineno}{cut}") from error
     except (ValueError, RecursionError) as error:
-        raise RefusedError(f"no JSON that can be read ({type(error).__name__})") from error
+        raise RefusedError(f"not readable as JSON ({type(error).__name__})") from error
     if not isinstance(content, dict):
         raise RefusedError(f"holds a {type(content).__name__}, not the object that lm-eval writes")
     return content
 
 
 def _tasks(content: Mapping[str, Any]) -> list[str]:
-    """Names of our tasks in a results file."""
+    """Return the names of our tasks in a results file."""
     results = content.get("results")
     if not isinstance(results, dict) or not isinstance(content.get("configs"), dict):
-        raise RefusedError("no results of lm-eval: 'results' and 'configs' are not both there")
+        raise RefusedError("not results of lm-eval: 'results' and 'configs' are not both there")
     # Tags that grew into groups and other people's tasks have no configuration of ours.
     tasks = [
         task for task in results if task.startswith(TASK_PREFIX) and task in content["configs"]
@@ -135,17 +135,17 @@ def _read_task(
     file: File, content: Mapping[str, Any], task: str, manifests: Mapping[str, Mapping[str, Any]]
 ) -> Run:
     if not _TASK_NAME.fullmatch(task):
-        raise RefusedError("no name that a task of ours can have")
+        raise RefusedError("not a name that a ValueEval task can have")
     metadata = mapping(mapping(content["configs"].get(task)).get("metadata"))
     template = metadata.get("template")
     if template not in TEMPLATES:
         raise RefusedError(
-            f"its metadata names no template of ours ({', '.join(TEMPLATES)}); was it run with "
+            f"its metadata names none of our templates ({', '.join(TEMPLATES)}); was it run with "
             "another task of the same name?"
         )
     sha = string(metadata.get("data_sha256"))
     if sha is None:
-        raise RefusedError("its metadata has no data_sha256: unknown on which data it ran")
+        raise RefusedError("its metadata has no data_sha256, so its data are unknown")
     version = string(mapping(content.get("versions")).get(task, metadata.get("version")))
     counts = mapping(mapping(content.get("n-samples")).get(task))
     original, effective = count(counts.get("original")), count(counts.get("effective"))
@@ -205,7 +205,7 @@ def _count(samples: Path) -> int | None:
 
 
 def _metrics(values: object) -> dict[str, float | None]:
-    """Scores by name, without lm-eval's filter suffix."""
+    """Return scores by name, without lm-eval's filter suffix."""
     given: dict[str, Any] = {}
     for key, value in mapping(values).items():
         name, _, filter_name = key.partition(",")
@@ -234,7 +234,7 @@ def _shown(value: object) -> str:
 
 
 def _date(content: Mapping[str, Any], in_name: str | None) -> str:
-    """Start of the run in UTC; failing that, the (local) time in the name of the file."""
+    """Return the start of the run in UTC; failing that, the (local) time in the file's name."""
     stamp = content.get("date")
     if isinstance(stamp, (int, float)) and not isinstance(stamp, bool) and 0 < stamp < 4e9:
         return datetime.fromtimestamp(int(stamp), timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")

@@ -41,7 +41,7 @@ class Run(System):
         task: Name of the task, e.g. ``valueeval_bca_p2_zhihu``.
         template: One of `TEMPLATES`, or ``""`` for a run file of the shared task.
         paraphrase: Which wording of the template, from 1.
-        dataset: One of `SETS`, ``sample…``, or the name of a set of one's own.
+        dataset: One of `SETS`, ``sample…``, or the name of a user's own set.
         version: Version of the task.
         data_sha256: Hash of the data that it ran on.
         official: Whether those are the published files.
@@ -53,7 +53,7 @@ class Run(System):
         metrics: Score by name, `METRICS`; missing, not applicable and NaN are ``None``.
         date: When it was made, UTC, ``YYYY-MM-DDTHH:MM:SS``.
         versions: Version by library.
-        warnings: What a reader should hold against the result.
+        warnings: Reasons to doubt the result.
         seen: Whether it was trained on the arguments that it is tested on.
         samples: The file of samples beside it, or the run file that an archive has instead of them
             (``.tsv``; :mod:`valueeval.leaderboard.commands.archive`), if there is one.

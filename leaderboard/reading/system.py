@@ -25,7 +25,7 @@ _VOLATILE_SETTINGS = frozenset(
 
 @dataclass(frozen=True)
 class System:
-    """What made the results.
+    """The system that made the results.
 
     Attributes:
         model: Name to show.
@@ -58,7 +58,7 @@ def describe_system(
     shots: int,
     manifests: Mapping[str, Mapping[str, Any]],
 ) -> System:
-    """The system of a results file.
+    """Describe the system of a results file.
 
     Args:
         content: The file.
@@ -108,7 +108,7 @@ def _system_key(
     manifest: Mapping[str, Any],
     shots: int,
 ) -> str:
-    """What makes a system the one that it is, but for its seed, as canonical JSON."""
+    """Return what identifies a system apart from its seed, as canonical JSON."""
     if manifest:
         settings = {
             key: value
@@ -138,7 +138,7 @@ def _system_key(
 
 
 def _model_arguments(arguments: object) -> dict[str, str]:
-    """``--model_args`` as a mapping, from either form in which lm-eval stores it."""
+    """Return ``--model_args`` as a mapping, from either form in which lm-eval stores it."""
     if isinstance(arguments, dict):
         return {str(key): str(value) for key, value in arguments.items()}
     if not isinstance(arguments, str):
@@ -148,7 +148,7 @@ def _model_arguments(arguments: object) -> dict[str, str]:
 
 
 def _short_name(name: str) -> str:
-    """``org/model`` as it is; of a longer path the last part."""
+    """Return ``org/model`` as it is, and the last part of a longer path."""
     parts = re.split(r"[/\\]", name)
     is_hub_id = len(parts) == 2 and all(part.strip(".~") for part in parts)
     return name if is_hub_id else _last_part(name)
@@ -160,7 +160,7 @@ def _last_part(path: str) -> str:
 
 
 def warnings_of(manifest: Mapping[str, Any], dataset: str, tested_on: str) -> tuple[str, ...]:
-    """What its manifest says that makes a result better than it deserves."""
+    """Return what the manifest says that makes a result look better than it is."""
     split = string(mapping(manifest.get("thresholds")).get("split"))
     data = mapping(manifest.get("data"))
     tuned_on = f"sample_{split}" if data.get("name") == "sample" else split
@@ -175,12 +175,12 @@ def warnings_of(manifest: Mapping[str, Any], dataset: str, tested_on: str) -> tu
 
 
 def trained_on(manifest: Mapping[str, Any], sha256: str) -> bool:
-    """Whether the data with this hash are among those that a system was trained on."""
+    """Return whether the data with this hash are among those that a system was trained on."""
     return sha256 in (string(mapping(manifest.get("data")).get("sha256")) or "").split("+")
 
 
 def _training_data(data: Mapping[str, Any]) -> str | None:
-    """What a manifest's training data are called, e.g. ``5 folds of training+validation``."""
+    """Name a manifest's training data, e.g. ``5 folds of training+validation``."""
     name, folds, given = string(data.get("set")), count(data.get("folds")), data.get("left_out")
     numbers = map(count, given if isinstance(given, list) else [])
     left = sorted({number for number in numbers if number is not None})

@@ -37,7 +37,7 @@ _ORDER = (RANKED, WORDING, OTHER_VERSION, OWN_DATA, SEEN, LIMITED, UNKNOWN_SIZE,
 
 
 def collate(runs: Sequence[Run], problems: Sequence[Problem] = ()) -> Table:
-    """The table of `runs`; its order depends on nothing but their content."""
+    """Return the table of `runs`; its order depends on nothing but their content."""
     newest, notes = _newest(_with_versions(runs))
     notes += [
         f"{run.model}, {run.task}: {run.source} does not say how many arguments were evaluated; "
@@ -61,13 +61,13 @@ def collate(runs: Sequence[Run], problems: Sequence[Problem] = ()) -> Table:
 
 
 def _same_measurement(run: Run) -> tuple[object, ...]:
-    """Equal for runs that differ in nothing but their seed (and when they were made)."""
+    """Return a key that runs share which differ only in their seed and date."""
     part = run.arguments if run.limited else None
     return (run.task, run.dataset, run.data_sha256, run.version, run.limited, part, run.system)
 
 
 def _newest(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
-    """The newest of repeated runs, and a note on each that was left out."""
+    """Return the newest of repeated runs, and a note on each that was left out."""
     repeated: dict[tuple[object, ...], list[Run]] = defaultdict(list)
     for run in runs:
         repeated[(*_same_measurement(run), run.seed)].append(run)
@@ -92,12 +92,12 @@ def _by_configuration(runs: Iterable[Run]) -> list[list[Run]]:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """For comparing versions as numbers: 1.10 is newer than 1.9."""
+    """Return a key that sorts versions as numbers: 1.10 is newer than 1.9."""
     return tuple(int(number) for number in re.findall(r"\d{1,9}", version))
 
 
 def _with_versions(runs: Sequence[Run]) -> list[Run]:
-    """Run files have no version of a task: they go with the newest on the same data."""
+    """Give run files, which have no version of a task, the newest one on the same data."""
     versions = _newest_versions(runs)
     return [
         run if run.template else replace(run, version=versions[run.dataset, run.data_sha256])
@@ -106,7 +106,7 @@ def _with_versions(runs: Sequence[Run]) -> list[Run]:
 
 
 def _newest_versions(runs: Iterable[Run]) -> dict[tuple[str, str], str]:
-    """The newest version of the tasks that is present, by set and data."""
+    """Return the newest version of the tasks that is present, by set and data."""
     newest: dict[tuple[str, str], str] = {}
     for run in runs:
         key = (run.dataset, run.data_sha256)
@@ -117,7 +117,7 @@ def _newest_versions(runs: Iterable[Run]) -> dict[tuple[str, str], str]:
 def _first_wordings(
     runs: Iterable[Run], versions: Mapping[tuple[str, str], str]
 ) -> dict[tuple[str, str, str, str], int]:
-    """The first wording with which a system was run in full, by system, template, set and data."""
+    """Return the first wording of each system that was run in full, by template, set and data."""
     first: dict[tuple[str, str, str, str], int] = {}
     for run in runs:
         if _comparable(run) and run.version == versions[run.dataset, run.data_sha256]:
@@ -173,7 +173,7 @@ def _board(status: str, groups: Sequence[Sequence[Run]], names: Mapping[str, str
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:
-    """`rows`, sorted, with their places; rows with the same score share one."""
+    """Return sorted `rows` with their ranks; rows with the same score share one."""
     scores = [row.macro_f1 for row in rows]
     return [replace(row, rank=scores.index(row.macro_f1) + 1) for row in rows]
 
@@ -200,7 +200,7 @@ def _over_seeds(values: Sequence[float]) -> Score:
 
 
 def _given_interval(runs: Sequence[Run], metric: str) -> tuple[float, float] | None:
-    """The interval in the results of a single run; over seeds it has to be computed."""
+    """Return the interval that the results of a single run hold; over seeds it is computed."""
     low, high = runs[0].metrics[f"{metric}_ci_low"], runs[0].metrics[f"{metric}_ci_high"]
     return (low, high) if len(runs) == 1 and low is not None and high is not None else None
 
@@ -210,14 +210,14 @@ def _published_on(dataset: str) -> tuple[Published, ...]:
 
 
 def _published_only(boards: Sequence[Board]) -> list[Board]:
-    """The main set is always there, if only with what others have published."""
+    """Return a board of the main set with what others have published, where nothing is measured."""
     if any(board.status == RANKED and board.dataset == "main" for board in boards):
         return []
     return [Board(RANKED, "main", "", "", None, (), _published_on("main"))]
 
 
 def _told_apart(boards: Sequence[Board]) -> list[Board]:
-    """Boards of one title are of other data or another version: their titles say of which."""
+    """Mark boards that would share a title with their data and version."""
     titles = [board.title for board in boards]
     return [
         replace(board, mark=f"data {board.data_sha256[:8]}, version {board.version}")
@@ -228,7 +228,7 @@ def _told_apart(boards: Sequence[Board]) -> list[Board]:
 
 
 def _names(groups: Mapping[tuple[object, ...], Sequence[Sequence[Run]]]) -> dict[str, str]:
-    """A name for each system; systems that would share one get a mark that tells them apart."""
+    """Return a name for each system; those that would share one get a mark."""
     by_system: dict[str, set[str]] = defaultdict(set)
     for configurations in groups.values():
         for runs in configurations:
@@ -244,7 +244,7 @@ def _names(groups: Mapping[tuple[object, ...], Sequence[Sequence[Run]]]) -> dict
 
 
 def _common_name(models: set[str]) -> str:
-    """What the names of the seeds have in common: ``minilm-s1``, ``minilm-s2`` → ``minilm``."""
+    """Return what the names of the seeds share: ``minilm-s1``, ``minilm-s2`` → ``minilm``."""
     if len(models) == 1:
         return next(iter(models))
     prefix = os.path.commonprefix(sorted(models))  # noqa: RUF071 (characters are meant)

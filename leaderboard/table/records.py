@@ -109,7 +109,7 @@ def _standing_record(row: Row) -> dict[str, Any]:
 
 
 def _median(row: Row, key: str) -> float | None:
-    """Over the runs whose manifest tells; what training cost, on whatever machine it ran."""
+    """Return the median over the runs whose manifest holds the number."""
     told = [number(each.manifest.get(key)) for each in row.runs]
     known = [value for value in told if value is not None]
     return statistics.median(known) if known else None
@@ -161,5 +161,5 @@ def spreads(table: Table) -> list[dict[str, Any]]:
 
 
 def _group(board: Board, row: Row) -> str:
-    """Equal for rows that differ in their wording only."""
+    """Return a key that rows share which differ only in their wording."""
     return f"{board.dataset} {board.data_sha256[:8]} {row.run.template} {row.name}"

@@ -113,7 +113,7 @@ class Row:
         return self.scores["macro_f1"].mean
 
     def mean(self, metric: str) -> float | None:
-        """Mean of a metric over the seeds, or ``None``."""
+        """Return the mean of a metric over the seeds, or ``None``."""
         score = self.scores.get(metric)
         return None if score is None else score.mean
 
@@ -123,7 +123,7 @@ class Row:
 
     @property
     def gamed(self) -> bool:
-        """Whether official_f1 exceeds macro_f1 by so much that it may have been gamed."""
+        """Whether official_f1 exceeds macro_f1 by more than `GAMING_MARGIN`."""
         official = self.mean("official_f1")
         return official is not None and official - self.macro_f1 > GAMING_MARGIN
 
@@ -165,7 +165,7 @@ class Board:
 
     @property
     def title(self) -> str:
-        """What it is called above the table; unlike that of every other board of a table."""
+        """The heading above the table, which no other board of the table has."""
         return f"{self._title} ({self.mark})" if self.mark else self._title
 
     @property

@@ -225,8 +225,8 @@ def test_scores_that_do_not_belong_to_the_run_are_refused(tmp_path: Path) -> Non
         (whole[:-5], "cannot be read as scores"),
         (b"\x80\x04K\x01.", "cannot be read as scores"),
         (save({"scores": short}, {"ids_sha256": "0" * 64}), "scores of other arguments"),
-        (save({"scores": short}, of_ids), "no 20 scores for each"),
-        (save({"scores": nan}, of_ids), "are no numbers"),
+        (save({"scores": short}, of_ids), "does not hold 20 scores for each"),
+        (save({"scores": nan}, of_ids), "are not finite"),
         (save({"other": nan}, of_ids), "cannot be read as scores"),
     ):
         path.write_bytes(content)

@@ -162,6 +162,26 @@ def test_filters_leave_what_fits_and_say_how_many(browser: Any) -> None:
     assert rows(browser) == ["gpt2"]
 
 
+def test_what_the_table_shows_is_said_first_for_the_set_that_is_chosen(browser: Any) -> None:
+    def said() -> list[str]:
+        found = browser.find_elements("css selector", ".finding")
+        return [each.text for each in found if each.is_displayed()]
+
+    (of_main,) = said()
+    assert "systems can be the best (95 %" in of_main or "is the best (95 %" in of_main
+    assert "60 arguments on 12 conclusions" in of_main
+    choose(browser, "#f-set", "1")
+    (of_zhihu,) = said()
+    assert "1 system measured: there is nothing to compare." in of_zhihu
+
+
+def test_a_star_says_what_it_means(browser: Any) -> None:
+    note = browser.find_element("id", "why-best")
+    assert not note.is_displayed()
+    browser.find_element("css selector", "button[popovertarget=why-best]").click()
+    assert "95 %" in note.text
+
+
 def test_sets_are_never_shown_together(browser: Any) -> None:
     assert "Adam Smith" in rows(browser)
     choose(browser, "#f-set", "1")

@@ -123,7 +123,7 @@ def test_a_task_whose_name_is_no_name_is_refused_in_clean_text(
     write_results(tmp_path / "results" / "good", model="\x1b[31mred\x07")
     pages = outputs(tmp_path / "results", ".md", ".html", ".csv", ".json", ".tex", ".yaml")
     said = capsys.readouterr()
-    assert "no name that a task of ours can have" in said.err
+    assert "not a name that a ValueEval task can have" in said.err
     for text in (*pages.values(), said.err, said.out):
         assert not {"\x1b", "\x07", "\u202e"} & set(text)
         assert "u001b" not in text
@@ -134,14 +134,17 @@ def test_a_task_whose_name_is_no_name_is_refused_in_clean_text(
     [
         (b"", "empty file"),
         (b'{"results": {"valueeval_cls"', "cut off?"),
-        (b"\x80\x81PK\x03\x04", "no UTF-8 text"),
+        (b"\x80\x81PK\x03\x04", "not UTF-8 text"),
         (b"[1, 2]", "holds a list"),
-        (b'{"a": 1}', "no results of lm-eval"),
-        (b'{"results": 5, "configs": {}}', "no results of lm-eval"),
+        (b'{"a": 1}', "not results of lm-eval"),
+        (b'{"results": 5, "configs": {}}', "not results of lm-eval"),
         (b'{"results": {"mmlu": {"acc,none": 1}}, "configs": {"mmlu": {}}}', "no ValueEval task"),
-        (b"[" * 200_000, "no JSON"),
-        (b'{"results": ' + b"9" * 5000 + b"}", "no JSON that can be read"),
-        (b'{"results": {"valueeval_cls": 3}, "configs": {"valueeval_cls": []}}', "no template"),
+        (b"[" * 200_000, "not readable as JSON (RecursionError)"),
+        (b'{"results": ' + b"9" * 5000 + b"}", "not readable as JSON"),
+        (
+            b'{"results": {"valueeval_cls": 3}, "configs": {"valueeval_cls": []}}',
+            "none of our templates",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_and_the_rest_goes_on(
@@ -196,7 +199,7 @@ def test_what_is_no_file_is_named_and_does_not_block(tmp_path: Path, make: str) 
     table = table_of(tmp_path)
     assert len(table.boards[0].rows) == 1
     assert [problem.reason for problem in table.problems] == (
-        [] if make == "folder" else ["no file, or a link to nowhere"]
+        [] if make == "folder" else ["not a file, or a broken link"]
     )
 
 
