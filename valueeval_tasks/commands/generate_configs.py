@@ -17,7 +17,7 @@ SETS = ("validation", "zhihu", "nahjalbalagha", "nyt", "sample")
 
 
 def wordings() -> list[str]:
-    """The tasks on the main set, whose files hold a wording: ``valueeval_bca``, ``…_bca_p2``, ….
+    """Return the tasks on the main set, whose files hold a wording: ``valueeval_bca``, ….
 
     Those are the files that are there, so a new paraphrase needs to be named nowhere else.
     """
@@ -26,7 +26,7 @@ def wordings() -> list[str]:
 
 
 def set_configs() -> dict[str, str]:
-    """File name → content, for each wording and set."""
+    """Return file name → content, for each wording and set."""
     return {
         f"{parent}_{name}.yaml": _config(parent, name) for parent in wordings() for name in SETS
     }

@@ -1,4 +1,4 @@
-"""Few-shot examples: which training arguments to show, balanced over the 20 values.
+"""Choose few-shot examples from the training arguments, balanced over the 20 values.
 
 The choice depends on the pool, the number and the seed alone, so every argument of a run sees the
 same examples (one shared prefix), whatever the rank, limit or order.
@@ -40,7 +40,7 @@ class _Pool:
         self._fresh = np.ones(self._group.max(initial=0) + 1, dtype=bool)
 
     def among(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        """Indices where ``mask`` holds and nothing was picked, in random order.
+        """Return indices where ``mask`` holds and nothing was picked, in random order.
 
         Only those with a fresh conclusion, if there are any.
         """
@@ -49,6 +49,7 @@ class _Pool:
         return fresh if len(fresh) else free
 
     def pick(self, index: int) -> int:
+        """Mark an argument and its conclusion as picked; return its index."""
         self._free[index] = False
         self._fresh[self._group[index]] = False
         return index
@@ -57,7 +58,7 @@ class _Pool:
 def pick_arguments(
     labels: npt.NDArray[np.bool_], conclusions: Sequence[str], n: int, seed: int
 ) -> list[Example]:
-    """Examples for templates that ask about all values at once (mbc, cot).
+    """Choose examples for templates that ask about all values at once (mbc, cot).
 
     Numbers of values per argument are drawn as they occur in the pool, so that examples do not
     teach a model to name few or many; given its number, each pick is the argument that keeps the
@@ -66,8 +67,8 @@ def pick_arguments(
     Args:
         labels: (m, 20) bool, the pool.
         conclusions: m strings; one is used twice only if there are too few.
-        n: How many.
-        seed: Of every random choice.
+        n: Number of examples.
+        seed: Seed of every random choice.
 
     Raises:
         ValueEvalError: the pool is smaller than ``n``, counting arguments with a value.
@@ -95,7 +96,7 @@ def pick_pairs(
     seed: int,
     answers: Sequence[bool] = (True, False),
 ) -> list[Example]:
-    """Examples for templates that ask about one value: an argument, the value, by its answer.
+    """Choose examples for templates that ask about one value: an argument and the value.
 
     Every value is used before one is used again, and answers alternate; so counts of values and
     of answers differ by at most one wherever the pool has an argument for each.
@@ -103,8 +104,8 @@ def pick_pairs(
     Args:
         labels: (m, 20) bool, the pool.
         conclusions: m strings; one is used twice only if there are too few.
-        n: How many.
-        seed: Of every random choice.
+        n: Number of examples.
+        seed: Seed of every random choice.
         answers: (True, False) for bca and oa; (True,) where only held values are shown (cls).
 
     Raises:

@@ -9,7 +9,7 @@ from lm_eval.api.instance import Instance
 
 @dataclass
 class ValueRequest(Instance):
-    """One request of lm-eval that also says what it asks, so that a model need not parse prompts.
+    """A request of lm-eval that also says what it asks, so that models need not parse prompts.
 
     ``doc`` is {id, conclusion, stance, premise, labels}; a model must not read ``labels``.
 
@@ -18,8 +18,8 @@ class ValueRequest(Instance):
         value: Index into ``VALUES``; ``None`` if the request is about all of them.
         role: cls: ``"name"`` (after the argument) or ``"empty"`` (after the empty one);
             bca: ``"yes"`` or ``"no"``; mbc, oa, cot: ``"answer"``.
-        around_premise: What the argument's text in the prompt says before and after its premise, so
-            that a model can shorten that, and nothing else.
+        around_premise: The argument's text in the prompt before and after its premise, so that a
+            model can shorten the premise and nothing else.
     """
 
     template: str = ""

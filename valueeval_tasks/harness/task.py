@@ -24,13 +24,13 @@ from valueeval.tasks.values import VALUE_NAMES, VALUES
 _OWN_KEYS = ("version", "template", "paraphrase", "question", "empty_argument", "provenance")
 _REQUIRED_KEYS = ("version", "template", "paraphrase", "question", "doc_to_text", "test_split")
 
-# What else a request depends on.
+# Keys of the configuration that a request also depends on.
 _PROMPT_KEYS = (
     *("description", "doc_to_text", "target_delimiter", "fewshot_delimiter"),
     *("generation_kwargs", "repeats"),
 )
 
-# Which values a template's few-shot examples are about: all of an argument's, or one.
+# The answers that the few-shot examples of templates about one value alternate between.
 _FEWSHOT_ANSWERS = {"cls": (True,), "bca": (True, False), "oa": (True, False)}
 
 
@@ -83,7 +83,7 @@ class ValueEvalTask(ConfigurableTask):
         self._turns(self.task_docs[0])  # an unknown variable in a wording is told at once
 
     def _set_metrics(self, metric_list: Sequence[Mapping[str, Any]]) -> None:
-        """Every metric of ``scoring.METRICS``; the YAML file lists the main ones.
+        """Set up every metric of ``scoring.METRICS``; the YAML file lists the main ones.
 
         Set here because lm-eval would look up unknown names on the hub, and would dump
         aggregations as source code.
@@ -107,12 +107,12 @@ class ValueEvalTask(ConfigurableTask):
         ]
 
     def _provenance(self, own: dict[str, Any]) -> dict[str, Any]:
-        """What identifies the task in results files; ``own`` are our keys of the YAML file."""
+        """Return what identifies the task in results files, from our keys of the YAML file."""
         own = dict(own)
         provenance = own.pop("provenance", {})
         sample = self._data.name.startswith("sample")
         if not (sample or self._data.official):
-            # A folder of one's own: what the YAML file says of the published files is not true.
+            # The user's own folder: what the YAML file says of the published files is not true.
             provenance = {**provenance, "data": None, "licence": None, "citation": None}
         return {
             **provenance,
@@ -132,25 +132,25 @@ class ValueEvalTask(ConfigurableTask):
 
     @cached_property
     def _pool(self) -> DataSet:
-        """The set that few-shot examples come from."""
+        """Load the set that few-shot examples come from."""
         return load_set(self.config.fewshot_split, self._data_dir)
 
     def fewshot_docs(self) -> None:
-        """Nothing for lm-eval's own samplers: examples are loaded when one is needed."""
+        """Return nothing for lm-eval's own samplers: examples are loaded when one is needed."""
 
     def set_fewshot_seed(self, seed: int | None = None) -> None:
-        """Examples follow from this seed and their number alone; no seed counts as 0."""
+        """Set the seed of the examples, which depend on it and their number alone; None is 0."""
         self._fewshot_seed = seed or 0
         self._openings.clear()
 
     # ------------------------------------------------------------------------------ prompts
 
     def doc_to_text(self, doc: Mapping[str, Any], doc_to_text: object = None) -> str:
-        """The argument, without the question."""
+        """Return the argument without the question."""
         return self._wording.argument(doc)
 
     def doc_to_target(self, doc: Mapping[str, Any], doc_to_target: object = None) -> str:
-        """The right answer, as samples files show it: the names of the argument's values."""
+        """Return the right answer as samples files show it: the names of the argument's values."""
         return "; ".join(VALUE_NAMES[v] for v, held in enumerate(doc["labels"]) if held)
 
     def fewshot_context(
@@ -163,7 +163,7 @@ class ValueEvalTask(ConfigurableTask):
         chat_template: Callable[[list[dict[str, str]]], str] | None = None,
         gen_prefix: str | None = None,
     ) -> list[str]:
-        """The prompts about one argument, which share their beginning up to the question.
+        """Return the prompts about one argument, which share their beginning up to the question.
 
         Instruction, examples, argument, question; with a chat template the instruction (after
         ``system_instruction``) is the system's turn, argument and question one turn of the user.
@@ -184,13 +184,13 @@ class ValueEvalTask(ConfigurableTask):
         return prompts
 
     def _turns(self, doc: Mapping[str, Any]) -> list[str]:
-        """What the user says in each prompt."""
+        """Return what the user says in each prompt."""
         if self.template == "cls":
             return [self._wording.turn(doc), self._wording.empty_turn]
         return self._wording.turns(doc, tuple(dict.fromkeys(ask.value for ask in self._asks)))
 
     def _opening(self, num_fewshot: int, system_instruction: str | None) -> list[Message]:
-        """The instruction and the examples, the same for every argument of a run."""
+        """Return the instruction and the examples, the same for every argument of a run."""
         key = (num_fewshot, system_instruction)
         if key not in self._openings:
             delimiter = self.config.fewshot_delimiter
@@ -203,7 +203,7 @@ class ValueEvalTask(ConfigurableTask):
         return self._openings[key]
 
     def _examples(self, n: int) -> list[tuple[str, str]]:
-        """Few-shot examples: the user's turn and the right answer in the template's own format."""
+        """Return few-shot examples: the user's turn, the right answer in the template's format."""
         if n == 0:
             return []
         pool, seed = self._pool, self._fewshot_seed
@@ -230,7 +230,7 @@ class ValueEvalTask(ConfigurableTask):
         apply_chat_template: bool = False,
         chat_template: Callable[..., str] | None = None,
     ) -> list[ValueRequest]:
-        """The requests of the template about one argument, in the order of ``decide.ASKS``."""
+        """Return the requests about one argument, in the order of ``decide.ASKS``."""
         # After a chat template an answer begins a turn: no blank before it (as lm-eval does).
         delimiter = "" if apply_chat_template else self.config.target_delimiter
         around_premise = self._wording.around_premise(doc)
@@ -255,13 +255,13 @@ class ValueEvalTask(ConfigurableTask):
         ]
 
     def build_all_requests(self, *, tokenizer_name: str = "", **kwargs: Any) -> None:
-        """As in lm-eval, but ``--cache_requests`` notices when wording, data or seed change."""
+        """Build requests as lm-eval does; the cache key also covers wordings, data and seed."""
         super().build_all_requests(
             tokenizer_name=f"{tokenizer_name}-{self._fingerprint(kwargs.get('samples'))}", **kwargs
         )
 
     def _fingerprint(self, samples: Sequence[int] | None) -> str:
-        """Hash of what a request depends on beyond the parts of lm-eval's own cache key."""
+        """Return a hash of what a request depends on beyond lm-eval's own cache key."""
         parts = [
             self._identity,
             *(getattr(self.config, key) for key in _PROMPT_KEYS),
@@ -274,7 +274,7 @@ class ValueEvalTask(ConfigurableTask):
     # ------------------------------------------------------------------------------ results
 
     def process_results(self, doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, Any]:
-        """Metric → entry of one argument, from the answers to its requests.
+        """Return metric → entry of one argument, from the answers to its requests.
 
         Under ``--predict_only`` there is no metric; the sample then carries the decision and the
         template, so that ``valueeval score --samples`` can score it later.
@@ -298,7 +298,7 @@ def _check_keys(config: Mapping[str, Any]) -> None:
 
 
 def _as_dataset(data: DataSet) -> datasets.Dataset:
-    """The documents: id, conclusion, stance, premise, labels (20 ints)."""
+    """Return the documents: id, conclusion, stance, premise, labels (20 ints)."""
     columns = {
         field: [getattr(argument, field) for argument in data.arguments]
         for field in ("id", "conclusion", "stance", "premise")

@@ -1,7 +1,7 @@
-"""What the readers of generated answers share: one plain form of a text, its parts, value names.
+"""Clean generated answers: one plain form of a text, its parts, and the names of values in it.
 
-Every pattern here, and in the three readers, is linear in the length of the text: repetitions are
-bounded or cannot overlap with what follows them, so no answer, however odd, takes long to read.
+Every pattern here and in the readers is linear in the length of the text: repetitions are bounded
+or cannot overlap with what follows them, so no answer takes long to read, however odd it is.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ def without_descriptions(text: str) -> str:
 
 
 def word_set(text: str) -> frozenset[str]:
-    """A set of words, written as one text."""
+    """Return the words of a text as a set."""
     return frozenset(text.split())
 
 
 def letters(text: str) -> str:
-    """The letters of a text without anything between them: ``"Power: dominance"`` → all in one."""
+    """Return the letters of a text without anything between them: ``"powerdominance"``."""
     return "".join(re.findall(r"[^\W\d_]+", text.lower()))
 
 
@@ -106,7 +106,7 @@ def clean(text: str) -> str | None:
 
 
 def parts(text: str) -> list[str]:
-    """A :func:`clean` text cut where an argument's prompt begins.
+    """Return a :func:`clean` text cut where an argument's prompt begins.
 
     A prompt repeated and then answered ends in the part that answers; a model that runs on into
     another example answers in the first part. So the first part that answers is the answer.

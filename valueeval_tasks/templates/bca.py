@@ -12,11 +12,11 @@ ASKS = tuple(Ask(v, v, answer, answer) for v in range(len(VALUES)) for answer in
 
 
 def scores(loglikelihoods: Sequence[float]) -> tuple[float, ...]:
-    """ll(yes) - ll(no) of each value, in nats, from the 40 of :data:`ASKS`."""
+    """Return ll(yes) - ll(no) of each value, in nats, from the 40 of :data:`ASKS`."""
     no, yes = loglikelihoods[::2], loglikelihoods[1::2]
     return tuple(y - n for y, n in zip(yes, no, strict=True))
 
 
 def gold(labels: Sequence[int], value: int) -> str:
-    """The right answer to the question about one value."""
+    """Return the right answer to the question about one value."""
     return "yes" if labels[value] else "no"

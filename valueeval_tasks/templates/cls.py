@@ -21,13 +21,13 @@ ASKS = (
 
 
 def scores(loglikelihoods: Sequence[float]) -> tuple[float, ...]:
-    """ll(name) - ll(name | empty argument) of each value, in nats, from the 40 of :data:`ASKS`."""
+    """Return ll(name) - ll(name | empty argument) of each value, in nats, from the 40 of ASKS."""
     names, empty = loglikelihoods[:20], loglikelihoods[20:]
     return tuple(given - prior for given, prior in zip(names, empty, strict=True))
 
 
 def gold(labels: Sequence[int], value: int) -> str:
-    """The answer shown in a few-shot example: the name of one value that the argument rests on."""
+    """Return the answer that a few-shot example shows: the name of a value behind the argument."""
     if not labels[value]:
         raise ValueError(f"the argument does not rest on value {value}")
     return VALUE_NAMES[value]

@@ -284,6 +284,7 @@ def _heads_halves(item: str, line: str, below: str) -> bool:
 
 
 def _is_header(row: str) -> bool:
+    """Return whether a row of a table names no value."""
     return bool(_RULE.fullmatch(row)) or not any(map(read_row, row.split("|")))
 
 
@@ -329,6 +330,7 @@ def _read_item(item: str) -> tuple[Said, str] | None:
 
 
 def _judgement(item: str, said: Said) -> str:
+    """Return the remark of an item that is a row of names: yes, no, or "" if it has no verdict."""
     if not all(said.values()):
         return "no"
     return "yes" if any(token.verdict for token in tokenise(item)) else ""

@@ -12,7 +12,7 @@ def cut_argument(
     fits: Callable[[list[str]], bool],
     around: tuple[str, str] = ("", ""),
 ) -> list[str] | None:
-    """The prompts about one argument with its premise cut at its end, no more than needed.
+    """Return the prompts about one argument with its premise cut at its end, as little as needed.
 
     All prompts lose the same words, so that they still begin alike. A prompt without the argument
     (an empty one, for a prior) stays as it is.
@@ -20,9 +20,9 @@ def cut_argument(
     Args:
         prompts: Contexts, each with the argument in it once or, after few-shot examples, last.
         premise: The text that may be cut, at white space.
-        fits: Whether prompts are short enough.
-        around: What the argument's text says before and after its premise: the same words may stand
-            in the question, too.
+        fits: A function that says whether prompts are short enough.
+        around: The argument's text before and after its premise; it tells the premise from the
+            same words in the question.
 
     Returns:
         The shortened prompts; None if they do not fit even without the premise.

@@ -1,4 +1,4 @@
-"""From a model's answers about one argument to the values that it predicts.
+"""Decide from a model's answers about one argument which values it predicts.
 
 Used by the tasks while lm-eval runs and by re-scoring of sample files; imports no lm_eval.
 """
@@ -34,7 +34,7 @@ ASKS: dict[str, tuple[Ask, ...]] = {
 
 
 def gold(template: str, labels: Sequence[int], value: int | None) -> str:
-    """The right answer in the template's own format, as few-shot examples show it.
+    """Return the right answer in the template's own format, as few-shot examples show it.
 
     Args:
         template: One of :data:`TEMPLATES`.
@@ -62,7 +62,7 @@ class Decision(NamedTuple):
 
 
 def decide(template: str, responses: Sequence[Any]) -> Decision:
-    """The decision of one template.
+    """Return the decision of one template about one argument.
 
     Args:
         template: One of :data:`TEMPLATES`.
@@ -84,7 +84,7 @@ def decide(template: str, responses: Sequence[Any]) -> Decision:
 
 
 def entries_from_sample(sample: Mapping[str, Any], template: str) -> dict[str, Any]:
-    """The metric entries of one line of a samples file, decided anew from its responses.
+    """Return the metric entries of one line of a samples file, decided anew from its responses.
 
     Args:
         sample: The line, with ``doc`` and ``filtered_resps``.
@@ -108,7 +108,7 @@ def entries_from_sample(sample: Mapping[str, Any], template: str) -> dict[str, A
 
 
 def entries(doc: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
-    """The metric entries of one decided argument."""
+    """Return the metric entries of one decided argument."""
     return scoring.metric_entries(
         id=doc["id"],
         conclusion=doc["conclusion"],
@@ -120,7 +120,7 @@ def entries(doc: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
 
 
 def differences(template: str, loglikelihoods: Sequence[Any]) -> tuple[Any, ...]:
-    """The 20 scores of cls or bca, whose signs decide.
+    """Return the 20 scores of cls or bca, whose signs decide.
 
     Args:
         template: ``"cls"`` or ``"bca"``.

@@ -22,15 +22,13 @@ SMALL_WORDS = word_set(
     "only just solely definitely clearly certainly strongly"
 )
 HEADINGS = word_set(
-    "primary secondary tertiary main key other further additional relevant present "
-    "applicable held included "
-    "mainly primarily chiefly mostly "
-    "partly lesser extent degree"
+    "primary secondary tertiary main key other further additional relevant present applicable held "
+    "included mainly primarily chiefly mostly partly lesser extent degree"
 )
 LEAD_IN = word_set(
     "the value values of argument is are rests relies based on upon appeals to behind this it that "
-    "following these include includes there from be about primarily "
-    "mainly reflects expresses above so would"
+    "following these include includes there from be about primarily mainly reflects expresses "
+    "above so would"
 )
 _NOTHING = word_set(
     "none no nothing of the value values these them above listed list 20 apply applies here from "
@@ -67,7 +65,7 @@ class _Piece(NamedTuple):
     value: int = -1
 
 
-_PIECES = {
+_PIECES = {  # by the sign or word that says it
     **{",": "and", "&": "and", "and": "and", ";": "end", "|": "end", ")": "close"},
     **dict.fromkeys(_EXCLUDING | _EXCEPTING, "not"),
     **{"or": "or", "nor": "or", "but": "but", "all": "all", "everything": "all"},
@@ -144,6 +142,7 @@ def _all_but(pieces: list[_Piece]) -> Said | None:
 
 
 def _segments(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
+    """Yield the parts of a row between its semicolons."""
     segment: list[_Piece] = []
     for piece in pieces:
         if piece.kind == "end":
@@ -161,9 +160,9 @@ def _read_segment(pieces: list[_Piece]) -> Said | None:
     excluded: set[int] = set()
     holds, denying, offers = True, False, False
     last = -1
-    if not any(piece.kind == "value" for piece in pieces) and len(pieces):
-        return {} if {piece.kind for piece in pieces} <= {"and", "close"} else None
     values = [index for index, piece in enumerate(pieces) if piece.kind == "value"]
+    if not values:
+        return {} if {piece.kind for piece in pieces} <= {"and", "close"} else None
     for index, (kind, value) in enumerate(pieces):
         if kind == "value":
             said[value] = holds
@@ -175,7 +174,7 @@ def _read_segment(pieces: list[_Piece]) -> Said | None:
         elif kind in ("yes", "no"):
             said[last] = kind == "yes"
             judged.add(last)
-        elif kind == "not" and values and index > values[-1]:
+        elif kind == "not" and index > values[-1]:
             said[last] = False  # "A is not among them"
         elif kind == "not":
             holds, denying = False, True

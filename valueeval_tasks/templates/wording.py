@@ -1,4 +1,4 @@
-"""What a template asks and in which words: Jinja wordings and the list of its requests."""
+"""Compile the wordings of a template (Jinja) and list its requests."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Ask(NamedTuple):
     """One request of a template about one argument.
 
     Attributes:
-        prompt: Which of the argument's prompts it continues (index into :meth:`Wording.turns`).
+        prompt: Index into :meth:`Wording.turns` of the prompt that it continues.
         value: Index into ``VALUES``; ``None`` if it is about all of them.
         role: As in :class:`valueeval.tasks.harness.requests.ValueRequest`.
-        continuation: What is scored by log-likelihood; ``None`` where the model generates.
+        continuation: Text scored by log-likelihood; ``None`` where the model generates.
     """
 
     prompt: int
@@ -46,8 +46,8 @@ class Wording:
     Args:
         description: The instruction, which comes first and is the same for every argument.
         argument: The argument's text.
-        question: What is asked after it.
-        empty_argument: Stands for the argument where a prior is measured (cls only).
+        question: The question after the argument.
+        empty_argument: Text in the argument's place where a prior is measured (cls only).
 
     Raises:
         ValueEvalError: a wording is no valid Jinja template, or (when rendered) names a variable
@@ -63,11 +63,11 @@ class Wording:
         self._empty_argument = empty_argument
 
     def argument(self, doc: Mapping[str, Any]) -> str:
-        """The text of one argument."""
+        """Return the text of one argument."""
         return self._argument.render(_variables(doc))
 
     def around_premise(self, doc: Mapping[str, Any]) -> tuple[str, str]:
-        """The argument's text before its premise, and after it."""
+        """Return the argument's text before its premise, and the text after it."""
         mark = "\0"  # in no text
         before, _, after = self._argument.render({**_variables(doc), "premise": mark}).partition(
             mark
@@ -75,19 +75,19 @@ class Wording:
         return before, after
 
     def turn(self, doc: Mapping[str, Any], value: int | None = None) -> str:
-        """The argument and the question about it: what a user says."""
+        """Return what a user says: the argument and the question about it."""
         variables = _variables(doc)
         return _join(self._argument.render(variables), self._render_question(variables, value))
 
     def turns(self, doc: Mapping[str, Any], about: tuple[int | None, ...]) -> list[str]:
-        """One turn for each entry of ``about``, which begin with the same text of the argument."""
+        """Return one turn for each entry of ``about``; all begin with the argument's text."""
         variables = _variables(doc)
         argument = self._argument.render(variables)
         return [_join(argument, self._render_question(variables, value)) for value in about]
 
     @cached_property
     def empty_turn(self) -> str:
-        """The question after the empty argument."""
+        """Return the question after the empty argument."""
         if self._empty_argument is None:
             raise ValueEvalError("this template has no `empty_argument` in its YAML file")
         return _join(self._empty_argument, self._render_question({"values": VALUES}, None))
@@ -127,6 +127,6 @@ def _variables(doc: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _join(argument: str, question: str) -> str:
-    """On separate lines, unless the wording itself puts white space between them."""
+    """Join on separate lines, unless the wording itself puts white space between them."""
     touching = not (argument[-1:].isspace() or question[:1].isspace())
     return f"{argument}\n{question}" if touching else argument + question
