@@ -11,6 +11,7 @@ import re
 
 from valueeval.tasks.display import clean as clean
 from valueeval.tasks.scores.differences import Difference
+from valueeval.tasks.scores.influence import Influence
 
 # First characters that make a spreadsheet read a cell as a formula (OWASP, "CSV Injection").
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -79,6 +80,11 @@ def difference(found: Difference | None) -> str:
     if found.low is None or found.high is None:
         return f"{found.value:+.3f}"
     return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def range_without_one(found: Influence | None) -> str:
+    """Return ``0.454 to 0.479``: the score when any one conclusion is left out; or nothing."""
+    return "" if found is None else f"{found.low:.3f} to {found.high:.3f}"
 
 
 def p_value(value: float) -> str:

@@ -17,13 +17,13 @@ _F1 = r"F\textsubscript{1}"
 _COLUMNS = (
     (r"\#", "r", True), ("Ranks", "l", False), ("System", "l", True), ("Method", "l", True),
     ("Template", "l", True), ("Parameters", "r", True), ("Trained", "r", True),
-    (f"Macro-{_F1}", "r", True), (r"95\,\%", "l", True), (r"$\Delta$", "l", False),
-    (f"Official {_F1}", "r", True), ("Macro-AP", "r", False), ("Seeds", "r", True),
+    (f"Macro-{_F1}", "r", True), (r"95\,\%", "l", True), ("Without one", "l", False),
+    (r"$\Delta$", "l", False), (f"Official {_F1}", "r", True), ("Macro-AP", "r", False), ("Seeds", "r", True),
 )  # fmt: skip
 _NOTE = (
     rf"Macro-{_F1}: mean of the per-value {_F1}, with 95\,\% interval by the jackknife over "
     r"conclusions (and seeds). Ranks: those that fit with 95\,\% confidence in all rows together; "
-    r"$\star$: can be the best. "
+    r"$\star$: can be the best. Without one: the range when any one conclusion is left out. "
     rf"Official {_F1}: harmonic mean of macro-precision and macro-recall; "
     rf"$\dagger$: exceeds macro by more than {GAMING_MARGIN}. "
     r"Italics: published, not measured here."
@@ -86,6 +86,7 @@ def _cells(row: Row) -> dict[str, str]:
         "Trained": text.count(run.trainable),
         f"Macro-{_F1}": text.score(macro.mean) + spread,
         r"95\,\%": text.interval(row.macro_interval),
+        "Without one": text.range_without_one(row.influence),
         r"$\Delta$": text.difference(standing.difference) if standing is not None else "",
         f"Official {_F1}": text.score(official) + (r"$\dagger$" if row.gamed else ""),
         "Macro-AP": text.score(row.mean("macro_ap")),

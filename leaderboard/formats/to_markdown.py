@@ -147,9 +147,7 @@ def _cells(board: Board, row: Row) -> dict[str, str]:
         "trained": text.count(run.trainable),
         "macro_f1": f"**{text.score(macro.mean)}**{text.spread(macro.sd)}",
         "95 %": text.interval(row.macro_interval) + _given_mark(row),
-        "without one": ""
-        if row.influence is None
-        else f"{row.influence.low:.3f} to {row.influence.high:.3f}",
+        "without one": text.range_without_one(row.influence),
         _versus(board): _versus_reference(row),
         "official_f1": text.score(official) + (" ⚠" if row.gamed else ""),
         "macro_ap": text.score(row.mean("macro_ap")),

@@ -164,6 +164,20 @@ def test_markup_in_a_name_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "[/bold]y" in page
 
 
+def test_escape_sequences_in_samples_do_not_reach_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = [dict(doc) for doc in DOCS]
+    for doc in odd[:20]:
+        doc |= {"id": f"{doc['id']}\x1b]0;owned\x07", "premise": "\x1b[31mred\u202e",
+                "conclusion": "\x9b2Jgone\x1b[2J"}  # fmt: skip
+    a = write_results(tmp_path / "a", docs=odd, prediction=predictions(odd, 0.9))
+    b = write_results(tmp_path / "b", docs=odd, prediction=predictions(odd, 0.1), model="\x1b[5mb")
+    page = compare(capsys, a, b, "--show", "60")
+    assert "]0;owned" in page
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(page)
+
+
 # ------------------------------------------------------------------------------- run files
 
 

@@ -46,6 +46,22 @@ def test_every_eval_ever_records_hold_what_their_schema_requires(results: Path) 
                 result
             )
             assert 0 <= result["score_details"]["score"] <= 1
+            assert all(
+                isinstance(each, str) for each in result["score_details"]["details"].values()
+            )
+    details = {
+        record["model_info"]["name"]: next(
+            result["score_details"]["details"]
+            for result in record["evaluation_results"]
+            if result["metric_config"]["metric_name"] == "macro_f1"
+        )
+        for file in files
+        for record in [json.loads(file.read_text(encoding="utf-8"))]
+    }
+    assert details["minilm"]["can_be_best"] == "True"
+    assert details["minilm"]["ranks"].startswith("1")
+    assert " to " in details["minilm"]["without_any_one_conclusion"]
+    assert "ranks" not in details["gamed"], "it has no samples"
 
 
 def test_a_hostile_name_stays_inside_the_exchange_folder(tmp_path: Path) -> None:

@@ -139,7 +139,10 @@ def test_what_one_conclusion_does_is_in_every_page_without_its_text(folder: Path
     }  # fmt: skip
     assert row.influence.low == pytest.approx(min(scores.values()), abs=0.02)
     assert row.influence.high == pytest.approx(max(scores.values()), abs=0.02)
-    pages = outputs(folder, ".md", ".html", ".json", ".csv")
+    pages = outputs(folder, ".md", ".html", ".json", ".csv", ".tex")
+    shown = f"{row.influence.low:.3f} to {row.influence.high:.3f}"
+    assert all(shown in pages[ending] for ending in (".md", ".html", ".tex"))
+    del pages[".tex"]  # names no single conclusion
     most = row.influence.conclusions[0]
     for page in pages.values():
         assert most.key in page
