@@ -18,7 +18,8 @@ _COLUMNS = (
     (r"\#", "r", True), ("Ranks", "l", False), ("System", "l", True), ("Method", "l", True),
     ("Template", "l", True), ("Parameters", "r", True), ("Trained", "r", True),
     (f"Macro-{_F1}", "r", True), (r"95\,\%", "l", True), ("Without one", "l", False),
-    (r"$\Delta$", "l", False), (f"Official {_F1}", "r", True), ("Macro-AP", "r", False), ("Seeds", "r", True),
+    (r"$\Delta$", "l", False), (f"Official {_F1}", "r", True), ("Macro-AP", "r", False),
+    ("Seeds", "r", True),
 )  # fmt: skip
 _NOTE = (
     rf"Macro-{_F1}: mean of the per-value {_F1}, with 95\,\% interval by the jackknife over "
