@@ -20,12 +20,14 @@ from valueeval.leaderboard.text import clean
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import DataSet
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.scores.average_precision import macro_ap
 from valueeval.tasks.scores.runfile import read_run
 from valueeval.tasks.scores.scoring import score
 
 SCORES_FILE = ".scores.safetensors"  # ending of the scores beside an archive's run file
 
 _TOLERANCE = 1e-6  # between scores in the results and the same recomputed from samples
+_TOLERANCE_OF_FLOAT16 = 5e-3  # … from an archive's scores, some of which are rounded to be equal
 
 BoolArray = npt.NDArray[np.bool_]
 ScoreArray = npt.NDArray[np.float64]
@@ -148,7 +150,19 @@ def read_checked(run: Run) -> Predictions:
         if told is not None and (recomputed is None or abs(recomputed - told) > _TOLERANCE):
             shown = "undefined" if recomputed is None else f"{recomputed:.4f}"
             raise SamplesError(f"{name} is {shown} by the samples but {told:.4f} in the results")
+    _check_scores(run, predictions)
     return predictions
+
+
+def _check_scores(run: Run, predictions: Predictions) -> None:
+    told = run.metrics["macro_ap"]
+    if told is None or predictions.scores is None:
+        return
+    found = macro_ap(predictions.truth, predictions.scores)
+    archived = run.samples is not None and run.samples.suffix == RUN_FILE
+    if found is None or abs(found - told) > (_TOLERANCE_OF_FLOAT16 if archived else _TOLERANCE):
+        shown = "undefined" if found is None else f"{found:.4f}"
+        raise SamplesError(f"macro_ap is {shown} by the scores but {told:.4f} in the results")
 
 
 def _archived(run: Run, path: Path) -> Predictions:

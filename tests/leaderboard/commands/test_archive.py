@@ -232,5 +232,8 @@ def test_scores_that_do_not_belong_to_the_run_are_refused(tmp_path: Path) -> Non
         path.write_bytes(content)
         with pytest.raises(SamplesError, match=reason):
             read_checked(run)
+    path.write_bytes(save({"scores": np.ones((len(DOCS), 20), dtype=np.float16)}, of_ids))
+    with pytest.raises(SamplesError, match="by the scores but"):
+        read_checked(run)
     path.unlink()
     assert read_checked(run).scores is None, "archives of before have no scores"

@@ -25,7 +25,6 @@ from valueeval.leaderboard.formats import to_json as format_json
 from valueeval.leaderboard.formats import to_latex as format_latex
 from valueeval.leaderboard.formats import to_markdown as format_markdown
 from valueeval.leaderboard.page import to_html as format_html
-from valueeval.leaderboard.reading.runs import Problem, merged
 from valueeval.leaderboard.table.table import RANKED, UNKNOWN_SIZE
 
 
@@ -231,11 +230,3 @@ def test_no_content_whatever_crashes_the_reader(
     assert sum(len(board.rows) for board in table.boards) + len(table.problems) == 1
     for render in (format_csv, format_html, format_json, format_latex, format_markdown):
         render.render(table).encode("utf-8")
-
-
-def test_files_with_the_same_problem_are_named_together() -> None:
-    problems = [Problem("a", "cut off"), Problem("b", "empty file"), Problem("c", "cut off")]
-    assert merged(problems) == [Problem("a, c", "cut off"), Problem("b", "empty file")]
-    many = [Problem(str(number), "empty file") for number in range(24)]
-    assert merged(many) == [Problem("0, 1, 2 and 21 more", "empty file")]
-    assert merged([]) == []
