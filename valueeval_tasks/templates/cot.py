@@ -304,7 +304,7 @@ def _read_cells(row: str) -> tuple[Said, str] | None:
     """Return what one row of a table says of its value, and the remark: yes, no, a reason or ''."""
     cells = [cell.strip() for cell in row.strip().strip("|").split("|")]
     named = [(i, said) for i, cell in enumerate(cells) if (said := read_row(cell))]
-    if not named:
+    if len(named) != 1:
         return None
     index, said = named[0]
     counted = [cell for cell in cells[:index] if not cell.strip("#.()").isdecimal()]

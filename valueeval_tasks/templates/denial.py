@@ -15,6 +15,7 @@ def _either(*words: str) -> str:
 _NEGATIONS = (
     r"not(?! (?:only|just|merely|simply) \w)(?! (?:afraid|ashamed|hesitant|shy) )",
     *(
+        "none of",
         "no(?! (?:doubt|less))",
         "nothing(?! (?:but|less))",
         "never",
@@ -72,6 +73,13 @@ _DISTANCE = (
     *("(?<!not )afraid of", "(?<!no )fears?(?! (?:for|los(?:ing|s)|to lose))"),
 )
 _REJECTIONS = (
+    *(
+        "exploit(?:s|ing|ative of)?",
+        "harm(?:s|ing|ful to)?",
+        "damag(?:es?|ing)",
+        "destroy(?:s|ing)?",
+    ),
+    *("pollut(?:es?|ing)", "threaten(?:s|ing)?", "betray(?:s|ing)?", "bad for"),
     *(
         "oppos(?:es?|ed|ing)",
         "reject(?:s|ed|ing)?",

@@ -231,9 +231,10 @@ def _verdict(entry: list[Token]) -> bool | None:
     if len({paragraph[i].verdict for i in places}) != 1:
         return None
     last, verdict = places[-1], paragraph[places[-1]].verdict
-    doubted = any(token.text in _DENIALS for token in paragraph[:last])
-    if _is_hedged(paragraph, last) or (verdict and doubted):
-        return None  # "I would not say yes"
+    before = [token.text for token in paragraph[:last] if not _is_filler(token)]
+    doubted = before[-1:] == ["not"] or (verdict and not _DENIALS.isdisjoint(before))
+    if doubted or _is_hedged(paragraph, last):
+        return None  # "not no", "I would not say yes"
     alone = last > 0 and paragraph[last - 1].kind == _at(paragraph, last + 1).kind == "mark"
     closes = all(token.kind == "mark" for token in _line(paragraph, last + 1))
     return verdict if closes or (alone and len(places) == 1) else None

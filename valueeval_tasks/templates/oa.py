@@ -43,13 +43,14 @@ _REFUSAL = re.compile(
     r"|i(?:'d| would) (?:rather|prefer) not|language model|i (?:don't|do not) (?:know|form|have)"
     r"|(?:cannot|can't) (?:be )?determine|not enough information)|^\W*sorry\b"
 )
+_NOT_INDIFFERENT = re.compile(r"\bnot (?:\w+ ){0,2}indifferent\b")
 # An answer without a word of the value that says that it says nothing.
 _NO_ANSWER = re.compile(
     r"\bn/?a\b|^\W*(?:none|nothing|neither|no one|no words?)\b"
     r"|\b(?:unclear|ambiguous|unknown|undetermined|indeterminate|inconclusive|unspecified|unstated"
     r"|insufficient|undecided|undefined|error|null|it depends"
     r"|not (?:\w+ ){0,2}(?:specified|stated|mentioned|clear|shown|given|applicable"
-    r"|enough|possible|known|evident|indicated|determinable|discernible|sure|indifferent)"
+    r"|enough|possible|known|evident|indicated|determinable|discernible|sure)"
     r"|(?:cannot|can't|could not|couldn't|impossible to|hard to|difficult to|unable to|not able to)"
     r" (?:be )?(?:say|said|tell|determine|determined|judge|judged|know|known|assess|infer|inferred)"
     r"|(?:does|do)(?:n't| not) (?:really )?(?:say|show|tell|reveal|indicate|specify|mention)"
@@ -129,10 +130,10 @@ def parse(text: str, value: int) -> bool | None:
         judged = _judged(said, value)
         if judged:
             return _conclusion(judged)
-        if _NO_ANSWER.search(said):
-            return None
-        if _INDIFFERENT in words:
+        if _INDIFFERENT in words and not _NOT_INDIFFERENT.search(said):
             return False
+        if _NO_ANSWER.search(said) or _INDIFFERENT in words:
+            return None
         if not english.says_nothing(words):
             return False if english.is_english(words) else None
     return None
@@ -205,6 +206,10 @@ def _under(verdict: _Said, said: _Said, answers: bool) -> _Said:
 
 def _lone_verdict(clause: str) -> _Said | None:
     """Return what a clause says that is nothing but a verdict on the words before it."""
+    if clause.strip() == "0":
+        return _Said.DENIED
+    if clause.strip() == _INDIFFERENT:
+        return None
     if re.search(denial.BEHIND, clause) and len(_WORD.findall(clause)) <= 4:
         return _Said.DENIED
     words = set(_WORD.findall(clause))
@@ -225,6 +230,7 @@ def _in_clause(clause: str, value: int) -> list[tuple[str, _Said]]:
     last_or = max(clause.rfind(" or "), clause.rfind(" nor "))
     judged: list[tuple[str, _Said]] = []
     scope = _Said.HOLDS
+    lists = False  # the denial holds beyond commas
     begun = False  # a word has been said since the denial
     open_since = -1  # where a denial began that no word has followed
     for match in _lexicon().finditer(clause):
@@ -237,11 +243,16 @@ def _in_clause(clause: str, value: int) -> list[tuple[str, _Said]]:
             judged[-1] = (word, said if kind == "yes" else _OPPOSITE[said])
         elif kind == "hedge":
             scope = _Said.DOUBTED
+        elif kind == "denial" and found == "than" and " less " in f" {clause[: match.start()]}":
+            scope = _Said.HOLDS  # "less bold than kind"
         elif kind == "denial":
+            lists = found == "none of"
             joined = begun or found == "nor" or clause[: match.start()].rstrip().endswith(" and")
             scope = _Said.DENIED if scope is _Said.HOLDS or joined else _Said.DOUBTED
             begun, open_since = False, match.end()
-        elif kind == "comma" and not (last_or > match.start() and scope is _Said.DENIED):
+        elif kind == "comma" and (lists or (last_or > match.start() and scope is _Said.DENIED)):
+            continue
+        elif kind == "comma":
             scope, open_since = _Said.HOLDS, -1
         elif kind == "word":
             begun, open_since = True, -1

@@ -180,9 +180,9 @@ def _read_segment(pieces: list[_Piece]) -> Said | None:
             holds, denying = False, True
         elif kind == "or" and not holds:
             offers = True
-        elif kind == "close":
+        elif kind in ("close", "but"):
             holds, denying = True, False
-        elif kind not in ("and", "but"):  # a choice ("A or B") or a hedge
+        elif kind != "and":  # a choice ("A or B") or a hedge
             return None
     if len(excluded) > 1 and not offers:
         return None  # "not A, B": is B denied?
@@ -201,7 +201,10 @@ def _pieces(text: str) -> list[_Piece] | None:
     tokens = list(
         tokenise(_LOOSE_NAME.sub(full_name, _NO_OTHERS.sub(" ", text.replace("\n", " "))))
     )
-    if tokens and tokens[-1].text in (",", ";", ":", "&", "and", "or", "nor", "not"):
+    ending = [token.text for token in tokens[-2:]]
+    if ending[-1:] == ["not"] and ending[0] not in ("is", "are"):
+        return None
+    if ending and ending[-1] in (",", ";", ":", "&", "and", "or", "nor"):
         return None
     pieces: list[_Piece] = []
     skipped = 0  # the end of an aside
