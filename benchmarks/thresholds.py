@@ -1,4 +1,4 @@
-"""Which thresholds hold on new arguments: 0.5, one for all values, one for each, or halfway?
+"""Which thresholds hold on new arguments: 0.5, one for all values, one for each, or shrunk?
 
     python benchmarks/thresholds.py runs/fold0 runs/fold1 runs/fold2 runs/fold3 runs/fold4
 
@@ -35,7 +35,7 @@ from valueeval.adapters.directory.manifest import Manifest, Thresholds
 from valueeval.adapters.directory.manifest_file import CARD_FILE, write_manifest
 from valueeval.tasks.data.dataset import DataSet, load_set
 from valueeval.tasks.scores.scoring import score
-from valueeval.train.config.choices import ThresholdsName
+from valueeval.train.config.config import ThresholdsName
 from valueeval.train.data.folds import split_by_fold
 from valueeval.train.loop.thresholds import choose_thresholds
 

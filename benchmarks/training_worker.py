@@ -15,6 +15,7 @@ from valueeval.tasks.data.dataset import DataSet, load_set
 from valueeval.tasks.scores.scoring import score
 from valueeval.train.data.subsets import first_arguments
 from valueeval.train.loop.thresholds import choose_thresholds
+from valueeval.train.options import configure
 
 
 def main() -> None:
@@ -26,10 +27,9 @@ def main() -> None:
 
 
 def _valueeval(settings: dict[str, Any]) -> dict[str, Any]:
-    from valueeval.train.config.config import TrainConfig
     from valueeval.train.run import train
 
-    config = TrainConfig(
+    config = configure(
         output=settings["output"],
         base=settings["base"],
         method=settings["method"],
@@ -92,7 +92,7 @@ def _trainer(settings: dict[str, Any]) -> dict[str, Any]:
     trainer.train()
     seconds = time.perf_counter() - started
     logits = np.asarray(trainer.predict(trainer.eval_dataset).predictions)
-    thresholds = choose_thresholds("halfway", validation.labels, logits)
+    thresholds = choose_thresholds("shrunk", validation.labels, logits)
     scores = score(validation.labels, thresholds.decide(logits))
     return {
         "seconds": seconds,

@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +40,10 @@ from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.scores.scoring import score
-from valueeval.train.build import METHODS
-from valueeval.train.config.choices import GENERATED
 from valueeval.train.config.config import TrainConfig
+from valueeval.train.config.model import GENERATED
+from valueeval.train.methods import METHODS
+from valueeval.train.options import changed, configure
 from valueeval.train.run import train
 from valueeval.train.templates.questions import load_task, questions
 
@@ -76,7 +76,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str
 def config(bases: dict[str, Path], data_dir: Path, tmp_path: Path) -> TrainConfig:
     options = {"epochs": 2, "batch_size": 8, "learning_rate": 0.02}
     config = small_config(tmp_path / "adapter", bases["bert"], data_dir, **options)
-    return replace(config, max_length=400)
+    return changed(config, max_length=400)
 
 
 def check_adapter(folder: str, data_dir: Path, tolerance: float = 1e-3) -> None:
@@ -100,7 +100,7 @@ def test_every_method_with_a_head(
     method: str, family: str, config: TrainConfig, bases: dict[str, Path], data_dir: Path
 ) -> None:
     options = {"virtual_tokens": 5} if method in SOFT_PROMPTS else {}
-    config = replace(config, base=str(bases[family]), method=method, **options)
+    config = changed(config, base=str(bases[family]), method=method, **options)
     if method == "prefix-tuning" and family in WITHOUT_PREFIXES:
         with pytest.raises(ValueEvalError, match="prefix-tuning does not work"):
             train(config)
@@ -116,7 +116,7 @@ def test_every_method_with_a_head(
         {"heads": "cross-encoder", "values_per_step": 4},
         {"contrastive": "joint"},
         {"contrastive": "pretrain"},
-        {"contrastive": "joint", "tokens_at_once": 600},
+        {"contrastive": "joint", "max_tokens_per_microbatch": 600},
         {"loss": "focal"},
         {"loss": "distribution-balanced"},
         {"gradient_checkpointing": True},
@@ -124,43 +124,43 @@ def test_every_method_with_a_head(
     ids=str,
 )
 def test_options(options: dict[str, Any], config: TrainConfig, data_dir: Path) -> None:
-    config = replace(config, **options)
+    config = changed(config, **options)
     train(config)
     check_adapter(config.output, data_dir)
 
 
 def test_bfloat16_is_the_default_and_is_close(config: TrainConfig, data_dir: Path) -> None:
-    manifest = train(replace(config, precision="auto"))
+    manifest = train(changed(config, precision="auto"))
     assert manifest.config["precision"] == "bfloat16"
     check_adapter(config.output, data_dir)  # which reads in float32
 
 
 def test_compiled(config: TrainConfig, data_dir: Path) -> None:
-    train(replace(config, compile=True))
+    train(changed(config, compile=True))
     check_adapter(config.output, data_dir)
 
 
 def test_averages_and_students(config: TrainConfig, data_dir: Path) -> None:
     members = [f"{config.output}-{seed}" for seed in range(2)]
     for seed, output in enumerate(members):
-        train(replace(config, seed=seed, output=output))
+        train(changed(config, seed=seed, output=output))
     teacher = "+".join(members)
     average = load_adapter(teacher)
     arguments = load_set("validation", data_dir).arguments
     expected = load_adapter(teacher, "cpu").logits(arguments)
     np.testing.assert_allclose(average.logits(arguments), expected, atol=1e-3)
-    train(replace(config, teacher=teacher))
+    train(changed(config, teacher=teacher))
     check_adapter(config.output, data_dir)
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "prompt-tuning", "head"])
 def test_a_stopped_run_goes_on_to_the_same_weights(method: str, config: TrainConfig) -> None:
-    config = replace(config, method=method, epochs=3)
-    whole = replace(config, output=config.output + "-whole")
+    config = changed(config, method=method, epochs=3)
+    whole = changed(config, output=config.output + "-whole")
     train(whole)
-    config = replace(config, checkpoint_seconds=0.0)
+    config = changed(config, checkpoint_seconds=0.0)
     stop_training(config, step=3)
-    train(replace(config, resume=True))
+    train(changed(config, resume=True))
     for file in Path(whole.output).glob("*.safetensors"):
         expected, weights = load_file(file), load_file(Path(config.output) / file.name)
         for name, tensor in expected.items():
@@ -189,12 +189,19 @@ def little_memory() -> Iterator[None]:
 @pytest.mark.usefixtures("little_memory")
 def test_out_of_memory_in_training(config: TrainConfig, tmp_path: Path) -> None:
     data_dir = write_small_data(tmp_path / "much", 160, 12)
-    too_much = {"batch_size": 160, "max_length": 500, "tokens_at_once": 10**6, "epochs": 1}
-    config = replace(config, data_dir=str(data_dir), heads="cross-encoder", **too_much)
-    with pytest.raises(ValueEvalError, match=r"out of memory \(.*a lower --tokens_at_once"):
+    too_much = {
+        "batch_size": 160,
+        "max_length": 500,
+        "max_tokens_per_microbatch": 10**6,
+        "epochs": 1,
+    }
+    config = changed(config, data_dir=str(data_dir), heads="cross-encoder", **too_much)
+    with pytest.raises(
+        ValueEvalError, match=r"out of memory \(.*a lower --max_tokens_per_microbatch"
+    ):
         train(config)
     torch.cuda.empty_cache()
-    train(replace(config, tokens_at_once=2000, resume=True))
+    train(changed(config, max_tokens_per_microbatch=2000, resume=True))
 
 
 @pytest.mark.usefixtures("little_memory")
@@ -261,7 +268,7 @@ def test_templates(
     shorten_answers(monkeypatch)
     if template not in ("bca", "cls") and method not in ("lora", "prompt-tuning"):
         pytest.skip("answers in words take long; two methods will do")
-    config = TrainConfig(
+    config = configure(
         output=str(tmp_path / "adapter"), base=str(lively), data_dir=str(data_dir), epochs=1,
         template=template, method=method, batch_size=4, train_size=4, precision="float32",
     )  # fmt: skip

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 
 from valueeval.adapters.directory.manifest import Manifest
+from valueeval.train.command_line import parse_config
 from valueeval.train.config.config import TrainConfig
-from valueeval.train.config.options import parse_config
 
 
 def main(argv: Sequence[str]) -> int:

@@ -14,18 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from peft import PeftModel
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
 from valueeval.adapters.classifier.backbones import load_tokenizer, quiet_transformers
 from valueeval.adapters.classifier.classifier import ValueClassifier
 from valueeval.adapters.classifier.peft_encoder import save_peft
-from valueeval.adapters.directory.base import MINILM, MINILM_HUB_ID, Base, fetch_base
+from valueeval.adapters.directory.base import MINILM, MINILM_HUB_ID, fetch_base
 from valueeval.adapters.directory.ensemble import Members
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import write_manifest
 from valueeval.tasks.data.dataset import DataSet, load_set
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.train.build import Given, Trainable, build
+from valueeval.train.build import RunInputs, Trainable, build
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.data.folds import joined, split_by_fold
 from valueeval.train.data.inputs import Split
@@ -36,6 +35,7 @@ from valueeval.train.loop.pretraining import Pretraining
 from valueeval.train.loop.tracking import Log, check_tracker, shifted, tracking
 from valueeval.train.loop.training import Fit, Training, steps_in
 from valueeval.train.objectives.contrastive import WithFeatures
+from valueeval.train.objectives.contrastive_stages import Joint, Pretrain
 from valueeval.train.objectives.distillation import check_teacher, find_teacher, teacher_logits
 from valueeval.train.publish.describe import describe, describe_data, findable_name
 from valueeval.train.publish.model_card import write_card
@@ -73,7 +73,7 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
         ValueEvalError: Data, base model or output directory cannot be used, or training diverged.
     """
     started = time.monotonic()
-    device, output, open_config = processes.device, Path(config.output), config.with_defaults()
+    device, output, open_config = processes.device, Path(config.output), config
     config = processes.from_main(lambda: with_known_precision(open_config, device, output))
     with processes.together():
         teacher = find_teacher(config)
@@ -101,58 +101,58 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
         note(f"{output} is finished already")
         return manifest
     with run_folder(output, run, config.resume, processes) as folder:
-        taught = processes.from_main(lambda: taught_by(teacher, training, folder, config))
+        logits = processes.from_main(lambda: read_teacher(teacher, training, folder, config))
         with processes.together():
             tokenizer = load_tokenizer(base.path)
-            given = Given(config, base, tokenizer, training, validation, taught, processes)
-            made = build(given)
-        fit = fitted(given, made, folder, started)
-        return processes.from_main(lambda: written(given, made, fit, recipe, folder))
+            inputs = RunInputs(config, base, tokenizer, training, validation, logits, processes)
+            trainable = build(inputs)
+        fit = fit_all_stages(inputs, trainable, folder, started)
+        return processes.from_main(lambda: write_adapter(inputs, trainable, fit, recipe, folder))
 
 
-def fitted(given: Given, made: Trainable, folder: Path, started: float) -> Fit:
-    """Brings what is trained through all stages of a run, from wherever that stands.
+def fit_all_stages(inputs: RunInputs, trainable: Trainable, folder: Path, started: float) -> Fit:
+    """Train through all stages of a run, from wherever it stands.
 
     Args:
-        given: What the run starts from.
-        made: What it trains.
+        inputs: What the run starts from.
+        trainable: What it trains.
         folder: The run's.
         started: When this part of the run began, as `time.monotonic` told it.
 
     Raises:
         ValueEvalError: Training diverged, or its checkpoints or log cannot be written.
     """
-    config, processes = given.config, given.processes
-    with tracking(config, processes, logged_steps(config, made.training, folder)) as log:
-        if config.contrastive == "pretrain":
-            stage = pretraining(given, made, folder, started, log)
+    config, processes = inputs.config, inputs.processes
+    with tracking(config, processes, logged_steps(config, trainable.training, folder)) as log:
+        if isinstance(config.contrastive, Pretrain):
+            stage = pretraining(inputs, config.contrastive, trainable, folder, started, log)
             stage.all_steps()
             log = shifted(log, stage.total_steps)
             # Those of the stage are in no checkpoint of the next one until that has its first.
             started -= 0.0 if newest_step(folder) else stage.earlier_seconds
         return Training(
             config=config,
-            model=made.trained,
-            groups=groups(made.model, config),
-            loss=made.loss,
-            training=made.training,
-            evaluate=made.evaluate,
+            model=trainable.trained,
+            groups=groups(trainable.model, config),
+            loss=trainable.loss,
+            training=trainable.training,
+            evaluate=trainable.evaluate,
             folder=folder,
             started=started,
             processes=processes,
-            compares=config.contrastive == "joint",
+            compares=isinstance(config.contrastive, Joint),
             log=log,
         ).run()
 
 
-def written(
-    given: Given, made: Trainable, fit: Fit, recipe: Mapping[str, Any], folder: Path
+def write_adapter(
+    inputs: RunInputs, trainable: Trainable, fit: Fit, recipe: Mapping[str, Any], folder: Path
 ) -> Manifest:
-    """Puts the adapter directory together, whole, and gives its manifest.
+    """Put the adapter directory together, whole, and return its manifest.
 
     Args:
-        given: What the run has started from.
-        made: What it has trained, at its best epoch.
+        inputs: What the run has started from.
+        trainable: What it has trained, at its best epoch.
         fit: How that went.
         recipe: The options that the result depends on.
         folder: The run's, which goes away.
@@ -160,20 +160,20 @@ def written(
     Raises:
         ValueEvalError: It cannot be written.
     """
-    config, base, sets = given.config, given.base, (given.training, given.validation)
+    config, base, sets = inputs.config, inputs.base, (inputs.training, inputs.validation)
     with new_adapter(folder, Path(config.output)) as adapter:
-        save(made, config, base, given.tokenizer, adapter)
+        save(trainable, inputs, adapter)
         copy_metrics((folder / PRETRAINING, folder), adapter)
-        manifest = describe(config, recipe, base, *sets, made.model, fit, adapter)
+        manifest = describe(config, recipe, base, *sets, trainable.model, fit, adapter)
         write_card(adapter, manifest, base, sets, fit.evaluation.prediction)
         write_manifest(adapter, manifest)
     return manifest
 
 
-def taught_by(
+def read_teacher(
     teacher: Members | None, training: DataSet, folder: Path, config: TrainConfig
 ) -> npt.NDArray[np.float32] | None:
-    """What a teacher, if there is one, says of the training arguments: logits, (arguments, 20)."""
+    """Return a teacher's logits for the training arguments, (arguments, 20); None without one."""
     if teacher is None:
         return None
     return teacher_logits(teacher, training, folder, config.folds if config.out_of_fold else None)
@@ -199,68 +199,67 @@ def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
     return training_subset(training, config), validation
 
 
-def save(
-    made: Trainable,
-    config: TrainConfig,
-    base: Base,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-) -> None:
-    """Writes what was trained: all weights, or PEFT's files; and the head, if there is one."""
-    if isinstance(made.model, ValueClassifier):
-        made.model.save_head(folder)
-    if config.method in ("full", "prompt+full"):
+def save(trainable: Trainable, inputs: RunInputs, folder: Path) -> None:
+    """Write what was trained: all weights, or PEFT's files; and the head, if there is one."""
+    if isinstance(trainable.model, ValueClassifier):
+        trainable.model.save_head(folder)
+    if inputs.config.method.whole:
         with quiet_transformers():
-            cast(Any, made.network).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    if isinstance(made.network, PeftModel):
-        name = findable_name(base)
+            cast(Any, trainable.network).save_pretrained(folder)
+        inputs.tokenizer.save_pretrained(folder)
+    if isinstance(trainable.network, PeftModel):
+        name = findable_name(inputs.base)
         # A name that anyone's PEFT understands.
         known = MINILM_HUB_ID if name == MINILM else name
-        made.network.peft_config["default"].base_model_name_or_path = known
-        save_peft(made.network, folder)
+        trainable.network.peft_config["default"].base_model_name_or_path = known
+        save_peft(trainable.network, folder)
 
 
 def pretraining(
-    given: Given, made: Trainable, folder: Path, started: float, log: Log
+    inputs: RunInputs,
+    stage: Pretrain,
+    trainable: Trainable,
+    folder: Path,
+    started: float,
+    log: Log,
 ) -> Pretraining:
-    """The contrastive stage before the training of the classifier."""
-    config = given.config
-    classifier = cast(ValueClassifier, made.model)
-    memory = WithFeatures(classifier, config.contrastive_queue or 0)
-    stage = Pretraining(
-        config=config,
-        model=memory,
-        groups=groups(classifier, config),
-        training=made.training,
+    """Return the contrastive stage before the training of the classifier."""
+    classifier = cast(ValueClassifier, trainable.model)
+    training = Pretraining(
+        config=inputs.config,
+        stage=stage,
+        model=WithFeatures(classifier, stage.queue),
+        groups=groups(classifier, inputs.config),
+        training=trainable.training,
         folder=folder,
         started=started,
-        processes=given.processes,
+        processes=inputs.processes,
         log=log,
     )
-    if config.contrastive_positives == "views":
-        with given.processes.together():
-            stage.check_views()
-    return stage
+    if stage.positives == "views":
+        with inputs.processes.together():
+            training.check_views()
+    return training
 
 
 def logged_steps(config: TrainConfig, training: Split, folder: Path) -> int:
-    """How many steps a run has done, those of a contrastive stage among them."""
+    """Return how many steps a run has done, those of a contrastive stage among them."""
     done = newest_step(folder)
-    if config.contrastive != "pretrain":
+    if not isinstance(config.contrastive, Pretrain):
         return done
     if not done:
         return newest_step(folder / PRETRAINING)
-    return done + steps_in(training, config.batch_size, config.contrastive_epochs)
+    batch_size = config.optimisation.batch_size
+    return done + steps_in(training, batch_size, config.contrastive.epochs)
 
 
 def groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """The trainable parameters as the optimizer takes them."""
-    assert config.learning_rate is not None  # noqa: S101 (for the type checker)
+    """Return the trainable parameters as the optimizer takes them."""
+    optimisation = config.optimisation
     return parameter_groups(
         model,
-        config.learning_rate,
-        1.0 if config.layer_decay is None else config.layer_decay,
-        config.weight_decay,
-        config.head_learning_rate,
+        optimisation.learning_rate,
+        1.0 if optimisation.layer_decay is None else optimisation.layer_decay,
+        optimisation.weight_decay,
+        optimisation.head_learning_rate,
     )

@@ -185,7 +185,7 @@ def _check_untrained(design: CellDesign) -> None:
 
 def _recipe(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return what training depends on, after checking the options as ``valueeval train`` does."""
-    from valueeval.train.config.options import parse_config
+    from valueeval.train.command_line import parse_config
 
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         yaml.safe_dump(dict(options), file)
@@ -194,7 +194,7 @@ def _recipe(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             config = parse_config(["--config", file.name, "--output", str(folder / "adapter")])
         except ValueEvalError as error:
             raise DesignError(str(error).removeprefix(f"--config {file.name}: ")) from error
-    recipe = config.with_defaults().recipe()
+    recipe = config.recipe()
     # The base is told by its weights, the teacher by the cells that it is made of.
     return {k: v for k, v in recipe.items() if k != "base" and v != _PLACE}
 

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from training import small_config, write_small_data
 from valueeval.adapters.classifier.ensemble import load_adapter
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.scores.scoring import score
+from valueeval.train.options import changed
 from valueeval.train.run import train
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "thresholds.py"
@@ -32,7 +32,7 @@ def test_its_numbers_are_those_of_an_evaluation(
     adapters = [str(tmp_path / name) for name in "ab"]
     for number, output in enumerate(adapters):
         fold = None if folds is None else number
-        train(replace(config, output=output, seed=number, folds=folds, fold=fold))
+        train(changed(config, output=output, seed=number, folds=folds, fold=fold))
     report = tmp_path / "report.json"
     command = [sys.executable, str(SCRIPT), *adapters, "--data-dir", str(data), "--json", report]
     command += ["--write", str(tmp_path / "written")]

@@ -32,9 +32,10 @@ from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.templates.decide import decide
-from valueeval.train.config.choices import GENERATED
 from valueeval.train.config.config import TrainConfig
+from valueeval.train.config.model import GENERATED
 from valueeval.train.loop.training import Training
+from valueeval.train.options import configure
 from valueeval.train.run import train
 from valueeval.train.runtime.processes import FailedElsewhereError
 from valueeval.train.storage.checkpoint import newest_step
@@ -96,7 +97,7 @@ def write_encoder(folder: Path, family: str, tokenizer: Path) -> Path:
 
 def small_config(output: Path, base: Path, data_dir: Path, **options: Any) -> TrainConfig:
     """A short run whose numbers are the same on every machine."""
-    return TrainConfig(
+    return configure(
         output=str(output),
         base=str(base),
         data_dir=str(data_dir),

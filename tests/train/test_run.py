@@ -40,6 +40,7 @@ from valueeval.train.cli import main, summary
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.loop import training as loop
 from valueeval.train.loop.training import Training
+from valueeval.train.options import changed, configure
 from valueeval.train.run import train
 from valueeval.train.runtime.memory import enough_memory
 from valueeval.train.runtime.progress import TrainingProgress
@@ -66,14 +67,14 @@ def recipe(tiny_bert: Path, data_dir: Path) -> TrainConfig:
 
 @pytest.fixture
 def config(recipe: TrainConfig, tmp_path: Path) -> TrainConfig:
-    return replace(recipe, output=str(tmp_path / "adapter"))
+    return changed(recipe, output=str(tmp_path / "adapter"))
 
 
 @pytest.fixture(scope="module")
 def adapter(recipe: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished adapter, which the tests leave as it is."""
     output = tmp_path_factory.mktemp("trained") / "adapter"
-    train(replace(recipe, output=str(output)))
+    train(changed(recipe, output=str(output)))
     return output
 
 
@@ -139,14 +140,14 @@ def test_learns_and_same_seed_gives_the_same_adapter(adapter: Path, config: Trai
     lines = [json.loads(line) for line in (adapter / "metrics.jsonl").read_text().splitlines()]
     assert lines[1]["loss"] < lines[0]["loss"]
 
-    other = train(replace(config, seed=1, output=config.output + "-1"))
+    other = train(changed(config, seed=1, output=config.output + "-1"))
     assert other.weights_sha256 != again.weights_sha256
 
 
 def test_bfloat16_is_another_recipe_and_is_evaluated_in_float32(
     config: TrainConfig, data_dir: Path
 ) -> None:
-    manifest = train(replace(config, precision="bfloat16"))
+    manifest = train(changed(config, precision="bfloat16"))
     assert manifest.config["precision"] == "bfloat16"
     classifier = load_classifier(config.output, device="cpu")
     validation = load_set("validation", data_dir)
@@ -157,9 +158,9 @@ def test_bfloat16_is_another_recipe_and_is_evaluated_in_float32(
 def test_a_batch_read_in_parts_teaches_the_same(config: TrainConfig, tmp_path: Path) -> None:
     """Without dropout, whose noise depends on the parts; 48 tokens at once are one argument."""
     base = write_without_dropout(tmp_path / "base", Path(config.base))
-    config = replace(config, base=str(base), dropout=0.0)
+    config = changed(config, base=str(base), dropout=0.0)
     train(config)
-    parts = replace(config, output=config.output + "-parts", tokens_at_once=48)
+    parts = changed(config, output=config.output + "-parts", max_tokens_per_microbatch=48)
     train(parts)
     one, other = without_seconds(Path(config.output)), without_seconds(Path(parts.output))
     for a, b in zip(one, other, strict=True):
@@ -171,25 +172,25 @@ def test_auto_precision_is_written_down_as_what_it_was(
     fast: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: fast)
-    config = precision.with_known_precision(TrainConfig("x"), torch.device("cpu"), Path("x"))
+    config = precision.with_known_precision(configure("x"), torch.device("cpu"), Path("x"))
     assert config.recipe()["precision"] == chosen
 
 
 def test_auto_precision_of_a_resumed_run_is_what_it_was_on_another_machine(
     config: TrainConfig, adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(config, precision="auto")
+    config = changed(config, precision="auto")
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: False)
     stop_training(config, STEPS + 1)
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
     with pytest.raises(ValueEvalError, match="precision 'float32' there, 'bfloat16' here"):
         train(config)  # a new run is not what is there
-    config = replace(config, resume=True)
+    config = changed(config, resume=True)
     assert train(config).config["precision"] == "float32"
     assert weights(Path(config.output)) == weights(adapter)
     assert train(config).config["precision"] == "float32"  # finished as it is
     with pytest.raises(ValueEvalError, match="precision 'float32' there, 'bfloat16' here"):
-        train(replace(config, precision="bfloat16"))
+        train(changed(config, precision="bfloat16"))
 
 
 def test_command_says_where_the_adapter_is_and_how_to_evaluate_it(
@@ -241,18 +242,18 @@ def test_memory_of_a_gpu_is_told_beside_that_of_the_machine(
 
 def test_refuses_to_overwrite_an_adapter(adapter: Path, config: TrainConfig) -> None:
     before = weights(adapter)
-    there = replace(config, output=str(adapter))
+    there = changed(config, output=str(adapter))
     with pytest.raises(ValueEvalError, match="already holds a finished adapter"):
         train(there)
     with pytest.raises(ValueEvalError, match=r"adapter of another run \(seed 0 there, 1 here\)"):
-        train(replace(there, resume=True, seed=1))
+        train(changed(there, resume=True, seed=1))
     assert weights(adapter) == before
 
 
 def test_resuming_a_finished_run_changes_nothing(adapter: Path, config: TrainConfig) -> None:
     before = {path: path.stat().st_mtime_ns for path in adapter.iterdir()}
     work_folder(adapter).mkdir()  # as a run leaves it that is killed in its very last moment
-    manifest = train(replace(config, output=str(adapter), resume=True))
+    manifest = train(changed(config, output=str(adapter), resume=True))
     assert manifest == read_manifest(adapter)
     assert {path: path.stat().st_mtime_ns for path in adapter.iterdir()} == before
     assert not work_folder(adapter).exists()
@@ -266,12 +267,12 @@ def test_refuses_other_peoples_files(config: TrainConfig, tmp_path: Path) -> Non
         train(config)
     assert (output / "thesis.txt").read_text("utf-8") == "mine"
     with pytest.raises(ValueEvalError, match="is a file"):
-        train(replace(config, output=str(output / "thesis.txt")))
+        train(changed(config, output=str(output / "thesis.txt")))
 
 
 def test_an_empty_directory_is_as_good_as_none(config: TrainConfig) -> None:
     Path(config.output).mkdir()
-    train(replace(config, epochs=1))
+    train(changed(config, epochs=1))
     read_manifest(config.output)
 
 
@@ -289,7 +290,7 @@ def test_refuses_links_before_it_trains(
         assert not work_folder(output).exists()
         output.unlink()
     output.symlink_to(adapter)  # what is finished can be read through a link
-    assert train(replace(config, resume=True)) == read_manifest(adapter)
+    assert train(changed(config, resume=True)) == read_manifest(adapter)
 
 
 def test_refuses_a_folder_on_another_disk(
@@ -308,20 +309,20 @@ def test_refuses_a_folder_on_another_disk(
 def test_a_finished_run_is_not_that_of_other_data_or_another_base(
     adapter: Path, config: TrainConfig, tiny_gpt2: Path, tmp_path: Path
 ) -> None:
-    there = replace(config, output=str(shutil.copytree(adapter, config.output)), resume=True)
+    there = changed(config, output=str(shutil.copytree(adapter, config.output)), resume=True)
     other = write_small_data(tmp_path / "data", TRAINING - 1, VALIDATION)
     with pytest.raises(ValueEvalError, match=r"of another run \(training_sha256 '"):
-        train(replace(there, data_dir=str(other)))
+        train(changed(there, data_dir=str(other)))
     other = write_small_data(tmp_path / "more", TRAINING, VALIDATION - 1)
     with pytest.raises(ValueEvalError, match=r"of another run \(validation_sha256 '"):
-        train(replace(there, data_dir=str(other)))
+        train(changed(there, data_dir=str(other)))
     base = write_without_dropout(tmp_path / "base", Path(config.base))
-    train(replace(there, base=str(base)))  # the same weights, under another name
+    train(changed(there, base=str(base)))  # the same weights, under another name
     tensors = load_file(base / "model.safetensors")
     tensors["embeddings.LayerNorm.bias"][0] += 1
     save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueEvalError, match=r"of another run \(base_sha256 '"):
-        train(replace(there, base=str(base)))
+        train(changed(there, base=str(base)))
     assert weights(Path(config.output)) == weights(adapter)
 
 
@@ -338,20 +339,22 @@ def test_refuses_an_unfinished_run_unless_it_is_to_be_resumed(
     with pytest.raises(ValueEvalError, match=r"unfinished run .* add --resume"):
         train(unfinished)
     with pytest.raises(ValueEvalError, match=r"another configuration \(epochs 2 there, 3 here\)"):
-        train(replace(unfinished, epochs=3, resume=True))
-    assert train(replace(unfinished, resume=True)).seconds > 0
+        train(changed(unfinished, epochs=3, resume=True))
+    assert train(changed(unfinished, resume=True)).seconds > 0
     assert f"going on after step {STEPS} of {EPOCHS * STEPS}" in capfd.readouterr().err
     assert weights(Path(unfinished.output)) == weights(adapter)
 
 
-def test_resumes_with_fewer_tokens_at_once_and_another_name_of_the_base(
+def test_resumes_with_fewer_max_tokens_per_microbatch_and_another_name_of_the_base(
     unfinished: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = Path(unfinished.base)
     monkeypatch.chdir(base.parent)
-    manifest = train(replace(unfinished, resume=True, tokens_at_once=48, base=f"./{base.name}"))
+    manifest = train(
+        changed(unfinished, resume=True, max_tokens_per_microbatch=48, base=f"./{base.name}")
+    )
     assert manifest.base_model.name == str(base)
-    assert manifest.config["tokens_at_once"] == 48
+    assert manifest.config["max_tokens_per_microbatch"] == 48
 
 
 @pytest.mark.parametrize("moment", [0, 2])
@@ -366,7 +369,7 @@ def test_a_run_stopped_before_its_first_checkpoint_leaves_nothing(
 def test_a_stopped_run_says_how_it_goes_on(
     unfinished: TrainConfig, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    stop_training(replace(unfinished, resume=True), STEPS + 2)
+    stop_training(changed(unfinished, resume=True), STEPS + 2)
     work = work_folder(Path(unfinished.output))
     said = capfd.readouterr().err.replace("\n", " ")
     assert f"interrupted: the same command with --resume goes on from {work}" in said
@@ -394,7 +397,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(config: TrainConfig) -> None:
     (work / "notes.txt").write_text("mine", "utf-8")
     for resume in (False, True):
         with pytest.raises(ValueEvalError, match=r"where the run would live .* holds other files"):
-            train(replace(config, resume=resume))
+            train(changed(config, resume=resume))
     assert [path.name for path in work.iterdir()] == ["notes.txt"]
 
 
@@ -402,15 +405,15 @@ def test_what_a_teacher_said_is_kept_when_less_is_read_at_once(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Out of memory before the first checkpoint: the cure must not cost the teacher's answers."""
-    teacher = train_into(replace(config, output=config.output + "-teacher", epochs=1))
-    config = replace(config, teacher=teacher, epochs=1)
+    teacher = train_into(changed(config, output=config.output + "-teacher", epochs=1))
+    config = changed(config, teacher=teacher, epochs=1)
 
     def too_much(training: Training) -> float:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:
         patch.setattr(Training, "_step", too_much)
-        with pytest.raises(ValueEvalError, match="lower --tokens_at_once"):
+        with pytest.raises(ValueEvalError, match="lower --max_tokens_per_microbatch"):
             train(config)
     answers = work_folder(Path(config.output)) / "teacher.safetensors"
     assert answers.is_file()
@@ -419,7 +422,7 @@ def test_what_a_teacher_said_is_kept_when_less_is_read_at_once(
         raise AssertionError("the teacher is asked again")
 
     monkeypatch.setattr("valueeval.train.objectives.distillation.load_members", not_again)
-    train(replace(config, tokens_at_once=512, resume=True))
+    train(changed(config, max_tokens_per_microbatch=512, resume=True))
 
 
 def train_into(config: TrainConfig) -> str:
@@ -434,7 +437,7 @@ def test_validation_without_any_value(config: TrainConfig, tmp_path: Path) -> No
     none = ["\t".join([row.split("\t")[0], *["0"] * 20]) for row in rows]
     path.write_text("\n".join([header, *none]) + "\n", "utf-8")
     with pytest.raises(ValueEvalError, match="validation: no argument there has a value"):
-        train(replace(config, data_dir=str(data_dir)))
+        train(changed(config, data_dir=str(data_dir)))
     assert not work_folder(Path(config.output)).exists()
 
 
@@ -445,7 +448,7 @@ def test_a_broken_run_file_beside_checkpoints_is_named(
     path = work_folder(Path(unfinished.output)) / "run.json"
     path.write_text(content, "utf-8")
     with pytest.raises(ValueEvalError, match=r"run\.json: cannot be read as what a run has"):
-        train(replace(unfinished, resume=True))
+        train(changed(unfinished, resume=True))
 
 
 def test_strange_things_in_the_folder_of_a_run(unfinished: TrainConfig, adapter: Path) -> None:
@@ -454,7 +457,7 @@ def test_strange_things_in_the_folder_of_a_run(unfinished: TrainConfig, adapter:
     (work / "checkpoint-9.tmp").mkdir()
     with (work / "metrics.jsonl").open("a", encoding="utf-8") as stream:
         stream.write('{"epoch": 3}\n[]\n{"step": "many"}\n{"step": ')
-    train(replace(unfinished, resume=True))
+    train(changed(unfinished, resume=True))
     assert weights(Path(unfinished.output)) == weights(adapter)
     assert without_seconds(Path(unfinished.output)) == without_seconds(adapter)
 
@@ -471,7 +474,7 @@ def test_without_the_weights_of_the_best_epoch(unfinished: TrainConfig) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "_end_epoch", no_better)
         with pytest.raises(ValueEvalError, match=r"best-1\.safetensors: the weights of the best"):
-            train(replace(unfinished, resume=True))
+            train(changed(unfinished, resume=True))
 
 
 def test_a_folder_that_is_removed_while_training(config: TrainConfig) -> None:
@@ -484,7 +487,7 @@ def test_a_folder_that_is_removed_while_training(config: TrainConfig) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "_step", remove)
         with pytest.raises(ValueEvalError, match=r"it, or a folder above it, is not there"):
-            train(replace(config, batch_size=TRAINING))
+            train(changed(config, batch_size=TRAINING))
 
 
 def test_refuses_to_resume_on_other_data(unfinished: TrainConfig, tmp_path: Path) -> None:
@@ -492,11 +495,11 @@ def test_refuses_to_resume_on_other_data(unfinished: TrainConfig, tmp_path: Path
     run = json.loads(run_file.read_text("utf-8"))
     run_file.write_text(json.dumps({**run, "training_sha256": "0"}), "utf-8")
     with pytest.raises(ValueEvalError, match="training_sha256 '0' there"):
-        train(replace(unfinished, resume=True))
+        train(changed(unfinished, resume=True))
 
 
 def test_resume_without_a_run_starts_one(adapter: Path, config: TrainConfig) -> None:
-    train(replace(config, resume=True))
+    train(changed(config, resume=True))
     assert weights(Path(config.output)) == weights(adapter)
 
 
@@ -505,7 +508,7 @@ def test_refuses_a_broken_checkpoint(unfinished: TrainConfig) -> None:
     path = checkpoint / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueEvalError, match="this checkpoint cannot be read"):
-        train(replace(unfinished, resume=True))
+        train(changed(unfinished, resume=True))
 
 
 def test_keeps_a_second_process_out(unfinished: TrainConfig) -> None:
@@ -514,7 +517,7 @@ def test_keeps_a_second_process_out(unfinished: TrainConfig) -> None:
     with (work_folder(Path(unfinished.output)) / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ValueEvalError, match="another process is training there"):
-            train(replace(unfinished, resume=True))
+            train(changed(unfinished, resume=True))
 
 
 def test_a_file_system_without_locks_is_told_of(
@@ -558,7 +561,7 @@ def test_checkpoints_come_as_often_as_writing_allows(
     monkeypatch.setattr(Training, "_step", timed_step)
     monkeypatch.setattr(loop, "save_checkpoint", timed_save)
     monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
-    train(replace(config, checkpoint_seconds=seconds))
+    train(changed(config, checkpoint_seconds=seconds))
     assert sorted({*steps}) == kept
 
 
@@ -606,7 +609,7 @@ def test_divergence_stops_with_the_step_and_keeps_the_checkpoint(
             train(config)
     work = work_folder(Path(config.output))
     assert [path.name for path in work.glob("checkpoint-*")] == [f"checkpoint-{STEPS}"]
-    train(replace(config, resume=True))  # the checkpoint is a good one
+    train(changed(config, resume=True))  # the checkpoint is a good one
 
 
 @pytest.mark.parametrize(
@@ -620,10 +623,15 @@ def test_real_divergence_leaves_no_ruined_weights(
 
     At 1e38 there is none after it, either.
     """
-    ruined = replace(
-        config, method=method, learning_rate=rate, warmup=0.0, checkpoint_seconds=0.0, epochs=1
+    ruined = changed(
+        config,
+        method=method,
+        learning_rate=rate,
+        warmup_ratio=0.0,
+        checkpoint_seconds=0.0,
+        epochs=1,
     )
-    ruined = replace(ruined, batch_size=TRAINING) if rate == 1e38 else ruined
+    ruined = changed(ruined, batch_size=TRAINING) if rate == 1e38 else ruined
     with pytest.raises(ValueEvalError, match=r"of \d: .*: training diverged\. Start again with a"):
         train(ruined)
     assert not Path(config.output).exists()
@@ -646,7 +654,7 @@ def test_divergence_names_the_best_epoch_so_far(
     with pytest.raises(
         ValueEvalError, match=rf"step {STEPS + 2} of {2 * STEPS}: the loss"
     ) as error:
-        train(replace(config, checkpoint_seconds=0.0))
+        train(changed(config, checkpoint_seconds=0.0))
     work = work_folder(Path(config.output))
     assert (
         f"the last checkpoint is kept in {work}, and the weights of the best epoch so far (1, "
@@ -681,7 +689,7 @@ def test_disk_full_keeps_the_last_checkpoint(
     work = work_folder(Path(config.output))
     assert [path.name for path in work.glob("checkpoint-*")] == [f"checkpoint-{STEPS}"]
     assert not list(work.rglob("*.tmp"))
-    train(replace(config, resume=True))
+    train(changed(config, resume=True))
     assert weights(Path(config.output)) == weights(adapter)
 
 
@@ -722,14 +730,16 @@ def test_too_little_memory_says_what_takes_less(
     with pytest.raises(ValueEvalError) as caught:
         train(config)
     assert str(caught.value).startswith(f"out of memory ({message}")
-    assert "a lower --tokens_at_once (now 2048) or --gradient_checkpointing" in str(caught.value)
+    assert "a lower --max_tokens_per_microbatch (now 2048) or --gradient_checkpointing" in str(
+        caught.value
+    )
     assert "\n" not in str(caught.value)
     assert not work_folder(Path(config.output)).exists()
 
 
 def test_a_rank_beyond_all_memory_is_not_the_fault_of_the_architecture(config: TrainConfig) -> None:
     with pytest.raises(ValueEvalError, match=r"out of memory .* lower --lora_rank \(now 10{14}\)"):
-        train(replace(config, method="lora", lora_rank=10**14))
+        train(changed(config, method="lora", lora_rank=10**14))
 
 
 def test_other_errors_of_pytorch_are_not_taken_for_memory(config: TrainConfig) -> None:
@@ -756,7 +766,7 @@ def test_disk_full_while_the_adapter_is_written(
     assert not Path(config.output).exists()
     assert not (work / "adapter").exists()
     assert [path.name for path in work.glob("checkpoint-*")] == [f"checkpoint-{2 * STEPS}"]
-    train(replace(config, resume=True))
+    train(changed(config, resume=True))
     assert weights(Path(config.output)) == weights(adapter)
     assert not work.exists()
 
@@ -781,7 +791,7 @@ def test_a_folder_that_may_not_be_written(
 def test_an_output_that_cannot_be_written(config: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(ValueEvalError, match="cannot write"):
-        train(replace(config, output=str(tmp_path / "file" / "adapter")))
+        train(changed(config, output=str(tmp_path / "file" / "adapter")))
 
 
 def test_half_written_files_go_away(tmp_path: Path) -> None:
@@ -800,7 +810,7 @@ def test_needs_a_model_that_takes_a_head(
     base = shutil.copytree(tiny_gpt2, tmp_path / "base")
     (base / "config.json").write_text('{"model_type": "bart"}', "utf-8")
     with pytest.raises(ValueEvalError, match="a bart model takes no head here: take an encoder"):
-        train(replace(config, base=str(base)))
+        train(changed(config, base=str(base)))
     assert not Path(config.output + ".training").exists()
 
 
@@ -808,7 +818,7 @@ def test_without_the_real_data_it_says_so(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueEvalError, match="data_dir"):
-        train(replace(config, data_dir=str(tmp_path)))
+        train(changed(config, data_dir=str(tmp_path)))
     assert not work_folder(Path(config.output)).exists()
 
 
@@ -832,9 +842,9 @@ def run_in_process(config: TrainConfig, seconds: float | None = None) -> int | N
 
 def test_killed_at_random_moments_and_resumed_gives_the_same_adapter(config: TrainConfig) -> None:
     """Checkpoints after each step, so that many a kill comes while one is written."""
-    config = replace(config, checkpoint_seconds=0.0, resume=True)
-    whole = replace(config, output=config.output + "-whole")
-    assert run_in_process(replace(whole, output=whole.output + "-warm")) == 0
+    config = changed(config, checkpoint_seconds=0.0, resume=True)
+    whole = changed(config, output=config.output + "-whole")
+    assert run_in_process(changed(whole, output=whole.output + "-warm")) == 0
     started = time.monotonic()
     assert run_in_process(whole) == 0
     duration = time.monotonic() - started
@@ -850,7 +860,7 @@ def test_killed_at_random_moments_and_resumed_gives_the_same_adapter(config: Tra
             # The machine may have become faster since the first run.
             duration = min(duration, time.monotonic() - started)
             assert_same_result(whole, config, moments)
-            config = replace(config, output=f"{config.output}+")
+            config = changed(config, output=f"{config.output}+")
     assert kills == KILLS
     assert run_in_process(config) == 0
     assert_same_result(whole, config, moments)
@@ -870,11 +880,11 @@ def test_killed_in_any_kind_of_run_and_resumed_gives_the_same_adapter(
 ) -> None:
     more = {"epochs": 8, "checkpoint_seconds": 0.0, **options}
     more |= {"contrastive_epochs": 8} if stage else {}
-    whole = replace(config, output=config.output + "-whole", **more)
+    whole = changed(config, output=config.output + "-whole", **more)
     manifest = train(whole)
-    killed = replace(config, **more)
+    killed = changed(config, **more)
     kill_training(killed, STEPS + 1, stage)
-    again = train(replace(killed, resume=True))
+    again = train(changed(killed, resume=True))
     assert again.weights_sha256 == manifest.weights_sha256
     assert (again.thresholds, again.validation) == (manifest.thresholds, manifest.validation)
     assert without_seconds(Path(killed.output)) == without_seconds(Path(whole.output))

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from valueeval.tasks.data.conclusions import normalise_conclusion
 from valueeval.tasks.data.dataset import DataSet
-from valueeval.train.config.combinations import ConfigError
+from valueeval.train.config.choice import ConfigError
 
 
 def split_by_fold(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from valueeval.tasks.data.dataset import DataSet
 from valueeval.tasks.values import VALUE_NAMES
-from valueeval.train.config.combinations import ConfigError
+from valueeval.train.config.choice import ConfigError
 from valueeval.train.config.config import TrainConfig
 
 
@@ -24,8 +24,8 @@ def training_subset(data: DataSet, config: TrainConfig) -> DataSet:
     """
     if config.train_size is not None:
         chosen = first_arguments(len(data.arguments), config.train_size, config.seed)
-    elif config.per_value is not None:
-        chosen = first_of_each_value(data.labels, config.per_value, config.seed)
+    elif config.shots_per_value is not None:
+        chosen = first_of_each_value(data.labels, config.shots_per_value, config.seed)
     else:
         return data
     rows = sorted(chosen)
@@ -58,8 +58,8 @@ def first_of_each_value(labels: npt.NDArray[np.bool_], size: int, seed: int) -> 
     rarest = int(frequency.argmin())
     if size > frequency[rarest]:
         raise ConfigError(
-            f"per_value: {size}; allowed for this data: at most {frequency[rarest]}, as many as "
-            f"have {VALUE_NAMES[rarest]!r}"
+            f"shots_per_value: {size}; allowed for this data: at most {frequency[rarest]}, as many "
+            f"as have {VALUE_NAMES[rarest]!r}"
         )
     order = np.random.default_rng(seed).permutation(len(labels))
     queues = {value: iter(order[labels[order, value]].tolist()) for value in range(labels.shape[1])}

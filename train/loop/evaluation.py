@@ -13,7 +13,7 @@ from valueeval.adapters.classifier.classifier import batches_by_length, read_bat
 from valueeval.adapters.directory.manifest import Thresholds
 from valueeval.adapters.runtime.devices import device_of
 from valueeval.tasks.scores.scoring import score
-from valueeval.train.config.choices import ThresholdsName
+from valueeval.train.config.config import ThresholdsName
 from valueeval.train.data.inputs import Split
 from valueeval.train.loop.thresholds import choose_thresholds
 from valueeval.train.runtime.processes import Processes

@@ -34,6 +34,7 @@ from valueeval.train.data.inputs import Split
 from valueeval.train.loop.tracking import Log, named, no_log
 from valueeval.train.loop.training import Training
 from valueeval.train.objectives.contrastive import ContrastiveLoss, WithFeatures, contrastive_loss
+from valueeval.train.objectives.contrastive_stages import Pretrain
 from valueeval.train.runtime.processes import Processes
 from valueeval.train.runtime.progress import TrainingProgress
 from valueeval.train.storage.checkpoint import writing
@@ -47,7 +48,8 @@ class Pretraining(Training):
     """The stage: as training, but every batch is read twice and nothing is evaluated.
 
     Args:
-        config: The run's options, none left open.
+        config: The run's options.
+        stage: The stage's own.
         model: The classifier and the queue.
         groups: Its trainable parameters as the optimizer takes them.
         training: What it learns from.
@@ -61,6 +63,7 @@ class Pretraining(Training):
         self,
         *,
         config: TrainConfig,
+        stage: Pretrain,
         model: WithFeatures,
         groups: Sequence[dict[str, Any]],
         training: Split,
@@ -71,13 +74,16 @@ class Pretraining(Training):
     ) -> None:
         with writing(folder):
             (folder / FOLDER).mkdir(exist_ok=True)
-        temperature = config.contrastive_temperature or 0.0
-        loss: nn.Module = ContrastiveLoss(model, temperature)
-        if config.contrastive_positives == "views":
-            loss = ViewsLoss(temperature)
+        loss: nn.Module = ContrastiveLoss(model, stage.temperature)
+        if stage.positives == "views":
+            loss = ViewsLoss(stage.temperature)
         super().__init__(
             # Another seed, or both stages would draw the same orders and the same dropout.
-            config=replace(config, epochs=config.contrastive_epochs, seed=config.seed ^ 0x9E3779B9),
+            config=replace(
+                config,
+                optimisation=replace(config.optimisation, epochs=stage.epochs),
+                seed=config.seed ^ 0x9E3779B9,
+            ),
             model=model,
             groups=_without_layer(groups, model),
             loss=loss,

@@ -4,10 +4,10 @@ All of this maximises macro_f1, never official_f1, which thresholds per value ca
 cost of every single value's F1.
 
 One threshold for all values (``global``) ignores that a model is surer of some than of others; the
-best one of each value (``per-value``) overfits, since some have few positives. ``halfway`` is the
+best one of each value (``per-value``) overfits, since some have few positives. ``shrunk`` is the
 middle between the two, as logits. Chosen on validation alone: over 80 splits of the real validation
 set into two halves by conclusion, thresholds from one half scored on the other gave macro_f1 0.433
-(global), 0.430 (per-value), 0.438 (halfway; best in 90% of the splits against global).
+(global), 0.430 (per-value), 0.438 (shrunk; best in 90% of the splits against global).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from valueeval.adapters.directory.manifest import Thresholds
 from valueeval.tasks.scores.f1 import Counts, f1_per_value, means
 from valueeval.tasks.values import VALUE_NAMES
-from valueeval.train.config.choices import ThresholdsName
+from valueeval.train.config.config import ThresholdsName
 
 # Candidate probabilities. Finer ones would only fit the noise of validation.
 GRID = np.arange(1, 100) / 100
@@ -34,7 +34,7 @@ def choose_thresholds(
     """The thresholds that the option ``--thresholds`` asks for.
 
     Args:
-        how: ``half`` tunes nothing, ``global`` and ``per-value`` as named, ``halfway`` between.
+        how: ``half`` tunes nothing, ``global`` and ``per-value`` as named, ``shrunk`` between.
         truth: Of validation, (arguments, 20).
         logits: (arguments, 20).
         split: What the manifest calls these arguments.
@@ -45,7 +45,7 @@ def choose_thresholds(
     values = np.full(len(VALUE_NAMES), common)
     if how != "global":
         own = per_value_thresholds(truth, logits, common)
-        values = own if how == "per-value" else _halfway(own, values)
+        values = own if how == "per-value" else _shrunk(own, values)
     return Thresholds(tuple(values.tolist()), split=split, metric="macro_f1")
 
 
@@ -96,7 +96,7 @@ def counts_on_grid(truth: npt.NDArray[np.bool_], logits: npt.NDArray[np.float32]
     return Counts(tp, predicted, np.broadcast_to(truth.sum(axis=0), tp.shape))
 
 
-def _halfway(
+def _shrunk(
     first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """The probabilities whose logits are in the middle between those of two others."""

@@ -111,17 +111,18 @@ class Training:
         self.lengths = training.inputs.lengths
         self._evaluate = evaluate
         self.folder = folder
-        self.steps_per_epoch = steps_in(training, config.batch_size)
-        self.total_steps = steps_in(training, config.batch_size, config.epochs)
+        optimisation = config.optimisation
+        self.steps_per_epoch = steps_in(training, optimisation.batch_size)
+        self.total_steps = steps_in(training, optimisation.batch_size, optimisation.epochs)
         self.model = model.to(processes.device)
         # A second way to run the model, which itself stays what it is. Lengths differ from batch to
         # batch, so sizes are left open.
         self._forward = torch.compile(self.model, dynamic=True) if config.compile else self.model
         self.optimizer = torch.optim.AdamW(groups, fused=True)
         self.scheduler = get_scheduler(
-            config.schedule,
+            optimisation.schedule,
             self.optimizer,
-            num_warmup_steps=round(config.warmup * self.total_steps),
+            num_warmup_steps=round(optimisation.warmup_ratio * self.total_steps),
             num_training_steps=self.total_steps,
         )
         self.loss = loss.to(processes.device)
@@ -217,7 +218,9 @@ class Training:
             value = sum((self._backward(part, len(part) / len(rows)) for part in parts), start)
         value = self.processes.total(value)
         self.processes.sum_gradients(self.model.parameters())
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+        norm = nn.utils.clip_grad_norm_(
+            self.model.parameters(), self.config.optimisation.max_grad_norm
+        )
         # Here a GPU is waited for, in one process once in a step.
         loss, size = torch.stack([value.to(norm.device), norm]).tolist()
         if not (math.isfinite(loss) and math.isfinite(size)):
@@ -240,7 +243,7 @@ class Training:
         (2.6 instead of 1.5 GB).
         """
         longest = max((self.lengths[row] for row in rows), default=1)
-        size = max(1, self.config.tokens_at_once // longest)
+        size = max(1, self.config.max_tokens_per_microbatch // longest)
         return [rows[first : first + size] for first in range(0, len(rows), size)]
 
     def _backward(self, rows: Sequence[int], share: float) -> torch.Tensor:
@@ -289,7 +292,9 @@ class Training:
 
     def _batches(self, epoch: int) -> list[list[int]]:
         if self._order[0] != epoch:
-            batches = epoch_batches(self.lengths, self.config.batch_size, self.config.seed, epoch)
+            batches = epoch_batches(
+                self.lengths, self.config.optimisation.batch_size, self.config.seed, epoch
+            )
             self._order = (epoch, batches)
         return self._order[1]
 
@@ -348,7 +353,7 @@ class Training:
         """The error of a run that cannot go on: resumed, it would come to the same."""
         message = (
             f"step {step} of {self.total_steps}: {what}: training diverged. Start again with a "
-            f"lower --learning_rate (now {self.config.learning_rate})"
+            f"lower --learning_rate (now {self.config.optimisation.learning_rate})"
         )
         if newest_step(self.folder):
             message += f" and another --output; the last checkpoint is kept in {self.folder}"

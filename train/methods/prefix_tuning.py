@@ -9,8 +9,7 @@ encoder of a T5).
 
 ``--init random`` starts from PEFT's normal distribution; the others from the keys and values that
 the model has for some words (`valueeval.train.methods.prompt_initialisation`), so that the prefix
-of a
-decoder is a text before the text.
+of a decoder is a text before the text.
 
 Trainable, with n virtual tokens, l layers, width d of the keys: 2 n l d, and the head; with a
 perceptron of width h instead n d + d h + h + 2 l d (h + 1).
@@ -18,61 +17,80 @@ perceptron of width h instead n d + d h + h + 2 l d (h + 1).
 
 from __future__ import annotations
 
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import torch
-from peft import PrefixTuningConfig
-from torch import nn
-from transformers import DynamicCache
-
-from valueeval.adapters.directory.base import Base
-from valueeval.adapters.reading.tree_attention import layers_of
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.train.config.config import TrainConfig
-from valueeval.train.methods.peft import attach, prompt_embedding, soft_prompt_sizes, task_type
-from valueeval.train.methods.prompt_initialisation import starting_embeddings
-from valueeval.train.runtime.evaluation_mode import evaluating
+from valueeval.train.config.choice import ONE_OR_MORE, ConfigError, option
+from valueeval.train.methods.soft_prompt import (
+    HIDDEN_SIZE_HELP,
+    INIT_HELP,
+    SoftPrompt,
+    check_init,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from valueeval.adapters.directory.base import Base
 
 
-def prepare(backbone: nn.Module, config: TrainConfig, base: Base) -> nn.Module:
-    """The model with a prefix in every layer.
+@dataclass(frozen=True)
+class PrefixTuning(SoftPrompt):
+    """Keys and values in every layer."""
 
-    Raises:
-        ValueEvalError: Its prefix cannot start from words.
-    """
-    if config.init != "random" and task_type(backbone) == "SEQ_2_SEQ_LM":
-        raise ValueEvalError(
-            f"init: {config.init!r} has no meaning with --method prefix-tuning on an "
-            "encoder-decoder, whose prefix stands before the answer, not the text: take --init "
-            "random, or --method prompt-tuning"
-        )
-    hidden, width = config.prompt_hidden_size, cast(Any, backbone).config.hidden_size
-    prefix = PrefixTuningConfig(
-        task_type=task_type(backbone),
-        num_virtual_tokens=config.virtual_tokens or 0,
-        prefix_projection=hidden is not None,
-        encoder_hidden_size=hidden or width,  # read with prefix_projection only
-        **soft_prompt_sizes(backbone, width),
+    name: ClassVar = "prefix-tuning"
+    summary: ClassVar = (
+        "keys and values in every layer (Li and Liang, 2021; not on DeBERTa v2, ModernBERT and "
+        "the encoder of a T5)"
     )
-    model = attach(backbone, prefix, "prefix-tuning")
-    if config.init != "random":
-        start = keys_and_values(backbone, starting_embeddings(backbone, config, base))
-        prompt_embedding(model).weight.data.copy_(start)
-    return model
+    why_no_checkpointing: ClassVar = "puts its keys and values where it forgets them"
 
+    prompt_hidden_size: int | None = option(None, HIDDEN_SIZE_HELP, within=ONE_OR_MORE)
+    init: str = option("random", INIT_HELP)
 
-def keys_and_values(backbone: nn.Module, embeddings: torch.Tensor) -> torch.Tensor:
-    """A model's keys and values of some inputs, as PEFT keeps a prefix.
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_init(self.init)
+        if self.prompt_hidden_size is not None and self.init != "random":
+            raise ConfigError(
+                f"init: {self.init!r} has no meaning with --prompt_hidden_size, by whose network "
+                "the prefix is made: leave one of them out"
+            )
 
-    Args:
-        backbone: A model without a decoder of its own.
-        embeddings: Of the inputs, (n, width).
+    def prepare(self, backbone: nn.Module, base: Base, instruction: str) -> nn.Module:
+        """Return the model with a prefix in every layer.
 
-    Returns:
-        For each input keys and values of the first layer, of the second …, (n, 2 l d).
-    """
-    cache = DynamicCache()
-    with torch.no_grad(), evaluating(backbone):
-        backbone(inputs_embeds=embeddings.unsqueeze(0), past_key_values=cache)
-    states = [state for layer in layers_of(cache) for state in layer]  # (1, heads, n, width)
-    return torch.cat([state[0].transpose(0, 1).flatten(1) for state in states], dim=1)
+        Raises:
+            ValueEvalError: Its prefix cannot start from words.
+        """
+        from peft import PrefixTuningConfig
+
+        from valueeval.train.methods.keys_and_values import keys_and_values
+        from valueeval.train.methods.peft import (
+            attach,
+            prompt_embedding,
+            soft_prompt_sizes,
+            task_type,
+        )
+        from valueeval.train.methods.prompt_initialisation import starting_embeddings
+
+        if self.init != "random" and task_type(backbone) == "SEQ_2_SEQ_LM":
+            raise ValueEvalError(
+                f"init: {self.init!r} has no meaning with --method prefix-tuning on an "
+                "encoder-decoder, whose prefix stands before the answer, not the text: take "
+                "--init random, or --method prompt-tuning"
+            )
+        width = cast(Any, backbone).config.hidden_size
+        config = PrefixTuningConfig(
+            task_type=task_type(backbone),
+            num_virtual_tokens=self.virtual_tokens,
+            prefix_projection=self.prompt_hidden_size is not None,
+            encoder_hidden_size=self.prompt_hidden_size or width,  # read with projection only
+            **soft_prompt_sizes(backbone, width),
+        )
+        model = attach(backbone, config, self.name)
+        if self.init != "random":
+            start = starting_embeddings(backbone, self.init, self.virtual_tokens, base, instruction)
+            prompt_embedding(model).weight.data.copy_(keys_and_values(backbone, start))
+        return model

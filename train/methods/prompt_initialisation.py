@@ -30,36 +30,35 @@ from valueeval.adapters.classifier.backbones import load_tokenizer
 from valueeval.adapters.directory.base import Base
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUES
-from valueeval.train.config.config import TrainConfig
 from valueeval.train.methods.peft import word_embeddings
-from valueeval.train.templates.questions import instruction
-
-# The words of valueeval_cls around an argument.
-TEMPLATE = (
-    "Arguments appeal to human values: to what people hold to be good and worth striving for. "
-    "Which human value does this argument appeal to?"
-)
 
 
-def starting_embeddings(backbone: nn.Module, config: TrainConfig, base: Base) -> torch.Tensor:
-    """What the virtual tokens of a run start as: (virtual tokens, width).
+def starting_embeddings(
+    backbone: nn.Module, init: str, tokens: int, base: Base, instruction: str
+) -> torch.Tensor:
+    """Return what virtual tokens start as: (tokens, width).
+
+    Args:
+        backbone: The model whose word embeddings they start from.
+        init: ``random``, ``vocabulary``, ``template``, ``values``, or a text.
+        tokens: Number of virtual tokens.
+        base: The model's origin, whose tokenizer turns words into their numbers.
+        instruction: The text that ``template`` stands for.
 
     Raises:
         ValueEvalError: The text has no token.
     """
-    init, tokens = config.init or "", config.virtual_tokens or 0
-    if init == "template" and config.template is not None:
-        init = instruction(config.template, config.paraphrase or 1)
-    return initial_embeddings(init, tokens, word_embeddings(backbone), load_tokenizer(base.path))
+    text = instruction if init == "template" else init
+    return initial_embeddings(text, tokens, word_embeddings(backbone), load_tokenizer(base.path))
 
 
 def initial_embeddings(
     init: str, tokens: int, words: torch.Tensor, tokenizer: PreTrainedTokenizerBase
 ) -> torch.Tensor:
-    """What the virtual tokens start as: (tokens, width).
+    """Return what virtual tokens start as: (tokens, width).
 
     Args:
-        init: ``random``, ``vocabulary``, ``template``, ``values``, or a text.
+        init: ``random``, ``vocabulary``, ``values``, or a text.
         tokens: Number of virtual tokens.
         words: The word embeddings, (vocabulary, width).
         tokenizer: Turns words into their numbers.
@@ -76,12 +75,12 @@ def initial_embeddings(
             [words[_numbers(value.short, tokenizer)].mean(dim=0) for value in VALUES]
         )
         return means[torch.arange(tokens) % len(means)]
-    numbers = _numbers(TEMPLATE if init == "template" else init, tokenizer)
+    numbers = _numbers(init, tokenizer)
     return words[numbers[torch.arange(tokens) % len(numbers)]]
 
 
 def _drawn_words(tokens: int, vocabulary: int, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-    """Numbers of words, drawn without putting back; all again in turn if there are too few."""
+    """Draw words without replacement; repeat them in turn if there are too few."""
     special = {*tokenizer.all_special_ids}
     found: list[int] = []
     for number in torch.randperm(vocabulary).tolist():
@@ -95,7 +94,7 @@ def _drawn_words(tokens: int, vocabulary: int, tokenizer: PreTrainedTokenizerBas
 
 
 def _is_a_word(number: int, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a text can consist of a token: what it says becomes this token again."""
+    """Return True if a token's text becomes this token again."""
     text = str(tokenizer.decode([number]))
     return bool(text.strip()) and tokenizer(text, add_special_tokens=False)["input_ids"] == [number]
 

@@ -15,8 +15,8 @@ constants there (Wang et al., 2020, «Cross-batch memory»). With ``joint`` the 
 
     loss = classifier's loss + weight · contrastive loss;
 
-a batch that is read in parts (``--tokens_at_once``), or by several processes, has the loss of the
-whole batch all the same (`valueeval.train.loop.gradient_cache`);
+a batch that is read in parts (``--max_tokens_per_microbatch``), or by several processes, has the
+loss of the whole batch all the same (`valueeval.train.loop.gradient_cache`);
 `valueeval.train.loop.pretraining` has it in a stage of its own.
 """
 

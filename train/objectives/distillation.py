@@ -42,6 +42,7 @@ from valueeval.adapters.directory.manifest import Manifest, TrainingData
 from valueeval.tasks.data.dataset import Argument, DataSet
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config.config import TrainConfig
+from valueeval.train.config.renamed import current
 from valueeval.train.data.folds import folds_of
 from valueeval.train.runtime.progress import note, reading
 from valueeval.train.storage.checkpoint import save_tensors
@@ -56,7 +57,7 @@ def find_teacher(config: TrainConfig) -> Members | None:
     Raises:
         ValueEvalError: It cannot be used.
     """
-    return None if config.teacher is None else find_members(config.teacher)
+    return None if config.distillation is None else find_members(config.distillation.teacher)
 
 
 def check_teacher(teacher: Members, config: TrainConfig, data: TrainingData) -> None:
@@ -92,7 +93,8 @@ def check_teacher(teacher: Members, config: TrainConfig, data: TrainingData) -> 
         if not _within_subset(manifest, config):
             raise ValueEvalError(
                 f"--teacher {folder}: has seen arguments beside the {data.size} of its student: "
-                "train a teacher with the same --train_size or --per_value and the same --seed"
+                "train a teacher with the same --train_size or --shots_per_value and the same "
+                "--seed"
             )
     if config.out_of_fold:
         _check_folds(teacher, config)
@@ -192,8 +194,8 @@ def _answers(
 
 def _within_subset(manifest: Manifest, config: TrainConfig) -> bool:
     """Whether an adapter has seen no arguments beside those of a subset (which nest by seed)."""
-    for name in ("train_size", "per_value"):
+    for name in ("train_size", "shots_per_value"):
         if (size := getattr(config, name)) is not None:
-            smaller = (manifest.config.get(name) or inf) <= size
+            smaller = (current(manifest.config).get(name) or inf) <= size
             return smaller and manifest.seed == config.seed
     return True

@@ -38,22 +38,6 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from valueeval.train.config.config import TrainConfig
-
-
-def build_loss(config: TrainConfig, labels: npt.NDArray[np.bool_]) -> nn.Module:
-    """The loss of a run: called with logits and labels as floats, both (batch, 20).
-
-    Args:
-        config: Its options, none left open.
-        labels: Of the training data, (arguments, 20).
-    """
-    if config.loss == "bce":
-        return weighted_bce(positive_weights(labels, config.positive_weight or 0.0))
-    if config.loss == "focal":
-        return FocalLoss(config.focal_gamma or 0.0)
-    return DistributionBalancedLoss(labels, config.focal_gamma or 0.0)
-
 
 def positive_weights(labels: npt.NDArray[np.bool_], power: float) -> torch.Tensor:
     """How much a positive label weighs against a negative one, for each value.

@@ -21,9 +21,9 @@ from valueeval.adapters.directory.manifest_file import combined_hash, describe_f
 from valueeval.tasks.data.dataset import DataSet
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.config.base_defaults import form_of
-from valueeval.train.config.choices import GENERATED
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.loop.training import Fit
+from valueeval.train.objectives.contrastive_stages import Joint
 
 _LIBRARIES = (
     "lm-eval-valueeval",
@@ -49,14 +49,17 @@ def describe(
     """The manifest of a trained model whose files are in the folder."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     headed = model if isinstance(model, ValueClassifier) else None
+    form = None
+    if headed is not None and config.classifier is not None:
+        form = form_of(config.classifier, headed.backbone)
     files = describe_files(folder)
     return Manifest(
-        template=config.template,
+        template=None if config.template is None else config.template.name,
         head=None if headed is None else Head(headed.head.kind, headed.head.pooling),
-        input=None if headed is None else form_of(config, headed.backbone),
+        input=form,
         labels=VALUE_NAMES,
         base_model=BaseModel(findable_name(base), base.revision, base.sha256),
-        method=config.method,
+        method=config.method.name,
         objective=objective(config),
         thresholds=fit.evaluation.thresholds,
         parameters=Parameters(
@@ -92,11 +95,12 @@ def describe_data(config: TrainConfig, training: DataSet, validation: DataSet) -
 
 def objective(config: TrainConfig) -> str:
     """What was minimised, in a word: ``bce``, ``focal+contrastive``, ``contrastive, bce`` …."""
-    if config.template in GENERATED:
+    if config.template is not None and config.template.generated:
         return "nll"
-    loss = config.loss if config.teacher is None else config.loss + "+distillation"
-    joint, before = loss + "+contrastive", "contrastive, " + loss
-    return {"none": loss, "joint": joint, "pretrain": before}[config.contrastive]
+    loss = config.loss.name + ("" if config.distillation is None else "+distillation")
+    if isinstance(config.contrastive, Joint):
+        return f"{loss}+contrastive"
+    return loss if config.contrastive is None else f"contrastive, {loss}"
 
 
 def findable_name(base: Base) -> str:

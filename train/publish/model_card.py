@@ -26,7 +26,7 @@ from valueeval.tasks.files import replacing
 from valueeval.tasks.scores.intervals import Interval
 from valueeval.tasks.scores.scoring import Intervals, intervals, score
 from valueeval.tasks.values import VALUE_SLUGS
-from valueeval.train.config.choices import GENERATED
+from valueeval.train.config.model import GENERATED
 
 # Stands for the adapter's name on the hub until it has one.
 NAME = "ORG/NAME"

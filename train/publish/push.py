@@ -11,7 +11,7 @@ import json
 import shlex
 import tempfile
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -48,12 +48,12 @@ def check_push(config: TrainConfig) -> None:
             "write)"
         )
     if Path(config.base).is_dir():
-        whole = config.method in ("full", "prompt+full")
-        needed = "" if whole else ", and the adapter works only where it lies there"
+        needed = "" if config.method.whole else ", and the adapter works only where it lies there"
         note(f"base model {config.base} is a folder on this machine: its path is uploaded{needed}")
-    names = [] if config.teacher is None else [config.teacher, *config.teacher.split("+")]
+    teacher = "" if config.distillation is None else config.distillation.teacher
+    names = [teacher, *teacher.split("+")] if teacher else []
     if any(Path(name).expanduser().is_dir() for name in names):
-        note(f"teacher {config.teacher} is on this machine: its path is uploaded")
+        note(f"teacher {teacher} is on this machine: its path is uploaded")
 
 
 def push(config: TrainConfig) -> None:
@@ -112,11 +112,9 @@ def upload(folder: Path, repo: str, private: bool) -> str:
 def command(config: TrainConfig) -> str:
     """The command line that asks for a configuration."""
     words = []
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if value != field.default:
-            text = value if isinstance(value, str) else json.dumps(value)
-            words.append(f"--{field.name}={text}")
+    for name, value in config.given().items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        words.append(f"--{name}={text}")
     return shlex.join(["valueeval", "train", *words])
 
 

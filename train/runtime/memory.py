@@ -31,7 +31,7 @@ def keep_layer_inputs_only(model: nn.Module) -> None:
     except ValueError as error:
         raise ValueEvalError(
             f"--gradient_checkpointing does not work on {network.config.model_type} models "
-            f"({error}): leave it out; a lower --tokens_at_once saves memory, too"
+            f"({error}): leave it out; a lower --max_tokens_per_microbatch saves memory as well"
         ) from error
 
 
@@ -55,13 +55,15 @@ def enough_memory(config: TrainConfig) -> Iterator[None]:
 
 def _cure(config: TrainConfig) -> str:
     options = []
-    if config.method != "head":  # which reads its model once, in batches that have grown small
-        options.append(f"a lower --tokens_at_once (now {config.tokens_at_once})")
-    elif config.head.pooling == "attention":
+    if not config.method.frozen:  # which reads its model once, in batches that have grown small
+        options.append(
+            f"a lower --max_tokens_per_microbatch (now {config.max_tokens_per_microbatch})"
+        )
+    elif config.classifier is not None and config.classifier.head.pooling == "attention":
         options.append("another --pooling (attention keeps every hidden state)")
-    if config.lora_rank is not None:
-        options.append(f"a lower --lora_rank (now {config.lora_rank})")
-    checkpointing = config.method not in ("head", "prefix-tuning") and config.template is None
+    if (rank := config.method.options().get("lora_rank")) is not None:
+        options.append(f"a lower --lora_rank (now {rank})")
+    checkpointing = not config.method.why_no_checkpointing and config.template is None
     if checkpointing and not config.gradient_checkpointing:
         options.append("--gradient_checkpointing")
     return "take " + " or ".join([*options, "a smaller --base"])

@@ -37,7 +37,7 @@ _NOT_USED = {
     "ACCELERATE_DYNAMO_BACKEND": ("dynamo_backend", "--compile"),
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": (
         "gradient_accumulation_steps",
-        "--batch_size, of all processes together and read in parts of --tokens_at_once,",
+        "--batch_size, of all processes together and read in parts of --max_tokens_per_microbatch,",
     ),
 }
 _SHARDED = (DistributedType.DEEPSPEED, DistributedType.FSDP, DistributedType.MEGATRON_LM)

@@ -21,6 +21,7 @@ from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import MANIFEST_FILE, read_manifest
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config.config import TrainConfig
+from valueeval.train.config.renamed import current
 from valueeval.train.runtime.processes import Processes
 from valueeval.train.runtime.progress import note
 from valueeval.train.storage.checkpoint import newest_step, write_json, writing
@@ -31,7 +32,7 @@ _ADAPTER = "adapter"
 # Options that a run may be resumed with in another form. A base model and a teacher can have many
 # names, but their hashes are compared. Fewer tokens at once are the cure for too little memory: the
 # steps stay what they are, but for rounding and the noise of dropout.
-_FREE_TO_CHANGE = ("base", "revision", "teacher", "tokens_at_once")
+_FREE_TO_CHANGE = ("base", "revision", "teacher", "max_tokens_per_microbatch")
 _PATIENCE = 30.0  # seconds until a file that another machine has made must be seen
 
 
@@ -300,9 +301,10 @@ def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
 def _differences(
     there: Mapping[str, Any], here: Mapping[str, Any], but: Collection[str] = ()
 ) -> str:
-    """Which options differ, in words: ``epochs 8 there, 3 here``."""
+    """Return the options that differ, in words: ``epochs 8 there, 3 here``."""
+    there, here = current(there), current(here)
     # What an earlier version did not write down stands at its default.
-    known = {field.name: field.default for field in fields(TrainConfig)}
+    known = {field.name: field.default for field in fields(TrainConfig) if field.metadata}
     before, now = (
         {name: options.get(name, known.get(name)) for name in {*there, *here}}
         for options in (there, here)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,10 +31,11 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.templates.decide import Decision, decide
-from valueeval.train.config.choices import GENERATED, ThresholdsName
-from valueeval.train.config.config import TrainConfig
+from valueeval.train.config.config import ThresholdsName, TrainConfig
+from valueeval.train.config.model import GENERATED
 from valueeval.train.loop.evaluation import Evaluation
 from valueeval.train.loop.thresholds import choose_thresholds
+from valueeval.train.objectives.bce import Bce
 from valueeval.train.objectives.losses import positive_weights
 from valueeval.train.runtime.dropout import use_fast_dropout
 from valueeval.train.runtime.evaluation_mode import evaluating
@@ -73,15 +74,12 @@ def _kind(config: Any, base: Base) -> Any:
 
 
 def build_language_model(
-    config: TrainConfig,
-    base: Base,
-    prepare: Callable[[nn.Module, TrainConfig, Base], nn.Module],
-    device: torch.device,
+    config: TrainConfig, base: Base, instruction: str, device: torch.device
 ) -> nn.Module:
     """The base, prepared for the method; what is random depends on the seed."""
     model = load_language_model(base)
     set_seed(config.seed)
-    model = prepare(model, config, base)
+    model = config.method.prepare(model, base, instruction)
     use_fast_dropout(model)
     return model.to(device)
 
@@ -97,7 +95,8 @@ def questions_of(lm: LanguageModelLM, task: Any, data: DataSet, config: TrainCon
 
     They are cut as they will be in evaluation, where a generated answer needs room.
     """
-    weights = positive_weights(data.labels, config.positive_weight or 0.0).tolist()
+    power = config.loss.pos_weight_power if isinstance(config.loss, Bce) else 0.0
+    weights = positive_weights(data.labels, power).tolist()
     number, asked = 0, []
     for requests, labels in zip(questions(task, data.arguments), data.labels, strict=True):
         kept, cut = lm.fitting(requests)

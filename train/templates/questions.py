@@ -21,7 +21,7 @@ from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.harness.task import ValueEvalTask
 from valueeval.tasks.templates.decide import gold
 from valueeval.tasks.templates.wording import Wording
-from valueeval.train.config.combinations import ConfigError
+from valueeval.train.config.choice import ConfigError
 
 
 def load_task(template: str, paraphrase: int, split: str, data_dir: str | None) -> ValueEvalTask:

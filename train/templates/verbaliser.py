@@ -36,7 +36,7 @@ from valueeval.adapters.reading.token_tree import TokenTree
 from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import differences
-from valueeval.train.config.choices import GENERATED
+from valueeval.train.config.model import GENERATED
 from valueeval.train.runtime.evaluation_mode import evaluating
 
 

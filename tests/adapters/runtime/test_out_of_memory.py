@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from valueeval.adapters.runtime.out_of_memory import is_out_of_memory
 from valueeval.tasks.data.dataset import load_set
 from valueeval.train import build
 from valueeval.train.loop.evaluation import EvaluateLogits
+from valueeval.train.options import changed
 from valueeval.train.run import train
 
 
@@ -72,7 +72,7 @@ def test_features_are_computed_of_half_as_many(
         return backbone
 
     monkeypatch.setattr(build, "load_backbone", limited)
-    manifest = train(replace(config, output=config.output + "-2"))
+    manifest = train(changed(config, output=config.output + "-2"))
     (counts,) = tried
     read = counts[counts.index(32) :]  # after a probe of the model
     assert read == [32, 16, 8, 8, 8, 8, 8, 12, 6, 6]  # training, then validation
@@ -96,7 +96,7 @@ def test_validation_reads_half_as_many(
     (counts,) = tried
     assert counts[:2] == [12, 6]
     monkeypatch.undo()
-    assert train(replace(config, output=config.output + "-2")).validation == manifest.validation
+    assert train(changed(config, output=config.output + "-2")).validation == manifest.validation
 
 
 def test_a_full_gpu_says_nothing_about_the_model(tiny_gpt2: Path) -> None:

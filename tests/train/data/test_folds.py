@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,10 @@ from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.scoring import score
 from valueeval.train.cli import summary
-from valueeval.train.config.combinations import ConfigError
+from valueeval.train.config.choice import ConfigError
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.data.folds import assign_folds, split_by_fold
+from valueeval.train.options import changed, configure
 from valueeval.train.run import load_splits, train
 
 TRAINING, VALIDATION, FOLDS = 40, 20, 3
@@ -126,18 +126,18 @@ def test_what_is_left_out_and_what_is_not() -> None:
 
 
 def test_the_cut_is_the_same_for_every_seed_and_subsets_are_of_the_rest() -> None:
-    config = TrainConfig("x", data="sample", folds=5, fold=2)
+    config = configure("x", data="sample", folds=5, fold=2)
     kept, left = load_splits(config)
-    other = load_splits(replace(config, seed=7))
+    other = load_splits(changed(config, seed=7))
     assert (other[0].ids, other[1].ids) == (kept.ids, left.ids)
-    ten, same = load_splits(replace(config, train_size=10, seed=7))
+    ten, same = load_splits(changed(config, train_size=10, seed=7))
     assert len(ten.ids) == 10
     assert set(ten.ids) < set(kept.ids)
     assert same.ids == left.ids
-    three, _ = load_splits(replace(config, per_value=3))
+    three, _ = load_splits(changed(config, shots_per_value=3))
     assert set(three.ids) < set(kept.ids)
     with pytest.raises(ConfigError, match=f"at most {len(kept.ids)}"):
-        load_splits(replace(config, train_size=len(kept.ids) + 1))
+        load_splits(changed(config, train_size=len(kept.ids) + 1))
 
 
 # ------------------------------------------------------------------------------- training
@@ -162,7 +162,7 @@ def adapters(config: TrainConfig) -> list[str]:
     """An adapter for each fold."""
     outputs = [f"{config.output}{fold}" for fold in range(FOLDS)]
     for fold, output in enumerate(outputs):
-        train(replace(config, output=output, fold=fold))
+        train(changed(config, output=output, fold=fold))
     return outputs
 
 
@@ -172,7 +172,7 @@ def test_the_manifest_says_what_was_trained_on(
     hashes = [load_set(name, data_dir).sha256 for name in ("training", "validation")]
     for fold, folder in enumerate(adapters):
         manifest = read_manifest(folder)
-        kept, left = load_splits(replace(config, fold=fold))
+        kept, left = load_splits(changed(config, fold=fold))
         assert manifest.data.set == "training+validation"
         assert manifest.data.sha256 == "+".join(hashes)
         assert (manifest.data.folds, manifest.data.left_out) == (FOLDS, (fold,))
@@ -184,12 +184,12 @@ def test_the_manifest_says_what_was_trained_on(
         assert score(left.labels, manifest.thresholds.decide(logits)) == manifest.validation
         last = json.loads((Path(folder) / "metrics.jsonl").read_text("utf-8").splitlines()[-1])
         assert last["validation"].keys() == manifest.validation.keys()
-    assert f"on fold 2 of {FOLDS};" in summary(replace(config, fold=2), manifest)
+    assert f"on fold 2 of {FOLDS};" in summary(changed(config, fold=2), manifest)
 
 
 def test_the_model_card_names_the_fold(adapters: list[str], config: TrainConfig) -> None:
     for fold, folder in enumerate(adapters):
-        _, left = load_splits(replace(config, fold=fold))
+        _, left = load_splits(changed(config, fold=fold))
         text = (Path(folder) / CARD_FILE).read_text("utf-8")
         named = f"fold {fold} of {FOLDS} (counted from 0) of training+validation"
         assert f"tuned for macro_f1 on {named} |" in text
@@ -223,11 +223,11 @@ def test_folds_are_averaged_with_folds_of_the_same_cut_only(
 
 def test_another_fold_is_another_run(adapters: list[str], config: TrainConfig) -> None:
     with pytest.raises(ValueEvalError, match=r"another run \(fold 0 there, 1 here\)"):
-        train(replace(config, output=adapters[0], fold=1, resume=True))
-    assert train(replace(config, output=adapters[0], resume=True)) == read_manifest(adapters[0])
+        train(changed(config, output=adapters[0], fold=1, resume=True))
+    assert train(changed(config, output=adapters[0], resume=True)) == read_manifest(adapters[0])
 
 
 def train_to(config: TrainConfig, name: str, **changes: object) -> Path:
     output = Path(config.output).with_name(name)
-    train(replace(config, output=str(output), epochs=1, **changes))  # type: ignore[arg-type]
+    train(changed(config, output=str(output), epochs=1, **changes))  # type: ignore[arg-type]
     return output

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from valueeval.tasks.data.dataset import load_set
-from valueeval.train.config.combinations import ConfigError
-from valueeval.train.config.config import TrainConfig
+from valueeval.train.config.choice import ConfigError
 from valueeval.train.data.subsets import first_arguments, first_of_each_value, training_subset
+from valueeval.train.options import changed, configure
 
 
 def test_first_of_each_value_by_hand() -> None:
@@ -21,7 +19,7 @@ def test_first_of_each_value_by_hand() -> None:
     labels[:4, 0] = False  # arguments 4 and 5 alone have value 0; all have the others
     assert sorted(first_of_each_value(labels, 2, seed=0)) == [4, 5]
     assert first_of_each_value(labels, 1, seed=0)[0] in (4, 5)
-    with pytest.raises(ConfigError, match="per_value: 3; allowed for this data: at most 2, as man"):
+    with pytest.raises(ConfigError, match="shots_per_value: 3; allowed for this data: at most 2"):
         first_of_each_value(labels, 3, seed=0)
 
 
@@ -49,22 +47,22 @@ def test_first_arguments_are_nested(available: int, seed: int) -> None:
 
 def test_subset_of_a_data_set() -> None:
     data = load_set("sample_training")
-    subset = training_subset(data, TrainConfig("x", train_size=10))
+    subset = training_subset(data, configure("x", train_size=10))
     assert len(subset.arguments) == len(subset.labels) == 10
     rows = [data.ids.index(name) for name in subset.ids]
     assert rows == sorted(rows)
     assert (data.labels[rows] == subset.labels).all()
     assert subset.sha256 == data.sha256
-    other = training_subset(data, TrainConfig("x", train_size=10, seed=1))
+    other = training_subset(data, configure("x", train_size=10, seed=1))
     assert other.ids != subset.ids
-    assert training_subset(data, TrainConfig("x")) is data
-    five = training_subset(data, TrainConfig("x", per_value=5))
+    assert training_subset(data, configure("x")) is data
+    five = training_subset(data, configure("x", shots_per_value=5))
     assert five.labels.sum(axis=0).min() >= 5
     with pytest.raises(ConfigError, match=f"train_size: 1000000; .* at most {len(data.ids)}"):
-        training_subset(data, TrainConfig("x", train_size=1_000_000))
+        training_subset(data, configure("x", train_size=1_000_000))
 
 
 def test_one_way_to_choose_at_a_time() -> None:
-    config = TrainConfig("x", train_size=10)
-    with pytest.raises(ConfigError, match="train_size and per_value: choose one"):
-        replace(config, per_value=5)
+    config = configure("x", train_size=10)
+    with pytest.raises(ConfigError, match="train_size and shots_per_value: choose one"):
+        changed(config, shots_per_value=5)

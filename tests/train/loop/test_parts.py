@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from valueeval.adapters.classifier.classifier import ValueClassifier, load_backbone
 from valueeval.tasks.scores.scoring import f1_per_value, per_value_counts, score
-from valueeval.train.config.choices import ThresholdsName
+from valueeval.train.config.config import ThresholdsName
 from valueeval.train.data.epoch_order import epoch_batches
 from valueeval.train.loop.optimizer import parameter_groups
 from valueeval.train.loop.thresholds import (
@@ -164,7 +164,7 @@ def test_choices_of_thresholds() -> None:
     logits[:] = [[logit(0.505)], [logit(0.505)], [logit(0.495)], [logit(0.495)]]
     logits[:, 0] = [logit(p) for p in (0.805, 0.805, 0.795, 0.795)]
     # 0.8 is a logit of log 4, 0.5 of 0; halfway, log 2, is a probability of 2/3.
-    firsts = {"half": 0.5, "global": 0.5, "per-value": 0.8, "halfway": 2 / 3}
+    firsts = {"half": 0.5, "global": 0.5, "per-value": 0.8, "shrunk": 2 / 3}
     assert set(firsts) == set(get_args(ThresholdsName))
     for how in get_args(ThresholdsName):
         thresholds = choose_thresholds(how, truth, logits)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.loop import tracking
 from valueeval.train.loop.pretraining import Pretraining
+from valueeval.train.options import changed
 from valueeval.train.run import train
 from valueeval.train.storage.output import work_folder
 
@@ -127,7 +127,7 @@ def test_a_resumed_run_logs_on_after_its_checkpoint(
     config: TrainConfig, recorder: type[Recorder]
 ) -> None:
     stop_training(config, STEPS + 2)
-    train(replace(config, resume=True))
+    train(changed(config, resume=True))
     first, second = recorder.runs
     assert first.finished
     assert first.options == {"purge_step": 1}
@@ -138,9 +138,9 @@ def test_a_resumed_run_logs_on_after_its_checkpoint(
 def test_logging_may_be_switched_on_when_a_run_is_resumed(
     config: TrainConfig, recorder: type[Recorder]
 ) -> None:
-    stop_training(replace(config, log_with=None), STEPS)
+    stop_training(changed(config, log_with=None), STEPS)
     assert not recorder.runs
-    train(replace(config, resume=True))
+    train(changed(config, resume=True))
     assert len(recorder.runs) == 1
 
 
@@ -158,11 +158,11 @@ def test_training_is_worth_more_than_its_log(
 def test_the_stage_before_is_logged_under_its_own_names(
     config: TrainConfig, recorder: type[Recorder]
 ) -> None:
-    config = replace(config, contrastive="pretrain", contrastive_epochs=1)
+    config = changed(config, contrastive="pretrain", contrastive_epochs=1)
     stop_training(config, STEPS - 1, Pretraining)
-    stop_training(replace(config, resume=True), 1)
-    stop_training(replace(config, resume=True), STEPS + 1)
-    train(replace(config, resume=True))
+    stop_training(changed(config, resume=True), 1)
+    stop_training(changed(config, resume=True), STEPS + 1)
+    train(changed(config, resume=True))
     assert [run.options["purge_step"] for run in recorder.runs] == [
         1,  # no checkpoint yet
         1,
@@ -188,7 +188,7 @@ def test_a_library_that_is_missing_is_named_before_training(
 ) -> None:
     monkeypatch.setattr(tracking, f"is_{name}_available", lambda: False)
     with pytest.raises(ValueEvalError, match=f"--log_with {name}: .* pip install {name}"):
-        train(replace(config, log_with=name))
+        train(changed(config, log_with=name))
     assert not work_folder(Path(config.output)).exists()
     assert not logs(config).exists()
 
@@ -209,7 +209,7 @@ def test_a_log_that_cannot_start_leaves_nothing(
 def test_tensorboard_has_every_step_once(config: TrainConfig) -> None:
     """Of a run that was stopped two steps after its checkpoint."""
     stop_training(config, STEPS + 2)
-    train(replace(config, resume=True))
+    train(changed(config, resume=True))
     assert steps_in_tensorboard(config) == [1, 2, 3, 4, 5, 6]
 
 
@@ -225,9 +225,9 @@ def test_wandb_knows_a_resumed_run_again(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
-    config = replace(config, log_with="wandb")
+    config = changed(config, log_with="wandb")
     stop_training(config, STEPS + 2)
-    train(replace(config, resume=True))
+    train(changed(config, resume=True))
     number = (logs(config) / "wandb-run").read_text("utf-8").strip()
     runs = list((logs(config) / "wandb").glob("offline-run-*"))
     assert {path.name.rpartition("-")[2] for path in runs} == {number}
@@ -239,7 +239,7 @@ def test_of_several_processes_one_logs(config: TrainConfig, tmp_path: Path) -> N
     assert join(start_processes(config, 2), 120.0) == [0, 0]
     assert steps_in_tensorboard(config) == [1, 2, 3, 4, 5, 6]
 
-    other, errors = replace(config, output=config.output + "-other"), tmp_path / "errors"
+    other, errors = changed(config, output=config.output + "-other"), tmp_path / "errors"
     logs(other).write_text("a file", "utf-8")
     assert join(start_processes(other, 2, errors), 120.0) == [2, ELSEWHERE]
     assert errors.read_text("utf-8").count("cannot write to") == 1

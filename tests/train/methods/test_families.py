@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,11 @@ from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.tasks.data.dataset import Argument, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.scoring import score
-from valueeval.train.build import METHODS, build_model
+from valueeval.train.build import build_model
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.loop.optimizer import parameter_groups
+from valueeval.train.methods import METHODS
+from valueeval.train.options import changed, configure
 from valueeval.train.run import train
 from valueeval.train.runtime.padding_check import check_reading
 
@@ -61,13 +62,13 @@ def bases(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str
 @pytest.fixture
 def config(data_dir: Path, tmp_path: Path) -> TrainConfig:
     config = small_config(tmp_path / "adapter", tmp_path, data_dir, epochs=1, batch_size=8)
-    return replace(config, learning_rate=0.02, max_length=400)
+    return changed(config, learning_rate=0.02, max_length=400)
 
 
 def with_method(config: TrainConfig, method: str, base: Path, **options: Any) -> TrainConfig:
     if method not in ("full", "head", "lora"):
         options = {"virtual_tokens": 5, **options}
-    return replace(config, base=str(base), method=method, **options)
+    return changed(config, base=str(base), method=method, **options)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_saved_and_loaded_gives_the_same_scores(
 def test_heads_of_their_own(
     family: str, config: TrainConfig, bases: dict[str, Path], data_dir: Path
 ) -> None:
-    config = replace(with_method(config, "p-tuning", bases[family]), heads="multiple")
+    config = changed(with_method(config, "p-tuning", bases[family]), heads="multiple")
     manifest = train(config)
     classifier = load_classifier(config.output, device="cpu")
     arguments = load_set("validation", data_dir).arguments
@@ -159,7 +160,7 @@ def test_the_last_token_is_that_of_transformers_own_classifier(
 
 def test_token_types_are_not_taken_for_words(bases: dict[str, Path]) -> None:
     """GPT-2 adds the embedding of word 1 where the tokenizer says «second text»."""
-    config = TrainConfig("x", base=str(bases["gpt2"])).with_defaults()
+    config = configure("x", base=str(bases["gpt2"]))
     model = build(config).eval()
     tokens = torch.tensor([[5, 6, 7]])
     mask = torch.ones_like(tokens)
@@ -171,7 +172,8 @@ def test_token_types_are_not_taken_for_words(bases: dict[str, Path]) -> None:
 
 def build(config: TrainConfig) -> Any:
     base = Base(config.base, Path(config.base), None, "")
-    return build_model(config, base, load_tokenizer(base.path))
+    assert config.classifier is not None
+    return build_model(config, config.classifier, base, load_tokenizer(base.path))
 
 
 @pytest.mark.parametrize("family", LANGUAGE_MODELS)
@@ -179,7 +181,7 @@ def test_layers_and_embeddings_have_their_learning_rates(
     family: str, bases: dict[str, Path]
 ) -> None:
     """Two layers: head 1, layer 1 and what is beside it a half, layer 0 a quarter, words 1/8."""
-    model = build(TrainConfig("x", base=str(bases[family])).with_defaults())
+    model = build(configure("x", base=str(bases[family])))
     names = {parameter: name for name, parameter in model.named_parameters()}
     groups = parameter_groups(model, 1.0, 0.5, 0.01)
     rates = {names[p]: group["lr"] for group in groups for p in group["params"]}
@@ -203,7 +205,7 @@ def test_layers_and_embeddings_have_their_learning_rates(
 def test_trainable_parameters_of_gpt2_by_hand(
     method: str, size: int, config: TrainConfig, bases: dict[str, Path]
 ) -> None:
-    model = build(with_method(config, method, bases["gpt2"]).with_defaults())
+    model = build(with_method(config, method, bases["gpt2"]))
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert trained == size + 20 * 32 + 20
 
@@ -212,7 +214,7 @@ def test_grouped_queries_have_a_narrower_prefix(
     config: TrainConfig, bases: dict[str, Path]
 ) -> None:
     """One head of keys and values of width 16 for two heads of queries."""
-    model = build(with_method(config, "prefix-tuning", bases["llama"]).with_defaults())
+    model = build(with_method(config, "prefix-tuning", bases["llama"]))
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert trained == 2 * 5 * 2 * 16 + 20 * 32 + 20
 
@@ -224,7 +226,7 @@ def test_lm_eval_takes_them_for_classifiers(
     arguments = load_set("validation", data_dir).arguments
     for method in ("full", "lora"):
         output = config.output + method
-        manifest = train(replace(with_method(config, method, bases["llama"]), output=output))
+        manifest = train(changed(with_method(config, method, bases["llama"]), output=output))
         model = ClassifierLM.create_from_arg_obj({"adapter": output}, {"device": "cpu"})
         assert isinstance(model, ClassifierLM)
         differences = model.differences(arguments)
@@ -242,7 +244,7 @@ def test_given_as_a_language_model_it_is_refused(
     """As one it would get its random head back, and a score."""
     for method, name in (("full", "pretrained"), ("lora", "peft")):
         output = config.output + method
-        train(replace(with_method(config, method, bases[family]), output=output))
+        train(changed(with_method(config, method, bases[family]), output=output))
         arguments = {"pretrained": str(bases[family]), name: output}
         with pytest.raises(
             ValueEvalError, match=f"--model valueeval --model_args adapter={output}"
@@ -263,11 +265,11 @@ def test_the_first_token_of_a_decoder_is_refused(
     config: TrainConfig, bases: dict[str, Path]
 ) -> None:
     for method in ("full", "prompt-tuning"):
-        refused = replace(with_method(config, method, bases["qwen2"]), pooling="cls")
+        refused = changed(with_method(config, method, bases["qwen2"]), pooling="cls")
         with pytest.raises(ValueEvalError, match="pooling: 'cls' has no meaning on a decoder"):
             train(refused)
     assert not Path(config.output + ".training").exists()
-    train(replace(with_method(config, "head", bases["t5"]), pooling="cls"))  # it sees all of them
+    train(changed(with_method(config, "head", bases["t5"]), pooling="cls"))  # it sees all of them
 
 
 def test_a_model_that_reads_padding_is_refused() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.scoring import score
 from valueeval.train.config.config import TrainConfig
+from valueeval.train.options import changed
 from valueeval.train.run import train
 
 TRAINING, VALIDATION = 40, 20
@@ -60,7 +60,7 @@ def check_adapter(folder: Path, data_dir: Path) -> None:
 def test_head_on_a_frozen_encoder(
     config: TrainConfig, data_dir: Path, heads: str, pooling: str, size: int
 ) -> None:
-    manifest = train(replace(config, heads=heads, pooling=pooling))
+    manifest = train(changed(config, heads=heads, pooling=pooling))
     assert manifest.parameters.trainable == size
     backbone = load_backbone(Path(config.base))
     assert manifest.parameters.total == size + sum(p.numel() for p in backbone.parameters())
@@ -75,7 +75,7 @@ def test_saved_and_loaded_gives_the_same_scores(
     config: TrainConfig, data_dir: Path, tiny_bert: Path, tmp_path: Path, family: str, method: str
 ) -> None:
     base = write_encoder(tmp_path / "base", family, tiny_bert)
-    train(replace(config, base=str(base), method=method, learning_rate=0.01, epochs=1))
+    train(changed(config, base=str(base), method=method, learning_rate=0.01, epochs=1))
     check_adapter(Path(config.output), data_dir)
 
 
@@ -87,26 +87,26 @@ def test_head_learns_what_full_fine_tuning_would_with_the_encoder_frozen(
 
     from valueeval.adapters.classifier.classifier import ValueClassifier, collate, encode
     from valueeval.train.data.epoch_order import epoch_batches
-    from valueeval.train.objectives.losses import build_loss
 
-    config = replace(config, dropout=0.0, epochs=1, warmup=0.0, schedule="constant_with_warmup")
+    config = changed(
+        config, dropout=0.0, epochs=1, warmup_ratio=0.0, schedule="constant_with_warmup"
+    )
     train(config)
-    config = config.with_defaults()
     training, tokenizer = load_set("training", data_dir), load_tokenizer(Path(config.base))
-    encoded = encode(tokenizer, training.arguments, config.input_format)
+    encoded = encode(tokenizer, training.arguments, config.classifier.input_format)
     backbone = load_backbone(Path(config.base)).eval()
     set_seed(config.seed)
     model = ValueClassifier(backbone, "mean")
     optimizer = torch.optim.AdamW(
         [
-            {"params": [model.head.weight], "weight_decay": config.weight_decay},
+            {"params": [model.head.weight], "weight_decay": config.optimisation.weight_decay},
             {"params": [model.head.bias], "weight_decay": 0.0},
         ],
         lr=0.1,
     )
-    loss = build_loss(config, training.labels)
+    loss = config.loss.build(training.labels)
     # The order of the features: each of length 1.
-    for rows in epoch_batches([1] * TRAINING, config.batch_size, config.seed, 0):
+    for rows in epoch_batches([1] * TRAINING, config.optimisation.batch_size, config.seed, 0):
         labels = torch.from_numpy(training.labels[rows]).float()
         loss(model(**collate(encoded, rows, 0)), labels).backward()
         torch.nn.utils.clip_grad_norm_(model.head.parameters(), 1.0)
@@ -120,7 +120,7 @@ def test_head_learns_what_full_fine_tuning_would_with_the_encoder_frozen(
 def moved_base(config: TrainConfig, tmp_path: Path) -> Callable[[], Path]:
     """Trains on a copy of the base model; gives a function that changes a weight of the copy."""
     base = shutil.copytree(config.base, tmp_path / "base")
-    train(replace(config, base=str(base), epochs=1))
+    train(changed(config, base=str(base), epochs=1))
 
     def change() -> Path:
         weights = load_file(base / "model.safetensors")
@@ -147,14 +147,14 @@ def test_a_base_named_by_a_relative_path_is_found_from_elsewhere(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(config.base).parent)
-    train(replace(config, base=Path(config.base).name, epochs=1))
+    train(changed(config, base=Path(config.base).name, epochs=1))
     monkeypatch.chdir(tmp_path)
     assert read_manifest(config.output).base_model.name == str(Path(config.base).resolve())
     load_classifier(config.output)
 
 
 def test_less_training_data(config: TrainConfig, data_dir: Path) -> None:
-    manifest = train(replace(config, train_size=17, epochs=1))
+    manifest = train(changed(config, train_size=17, epochs=1))
     assert manifest.data.size == 17
     assert manifest.config["train_size"] == 17
     assert manifest.data.sha256 == load_set("training", data_dir).sha256

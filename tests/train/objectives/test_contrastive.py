@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import exp, log
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +25,7 @@ from valueeval.train.objectives.contrastive import (
     WithFeatures,
     contrastive_loss,
 )
+from valueeval.train.options import changed
 from valueeval.train.run import train
 
 EAST, NORTH = [1.0, 0.0], [0.0, 1.0]
@@ -161,22 +161,22 @@ def test_pretraining_changes_what_is_learnt_and_leaves_the_layer_alone(
 
     with monkeypatch.context() as patch:
         patch.setattr(Pretraining, "_step", step)
-        manifest = train(replace(config, contrastive_positives=positives, contrastive_epochs=2))
+        manifest = train(changed(config, contrastive_positives=positives, contrastive_epochs=2))
     assert len(steps) == 2 * 3
     assert torch.equal(steps[0], steps[-1])
     assert manifest.objective == "contrastive, bce"
-    plain = train(replace(config, contrastive="none", output=config.output + "-plain"))
+    plain = train(changed(config, contrastive="none", output=config.output + "-plain"))
     assert plain.parameters == manifest.parameters
     assert plain.weights_sha256 != manifest.weights_sha256
 
 
 def test_views_of_a_model_without_dropout_are_refused(config: TrainConfig, tmp_path: Path) -> None:
     base = write_without_dropout(tmp_path / "base", Path(config.base))
-    config = replace(config, base=str(base), contrastive_positives="views")
+    config = changed(config, base=str(base), contrastive_positives="views")
     with pytest.raises(ValueEvalError, match=r"has no dropout: both views .* are the same"):
         train(config)
     assert not Path(config.output + ".training").exists()
-    train(replace(config, method="lora"))
+    train(changed(config, method="lora"))
 
 
 def test_views_of_parts_and_of_processes_stand_in_one_order() -> None:
@@ -224,9 +224,9 @@ def test_a_batch_read_in_parts_is_compared_as_a_whole(
     """Without dropout, whose noise depends on the parts; 48 tokens at once are one argument."""
     monkeypatch.setattr(Pretraining, "check_views", lambda stage: None)
     base = write_without_dropout(tmp_path / "base", Path(config.base))
-    config = replace(config, base=str(base), dropout=0.0, contrastive_positives=positives)
+    config = changed(config, base=str(base), dropout=0.0, contrastive_positives=positives)
     losses, head = losses_of(config)
-    parts = replace(config, output=config.output + "-parts", tokens_at_once=48)
+    parts = changed(config, output=config.output + "-parts", max_tokens_per_microbatch=48)
     steps = 3  # of the first stage; the losses of parts of the second add up
     in_parts, head_of_parts = losses_of(parts)
     assert in_parts[:steps] == pytest.approx(losses[:steps], rel=1e-4)
@@ -235,10 +235,10 @@ def test_a_batch_read_in_parts_is_compared_as_a_whole(
 
 def test_both_losses_of_a_batch_read_in_parts(config: TrainConfig, tmp_path: Path) -> None:
     base = write_without_dropout(tmp_path / "base", Path(config.base))
-    config = replace(config, base=str(base), dropout=0.0, contrastive="joint", epochs=2)
-    config = replace(config, contrastive_weight=1.0)
+    config = changed(config, base=str(base), dropout=0.0, contrastive="joint", epochs=2)
+    config = changed(config, contrastive_weight=1.0)
     losses, head = losses_of(config)
-    parts = replace(config, output=config.output + "-parts", tokens_at_once=48)
+    parts = changed(config, output=config.output + "-parts", max_tokens_per_microbatch=48)
     in_parts, head_of_parts = losses_of(parts)
     assert in_parts == pytest.approx(losses, rel=1e-4)
     torch.testing.assert_close(head_of_parts["weight"], head["weight"], atol=1e-4, rtol=1e-3)
@@ -279,7 +279,7 @@ def test_a_part_has_the_same_dropout_at_both_readings(
         return outputs
 
     monkeypatch.setattr(Pretraining, "_read", noted)
-    train(replace(config, tokens_at_once=4 * 48, contrastive_epochs=1, train_size=8))
+    train(changed(config, max_tokens_per_microbatch=4 * 48, contrastive_epochs=1, train_size=8))
     first, second = readings[: len(readings) // 2], readings[len(readings) // 2 :]
     assert len(first) >= 2
     for one, other in zip(first, second, strict=True):
@@ -292,9 +292,9 @@ def test_a_part_has_the_same_dropout_at_both_readings(
 def test_stopped_in_either_stage_and_resumed_gives_the_same_adapter(
     config: TrainConfig, stage: type[Training]
 ) -> None:
-    whole = train(replace(config, output=config.output + "-whole"))
+    whole = train(changed(config, output=config.output + "-whole"))
     stop_training(config, 2, stage)
-    again = train(replace(config, resume=True))
+    again = train(changed(config, resume=True))
     assert again.weights_sha256 == whole.weights_sha256
     assert (again.thresholds, again.validation) == (whole.thresholds, whole.validation)
     assert not Path(config.output + ".training").exists()

@@ -29,9 +29,9 @@ from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.tasks.data.dataset import Argument, load_set
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.values import VALUES
-from valueeval.train.config.combinations import ConfigError
+from valueeval.train.command_line import parse_config
+from valueeval.train.config.choice import ConfigError
 from valueeval.train.config.config import TrainConfig
-from valueeval.train.config.options import parse_config
 from valueeval.train.objectives.cross_encoder import AllValues, EachValue, SampledLoss
 from valueeval.train.objectives.losses import (
     DistillationLoss,
@@ -39,6 +39,7 @@ from valueeval.train.objectives.losses import (
     FocalLoss,
     weighted_bce,
 )
+from valueeval.train.options import changed
 from valueeval.train.run import train
 
 TRAINING, VALIDATION = 8, 4
@@ -62,7 +63,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str
 def config(tiny_bert: Path, data_dir: Path, tmp_path: Path) -> TrainConfig:
     options: dict[str, Any] = {"epochs": 1, "batch_size": 4, "learning_rate": 0.01}
     config = small_config(tmp_path / "adapter", tiny_bert, data_dir, **options)
-    return replace(config, heads="cross-encoder", max_length=96)
+    return changed(config, heads="cross-encoder", max_length=96)
 
 
 # --------------------------------------------------------------------------------- by hand
@@ -215,7 +216,7 @@ def test_saved_and_loaded_gives_the_same_scores(
     bases: dict[str, Path],
     data_dir: Path,
 ) -> None:
-    manifest = train(replace(config, method=method, base=str(bases[family]), **options))
+    manifest = train(changed(config, method=method, base=str(bases[family]), **options))
     assert manifest.head is not None
     assert manifest.head.kind == "cross-encoder"
     head = load_file(Path(config.output) / "head.safetensors")
@@ -232,7 +233,7 @@ def test_saved_and_loaded_gives_the_same_scores(
 
 def test_a_logit_by_hand(config: TrainConfig, data_dir: Path) -> None:
     """The mean of the pair's hidden states, times the layer."""
-    train(replace(config, method="head", max_length=400))
+    train(changed(config, method="head", max_length=400))
     classifier = load_classifier(config.output, device="cpu")
     argument, value = load_set("validation", data_dir).arguments[1], VALUES[8]
     pair = classifier.tokenizer(
@@ -263,24 +264,24 @@ def test_a_step_reads_as_many_values_as_it_should(
     train(config)
     assert sum(read) == TRAINING * 20
     read.clear()
-    train(replace(config, values_per_step=3, output=config.output + "-3"))
+    train(changed(config, values_per_step=3, output=config.output + "-3"))
     assert sum(read) == TRAINING * 3
 
 
 def test_stopped_and_resumed_gives_the_same_adapter(config: TrainConfig) -> None:
-    config = replace(config, values_per_step=2, epochs=2, checkpoint_seconds=0.0)
-    whole = train(replace(config, output=config.output + "-whole"))
+    config = changed(config, values_per_step=2, epochs=2, checkpoint_seconds=0.0)
+    whole = train(changed(config, output=config.output + "-whole"))
     stop_training(config, 3)
-    again = train(replace(config, resume=True))
+    again = train(changed(config, resume=True))
     assert again.weights_sha256 == whole.weights_sha256
     assert (again.thresholds, again.validation) == (whole.thresholds, whole.validation)
 
 
 def test_learns_from_the_words_of_the_values(config: TrainConfig) -> None:
     """How frequent each is: a layer that all values share can only read that off their names."""
-    config = replace(config, segments=("{value.name}",), positive_weight=0.0, dropout=0.0)
-    config = replace(config, batch_size=8, layer_decay=1.0, schedule="constant_with_warmup")
-    train(replace(config, epochs=20, learning_rate=5e-3))
+    config = changed(config, segments=("{value.name}",), pos_weight_power=0.0, dropout=0.0)
+    config = changed(config, batch_size=8, layer_decay=1.0, schedule="constant_with_warmup")
+    train(changed(config, epochs=20, learning_rate=5e-3))
     lines = (Path(config.output) / "metrics.jsonl").read_text("utf-8").splitlines()
     share = load_set("training", config.data_dir).labels.mean()
     without_names = -share * np.log(share) - (1 - share) * np.log(1 - share)
@@ -288,7 +289,7 @@ def test_learns_from_the_words_of_the_values(config: TrainConfig) -> None:
 
 
 def test_lm_eval_and_averages(config: TrainConfig, data_dir: Path) -> None:
-    config = replace(config, method="head")
+    config = changed(config, method="head")
     manifest = train(config)
     arguments = load_set("validation", data_dir).arguments
     model = ClassifierLM.create_from_arg_obj({"adapter": config.output}, {"device": "cpu"})
@@ -296,7 +297,7 @@ def test_lm_eval_and_averages(config: TrainConfig, data_dir: Path) -> None:
     expected = own - manifest.thresholds.logits
     np.testing.assert_allclose(model.differences(arguments), expected, atol=1e-5)
 
-    other = replace(config, heads="single", output=config.output + "-single", max_length=64)
+    other = changed(config, heads="single", output=config.output + "-single", max_length=64)
     train(other)
     plain = load_classifier(other.output, "cpu")
     for joined in (f"{config.output}+{other.output}", f"{other.output}+{config.output}"):
@@ -306,11 +307,11 @@ def test_lm_eval_and_averages(config: TrainConfig, data_dir: Path) -> None:
 
 def test_learns_from_a_teacher(config: TrainConfig) -> None:
     """One that reads an argument once; some of what it says is left out in each step."""
-    teacher = replace(config, heads="single", method="head", output=config.output + "-teacher")
+    teacher = changed(config, heads="single", method="head", output=config.output + "-teacher")
     train(teacher)
-    config = replace(config, values_per_step=4, epochs=2)
+    config = changed(config, values_per_step=4, epochs=2)
     plain = train(config)
-    taught = train(replace(config, output=config.output + "-taught", teacher=teacher.output))
+    taught = train(changed(config, output=config.output + "-taught", teacher=teacher.output))
     assert taught.parameters == plain.parameters
     assert taught.weights_sha256 != plain.weights_sha256
 
@@ -341,7 +342,7 @@ def test_what_makes_no_sense_is_refused(words: list[str], message: str) -> None:
 
 
 def test_a_manifest_without_a_value_in_its_input_is_refused(config: TrainConfig) -> None:
-    manifest = train(replace(config, method="head"))
+    manifest = train(changed(config, method="head"))
     assert read_manifest(config.output).input == replace(FORM, max_length=96)
     with pytest.raises(ManifestError, match=r"input\.segments: a cross-encoder must be told of a"):
         replace(manifest, input=InputFormat(("{premise}",), 64))
@@ -350,6 +351,6 @@ def test_a_manifest_without_a_value_in_its_input_is_refused(config: TrainConfig)
 
 
 def test_empty(config: TrainConfig) -> None:
-    train(replace(config, method="head"))
+    train(changed(config, method="head"))
     classifier: Classifier = load_classifier(config.output, "cpu")
     assert classifier.logits([]).shape == (0, 20)

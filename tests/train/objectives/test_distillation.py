@@ -26,6 +26,7 @@ from valueeval.train.data.inputs import Split
 from valueeval.train.objectives import distillation
 from valueeval.train.objectives.distillation import TEACHER_FILE, teacher_logits
 from valueeval.train.objectives.losses import DistillationLoss, weighted_bce
+from valueeval.train.options import changed
 from valueeval.train.run import train
 from valueeval.train.storage.output import work_folder
 
@@ -94,39 +95,39 @@ def teachers(recipe: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> l
     folder = tmp_path_factory.mktemp("teachers")
     outputs = [str(folder / name) for name in "ab"]
     for seed, output in enumerate(outputs):
-        train(replace(recipe, output=output, seed=seed))
+        train(changed(recipe, output=output, seed=seed))
     return outputs
 
 
 @pytest.fixture
 def config(recipe: TrainConfig, teachers: list[str], tmp_path: Path) -> TrainConfig:
-    return replace(recipe, output=str(tmp_path / "student"), teacher=teachers[0], seed=7)
+    return changed(recipe, output=str(tmp_path / "student"), teacher=teachers[0], seed=7)
 
 
 def test_the_student_learns_to_answer_as_its_teacher(config: TrainConfig, data_dir: Path) -> None:
     """The same head on the same frozen encoder: nothing is left but the teacher's own entropy."""
-    teacher = load_classifier(str(config.teacher), "cpu")
-    manifest = train(replace(config, teacher_weight=1.0, epochs=20, dropout=0.0))
+    teacher = load_classifier(config.distillation.teacher, "cpu")
+    manifest = train(changed(config, teacher_weight=1.0, epochs=20, dropout=0.0))
     logits = torch.from_numpy(teacher.logits(load_set("training", data_dir).arguments))
     entropy = binary_cross_entropy_with_logits(logits, logits.sigmoid()).item()
     lines = (Path(config.output) / "metrics.jsonl").read_text("utf-8").splitlines()
     first, *_, last = [json.loads(line)["loss"] - entropy for line in lines]
     assert 0 < last < 0.1 * first
     assert manifest.objective == "bce+distillation"
-    assert manifest.config["teacher"] == config.teacher
+    assert manifest.config["teacher"] == config.distillation.teacher
     assert manifest.config["teacher_weight"] == 1.0
     assert manifest.config["teacher_sha256"] == teacher.manifest.weights_sha256
     assert read_manifest(config.output) == manifest
     card = (Path(config.output) / CARD_FILE).read_text("utf-8")
     assert f"`{teacher.manifest.weights_sha256}`; its probabilities count 1, labels 0 |" in card
-    assert str(config.teacher) not in card
+    assert config.distillation.teacher not in card
 
 
 def test_it_learns_what_the_teacher_answers_in_an_evaluation(
     config: TrainConfig, teachers: list[str], data_dir: Path
 ) -> None:
     joined = "+".join(teachers)
-    stop_training(replace(config, teacher=joined), 0)
+    stop_training(changed(config, teacher=joined), 0)
     kept = load_file(work_folder(Path(config.output)) / TEACHER_FILE)["logits"]
     expected = load_adapter(joined, "cpu").logits(load_set("training", data_dir).arguments)
     np.testing.assert_allclose(kept, expected, atol=1e-5)
@@ -136,22 +137,22 @@ def test_it_learns_what_the_teacher_answers_in_an_evaluation(
 def test_resumed_it_is_the_same_student(
     config: TrainConfig, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train(replace(config, output=config.output + "-whole"))
+    whole = train(changed(config, output=config.output + "-whole"))
     stop_training(config, step)
     # The teacher is not asked a second time.
     monkeypatch.setattr(distillation, "load_members", None)
-    again = train(replace(config, resume=True))
+    again = train(changed(config, resume=True))
     assert again.weights_sha256 == whole.weights_sha256
     assert (again.thresholds, again.config) == (whole.thresholds, whole.config)
-    assert train(replace(config, resume=True)) == again  # finished: nothing is done
+    assert train(changed(config, resume=True)) == again  # finished: nothing is done
 
 
 def test_another_teacher_is_another_run(config: TrainConfig, teachers: list[str]) -> None:
     stop_training(config, STEPS + 1)
     with pytest.raises(ValueEvalError, match=r"another configuration \(teacher_sha256 "):
-        train(replace(config, teacher=teachers[1], resume=True))
+        train(changed(config, teacher=teachers[1], resume=True))
     with pytest.raises(ValueEvalError, match=r"teacher_weight 0\.5 there, 0\.9 here"):
-        train(replace(config, teacher_weight=0.9, resume=True))
+        train(changed(config, teacher_weight=0.9, resume=True))
 
 
 def test_kept_answers_that_cannot_be_read(config: TrainConfig) -> None:
@@ -159,16 +160,16 @@ def test_kept_answers_that_cannot_be_read(config: TrainConfig) -> None:
     kept = work_folder(Path(config.output)) / TEACHER_FILE
     kept.write_bytes(kept.read_bytes()[:100])
     with pytest.raises(ValueEvalError, match="remove it, and the teacher is asked again"):
-        train(replace(config, resume=True))
+        train(changed(config, resume=True))
     kept.unlink()
-    train(replace(config, resume=True))
+    train(changed(config, resume=True))
 
 
 def test_answers_that_are_no_numbers(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    members = distillation.find_members(str(config.teacher))
-    classifier = load_adapter(str(config.teacher), "cpu")
+    members = distillation.find_members(config.distillation.teacher)
+    classifier = load_adapter(config.distillation.teacher, "cpu")
     monkeypatch.setattr(
         classifier, "logits", lambda arguments: np.full((len(arguments), 20), np.nan)
     )
@@ -183,10 +184,10 @@ def test_answers_that_are_no_numbers(
     [("joint", "bce+distillation+contrastive"), ("pretrain", "contrastive, bce+distillation")],
 )
 def test_beside_contrastive_learning(config: TrainConfig, contrastive: str, objective: str) -> None:
-    config = replace(config, method="full", learning_rate=0.01, epochs=1)
-    manifest = train(replace(config, contrastive=contrastive))  # type: ignore[arg-type]
+    config = changed(config, method="full", learning_rate=0.01, epochs=1)
+    manifest = train(changed(config, contrastive=contrastive))  # type: ignore[arg-type]
     assert manifest.objective == objective
-    plain = train(replace(config, output=config.output + "-plain"))
+    plain = train(changed(config, output=config.output + "-plain"))
     assert plain.weights_sha256 != manifest.weights_sha256
 
 
@@ -200,52 +201,52 @@ def test_a_teacher_of_other_data_is_refused(
     with pytest.raises(
         ValueEvalError, match=r"trained on touche23 training .* its student on touc"
     ):
-        train(replace(config, data_dir=other))
+        train(changed(config, data_dir=other))
     with pytest.raises(ValueEvalError, match=r"its student on sample training"):
-        train(replace(config, data="sample", data_dir=None, teacher="+".join(teachers)))
+        train(changed(config, data="sample", data_dir=None, teacher="+".join(teachers)))
     with pytest.raises(ValueEvalError, match="no such adapter directory"):
-        train(replace(config, teacher=str(tmp_path / "nobody")))
+        train(changed(config, teacher=str(tmp_path / "nobody")))
     assert not work_folder(Path(config.output)).exists()
 
 
 def test_a_teacher_of_the_same_fold_alone(config: TrainConfig) -> None:
     """Folds 0 and 1 of 3: each has seen what the other left out, and so has the first teacher."""
-    in_fold = replace(config, teacher=None, folds=3, fold=0, epochs=1)
+    in_fold = changed(config, teacher=None, folds=3, fold=0, epochs=1)
     folds = [f"{config.output}-{fold}" for fold in (0, 1)]
     for fold, output in enumerate(folds):
-        train(replace(in_fold, fold=fold, output=output))
+        train(changed(in_fold, fold=fold, output=output))
     with pytest.raises(ValueEvalError, match=r"fold 1 of 3 left out, but its student .* fold 0 of"):
-        train(replace(in_fold, teacher=folds[1]))
+        train(changed(in_fold, teacher=folds[1]))
     with pytest.raises(ValueEvalError, match="it may hand on labels that the student must not see"):
-        train(replace(in_fold, teacher="+".join(folds)))
+        train(changed(in_fold, teacher="+".join(folds)))
     with pytest.raises(ValueEvalError, match=r"trained on touche23 training .* fold 0 of 3"):
-        train(replace(in_fold, teacher=config.teacher))
+        train(changed(in_fold, teacher=config.distillation.teacher))
     with pytest.raises(ValueEvalError, match=r"fold 0 of 3 left out, but its student on touche23"):
-        train(replace(config, teacher=folds[0]))
+        train(changed(config, teacher=folds[0]))
     with pytest.raises(ValueEvalError, match=r"of data in 3 folds, its student's are in 4: .* 3,"):
-        train(replace(in_fold, folds=4, teacher=folds[0]))
-    manifest = train(replace(in_fold, teacher=folds[0]))
+        train(changed(in_fold, folds=4, teacher=folds[0]))
+    manifest = train(changed(in_fold, teacher=folds[0]))
     assert manifest.data.left_out == (0,)
 
 
 def test_a_teacher_of_the_same_subset_or_a_smaller_one(config: TrainConfig) -> None:
-    small = replace(config, train_size=20, epochs=1)
+    small = changed(config, train_size=20, epochs=1)
     with pytest.raises(ValueEvalError, match="has seen arguments beside the 20 of its student"):
         train(small)
     other_seed = f"{config.output}-other"
-    train(replace(small, teacher=None, seed=1, output=other_seed))
+    train(changed(small, teacher=None, seed=1, output=other_seed))
     with pytest.raises(ValueEvalError, match="the same --seed"):
-        train(replace(small, teacher=other_seed))
+        train(changed(small, teacher=other_seed))
     smaller = f"{config.output}-smaller"
-    train(replace(small, teacher=None, train_size=19, output=smaller))
-    assert train(replace(small, teacher=smaller)).data.size == 20
-    train(replace(config, teacher=other_seed, epochs=1, output=f"{config.output}-all"))
+    train(changed(small, teacher=None, train_size=19, output=smaller))
+    assert train(changed(small, teacher=smaller)).data.size == 20
+    train(changed(config, teacher=other_seed, epochs=1, output=f"{config.output}-all"))
 
 
 def test_a_teacher_needs_a_head(config: TrainConfig, tmp_path: Path) -> None:
     folder = tmp_path / "words"
-    train(replace(config, teacher=None, output=str(folder), epochs=1))
+    train(changed(config, teacher=None, output=str(folder), epochs=1))
     manifest: Manifest = read_manifest(folder)
     write_manifest(folder, replace(manifest, head=None, input=None, template="bca"))
     with pytest.raises(ValueEvalError, match="template 'bca' answers in words; a teacher needs a"):
-        train(replace(config, teacher=str(folder)))
+        train(changed(config, teacher=str(folder)))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from math import exp, log
-from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from valueeval.train.config.choices import LossName
 from valueeval.train.config.config import TrainConfig
-from valueeval.train.objectives.losses import DistributionBalancedLoss, FocalLoss, build_loss
+from valueeval.train.objectives import LOSSES
+from valueeval.train.objectives.losses import DistributionBalancedLoss, FocalLoss
+from valueeval.train.options import configure
 
 LOG3 = log(3)  # the logit of 3/4
 
@@ -89,16 +89,16 @@ def test_distribution_balanced_by_hand() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        TrainConfig("x"),
-        TrainConfig("x", positive_weight=0.0),
-        TrainConfig("x", loss="focal"),
-        TrainConfig("x", loss="focal", focal_gamma=0.5),
-        TrainConfig("x", loss="distribution-balanced"),
-        TrainConfig("x", loss="distribution-balanced", focal_gamma=2.0),
+        configure("x"),
+        configure("x", pos_weight_power=0.0),
+        configure("x", loss="focal"),
+        configure("x", loss="focal", focal_gamma=0.5),
+        configure("x", loss="distribution-balanced"),
+        configure("x", loss="distribution-balanced", focal_gamma=2.0),
     ],
 )
 def test_gradients_are_finite_and_pull_towards_the_labels(config: TrainConfig) -> None:
-    loss = build_loss(config.with_defaults(), two_values())
+    loss = config.loss.build(two_values())
     labels = torch.zeros(2, 20)
     labels[0, :10] = 1.0  # the second argument has no value at all
     for size in (0.0, 1.0, 30.0, 1e4):
@@ -117,8 +117,8 @@ def test_gradients_are_finite_and_pull_towards_the_labels(config: TrainConfig) -
 def test_values_of_no_and_of_every_argument() -> None:
     labels = np.zeros((3, 20), dtype=bool)
     labels[:, 0] = True
-    for name in get_args(LossName):
-        loss = build_loss(TrainConfig("x", loss=name).with_defaults(), labels)
+    for name in LOSSES:
+        loss = configure("x", loss=name).loss.build(labels)
         assert torch.isfinite(loss(torch.randn(3, 20), torch.from_numpy(labels).float()))
     one = np.ones((1, 20), dtype=bool)
     assert torch.isfinite(DistributionBalancedLoss(one)(torch.zeros(1, 20), torch.ones(1, 20)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,13 @@ from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.scoring import score
 from valueeval.train.cli import summary
-from valueeval.train.config.combinations import ConfigError
+from valueeval.train.config.choice import ConfigError
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.data.folds import folds_of
 from valueeval.train.loop.thresholds import choose_thresholds
 from valueeval.train.loop.training import Training
 from valueeval.train.objectives.distillation import TEACHER_FILE, members_without
+from valueeval.train.options import changed
 from valueeval.train.run import load_splits, train
 from valueeval.train.storage.output import work_folder
 
@@ -46,14 +46,14 @@ def teachers(recipe: TrainConfig) -> list[str]:
     """An adapter for each fold, and a second one for the first."""
     outputs = [f"{recipe.output}{number}" for number in range(FOLDS + 1)]
     for number, output in enumerate(outputs):
-        train(replace(recipe, output=output, fold=number % FOLDS, seed=number // FOLDS))
+        train(changed(recipe, output=output, fold=number % FOLDS, seed=number // FOLDS))
     return outputs
 
 
 @pytest.fixture
 def config(recipe: TrainConfig, teachers: list[str], tmp_path: Path) -> TrainConfig:
     named = "+".join(teachers)
-    return replace(recipe, output=str(tmp_path / "student"), fold=None, teacher=named)
+    return changed(recipe, output=str(tmp_path / "student"), fold=None, teacher=named)
 
 
 def test_it_learns_from_all_arguments_and_is_taught_by_those_that_had_not_seen_them(
@@ -77,7 +77,7 @@ def test_thresholds_are_tuned_on_the_teachers_answers_and_the_last_epoch_is_kept
 ) -> None:
     stop_training(config, 0)
     taught = load_file(work_folder(Path(config.output)) / TEACHER_FILE)["logits"]
-    manifest = train(replace(config, resume=True))
+    manifest = train(changed(config, resume=True))
     training, _ = load_splits(config)
     tuned = choose_thresholds("halfway", training.labels, taught, "training")
     assert manifest.thresholds == tuned
@@ -97,13 +97,13 @@ def test_thresholds_are_tuned_on_the_teachers_answers_and_the_last_epoch_is_kept
 
 def test_the_last_epoch_is_what_is_written(config: TrainConfig) -> None:
     """A second epoch with no learning rate to speak of would else be the first's equal."""
-    one = train(replace(config, output=config.output + "-1", schedule="constant_with_warmup"))
-    longer = replace(config, output=config.output + "-2", schedule="constant_with_warmup", epochs=4)
+    one = train(changed(config, output=config.output + "-1", schedule="constant_with_warmup"))
+    longer = changed(config, output=config.output + "-2", schedule="constant_with_warmup", epochs=4)
     two = train(longer)
     assert one.weights_sha256 != two.weights_sha256
-    resumed = replace(longer, output=config.output + "-3")
+    resumed = changed(longer, output=config.output + "-3")
     stop_training(resumed, 7)
-    assert train(replace(resumed, resume=True)).weights_sha256 == two.weights_sha256
+    assert train(changed(resumed, resume=True)).weights_sha256 == two.weights_sha256
 
 
 def test_one_that_diverges_claims_no_score(
@@ -131,7 +131,7 @@ def test_members_without_a_fold(teachers: list[str]) -> None:
 
 
 def test_a_fold_without_a_teacher_is_named(config: TrainConfig, teachers: list[str]) -> None:
-    two = replace(config, teacher="+".join(teachers[:2]))
+    two = changed(config, teacher="+".join(teachers[:2]))
     with pytest.raises(ValueEvalError, match=r"no adapter has left out fold 2 of 3: train it"):
         train(two)
     assert not work_folder(Path(two.output)).exists()
@@ -139,11 +139,11 @@ def test_a_fold_without_a_teacher_is_named(config: TrainConfig, teachers: list[s
 
 def test_a_teacher_that_has_seen_all_is_refused(config: TrainConfig, teachers: list[str]) -> None:
     train(config)
-    again = replace(config, output=config.output + "-again")
+    again = changed(config, output=config.output + "-again")
     with pytest.raises(ValueEvalError, match=r"student: trained on all of .* left one out each"):
-        train(replace(again, teacher=f"{config.teacher}+{config.output}"))
+        train(changed(again, teacher=f"{config.distillation.teacher}+{config.output}"))
     with pytest.raises(ValueEvalError, match="may hand on labels"):
-        train(replace(again, teacher=teachers[0], fold=1))
+        train(changed(again, teacher=teachers[0], fold=1))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_teacher_that_has_seen_all_is_refused(config: TrainConfig, teachers: l
     [
         ({"teacher": None}, r"fold: None; allowed with --folds 3: 0 to 2 .* or none with the adap"),
         ({"train_size": 10}, "train_size: 10 does not go with a --teacher of all folds"),
-        ({"per_value": 2}, "per_value: 2 does not go with a --teacher of all folds"),
+        ({"shots_per_value": 2}, "shots_per_value: 2 does not go with a --teacher of all folds"),
         (
             {"method": "lora", "template": "bca", "max_length": 256},
             "fold: none is left out, and with --template bca",
@@ -162,4 +162,4 @@ def test_what_makes_no_sense_is_refused_at_once(
     config: TrainConfig, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        replace(config, **changes)
+        changed(config, **changes)

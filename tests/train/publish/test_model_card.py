@@ -23,9 +23,10 @@ from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import DataSet, load_set
 from valueeval.tasks.scores.intervals import Interval
 from valueeval.tasks.scores.scoring import Intervals, intervals
-from valueeval.train.config.choices import GENERATED
+from valueeval.train.command_line import parse_config
 from valueeval.train.config.config import TrainConfig
-from valueeval.train.config.options import parse_config
+from valueeval.train.config.model import GENERATED
+from valueeval.train.options import configure
 from valueeval.train.publish.model_card import NAME, model_card, write_card
 from valueeval.train.run import train
 
@@ -52,7 +53,7 @@ def manifest() -> Manifest:
         {},
         base_model=BaseModel(HUB_BASE.name, HUB_BASE.revision, HUB_BASE.sha256),
         method="lora",
-        config=TrainConfig("x", base=HUB_BASE.name, method="lora").with_defaults().recipe(),
+        config=configure("x", base=HUB_BASE.name, method="lora").recipe(),
         thresholds=Thresholds(tuple((i + 1) / 30 for i in range(20)), "validation", "macro_f1"),
         parameters=Parameters(22_713_216, 7_700),
         validation={"macro_f1": 0.4434, "f1_face": None, "f1_tradition": 0.61},
@@ -87,7 +88,7 @@ def test_of_a_peft_adapter(manifest: Manifest, sets: tuple[DataSet, DataSet]) ->
         f"`abc`; SHA-256 of its weights `{manifest.base_model.sha256}` |",
         "| method | `lora`, objective `bce` |",
         "| answer | head `linear`, pooling `mean` |",
-        "| thresholds | halfway, tuned for macro_f1 on validation |",
+        "| thresholds | shrunk, tuned for macro_f1 on validation |",
         "| parameters | 22,713,216, of these trained 7,700 |",
         "| training data | Touché23-ValueEval, training, 200 arguments |",
         "| training took | 354 s, 3.0 GiB |",
@@ -140,7 +141,7 @@ def test_of_thresholds_and_prompts_of_a_template(
     text = model_card(words, HUB_BASE, sets, FOUND, "CAUSAL_LM")
     assert "| answer | in words, to the template `bca`, paraphrase 2 |" in text
     assert "lm_eval --tasks valueeval_bca_p2 --model valueeval" in text
-    assert "| thresholds | halfway, tuned for macro_f1 on validation |" in text
+    assert "| thresholds | shrunk, tuned for macro_f1 on validation |" in text
     assert "| `tradition` | 0.610 | 0.367 |" in text
     assert "is in the task\n`valueeval_bca_p2`, the thresholds in `valueeval.json`.\n" in text
     assert "The best epoch and the thresholds were chosen" in text
@@ -188,7 +189,7 @@ def test_of_a_fold(manifest: Manifest, sets: tuple[DataSet, DataSet]) -> None:
     card = ModelCard(model_card(fold, HUB_BASE, sets, FOUND))
     named = "fold 2 of 5 (counted from 0)"
     for line in (
-        f"| thresholds | halfway, tuned for macro_f1 on {named} of training+validation |",
+        f"| thresholds | shrunk, tuned for macro_f1 on {named} of training+validation |",
         f"| training data | Touché23-ValueEval, training+validation, without {named}, "
         "200 arguments |",
         f"On {named} of training+validation, 151 arguments about 27 conclusions.",
@@ -299,7 +300,7 @@ def test_its_options_train_the_same(
     path = tmp_path / "options.yaml"
     path.write_text(yaml.safe_dump(options_in(text)), "utf-8")
     config = parse_config(["--config", str(path), "--output", "x"])
-    assert config.with_defaults().recipe() == manifest.config
+    assert config.recipe() == manifest.config
 
 
 # ------------------------------------------------------------------------------------- as trained
@@ -319,7 +320,7 @@ def test_of_a_template_adapter_as_trained(
     """Its code loads the model, its options train it again, its scores are the manifest's."""
     base: Path = request.getfixturevalue({"causal": "tiny_gpt2", "seq2seq": "tiny_t5"}[backend])
     data_dir = write_small_data(tmp_path / "data", 4, 8)
-    config = TrainConfig(
+    config = configure(
         str(tmp_path / "a"), base=str(base), data_dir=str(data_dir), precision="float32",
         epochs=1, batch_size=2, template="bca", method=method,
     )  # fmt: skip
@@ -337,7 +338,7 @@ def test_of_a_template_adapter_as_trained(
     path = tmp_path / "options.yaml"
     path.write_text(yaml.safe_dump({**options, "base": str(base)}), "utf-8")
     again = parse_config(["--config", str(path), "--output", "x"])
-    assert again.with_defaults().recipe() == manifest.config
+    assert again.recipe() == manifest.config
 
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
     code = code.replace("ORG/NAME", str(tmp_path / "a")).replace(f"PATH/TO/{base.name}", str(base))

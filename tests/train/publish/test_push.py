@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import fake_hub
@@ -19,9 +18,10 @@ from valueeval.adapters.directory.manifest_file import CARD_FILE, MANIFEST_FILE,
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.cli import main
-from valueeval.train.config.combinations import ConfigError
+from valueeval.train.command_line import parse_config
+from valueeval.train.config.choice import ConfigError
 from valueeval.train.config.config import TrainConfig
-from valueeval.train.config.options import parse_config
+from valueeval.train.options import changed, configure
 from valueeval.train.publish import push as push_module
 from valueeval.train.publish.push import command, upload
 from valueeval.train.run import train
@@ -41,7 +41,7 @@ def recipe(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainCo
 @pytest.fixture(scope="module")
 def trained(recipe: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("trained") / "adapter"
-    train(replace(recipe, output=str(output)))
+    train(changed(recipe, output=str(output)))
     return output
 
 
@@ -49,7 +49,7 @@ def trained(recipe: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def finished(recipe: TrainConfig, trained: Path, tmp_path: Path) -> TrainConfig:
     """What pushes a finished adapter: the command that trained it, with two options more."""
     folder = shutil.copytree(trained, tmp_path / "adapter")
-    return replace(recipe, output=str(folder), resume=True, push_to_hub="org/new")
+    return changed(recipe, output=str(folder), resume=True, push_to_hub="org/new")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -63,7 +63,7 @@ def test_trains_and_pushes(
     hub: FakeHub, recipe: TrainConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "adapter"
-    words = shlex.split(command(replace(recipe, output=str(folder))))[2:]
+    words = shlex.split(command(changed(recipe, output=str(folder))))[2:]
     assert main([*words, "--push-to-hub", "org/new", "--hub-private"]) == 0
     repo = hub.repos["org/new"]
     assert repo.private
@@ -175,7 +175,7 @@ def test_pushes_later_from_a_machine_that_would_train_in_another_precision(
     hub: FakeHub, finished: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writers, hub.writers = hub.writers, ()
-    message = failure(replace(finished, push_to_hub="org/new", precision="auto"))
+    message = failure(changed(finished, push_to_hub="org/new", precision="auto"))
     assert "the hub says that your token may not do this" in message
     hub.writers = writers
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
@@ -231,7 +231,7 @@ def test_refused_before_training(
 ) -> None:
     from huggingface_hub import constants
 
-    config = replace(recipe, output=str(tmp_path / "none"), push_to_hub="org/new")
+    config = changed(recipe, output=str(tmp_path / "none"), push_to_hub="org/new")
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(ValueEvalError, match=r"no token for the hub: `hf auth login`, or set HF_T"):
         train(config)
@@ -247,7 +247,7 @@ def test_refused_before_training(
 )
 def test_refused_names(name: str) -> None:
     with pytest.raises(ConfigError, match=f"push_to_hub: '{re.escape(name)}'; allowed: a name on"):
-        TrainConfig("x", push_to_hub=name)
+        configure("x", push_to_hub=name)
 
 
 def test_options() -> None:
@@ -259,12 +259,12 @@ def test_options() -> None:
 
 
 def test_the_command_asks_for_the_same() -> None:
-    config = TrainConfig(
+    config = configure(
         "my runs/a", method="lora", segments=("{premise}, 'so' {conclusion}",), train_size=5,
         learning_rate=1e-3, resume=True, data_dir="my d", push_to_hub="org/name", hub_private=True,
     )  # fmt: skip
     assert parse_config(shlex.split(command(config))[2:]) == config
-    assert command(TrainConfig("x")) == "valueeval train --output=x"
+    assert command(configure("x")) == "valueeval train --output=x"
 
 
 def test_base_models_of_this_machine_are_pointed_out(
@@ -278,8 +278,8 @@ def test_teachers_of_this_machine_are_pointed_out(
     hub: FakeHub, recipe: TrainConfig, trained: Path, tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    student = replace(recipe, output=str(tmp_path / "student"), push_to_hub="org/student")
-    train(replace(student, teacher=str(trained)))
+    student = changed(recipe, output=str(tmp_path / "student"), push_to_hub="org/student")
+    train(changed(student, teacher=str(trained)))
     assert f"teacher {trained} is on this machine: its path is uploaded\n" in capfd.readouterr().err
     assert "org/student" in hub.repos
 

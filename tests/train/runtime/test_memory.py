@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +26,7 @@ from valueeval.adapters.directory.manifest import FileInfo, Manifest
 from valueeval.adapters.directory.manifest_file import read_manifest
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config.config import TrainConfig
+from valueeval.train.options import changed
 from valueeval.train.run import train
 from valueeval.train.runtime.memory import keep_layer_inputs_only
 from valueeval.train.storage.output import work_folder
@@ -67,9 +67,9 @@ def test_gradient_checkpointing_gives_the_same_adapter(
     config: TrainConfig, method: str, linear_layers_read: Callable[[], int]
 ) -> None:
     """Dropout included; the layers of the encoder are computed a second time."""
-    plain = train(replace(config, method=method))
+    plain = train(changed(config, method=method))
     once = linear_layers_read()
-    sparing = replace(
+    sparing = changed(
         config, method=method, output=config.output + "-sparing", gradient_checkpointing=True
     )
     manifest = train(sparing)
@@ -105,7 +105,7 @@ def test_says_that_an_architecture_has_no_gradient_checkpointing(
 ) -> None:
     base = write_encoder(tmp_path / "base", "mpnet", tiny_bert)
     with pytest.raises(ValueEvalError, match="does not work on mpnet models"):
-        train(replace(config, base=str(base), gradient_checkpointing=True))
+        train(changed(config, base=str(base), gradient_checkpointing=True))
     assert not work_folder(Path(config.output)).exists()
 
 
@@ -120,7 +120,7 @@ def test_without_a_compiler_it_says_so_and_leaves_nothing(
 
     monkeypatch.setattr(torch, "compile", no_compiler)
     with pytest.raises(ValueEvalError) as caught:
-        train(replace(config, compile=True))
+        train(changed(config, compile=True))
     assert "does not work here (No working C++ compiler found): install" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not work_folder(Path(config.output)).exists()
@@ -133,7 +133,7 @@ def test_compiled_training_learns_the_same(
     config: TrainConfig, tmp_path: Path, method: str
 ) -> None:
     """But for dropout, of which there is none here."""
-    config = replace(
+    config = changed(
         config,
         base=str(write_without_dropout(tmp_path / "base", Path(config.base))),
         method=method,
@@ -141,7 +141,7 @@ def test_compiled_training_learns_the_same(
         lora_dropout=0.0 if method == "lora" else None,
     )
     train(config)
-    compiled = replace(config, output=config.output + "-compiled", compile=True)
+    compiled = changed(config, output=config.output + "-compiled", compile=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's own, of its compiler
         train(compiled)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +31,7 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.loop.gradient_cache import backward_in_parts
 from valueeval.train.objectives.contrastive import contrastive_loss
+from valueeval.train.options import changed
 from valueeval.train.run import train
 from valueeval.train.runtime.processes import Processes, say_what_is_not_used
 from valueeval.train.storage import output
@@ -59,7 +59,7 @@ def config(without_dropout: Path, tmp_path: Path) -> TrainConfig:
         learning_rate=0.01,
         dropout=0.0,
     )
-    return replace(config, max_length=256)
+    return changed(config, max_length=256)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_settings_of_the_launcher_without_effect_are_named(
 
 
 def with_dropout(config: TrainConfig, tiny_bert: Path) -> TrainConfig:
-    return replace(config, base=str(tiny_bert), dropout=0.1)
+    return changed(config, base=str(tiny_bert), dropout=0.1)
 
 
 def weights(config: TrainConfig) -> dict[str, torch.Tensor]:
@@ -136,7 +136,7 @@ def assert_same(one: TrainConfig, other: TrainConfig) -> None:
         ({"heads": "cross-encoder", "train_size": 9, "epochs": 1}, 2),
         ({"contrastive": "joint"}, 2),
         # Two arguments are read at once: each process reads its share in parts, too.
-        ({"contrastive": "joint", "tokens_at_once": 96}, 3),
+        ({"contrastive": "joint", "max_tokens_per_microbatch": 96}, 3),
     ],
     ids=[
         "full",
@@ -151,7 +151,7 @@ def assert_same(one: TrainConfig, other: TrainConfig) -> None:
 def test_several_processes_learn_what_one_does(
     config: TrainConfig, options: dict[str, Any], number: int
 ) -> None:
-    assert_several_learn_what_one_does(replace(config, **options), number)
+    assert_several_learn_what_one_does(changed(config, **options), number)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_several_processes_train_a_language_model_as_one_does(
     base = write_without_dropout(tmp_path / "base", tiny_gpt2)
     data_dir = write_small_data(tmp_path / "less", 17, 5)
     fresh = small_config(Path(config.output), base, data_dir, epochs=2, batch_size=8)
-    assert_several_learn_what_one_does(replace(fresh, max_length=256, **options), 2)
+    assert_several_learn_what_one_does(changed(fresh, max_length=256, **options), 2)
 
 
 def test_several_processes_pretrain_as_one_does(config: TrainConfig) -> None:
@@ -178,25 +178,25 @@ def test_several_processes_pretrain_as_one_does(config: TrainConfig) -> None:
     In the weights not: where a gradient is nothing but rounding, and of this loss many are, AdamW's
     first steps go anywhere. `test_each_process_has_its_part_of_the_gradient_of_all` compares those.
     """
-    config = replace(config, learning_rate=0.001)
-    alone = replace(config, contrastive="pretrain")
-    together = replace(alone, output=alone.output + "-together")
+    config = changed(config, learning_rate=0.001)
+    alone = changed(config, contrastive="pretrain")
+    together = changed(alone, output=alone.output + "-together")
     train(alone)
     assert join(start_processes(together, 2), DEADLINE) == [0, 0]
     assert_losses_close(alone, together)
-    without = replace(config, output=config.output + "-without")
+    without = changed(config, output=config.output + "-without")
     train(without)
     assert metrics(without)[0]["loss"] != pytest.approx(metrics(alone)[0]["loss"], abs=1e-3)
 
 
 def test_several_processes_learn_from_a_teacher_as_one_does(config: TrainConfig) -> None:
-    teacher = replace(config, output=config.output + "-teacher", epochs=1)
+    teacher = changed(config, output=config.output + "-teacher", epochs=1)
     train(teacher)
-    assert_several_learn_what_one_does(replace(config, teacher=teacher.output), 2)
+    assert_several_learn_what_one_does(changed(config, teacher=teacher.output), 2)
 
 
 def assert_several_learn_what_one_does(alone: TrainConfig, number: int) -> None:
-    together = replace(alone, output=alone.output + "-together")
+    together = changed(alone, output=alone.output + "-together")
     manifest = train(alone)
     assert join(start_processes(together, number), DEADLINE) == [0] * number
     assert_close(alone, together)
@@ -210,8 +210,8 @@ def test_killed_at_random_moments_and_resumed_by_as_many_gives_the_same_adapter(
     config: TrainConfig, tiny_bert: Path
 ) -> None:
     """Checkpoints after each step, so that many a kill comes while one is written."""
-    config = replace(with_dropout(config, tiny_bert), checkpoint_seconds=0.0, resume=True)
-    whole = replace(config, output=config.output + "-whole")
+    config = changed(with_dropout(config, tiny_bert), checkpoint_seconds=0.0, resume=True)
+    whole = changed(config, output=config.output + "-whole")
     started = time.monotonic()
     assert join(start_processes(whole, 2), DEADLINE) == [0, 0]
     duration = time.monotonic() - started
@@ -227,9 +227,9 @@ def test_killed_at_random_moments_and_resumed_by_as_many_gives_the_same_adapter(
 
 def test_resumed_by_another_number_of_processes(config: TrainConfig) -> None:
     """Stopped in the second epoch of two processes; one goes on, then again two."""
-    whole = replace(config, output=config.output + "-whole")
+    whole = changed(config, output=config.output + "-whole")
     train(whole)
-    config = replace(config, checkpoint_seconds=0.0, resume=True)
+    config = changed(config, checkpoint_seconds=0.0, resume=True)
     for number in (2, 1, 2):
         processes = start_processes(config, number)
         wait_for_another_checkpoint(config)
@@ -255,7 +255,7 @@ def wait_for_another_checkpoint(config: TrainConfig) -> None:
 def test_training_that_diverges_ends_all_and_one_says_why(
     config: TrainConfig, errors: Path
 ) -> None:
-    started = start_processes(replace(config, learning_rate=1e30), 2, errors)
+    started = start_processes(changed(config, learning_rate=1e30), 2, errors)
     assert join(started, DEADLINE) == [2, ELSEWHERE]
     assert errors.read_text("utf-8").count("training diverged") == 1
 
@@ -264,13 +264,13 @@ def test_an_output_that_cannot_be_written_ends_all_and_one_says_why(
     config: TrainConfig, tmp_path: Path, errors: Path
 ) -> None:
     (tmp_path / "file").write_text("", "utf-8")
-    there = replace(config, output=str(tmp_path / "file" / "adapter"))
+    there = changed(config, output=str(tmp_path / "file" / "adapter"))
     assert join(start_processes(there, 2, errors), DEADLINE) == [2, ELSEWHERE]
     assert errors.read_text("utf-8").count("cannot write") == 1
 
 
 def test_a_process_that_is_killed_ends_the_others(config: TrainConfig, errors: Path) -> None:
-    config = replace(config, epochs=1000, checkpoint_seconds=0.0)
+    config = changed(config, epochs=1000, checkpoint_seconds=0.0)
     main, other = processes = start_processes(config, 2, errors)
     wait_for_another_checkpoint(config)
     other.kill()
@@ -412,7 +412,7 @@ def test_each_process_has_its_part_of_the_gradient_of_all(arguments: int) -> Non
 @pytest.mark.slow
 def test_accelerate_launch(config: TrainConfig, tmp_path: Path) -> None:
     train(config)
-    together = replace(config, output=str(tmp_path / "together"))
+    together = changed(config, output=str(tmp_path / "together"))
     launch = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --main_process_port 0"
     options = [f"--{name}={value}" for name, value in options_of(together).items()]
     command = [sys.executable, *launch.split(), "-m", "valueeval", "train", *options]

@@ -15,8 +15,7 @@ from valueeval.adapters.directory.base import fetch_base
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.reading.causal import CausalReader, EncodedPair
 from valueeval.tasks.data.dataset import load_set
-from valueeval.train.build import METHODS
-from valueeval.train.config.config import TrainConfig
+from valueeval.train.options import configure
 from valueeval.train.templates.language_model import (
     build_language_model,
     harness_model,
@@ -71,11 +70,9 @@ def test_training_cuts_where_evaluation_cuts(
 ) -> None:
     data_dir = write_small_data(tmp_path / "data", 2, 2)
     lengthen_first_premise(data_dir, " and so on" * 200)
-    config = TrainConfig(
-        str(tmp_path / "x"), base=str(tiny_gpt2), template=template, method="lora"
-    ).with_defaults()
+    config = configure(str(tmp_path / "x"), base=str(tiny_gpt2), template=template, method="lora")
     base = fetch_base(config.base)
-    network = build_language_model(config, base, METHODS["lora"], torch.device("cpu"))
+    network = build_language_model(config, base, "", torch.device("cpu"))
     lm = harness_model(network.eval(), load_tokenizer(base.path))
     task = load_task(template, 1, "validation", str(data_dir))
     data = load_set("validation", data_dir)

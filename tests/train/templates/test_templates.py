@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +44,13 @@ from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.templates.decide import decide
 from valueeval.tasks.values import VALUES
-from valueeval.train.build import METHODS
 from valueeval.train.cli import summary
-from valueeval.train.config.choices import GENERATED
+from valueeval.train.command_line import parse_config
 from valueeval.train.config.config import TrainConfig
-from valueeval.train.config.options import parse_config
+from valueeval.train.config.model import GENERATED
 from valueeval.train.methods.peft import prompt_embedding
 from valueeval.train.objectives.losses import DistributionBalancedLoss, FocalLoss
+from valueeval.train.options import changed, configure
 from valueeval.train.run import train
 from valueeval.train.templates.language_model import (
     build_language_model,
@@ -91,7 +90,7 @@ def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def config_of(base: Path, data_dir: Path, output: Path, **options: Any) -> TrainConfig:
-    return TrainConfig(
+    return configure(
         output=str(output), base=str(base), data_dir=str(data_dir), precision="float32",
         batch_size=2, epochs=1, **options,
     )  # fmt: skip
@@ -101,20 +100,19 @@ def in_training(
     config: TrainConfig, data_dir: Path
 ) -> tuple[Verbaliser, Any, list[list[ValueRequest]]]:
     """A model about to be trained, what it reads, and the requests of its task."""
-    config = config.with_defaults()
     folder = fetch_base(config.base)
-    network = build_language_model(config, folder, METHODS[config.method], CPU).eval()
-    task = load_task(str(config.template), 1, "validation", str(data_dir))
+    network = build_language_model(config, folder, "", CPU).eval()
+    task = load_task(config.template.name, 1, "validation", str(data_dir))
     lm = harness_model(network, load_tokenizer(folder.path))
     data = load_set("validation", data_dir)
     asked = questions_of(lm, task, data, config)
     requests = questions(task, data.arguments)
-    if config.template in GENERATED:
+    if config.template.generated:
         requests = [
             answered(task, one, labels, end_of_answer(lm))
             for one, labels in zip(requests, data.labels, strict=True)
         ]
-    return Verbaliser(network, str(config.template)), (lm, asked), requests
+    return Verbaliser(network, config.template.name), (lm, asked), requests
 
 
 @pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS])
@@ -297,8 +295,8 @@ def test_stock_peft_says_the_same(
 def check_against_stock_peft(
     config: TrainConfig, backend: str, data_dir: Path, manifest: Manifest
 ) -> None:
-    base, folder, template = Path(config.base), Path(config.output), str(config.template)
-    if config.method == "prompt+full":
+    base, folder, template = Path(config.base), Path(config.output), config.template.name
+    if config.method.name == "prompt+full":
         stock = load_base(folder, backend)
     else:
         stock = PeftModel.from_pretrained(load_base(base, backend), folder).eval()
@@ -330,7 +328,7 @@ def test_families_of_larger_models(
     """Grouped queries and rotary positions; a tokenizer that puts a beginning before every text."""
     base = write_language_model(tmp_path / "base", family, tiny_bert)
     config = config_of(base, data_dir, tmp_path / "a", template="bca", method=method)
-    config = replace(config, tokens_at_once=512, learning_rate=0.01)
+    config = changed(config, max_tokens_per_microbatch=512, learning_rate=0.01)
     model, (lm, asked), requests = in_training(config, data_dir)
     check_gradients(model, "causal", lm, asked, requests)
     manifest = train(config)
@@ -479,7 +477,7 @@ def test_a_soft_prompt_learns_what_the_frozen_model_can_say(
     """From the cue for no, which it repeats where nothing is learnt, to yes."""
     config = cue_of(echo, all_yes, tmp_path / "begun", "no", template="bca", learning_rate=1e-9)
     assert train(config).validation["macro_f1"] == 0.0
-    config = replace(config, output=str(tmp_path / "learnt"), epochs=8, learning_rate=0.3)
+    config = changed(config, output=str(tmp_path / "learnt"), epochs=8, learning_rate=0.3)
     assert train(config).validation["macro_f1"] == 1.0
     first, last = first_and_last_loss(tmp_path / "learnt")
     assert last < 0.5 * first
@@ -495,7 +493,7 @@ def test_the_loss_of_every_soft_prompt_falls(
         echo, all_yes, tmp_path / "a", template="bca", method=method, virtual_tokens=4,
         thresholds="half", **options,
     )  # fmt: skip
-    manifest = train(replace(config, epochs=8, learning_rate=0.1 if method == "p-tuning" else 0.3))
+    manifest = train(changed(config, epochs=8, learning_rate=0.1 if method == "p-tuning" else 0.3))
     first, last = first_and_last_loss(tmp_path / "a")
     assert last < 0.5 * first
     assert manifest.validation["macro_f1"] == 1.0
@@ -514,7 +512,7 @@ def test_answers_in_full_are_parsed_after_reading_back(
     """Template mbc: 20 times yes, or no."""
     shorten_answers(monkeypatch, 20)
     config = cue_of(echo, all_yes, tmp_path / "a", word, template="mbc", thresholds="halfway")
-    manifest, said = train_noting_answers(replace(config, learning_rate=1e-9))
+    manifest, said = train_noting_answers(changed(config, learning_rate=1e-9))
     assert [text.split() for (text,) in said] == [[word] * 20] * 2
     assert manifest.validation["unparsed"] == 0.0
     assert manifest.validation["macro_f1"] == (word == "yes")
@@ -592,14 +590,14 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 ) -> None:
     options = {"template": "bca", "method": "prompt+full", "checkpoint_seconds": 0.0}
     whole = config_of(tiny_t5, data_dir, tmp_path / "whole", **options)
-    whole = replace(whole, epochs=2)
+    whole = changed(whole, epochs=2)
     train(whole)
-    stopped = replace(whole, output=str(tmp_path / "stopped"))
+    stopped = changed(whole, output=str(tmp_path / "stopped"))
     if signal_of == "SIGKILL":
         kill_training(stopped, 2)
     else:
         stop_training(stopped, 3)
-    train(replace(stopped, resume=True))
+    train(changed(stopped, resume=True))
     weights = [load_file(tmp_path / n / "model.safetensors") for n in ("whole", "stopped")]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
@@ -651,7 +649,9 @@ def test_a_paraphrase_that_is_not_there(tiny_gpt2: Path, data_dir: Path, tmp_pat
         train(config)
 
 
-@pytest.mark.parametrize("file", sorted((Path(__file__).parents[3] / "studies").glob("*.yaml")))
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[3] / "studies" / "training").glob("*.yaml"))
+)
 def test_configurations_of_studies_train_small_models_of_the_family(
     file: Path, request: pytest.FixtureRequest, data_dir: Path, tmp_path: Path
 ) -> None:
@@ -666,11 +666,13 @@ def test_configurations_of_studies_train_small_models_of_the_family(
         tiny = request.getfixturevalue(f"tiny_{family}")
     base = write_lively(tmp_path / "base", tiny, "seq2seq" if family == "t5" else "causal")
     small = {"base": str(base), "revision": None, "epochs": 1, "batch_size": 2}
-    config = replace(config, **small, data_dir=str(data_dir), precision="float32")
+    config = changed(config, **small, data_dir=str(data_dir), precision="float32")
     _, said = train_noting_answers(config)
-    assert check_adapter(tmp_path / "a", str(config.template), data_dir).method == config.method
-    if config.template in GENERATED:
-        check_texts(tmp_path / "a", base, str(config.template), data_dir, said)
+    assert (
+        check_adapter(tmp_path / "a", config.template.name, data_dir).method == config.method.name
+    )
+    if config.template.generated:
+        check_texts(tmp_path / "a", base, config.template.name, data_dir, said)
 
 
 @pytest.mark.parametrize("template", ["bca", "cls"])
@@ -690,11 +692,11 @@ def test_every_loss_of_logits(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kind, "forward", noted)
-        manifest = train(replace(config, loss=loss, epochs=1))
+        manifest = train(changed(config, loss=loss, epochs=1))
     assert (manifest.objective, manifest.config["loss"]) == (loss, loss)
     assert all(logits.shape == labels.shape and logits.shape[1] == 20 for logits, labels in seen)
     with pytest.raises(ValueEvalError, match=rf"another run \(.*loss '{loss}' there, 'bce' here"):
-        train(replace(config, epochs=1, resume=True))
+        train(changed(config, epochs=1, resume=True))
 
 
 def test_what_an_earlier_version_did_not_write_down(
@@ -704,13 +706,13 @@ def test_what_an_earlier_version_did_not_write_down(
     config = config_of(
         tiny_gpt2, data_dir, tmp_path / "a", template="bca", method="lora", checkpoint_seconds=0.0
     )
-    config = replace(config, epochs=2)
+    config = changed(config, epochs=2)
     stop_training(config, 3)
     path = tmp_path / "a.training" / "run.json"
     run = json.loads(path.read_text("utf-8"))
     assert run["config"].pop("loss") == "bce"
     path.write_text(json.dumps(run), "utf-8")
-    train(replace(config, resume=True))
+    train(changed(config, resume=True))
 
 
 def test_the_command_at_the_end_asks_as_training_did(

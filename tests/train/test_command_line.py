@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 import pytest
 import yaml
 
 from valueeval.adapters.directory.input_format import Head
-from valueeval.train.config.choices import MethodName
-from valueeval.train.config.combinations import ConfigError
-from valueeval.train.config.config import TrainConfig
-from valueeval.train.config.options import build_parser, parse_config
+from valueeval.train.command_line import build_parser, parse_config
+from valueeval.train.config.choice import ConfigError
+from valueeval.train.config.optimisation import Distillation
+from valueeval.train.config.renamed import current
+from valueeval.train.methods import METHODS
+from valueeval.train.methods.prompt_tuning import PromptTuning
+from valueeval.train.objectives.bce import Bce
+from valueeval.train.objectives.distribution_balanced import DistributionBalanced
+from valueeval.train.objectives.focal import Focal
+from valueeval.train.options import all_options, changed, configure
 
 
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "train.yaml"
     file.write_text("output: from-file\nepochs: 3\nbatch_size: 4\n", "utf-8")
     config = parse_config(["--config", str(file), "--epochs", "5"])
-    assert (config.output, config.epochs, config.batch_size) == ("from-file", 5, 4)
+    rates = config.optimisation
+    assert (config.output, rates.epochs, rates.batch_size) == ("from-file", 5, 4)
 
 
 def test_flags_win_wherever_the_file_stands(tmp_path: Path) -> None:
@@ -30,7 +36,8 @@ def test_flags_win_wherever_the_file_stands(tmp_path: Path) -> None:
     second.write_text("batch-size: 8\n", "utf-8")
     words = ["--output=x", "--epochs=5", f"--config={first}", "--config", str(second), "--seed=2"]
     config = parse_config(words)
-    assert (config.epochs, config.batch_size, config.seed) == (5, 8, 2)
+    rates = config.optimisation
+    assert (rates.epochs, rates.batch_size, config.seed) == (5, 8, 2)
 
 
 def test_a_home_directory_may_be_written_as_in_a_shell(
@@ -42,14 +49,15 @@ def test_a_home_directory_may_be_written_as_in_a_shell(
     config = parse_config(["--config=~/train.yaml", "--data_dir=~/z"])
     assert (config.output, config.base) == (f"{tmp_path}/x", f"{tmp_path}/y")
     assert config.data_dir == f"{tmp_path}/z"
-    assert config.teacher == f"{tmp_path}/a+b+{tmp_path}/c"
+    assert config.distillation is not None
+    assert config.distillation.teacher == f"{tmp_path}/a+b+{tmp_path}/c"
 
 
 def test_dashes_and_underscores_are_one() -> None:
     dashes = parse_config(["--output=x", "--batch-size", "4", "--learning-rate=1e-3"])
     underscores = parse_config(["--output=x", "--batch_size", "4", "--learning_rate=1e-3"])
     assert dashes == underscores
-    assert (dashes.batch_size, dashes.learning_rate) == (4, 0.001)
+    assert (dashes.optimisation.batch_size, dashes.optimisation.learning_rate) == (4, 0.001)
     assert parse_config(["--output", "a-b", "--data-dir", "c-d"]).data_dir == "c-d"
 
 
@@ -85,7 +93,7 @@ def test_printed_configuration_reads_back(
     text = capsys.readouterr().out
     assert yaml.safe_load(text)["epochs"] == 2
     (tmp_path / "config.yaml").write_text(text, "utf-8")
-    config = TrainConfig("x", epochs=2).with_defaults()
+    config = configure("x", epochs=2)
     assert parse_config(["--config", str(tmp_path / "config.yaml")]) == config
 
 
@@ -111,7 +119,7 @@ def test_any_printed_configuration_reads_back(
         parse_config(["--print_config", *words])
     file = tmp_path / "config.yaml"
     file.write_text(capsys.readouterr().out, "utf-8")
-    expected = parse_config(["--output=x", *words]).with_defaults()
+    expected = parse_config(["--output=x", *words])
     assert parse_config(["--output=x", "--config", str(file)]) == expected
 
 
@@ -142,8 +150,8 @@ def test_a_printed_configuration_is_a_right_one() -> None:
         (["--focal-gamma", "much"], "focal_gamma: 'much'; allowed: a number"),
         (["--focal-gamma", "-1"], "focal_gamma: -1.0; allowed: 0 or more"),
         (
-            ["--loss=focal", "--positive-weight=0"],
-            "positive_weight: 0.0 has no meaning with --loss focal: leave it out, or take",
+            ["--loss=focal", "--pos-weight-power=0"],
+            "pos_weight_power: 0.0 has no meaning with --loss focal: leave it out, or take",
         ),
         (["--method=head", "--layer-decay=0.5"], "leave it out, or take --method full"),
         (
@@ -159,7 +167,7 @@ def test_a_printed_configuration_is_a_right_one() -> None:
             ["--method=lora", "--template=oa", "--compile"],
             "compile: does not go with --template oa",
         ),
-        (["--tokens-at-once=0"], "tokens_at_once: 0; allowed: 1 or more"),
+        (["--tokens-at-once=0"], "max_tokens_per_microbatch: 0; allowed: 1 or more"),
         (["--method=heads"], "method: 'heads'; allowed: 'full', 'head'"),
         (["--contrastive=joint", "--method=head"], "take --method full or lora"),
         (["--contrastive-weight=0.5"], "leave it out, or take --contrastive joint"),
@@ -175,7 +183,7 @@ def test_a_printed_configuration_is_a_right_one() -> None:
         (["--teacher=a", "--loss=focal"], "teacher: has no meaning with --loss focal"),
         (["--resume=maybe"], "resume: 'maybe'; allowed: true or false"),
         (["--segments=abc"], "segments: 'abc'; allowed: one or two texts, as in ['{premise}'"),
-        (["--segments=[1]"], "segments: '[1]'; allowed: text (in quotes, if it looks like"),
+        (["--segments=[1]"], "segments: '1'; allowed: text (in quotes, if it looks like"),
         (["--segments=['']"], "segments: ['']; allowed: texts that are not empty"),
         (["--segments=[for, against]"], "allowed: texts with fields in them"),
         (["--segments=['{premise}']", "--separator=;"], "separator: ';' has no meaning with one"),
@@ -231,7 +239,8 @@ def test_wrong_options_are_named_with_what_is_allowed(words: list[str], message:
 
 @pytest.mark.parametrize("init", ["value ", "a template", "care", "Which value?"])
 def test_a_prompt_may_start_from_any_words(init: str) -> None:
-    assert parse_config(["--output=x", "--method=prompt-tuning", f"--init={init}"]).init == init
+    config = parse_config(["--output=x", "--method=prompt-tuning", f"--init={init}"])
+    assert config.method == PromptTuning(init=init)
 
 
 def test_the_output_must_be_named() -> None:
@@ -274,68 +283,144 @@ def test_a_file_that_is_not_there_or_not_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--config: name a YAML file"):
         parse_config(["--output=x", "--config"])
     (tmp_path / "empty.yaml").write_text("", "utf-8")
-    assert parse_config(["--output=x", f"--config={tmp_path}/empty.yaml"]) == TrainConfig("x")
+    assert parse_config(["--output=x", f"--config={tmp_path}/empty.yaml"]) == configure("x")
+
+
+def helps() -> dict[str, str]:
+    """Return every option's help text by its name."""
+    return {action.dest: " ".join(str(action.help).split()) for action in build_parser()._actions}
 
 
 def test_every_option_has_help() -> None:
-    text = build_parser().format_help()
-    actions = [action for action in build_parser()._actions if action.dest != "help"]
-    assert actions
-    assert not [action.dest for action in actions if not action.help]
-    assert "default: 32" in text
+    assert all(helps().values())
+    assert helps().keys() >= all_options().keys()
+    assert "(default: 32)" in helps()["batch_size"]
 
 
 # Options that choose nothing about the result, or that have no default but what is asked for.
 WITHOUT_SOURCE = {
-    *("config", "print_config", "output", "revision", "data_dir", "fold", "teacher", "log_with"),
+    *("output", "revision", "data_dir", "fold", "teacher", "log_with"),
     *("resume", "push_to_hub", "hub_private"),
 }
 
 
 def test_every_option_names_its_default_and_its_source() -> None:
-    """In its own words where it depends on something else (null), else as the parser adds it."""
-    defaults = {field.name: field.default for field in fields(TrainConfig)}
-    helps = {a.dest: " ".join(str(a.help).split()) for a in build_parser()._actions}
-    assert set(defaults) < set(helps)
-    for name, default in defaults.items():
+    """In its own words where it depends on something else, else as the parser adds it."""
+    for name, option in all_options().items():
+        text = helps()[name]
         if name not in WITHOUT_SOURCE:
-            assert "Source: " in helps[name], name
-        if name != "output" and default is None:
-            assert re.search(r"\bnull\b", helps[name]), name
+            assert "Source: " in text, name
+        if option.default is None:
+            assert re.search(r"\bnull\b", text), name
+        elif option.default is not ...:
+            assert f"(default: {option.default})" in text, name
+        elif name != "output":
+            assert re.search(r"\bDefault: |\bnull\b", text), name
 
 
 def test_help_names_the_defaults_that_methods_have() -> None:
-    helps = {a.dest: " ".join(str(a.help).split()) for a in build_parser()._actions}
-    for method in get_args(MethodName):
-        template = "bca" if method == "prompt+full" else None
-        config = TrainConfig("x", method=method, template=template).with_defaults()
+    for method, kind in METHODS.items():
         for name in ("epochs", "learning_rate", "layer_decay"):
-            if (value := getattr(config, name)) is None:
-                continue
-            numbers = re.findall(r"\d[\d.]*(?:e-\d)?", helps[name].partition("null")[2])
-            assert value in map(float, (number.rstrip(".") for number in numbers)), (name, method)
+            if (value := getattr(kind, name)) is not None:
+                said = helps()[name].partition("Default: ")[2].partition(". Source")[0]
+                assert re.search(
+                    rf"\b{re.escape(f'{value:g}')} for [^,]*\b{re.escape(method)}", said
+                )
+
+
+def test_the_short_help_fits_on_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_config(["--help"])
+    assert caught.value.code == 0
+    short = capsys.readouterr().out
+    assert len(short.splitlines()) < 75
+    assert "--method" in short
+    assert "--contrastive_queue" not in short
+    with pytest.raises(SystemExit):
+        parse_config(["--help_all"])
+    assert "--contrastive_queue" in capsys.readouterr().out
 
 
 def test_what_is_left_open_depends_on_other_options() -> None:
-    assert TrainConfig("x").with_defaults().positive_weight == 0.5
-    assert TrainConfig("x", positive_weight=0.0).with_defaults().positive_weight == 0.0
-    focal = TrainConfig("x", loss="focal").with_defaults()
-    assert (focal.focal_gamma, focal.positive_weight) == (2.0, None)
-    assert focal.with_defaults() == focal
-    assert TrainConfig("x").with_defaults().head == Head("linear", "mean")
-    assert focal.teacher_weight is None
-    assert TrainConfig("x", teacher="a").with_defaults().teacher_weight == 0.5
-    assert TrainConfig("x", heads="multiple").with_defaults().head == Head("multiple", "attention")
+    assert configure("x").loss == Bce(0.5)
+    assert configure("x", pos_weight_power=0.0).loss == Bce(0.0)
+    assert configure("x", loss="focal").loss == Focal(2.0)
+    assert configure("x", loss="distribution-balanced").loss == DistributionBalanced(0.0)
+    assert configure("x").distillation is None
+    assert configure("x", teacher="a").distillation == Distillation("a", 0.5)
+    plain, multiple = configure("x").classifier, configure("x", heads="multiple").classifier
+    assert plain is not None
+    assert plain.head == Head("linear", "mean")
+    assert multiple is not None
+    assert multiple.head == Head("multiple", "attention")
 
 
 def test_what_is_left_open_depends_on_the_method() -> None:
-    full = TrainConfig("x").with_defaults()
+    full = configure("x").optimisation
     assert (full.epochs, full.learning_rate, full.layer_decay) == (5, 2e-4, 0.9)
-    head = TrainConfig("x", method="head", epochs=3).with_defaults()
+    head = configure("x", method="head", epochs=3).optimisation
     assert (head.epochs, head.learning_rate, head.layer_decay) == (3, 1e-3, None)
 
 
 def test_recipe_is_what_the_result_depends_on() -> None:
-    one = TrainConfig("a", data_dir="b", resume=True, checkpoint_seconds=1)
-    assert one.recipe() == TrainConfig("c").recipe()
-    assert one.recipe() != TrainConfig("a", seed=1).recipe()
+    one = configure("a", data_dir="b", resume=True, checkpoint_seconds=1.0)
+    assert one.recipe() == configure("c").recipe()
+    assert one.recipe() != configure("a", seed=1).recipe()
+    assert (
+        configure("a", lora_rank=8, method="lora").recipe()
+        == configure("a", method="lora").recipe()
+    )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"method": "lora", "lora_rank": 4, "epochs": 10},
+        {"template": "bca", "method": "p-tuning", "prompt_hidden_size": 8, "paraphrase": 2},
+        {"heads": "cross-encoder", "values_per_step": 4, "segments": ("{value.name}", "{premise}")},
+        {"contrastive": "joint", "contrastive_weight": 0.5, "teacher": "a+b"},
+    ],
+)
+def test_what_was_given_asks_for_the_same(given: dict[str, Any]) -> None:
+    config = configure("x", **given)
+    assert configure(**config.given()) == config
+    assert configure(**config.options()) == config
+    assert set(config.given()) <= {"output", *given}
+    assert changed(config, seed=3).given() == {**config.given(), "seed": 3}
+
+
+def test_another_method_has_its_own_defaults() -> None:
+    config = changed(configure("x", method="head"), method="lora")
+    assert config == configure("x", method="lora")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("positive_weight: 0.25", "pos_weight_power: 0.25"),
+        ("tokens_at_once: 64", "max_tokens_per_microbatch: 64"),
+        ("per_value: 5", "shots_per_value: 5"),
+        ("warmup: 0.2", "warmup_ratio: 0.2"),
+        ("thresholds: halfway", "thresholds: shrunk"),
+        ("lora_rank: null", "seed: 0"),
+    ],
+)
+def test_options_of_earlier_versions_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str
+) -> None:
+    (tmp_path / "old.yaml").write_text(f"output: x\n{old}\n", "utf-8")
+    (tmp_path / "new.yaml").write_text(f"output: x\n{new}\n", "utf-8")
+    expected = parse_config([f"--config={tmp_path}/new.yaml"])
+    assert capsys.readouterr().err == ""
+    assert parse_config([f"--config={tmp_path}/old.yaml"]) == expected
+    if "null" not in old:
+        assert "is called" in capsys.readouterr().err
+        name, value = old.split(": ")
+        assert parse_config(["--output=x", f"--{name}={value}"]) == expected
+        assert parse_config(["--output=x", f"--{name}", value]) == expected
+
+
+def test_recipes_of_earlier_versions_are_compared_by_todays_names() -> None:
+    recipe = {"positive_weight": 0.5, "thresholds": "halfway", "lora_rank": None, "warmup": 0.1}
+    assert current(recipe) == {"pos_weight_power": 0.5, "thresholds": "shrunk", "warmup_ratio": 0.1}

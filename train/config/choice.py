@@ -1,0 +1,210 @@
+"""What the choices of a training have in common: methods, losses, heads, contrastive stages.
+
+Each choice is a frozen dataclass in a file of its own (`valueeval.train.methods.lora.Lora`): its
+fields are its options, with their defaults, checks and help. `valueeval.train.options` makes the
+command line of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from math import inf
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from valueeval.tasks.errors import ValueEvalError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import nn
+
+    from valueeval.adapters.directory.base import Base
+
+
+class ConfigError(ValueEvalError):
+    """An option with a value that it cannot have; the message names both, and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that an option can be.
+
+    Attributes:
+        allowed: In words.
+        holds: True for a number that is allowed.
+    """
+
+    allowed: str
+    holds: Callable[[float], bool]
+
+
+ONE_OR_MORE = Range("1 or more", lambda x: x >= 1)
+ZERO_OR_MORE = Range("0 or more", lambda x: 0 <= x < inf)
+ABOVE_ZERO = Range("above 0", lambda x: 0 < x < inf)
+SHARE = Range("from 0 to below 1", lambda x: 0 <= x < 1)
+FACTOR = Range("above 0, at most 1", lambda x: 0 < x <= 1)
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    within: Range | None = None,
+    flag: str = "",
+    group: str = "",
+    basic: bool = False,
+) -> Any:
+    """Return a dataclass field that is an option of ``valueeval train``.
+
+    Args:
+        default: Its value where it is not given; ``...`` for one that must be.
+        help: What it does, and the source of its default.
+        within: The numbers that it can be.
+        flag: Its name on the command line, if that is not the field's.
+        group: The heading that it stands under in ``--help``; a choice's own options stand under
+            the choice's.
+        basic: Whether the short ``--help`` shows it.
+    """
+    metadata = {"help": help, "within": within, "flag": flag, "group": group, "basic": basic}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+def flag_of(item: Field[Any]) -> str:
+    """Return an option's name on the command line."""
+    return str(item.metadata["flag"] or item.name)
+
+
+def check_ranges(options: Any) -> None:
+    """Refuse numbers that an option cannot be.
+
+    Args:
+        options: A dataclass whose fields were made by `option`.
+
+    Raises:
+        ConfigError: One is out of its range.
+    """
+    for item in fields(options):
+        within, value = item.metadata.get("within"), getattr(options, item.name)
+        if within is not None and value is not None and not within.holds(value):
+            raise ConfigError(f"{flag_of(item)}: {value!r}; allowed: {within.allowed}")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several ways, with the options that it alone has."""
+
+    name: ClassVar[str]
+    """What the option that chooses it calls it."""
+    summary: ClassVar[str]
+    """What it does and where it comes from, for ``--help``."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def options(self) -> dict[str, Any]:
+        """Return its options by their names on the command line."""
+        return {flag_of(item): getattr(self, item.name) for item in fields(self)}
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that are not at their defaults."""
+        return {
+            flag_of(item): getattr(self, item.name)
+            for item in fields(self)
+            if getattr(self, item.name) != item.default
+        }
+
+
+@dataclass(frozen=True)
+class Method(Choice):
+    """What is trained of a pretrained model, and how fast unless told otherwise.
+
+    Class attributes:
+        epochs, learning_rate: Where these are left open.
+        layer_decay: Likewise; None where all layers have one rate.
+        head_learning_rate: Likewise; None is `learning_rate`.
+        own_head_rate: Whether the head can have a rate of its own.
+        heads, templates: Whether it trains models with a head, and models that answer a template.
+        frozen: The model does not change, so its features are computed once.
+        whole: All weights are trained, and saved.
+        why_no_checkpointing: What makes gradient checkpointing impossible; empty if it is not.
+        instead: What to take where an architecture does not support it.
+    """
+
+    epochs: ClassVar[int]
+    learning_rate: ClassVar[float]
+    layer_decay: ClassVar[float | None] = None
+    head_learning_rate: ClassVar[float | None] = None
+    own_head_rate: ClassVar[bool] = True
+    heads: ClassVar[bool] = True
+    templates: ClassVar[bool] = True
+    frozen: ClassVar[bool] = False
+    whole: ClassVar[bool] = False
+    why_no_checkpointing: ClassVar[str] = ""
+
+    @property
+    def prompt_length(self) -> int:
+        """Virtual tokens that a text shares the model's context with."""
+        return 0
+
+    def prepare(self, backbone: nn.Module, base: Base, instruction: str) -> nn.Module:
+        """Return the pretrained model with what is to be trained in it, all else frozen.
+
+        Args:
+            backbone: The pretrained model.
+            base: Where it comes from.
+            instruction: The words that its prompts begin with.
+
+        Raises:
+            ValueEvalError: The method does not work on this architecture.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Loss(Choice):
+    """A loss over 20 independent yes-or-no questions."""
+
+    def build(self, labels: npt.NDArray[np.bool_]) -> nn.Module:
+        """Return the loss, called with logits and labels as floats, both (batch, 20).
+
+        Args:
+            labels: Those of the training data, (arguments, 20).
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Contrastive(Choice):
+    """A loss that draws arguments with values in common together, in a stage or beside another."""
+
+
+@dataclass(frozen=True)
+class Heads(Choice):
+    """A kind of classifier head, and what it reads unless told otherwise.
+
+    Class attributes:
+        kind: What the manifest calls it.
+        segments: The text of an argument.
+        pooling: The only pooling that it can have; None leaves the choice.
+    """
+
+    kind: ClassVar[str]
+    segments: ClassVar[tuple[str, ...]] = ("{premise}", "{stance_word}: {conclusion}")
+    pooling: ClassVar[str | None] = None
+
+    @property
+    def values_at_once(self) -> int | None:
+        """How many values an argument is read with in a step of training; None for all 20."""
+        return None
+
+
+def refuse_unknown(what: str, name: str, known: Mapping[str, object]) -> None:
+    """Refuse a choice that does not exist.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if name not in known:
+        allowed = ", ".join(map(repr, known))
+        raise ConfigError(f"{what}: {name!r}; allowed: {allowed}")

@@ -1,0 +1,140 @@
+"""What a run trains: a model with a classifier head, or one that answers a template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import Formatter
+from typing import Literal
+
+from valueeval.adapters.directory.errors import ManifestError
+from valueeval.adapters.directory.input_format import Head, InputFormat, check_head_and_input
+from valueeval.train.config.choice import (
+    ONE_OR_MORE,
+    SHARE,
+    ConfigError,
+    Contrastive,
+    Heads,
+    check_ranges,
+    option,
+)
+
+GENERATED = ("mbc", "oa", "cot")
+"""Templates whose answer is text; that of the others is a difference of log-likelihoods."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """A language model answers in words what a task asks, and has no head.
+
+    Attributes:
+        name: The template.
+        paraphrase: Its wording.
+    """
+
+    name: str
+    paraphrase: int = option(
+        1,
+        "Wording of the template. Source: the tasks' prompts, our own.",
+        within=ONE_OR_MORE,
+        group="model",
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @property
+    def generated(self) -> bool:
+        """Whether the answer is text."""
+        return self.name in GENERATED
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A pretrained model with a classifier head, and how arguments become what it reads."""
+
+    heads: Heads
+    segments: tuple[str, ...] = option(
+        ...,
+        "The text of an argument, one or two segments; fields {premise}, {conclusion}, {stance}, "
+        "{stance_word}, and with a cross-encoder {value.name}, {value.short} (its description in "
+        "a few words), {value.long}. Default: the premise, then stance word and conclusion; for a "
+        "cross-encoder all of the argument, then name and description of the value. Source: our "
+        "choice.",
+        group="head",
+    )
+    contrastive: Contrastive | None = None
+    pooling: Literal["mean", "cls", "last", "attention"] | None = option(
+        None,
+        "What the head reads: the mean of the last hidden states, the first token's (cls; not of "
+        "a decoder, whose first token sees no other), the last token's (last), or their mean "
+        "weighted by a trained attention. null is mean for encoders, last for decoders, and "
+        "attention for multiple heads. Source: mean is how all-MiniLM-L6-v2 was trained, and best "
+        "for the encoder of a T5 (Ni et al., 2022); last: Transformers' classifiers on decoders, "
+        "after Radford et al., 2018, 3.2.",
+        group="head",
+    )
+    dropout: float = option(
+        0.1,
+        "Share of the pooled features dropped in training. Source: BERT (Devlin et al., 2019), "
+        "A.2.",
+        within=SHARE,
+        group="head",
+    )
+    separator: str | None = option(
+        None,
+        "What stands between two segments. null: encoders read them as a pair, as their tokenizer "
+        "joins pairs; decoders, whose tokenizer need not put anything between them, have a line "
+        "break there. Source: our choice.",
+        group="head",
+    )
+    max_length: int = option(
+        256,
+        "Tokens that are read of an argument; longer ones are cut at the end of the longest "
+        "segment, and counted. Source: all of training and validation are shorter (171 tokens of "
+        "BERT at most).",
+        group="head",
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.heads.pooling is not None and self.pooling not in (None, self.heads.pooling):
+            raise ConfigError(
+                f"pooling: {self.pooling!r} has no meaning with --heads {self.heads.name}, where "
+                "each value has an attention of its own: leave it out, or take --heads single"
+            )
+        if self.contrastive is not None and self.heads.name == "cross-encoder":
+            raise ConfigError(
+                f"contrastive: {self.contrastive.name!r} has no meaning with --heads "
+                "cross-encoder, which has features of argument and value together, none of an "
+                "argument: leave it out, or take --heads single"
+            )
+        self._check_segments()
+
+    def _check_segments(self) -> None:
+        try:
+            check_head_and_input(Head(self.heads.kind, "attention"), self.input_format)
+        except ManifestError as error:
+            raise ConfigError(str(error).removeprefix("input.")) from None
+        segments = self.segments
+        if not all(text.strip() for text in segments):
+            raise ConfigError(f"segments: {list(segments)}; allowed: texts that are not empty")
+        if not any(name for text in segments for _, name, _, _ in Formatter().parse(text)):
+            raise ConfigError(
+                f"segments: {list(segments)}; allowed: texts with fields in them, such as "
+                "{premise} and {conclusion}"
+            )
+        if self.separator is not None and len(segments) == 1:
+            raise ConfigError(
+                f"separator: {self.separator!r} has no meaning with one segment: leave it out, or "
+                "give two --segments"
+            )
+
+    @property
+    def head(self) -> Head:
+        """The head as the manifest keeps it; a pooling left open is that of an encoder."""
+        return Head(self.heads.kind, self.pooling or "mean")
+
+    @property
+    def input_format(self) -> InputFormat:
+        """How arguments become text, as the manifest keeps it."""
+        return InputFormat(self.segments, self.max_length, self.separator)
