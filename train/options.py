@@ -121,8 +121,9 @@ def configure(output: str, **given: Any) -> TrainConfig:
     }
     if template is None:
         heads: Any = made["heads"]
+        stage: Any = made.get("contrastive")
         own = {"segments": heads.segments, "pooling": heads.pooling, **_take(values, Classifier)}
-        parts["classifier"] = Classifier(heads, contrastive=made.get("contrastive"), **own)
+        parts["classifier"] = Classifier(heads, contrastive=stage, **own)
         if "paraphrase" in values:
             raise ConfigError(
                 "paraphrase: has no meaning without a --template: leave it out, or name one"
