@@ -68,7 +68,7 @@ def output_of(main: Callable[[], object]) -> str:
 def options_of(command: str) -> set[str]:
     """Return every option of a command, hyphens as underscores; of sub-commands together."""
     # Options that a command's short help leaves out.
-    whole = "--help"
+    whole = "--help_all" if command == "train" else "--help"
     text = output_of(lambda: cli.main([command, whole]))
     for name in re.findall(r"^ {4}(\w+) ", text, re.M) if command == "data" else []:
         text += output_of(lambda name=name: cli.main([command, name, "--help"]))
