@@ -20,7 +20,8 @@ explained below the tables."""
 _EXPLANATION = f"""\
 - *can be best*: ✓ where the system can be the best of the table. Of all systems measured here, the
   truly best is among these with 95 % confidence: all pairs are tested as one family (step-down),
-  so the confidence holds for the whole table.
+  so the confidence holds for the whole table. With hundreds of pairs that leaves much open: fewer
+  comparisons, chosen beforehand (`--reference`, `valueeval compare`), can decide more.
 - *ranks*: the ranks that the system can have, with 95 % confidence in all rows together.
 - *95 %*: interval of macro_f1, score ± t · standard error, by the jackknife over conclusions,
   because arguments that share a conclusion are not independent. A row of several seeds counts both
