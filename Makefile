@@ -10,7 +10,8 @@ LOWEST_TORCH ?= $(shell grep '^torch==' constraints.txt)
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin/python
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
-OTHER_CPU_TESTS := tests/adapters/reading tests/adapters/classifier
+OTHER_CPU_TESTS := tests/adapters/classifier \
+	'tests/adapters/harness/test_language_model_lm.py::test_adapters[seq2seq-p_tuning]'
 PACKAGE_FILES := pyproject.toml setup.py constraints.txt $(wildcard plugin/startup/*)
 
 .DEFAULT_GOAL := help

@@ -28,6 +28,11 @@ BATCH_SIZES = (1, 8, "auto")
 STEPS = 6
 
 
+# float32 rounds in other places with other batches and processors: 9e-6 of a log-likelihood of -18
+# was seen with ATEN_CPU_CAPABILITY=default.
+ROUNDING = {"rel": 2e-5, "abs": 1e-4}
+
+
 @pytest.fixture(scope="module")
 def base(lively: Path) -> Path:
     return lively
@@ -54,7 +59,7 @@ def assert_right(base: Path, backend: str, **kwargs: Any) -> None:
     assert len(set(texts)) > len(texts) / 2
     for size, one in zip(BATCH_SIZES, models, strict=True):
         answers = one.loglikelihood(scoring_requests(), disable_tqdm=True)
-        assert [score for score, _ in answers] == pytest.approx(scores, abs=1e-4), size
+        assert [score for score, _ in answers] == pytest.approx(scores, **ROUNDING), size
         assert one.generate_until(generation_requests(STEPS), disable_tqdm=True) == texts, size
 
 
@@ -91,7 +96,7 @@ def test_less_at_once_where_memory_runs_out(
     model = load(base, batch_size)
     tried = fails_beyond(model.model, 2)
     answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
-    assert [score for score, _ in answers] == pytest.approx(scores, abs=1e-4)
+    assert [score for score, _ in answers] == pytest.approx(scores, **ROUNDING)
     assert model.generate_until(generation_requests(STEPS), disable_tqdm=True) == texts
     what = "arguments" if backend == "causal" else "inputs"
     assert f"{what} at once: trying" in caplog.text
