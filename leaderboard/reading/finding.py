@@ -38,9 +38,12 @@ def find_results(places: Sequence[str | Path]) -> list[File]:
     Raises:
         ValueEvalError: A place does not exist, or there is no results file anywhere.
     """
-    results, _ = find_files(places)
-    if places and not results:
-        raise ValueEvalError(_nothing_in(places))
+    results, run_files = find_files(places)
+    if run_files and not results:
+        raise ValueEvalError(
+            f"{run_files[0].path}: a run file, not results of lm-eval; `valueeval leaderboard` "
+            "ranks run files, `valueeval compare --labels TSV` compares them"
+        )
     return results
 
 

@@ -10,7 +10,7 @@ import pytest
 from leaderboard_results import outputs, write_results
 
 from valueeval.leaderboard.commands.leaderboard import main
-from valueeval.leaderboard.reading.finding import find_files
+from valueeval.leaderboard.reading.finding import find_files, find_results
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.runfile import write_run
@@ -46,6 +46,13 @@ def test_a_folder_of_run_files_holds_those_and_neither_data_nor_an_archive_s_sam
         "runs/archived/results_2026-11-01T10-30-00.123456.json"
     ]
     assert [file.source for file in runs] == ["runs/deeper/team.tsv", "runs/team.tsv"]
+
+
+def test_run_files_where_results_are_wanted_are_told_with_what_to_do(tmp_path: Path) -> None:
+    run_file(tmp_path / "runs" / "team.tsv")
+    for place in (tmp_path / "runs", tmp_path / "runs" / "team.tsv"):
+        with pytest.raises(ValueEvalError, match=r"team\.tsv: a run file, .* compare --labels TSV"):
+            find_results([place])
 
 
 def test_run_files_of_one_name_in_two_folders_are_two_systems(
