@@ -21,7 +21,7 @@ from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.samples import read_samples
 from valueeval.tasks.scores.average_precision import macro_ap
-from valueeval.tasks.scores.intervals import LEVEL, MIN_CONCLUSIONS
+from valueeval.tasks.scores.intervals import LEVEL
 from valueeval.tasks.scores.runfile import read_run
 from valueeval.tasks.scores.scoring import (
     BoolArray,
@@ -176,7 +176,7 @@ def _print_tables(report: dict[str, Any]) -> None:
     console.print(_score_table(report))
     console.print(_value_table(report["per_value"]))
     notes = _NOTES if report["macro_ap"] is None else (*_NOTES, _NOTE_ON_AP)
-    for note in (*notes, _interval_note(report["interval"])):
+    for note in (*notes, _interval_note(report)):
         console.print(note)
 
 
@@ -218,12 +218,13 @@ def _table(title: str, first: str) -> Table:
     return table
 
 
-def _interval_note(interval: dict[str, Any]) -> str:
+def _interval_note(report: dict[str, Any]) -> str:
+    interval = report["interval"]
     units = interval["units"]
-    if interval["over"] == "conclusions" and units < MIN_CONCLUSIONS:
+    if interval["over"] == "conclusions" and report["macro_f1_stderr"] is None:
         return (
             f"No interval: {units} conclusions are too few to estimate how scores vary between "
-            f"them (at least {MIN_CONCLUSIONS}). Intervals over single arguments are too narrow."
+            "them. Intervals over single arguments are too narrow."
         )
     if interval["over"] == "conclusions":
         return (

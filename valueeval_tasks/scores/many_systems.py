@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from valueeval.tasks.scores.differences import Difference
-from valueeval.tasks.scores.intervals import LEVEL, MIN_CONCLUSIONS, deviations, seed_variance
+from valueeval.tasks.scores.intervals import LEVEL, deviations, enough_conclusions, seed_variance
 from valueeval.tasks.scores.jackknife import Array, BoolArray, LeaveOneOut
 
 DRAWS = 2000
@@ -143,13 +143,17 @@ class _Family:
     @classmethod
     def of(cls, left: LeaveOneOut, systems: Sequence[Sequence[int]]) -> _Family | None:
         """Return ``None`` where there is nothing to go by."""
-        few = len(left.keys) < MIN_CONCLUSIONS
         used = [run for runs in systems for run in runs]
         defined = np.isfinite(left.value[used]).all() and np.isfinite(left.without[used]).all()
-        return None if few or not defined else cls(left, systems)
+        return cls(left, systems) if defined and enough_conclusions(left) else None
 
     def critical(self, family: BoolArray) -> float:
-        """Return the 95 % quantile of the largest t of pairs [i, j] in `family`, (G, G)."""
+        """Return the 95 % quantile of the largest t of pairs [i, j] in `family`, (G, G).
+
+        Infinite where there is no pair.
+        """
+        if not family.any():
+            return float("inf")
         i, j = self._upper
         largest = np.full(DRAWS, -np.inf)
         if (forward := family[i, j]).any():

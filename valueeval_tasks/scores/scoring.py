@@ -71,7 +71,7 @@ class Intervals:
 
 
 def per_value_counts(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Counts:
-    """Counts of each value over all arguments.
+    """Count hits, predictions and positives of each value over all arguments.
 
     Args:
         truth: (n, 20), bool or 0/1.
@@ -81,7 +81,7 @@ def per_value_counts(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Counts:
         tp, predicted, actual: each (20,) int.
 
     Raises:
-        ValueError: shapes differ, or are not (n, 20), or something is neither 0 nor 1.
+        ValueError: Shapes differ, or are not (n, 20), or something is neither 0 nor 1.
     """
     t, p = _as_labels(truth, prediction)
     return Counts((t & p).sum(0), p.sum(0), t.sum(0))
@@ -90,12 +90,12 @@ def per_value_counts(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Counts:
 def score(
     truth: npt.ArrayLike, prediction: npt.ArrayLike, unparsed: npt.ArrayLike | None = None
 ) -> dict[str, float | None]:
-    """All scores of one run.
+    """Score one run.
 
     Args:
         truth: (n, 20), bool or 0/1.
         prediction: (n, 20), bool or 0/1.
-        unparsed: (n,), for each argument the share of its answers that could not be read.
+        unparsed: (n,), share of each argument's answers that could not be read.
 
     Returns:
         ``official_f1``, ``macro_f1``, ``micro_f1``, ``macro_precision``, ``macro_recall``,
@@ -106,7 +106,7 @@ def score(
         to be right: neither is a mean over values, so they leave none out.
 
     Raises:
-        ValueError: shapes differ, or are not (n, 20), or something is neither 0 nor 1.
+        ValueError: Shapes differ, or are not (n, 20), or something is neither 0 nor 1.
     """
     t, p = _as_labels(truth, prediction)
     counts = per_value_counts(t, p)
@@ -142,7 +142,7 @@ def intervals(
 
     Returns:
         ``None`` in an interval where nothing is positive in truth, or where there are too few
-        units (``intervals.MIN_CONCLUSIONS``) to say how scores vary between them.
+        units (``intervals.enough_conclusions``) to say how scores vary between them.
 
     Raises:
         ValueError: Shapes do not fit.
@@ -165,18 +165,18 @@ def metric_entries(
     scores: Sequence[float] | None,
     unparsed: float,
 ) -> dict[str, Any]:
-    """What one argument contributes to each metric: ``process_results`` of every task.
+    """Return what one argument contributes to each metric: ``process_results`` of every task.
 
     Args:
         id: The argument's id.
-        conclusion: Its conclusion, the cluster that it is resampled with.
+        conclusion: Its conclusion; intervals are over conclusions.
         labels: 20, each 0 or 1.
         prediction: 20, each 0 or 1.
         scores: 20 differences of log-likelihoods (predicted where > 0); ``None`` for parsed text.
-        unparsed: Share of its answers that could not be read, in [0, 1].
+        unparsed: The share of its answers that could not be read, in [0, 1].
 
     Returns:
-        Metric → entry, in the order of :data:`METRICS`. ``macro_f1`` holds everything in the open;
+        Metric → entry, in the order of :data:`METRICS`. ``macro_f1`` holds all in plain form;
         ``f1_<slug>`` is ``"TP"``, ``"FP"``, ``"FN"`` or ``"TN"``; ``unparsed`` is the number; the
         rest a short string (cluster key, labels and prediction as hexadecimal bits, first value
         leftmost; for ``macro_ap`` also the scores in base64), so that a sample stays small.
@@ -200,7 +200,7 @@ def metric_entries(
 
 
 def _from_compact(entries: Sequence[str]) -> tuple[list[str], BoolArray, BoolArray]:
-    """Cluster keys, truth and prediction out of compact entries."""
+    """Return keys of conclusions, truth and prediction from compact entries."""
     keys, labels, predictions = zip(*(entry.split(":") for entry in entries), strict=True)
     return list(keys), _from_hex(labels), _from_hex(predictions)
 
@@ -226,7 +226,7 @@ def _aggregate_score(metric: str, entries: Sequence[str]) -> float | None:
 
 
 def _aggregate_interval(point: str, part: str, entries: Sequence[str]) -> float | str | None:
-    """One bound or standard error; all six are computed once (memoised on content)."""
+    """Return one bound or standard error; all six are computed once (memoised on content)."""
     interval = getattr(_intervals_compact(tuple(sorted(entries))), point)
     value: float | None = getattr(interval, part)
     # lm-eval formats the stderr column as a number unless it is its own word for «none».
@@ -278,7 +278,7 @@ is undefined (the two ``…_stderr``: lm-eval's ``"N/A"``). The order of entries
 
 
 def _as_labels(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> tuple[BoolArray, BoolArray]:
-    """Both as bool arrays of one shape (n, 20)."""
+    """Return both as bool arrays of one shape (n, 20)."""
     arrays = []
     for name, given in (("truth", truth), ("prediction", prediction)):
         array = np.asarray(given)

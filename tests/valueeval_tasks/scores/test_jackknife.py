@@ -1,0 +1,186 @@
+"""Scores without one conclusion, and what the spread of these is worth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+
+from valueeval.tasks.scores.average_precision import leave_one_out_ap, macro_ap
+from valueeval.tasks.scores.jackknife import degrees_of_freedom, leave_one_out
+from valueeval.tasks.scores.scoring import score
+
+
+def rows(*sets: set[int]) -> np.ndarray:
+    """One row of 20 labels a set of positive columns."""
+    return np.array([[column in s for column in range(20)] for s in sets], dtype=bool)
+
+
+def random_run(seed: int, n: int = 60) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    rng = np.random.default_rng(seed)
+    clusters = [f"c{int(c)}" for c in rng.integers(0, 9, n)]
+    return rng.random((n, 20)) < 0.3, rng.random((n, 20)) < 0.3, clusters
+
+
+# ------------------------------------------------------------------------------- leaving out
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "official_f1", "f1_hedonism"])
+def test_leaving_out_is_scoring_the_rest(metric: str) -> None:
+    truth, prediction, clusters = random_run(0)
+    left = leave_one_out(truth, [prediction, truth], clusters, metric)
+    assert left.value[0] == pytest.approx(score(truth, prediction)[metric], abs=1e-12)
+    assert (left.value[1], *left.without[1]) == (1.0,) * 10
+    assert left.keys == tuple(sorted(set(clusters)))
+    for place, key in enumerate(left.keys):
+        kept = np.array([cluster != key for cluster in clusters])
+        assert left.sizes[place] == (~kept).sum()
+        expected = score(truth[kept], prediction[kept])[metric]
+        assert left.without[0, place] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_order_of_arguments_makes_no_difference() -> None:
+    truth, prediction, clusters = random_run(1)
+    order = np.random.default_rng(2).permutation(len(truth))
+    one = leave_one_out(truth, [prediction], clusters)
+    other = leave_one_out(truth[order], [prediction[order]], [clusters[i] for i in order])
+    assert np.array_equal(one.without, other.without)
+    assert one.keys == other.keys
+
+
+def test_the_values_that_count_are_those_of_the_whole_set() -> None:
+    """Value 1 occurs in conclusion b alone, and is predicted in a as well: without b its F1 is 0.
+
+    Value 0 is right everywhere. Whole: (1 + 2/3) / 2; without b: (1 + 0) / 2; without a: 1.
+    """
+    truth = rows({0}, {0, 1})
+    prediction = rows({0, 1}, {0, 1})
+    left = leave_one_out(truth, [prediction], ["a", "b"])
+    assert left.value[0] == pytest.approx((1 + 2 / 3) / 2)
+    assert left.without[0] == pytest.approx([1, 1 / 2])
+
+
+def test_a_value_of_which_nothing_is_left_keeps_its_score() -> None:
+    """Value 1 occurs in b alone and is predicted nowhere else: nothing to compute F1 from."""
+    truth = rows({0}, {0, 1}, {0, 1})
+    prediction = rows({0}, {0, 1}, {0})
+    for metric in ("macro_f1", "official_f1"):
+        left = leave_one_out(truth, [truth, prediction], ["a", "b", "b"], metric)
+        assert left.without[0].tolist() == [1, 1]
+        assert left.without[1, 1] == pytest.approx(left.value[1])
+    # Of one value alone there is then nothing to say.
+    left = leave_one_out(truth, [prediction], ["a", "b", "b"], "f1_self_direction_action")
+    assert left.value[0] == pytest.approx(2 / 3)
+    assert np.isnan(left.without[0]).tolist() == [False, True]
+
+
+def test_no_positive_and_no_argument_are_undefined() -> None:
+    for truth in (rows(set(), set()), np.zeros((0, 20), dtype=bool)):
+        for metric in ("macro_f1", "official_f1"):
+            left = leave_one_out(truth, [truth], ["a", "b"][: len(truth)], metric)
+            assert np.isnan(left.value).all()
+            assert np.isnan(left.without).all()
+
+
+def test_nonsense_is_refused() -> None:
+    truth = rows({1}, {2})
+    with pytest.raises(ValueError, match="1 conclusions for 2 arguments"):
+        leave_one_out(truth, [truth], ["a"])
+    with pytest.raises(ValueError, match="no metric 'accuracy'"):
+        leave_one_out(truth, [truth], ["a", "b"], "accuracy")
+
+
+# ------------------------------------------------------------------------------- macro_ap
+
+
+def test_average_precision_by_hand() -> None:
+    """Ranks of the positives 1 and 3: (1/1 + 2/3) / 2; all scores alike: the share of positives."""
+    truth = rows({0}, set(), {0}, set())
+    scores = np.zeros((4, 20))
+    assert macro_ap(truth, scores) == 1 / 2
+    scores[:, 0] = [4, 3, 2, 1]
+    assert macro_ap(truth, scores) == pytest.approx((1 + 2 / 3) / 2)
+    left = leave_one_out_ap(truth, [scores], ["a", "b", "c", "c"])
+    # Without a: one positive of rank 2; without b: perfect; without c: perfect.
+    assert left.without[0] == pytest.approx([1 / 2, 1, 1])
+
+
+def test_average_precision_without_any_positive_left_is_that_of_the_whole_set() -> None:
+    truth, scores = rows({0}, set()), np.zeros((2, 20))
+    left = leave_one_out_ap(truth, [scores], ["a", "b"])
+    assert (left.value[0], *left.without[0]) == (0.5, 0.5, 1.0)
+
+
+def test_nothing_to_average_is_none() -> None:
+    assert macro_ap(rows(set()), np.zeros((1, 20))) is None
+    assert macro_ap(np.zeros((0, 20)), np.zeros((0, 20))) is None
+
+
+def test_scores_that_cannot_be_ranked_are_refused() -> None:
+    truth = rows({0})
+    with pytest.raises(ValueError, match="finite"):
+        macro_ap(truth, np.full((1, 20), np.nan))
+    with pytest.raises(ValueError, match="shape"):
+        macro_ap(truth, np.zeros((1, 19)))
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0, 1, 6]))
+def test_average_precision_is_that_of_scikit_learn(seed: int, decimals: int) -> None:
+    """Few decimals: many ties."""
+    truth, _, clusters = random_run(seed, n=25)
+    scores = np.random.default_rng(seed).random(truth.shape).round(decimals)
+    left = leave_one_out_ap(truth, [scores], clusters)
+
+    def expected(kept: np.ndarray) -> float:
+        present = np.flatnonzero(truth.any(axis=0))
+        each = []
+        for v in present:
+            use = kept if truth[kept, v].any() else np.ones_like(kept)
+            each.append(average_precision_score(truth[use, v], scores[use, v]))
+        return float(np.mean(each))
+
+    assert left.value[0] == pytest.approx(expected(np.ones(25, dtype=bool)), abs=1e-12)
+    for place, key in enumerate(left.keys):
+        kept = np.array([cluster != key for cluster in clusters])
+        assert left.without[0, place] == pytest.approx(expected(kept), abs=1e-12)
+
+
+# ------------------------------------------------------------------------------- degrees of freedom
+
+
+@pytest.mark.parametrize("n", [2, 5, 100])
+def test_equal_conclusions_are_worth_their_number_less_one(n: int) -> None:
+    assert degrees_of_freedom([7] * n) == pytest.approx(n - 1)
+
+
+def test_small_conclusions_beside_large_ones_are_worth_little() -> None:
+    assert degrees_of_freedom([1000] * 10 + [1] * 50) == pytest.approx(9, abs=0.2)
+    assert degrees_of_freedom([10_000] + [1] * 50) == pytest.approx(1, abs=0.05)
+    assert degrees_of_freedom([3]) == degrees_of_freedom([]) == 0
+
+
+def test_degrees_of_freedom_of_the_main_test_set(real_data_dir: object) -> None:
+    from valueeval.tasks.data.conclusions import conclusion_key
+    from valueeval.tasks.data.dataset import load_set
+
+    keys = [conclusion_key(text) for text in load_set("main", real_data_dir).conclusions]  # type: ignore[arg-type]
+    sizes = np.unique(keys, return_counts=True)[1]
+    assert len(sizes) == 103
+    assert degrees_of_freedom(sizes) == pytest.approx(8.0, abs=0.01)
+
+
+@given(st.lists(st.integers(1, 200), min_size=2, max_size=30))
+def test_degrees_of_freedom_are_those_of_the_quadratic_form(sizes: list[int]) -> None:
+    n = np.array(sizes, dtype=float)
+    w = n / n.sum()
+    # Row c: the score without conclusion c, as a linear function of the conclusions' own scores.
+    without = np.tile(n, (len(n), 1)) * ~np.eye(len(n), dtype=bool)
+    without /= without.sum(1, keepdims=True)
+    deviations = without - without.mean(0)
+    form = deviations.T @ deviations
+    expected = np.trace(form) ** 2 / np.trace(form @ form)
+    assert degrees_of_freedom(sizes) == pytest.approx(expected, rel=1e-6)
+    assert 0.99 < degrees_of_freedom(sizes) < len(sizes) - 1 + 1e-6
+    assert degrees_of_freedom(w) == pytest.approx(expected, rel=1e-6)
