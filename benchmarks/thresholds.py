@@ -1,4 +1,4 @@
-"""Which thresholds hold on new arguments: 0.5, one for all values, one for each, or shrunk?
+"""Which thresholds hold on new arguments: 0.5, one for all values, one for each, or between?
 
     python benchmarks/thresholds.py runs/fold0 runs/fold1 runs/fold2 runs/fold3 runs/fold4
 

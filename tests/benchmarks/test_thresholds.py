@@ -38,7 +38,7 @@ def test_its_numbers_are_those_of_an_evaluation(
     command += ["--write", str(tmp_path / "written")]
     subprocess.run(command, check=True, capture_output=True)
     found = json.loads(report.read_text("utf-8"))
-    assert found.keys() == {"half", "global", "per-value", "halfway"}
+    assert found.keys() == {"half", "global", "per-value", "shrunk"}
     test = load_set("main", data)
     classifiers = [load_adapter(name, "cpu") for name in adapters]
     # As they are, adapters have thresholds halfway between the two kinds.
@@ -47,16 +47,16 @@ def test_its_numbers_are_those_of_an_evaluation(
         own - classifier.manifest.thresholds.logits
         for own, classifier in zip(logits, classifiers, strict=True)
     ]
-    for rows, margin in zip(found["halfway"]["each"], margins, strict=True):
+    for rows, margin in zip(found["shrunk"]["each"], margins, strict=True):
         scores = score(test.labels, margin > 0)
         assert rows == {name: scores[name] for name in rows}
     averaged = score(test.labels, np.mean(margins, axis=0) > 0)
-    assert found["halfway"]["average"] == [{n: averaged[n] for n in ("macro_f1", "official_f1")}]
+    assert found["shrunk"]["average"] == [{n: averaged[n] for n in ("macro_f1", "official_f1")}]
     halves = score(test.labels, logits[0] > 0)
     assert found["half"]["each"][0]["macro_f1"] == halves["macro_f1"]
     assert len(list((tmp_path / "written").iterdir())) == 3 * 2
     for way, rows in found.items():
-        if way == "halfway":  # as they are
+        if way == "shrunk":  # as they are
             continue
         for name, row in zip("ab", rows["each"], strict=True):
             written = load_adapter(str(tmp_path / "written" / f"{way}-{name}"), "cpu")
