@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from lm_eval.tasks import TaskManager
 
 import valueeval.tasks
 from valueeval.adapters.reading.cache_copy import CacheCopyScorer
+from valueeval.adapters.reading.causal import CausalReader
 from valueeval.adapters.reading.token_tree import TokenTree, common_prefix
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.templates.decide import ASKS, decide
@@ -71,7 +73,8 @@ def _load(settings: dict[str, Any]) -> Any:
         dtype=settings["dtype"],
     )
     if settings.get("way") == "expanded":
-        model._readers.near = model._readers.causal(CacheCopyScorer)
+        reader = CausalReader(CacheCopyScorer(model.loaded()), model.batch_limits())
+        model._readers = replace(model._readers, near=reader)
     return model
 
 

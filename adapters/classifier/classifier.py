@@ -27,7 +27,7 @@ from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.input_format import InputFormat
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import read_manifest
-from valueeval.adapters.runtime.batch_sizes import BatchSizer
+from valueeval.adapters.runtime.batch_sizes import BatchLimits, BatchSizer
 from valueeval.adapters.runtime.devices import choose_device, device_of
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
@@ -206,12 +206,9 @@ def _base_of(folder: Path, manifest: Manifest) -> Path:
     """
     named = manifest.base_model
     base = fetch_base(named.name, named.revision)
-    if base.sha256 != named.sha256:
-        raise ManifestError(
-            f"{folder}: trained on base model {named.name!r} with weights {named.sha256[:12]}…, "
-            f"but here {named.name!r} has weights {base.sha256[:12]}… (SHA-256): its scores would "
-            "be meaningless. Put the weights of then in their place, or train again"
-        )
+    named.refuse_other(
+        str(folder), named.name, base.sha256, "Put the original weights there, or train again."
+    )
     return base.path
 
 
@@ -339,14 +336,13 @@ def read_batches(
         collated: The model's inputs for some rows.
         what: What messages call the rows.
     """
-    sizes = BatchSizer(max(map(len, batches), default=1), 0, what)
-
-    def answer(rows: Sequence[int]) -> list[np.ndarray]:
-        with torch.inference_mode():
-            return list(model(**collated(rows)).float().cpu().numpy())
-
+    sizer = BatchSizer(BatchLimits(max(map(len, batches), default=1)), what)
     for rows in batches:
-        yield np.array(sizes.retry_smaller(rows, answer))
+        found: list[np.ndarray] = []
+        for batch in sizer.batches(rows):
+            with batch.retry_smaller(), torch.inference_mode():
+                found += list(model(**collated(batch.rows)).float().cpu().numpy())
+        yield np.array(found)
 
 
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

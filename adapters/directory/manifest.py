@@ -28,6 +28,26 @@ class BaseModel:
     revision: str | None
     sha256: str
 
+    def refuse_other(self, adapter: str, found: str, sha256: str, remedy: str) -> None:
+        """Refuse another base model than this one.
+
+        Args:
+            adapter: Name of the adapter that was trained on this one.
+            found: Name of the base model in its place.
+            sha256: Hash of the weights of that one.
+            remedy: What the user can do.
+
+        Raises:
+            ManifestError: Their weights differ.
+        """
+        if sha256 != self.sha256:
+            at = f" at revision {self.revision}" if self.revision else ""
+            raise ManifestError(
+                f"{adapter}: trained on base model {self.name!r}{at} with weights "
+                f"{self.sha256[:12]}…, but {found!r} has weights {sha256[:12]}… (SHA-256): its "
+                f"scores would be meaningless. {remedy}"
+            )
+
 
 @dataclass(frozen=True)
 class Thresholds:

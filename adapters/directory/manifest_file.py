@@ -56,9 +56,12 @@ def read_manifest(folder: str | Path) -> Manifest:
         ManifestError: There is none, it cannot be read as schema version 1, or a file that it
             lists is missing, truncated or changed.
     """
-    folder = Path(folder)
+    return check_manifest(Path(folder), read_content(Path(folder)))
+
+
+def check_manifest(folder: Path, content: object) -> Manifest:
+    """Return the manifest that `read_content` read, checked as by `read_manifest`."""
     path = folder / MANIFEST_FILE
-    content = read_content(folder)
     try:
         if isinstance(content, dict) and "members" in content:
             raise ManifestError(

@@ -1,8 +1,9 @@
 """Answers of ``--use_cache``: kept for each model apart, with what was cut of their prompts.
 
-lm-eval keys its cache by prompt alone, so another model or adapter gets this one's answers; and it
-does not ask a model what has been answered, so that no model can count what it has cut. Here its
-table stays empty; the model looks up answers itself, in a table of its own in the same file.
+lm-eval keys its cache by prompt alone, so another model or adapter would get this one's answers;
+and it does not show a model the requests that the cache answers, so a model cannot count what was
+cut. So lm-eval's table stays empty here, and the model looks up answers itself, in a table of its
+own in the same file.
 """
 
 from __future__ import annotations
@@ -10,26 +11,24 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from lm_eval.api.instance import Instance
+from valueeval.adapters.harness.prompts import DistinctRequest
 
-from valueeval.adapters.harness.documents import document_key, is_sampled
-
-# lm-eval shows what is no warning only if it comes from a logger of its own. It says itself that no
-# answer is from the cache (its table is empty).
+# lm-eval shows messages below warnings only of its own loggers. It says itself that no answer is
+# from the cache (its table is empty).
 _shown_logger = logging.getLogger("lm_eval.valueeval")
 
 _EMPTY = "valueeval_empty"
 
 
 class AnswerCache:
-    """What a model has answered before.
+    """Answers that a model gave before.
 
     Args:
         cache: lm-eval's open cache (a SqliteDict).
-        identity: What identifies the model and all else that answers depend on (hex).
+        identity: Hash of the model and of all else that answers depend on (hex).
     """
 
     def __init__(self, cache: Any, identity: str) -> None:
@@ -54,7 +53,7 @@ class AnswerCache:
 
         Args:
             kind: lm-eval's name of the type of request.
-            arguments: The request's.
+            arguments: The arguments of the request.
         """
         found = self._connection.select_one(
             f'SELECT value FROM "{self._table}" WHERE key = ?',  # noqa: S608
@@ -66,7 +65,7 @@ class AnswerCache:
         return (tuple(answer) if isinstance(answer, list) else answer), cut
 
     def keep(self, kind: str, arguments: Sequence[Any], answer: Any, cut: str | None) -> None:
-        """Writes an answer: a text, a number, or a log-likelihood and whether it is greedy."""
+        """Write an answer: a text, a number, or a log-likelihood and whether it is greedy."""
         self._connection.execute(
             f'REPLACE INTO "{self._table}" (key, value) VALUES (?, ?)',  # noqa: S608
             (_key(kind, arguments), json.dumps([answer, cut])),
@@ -74,36 +73,36 @@ class AnswerCache:
         self._connection.commit(blocking=False)
 
     def find_all(
-        self, kind: str, requests: Sequence[Instance], same: Mapping[int, list[int]]
+        self, kind: str, requests: Sequence[DistinctRequest]
     ) -> dict[int, tuple[Any, str | None]]:
-        """Answers to the requests of a run, as `find`, by place; says how many there are.
+        """Return cached answers, as `find`, by the place of the request; log their number.
 
-        Of an argument about which any answer is missing, none is given.
+        Where an answer about an argument is missing, none about that argument is returned: an
+        argument that is too long is cut the same for all requests about it.
 
         Args:
             kind: lm-eval's name of the type of request.
-            requests: All of the run.
-            same: The first of those that ask the same → all of them (their places).
+            requests: The requests of a run.
         """
         found = {
-            index: self.find(kind, requests[index].args)
-            for index in same
-            if not is_sampled(requests[index])
+            place: None if one.sampled else self.find(kind, one.request.args)
+            for place, one in enumerate(requests)
         }
-        # Where it must be cut, an argument is cut the same for all that is asked about it.
-        partly = {_document(requests[index]) for index in same if found.get(index) is None}
+        incomplete = {
+            (one.request.task_name, one.document)
+            for place, one in enumerate(requests)
+            if found[place] is None
+        }
         known = {
-            index: entry
-            for index, entry in found.items()
-            if entry is not None and _document(requests[index]) not in partly
+            place: entry
+            for place, entry in found.items()
+            if entry is not None
+            and (requests[place].request.task_name, requests[place].document) not in incomplete
         }
-        number = sum(len(same[index]) for index in known)
-        _shown_logger.info("%d of %d answers are from the cache", number, len(requests))
+        number = sum(len(requests[place].twins) for place in known)
+        total = sum(len(one.twins) for one in requests)
+        _shown_logger.info("%d of %d answers are from the cache", number, total)
         return known
-
-
-def _document(request: Instance) -> tuple[Any, Any]:
-    return request.task_name, document_key(request)
 
 
 def _key(kind: str, arguments: Sequence[Any]) -> str:

@@ -16,8 +16,10 @@ from valueeval.adapters.classifier.classifier import Classifier
 from valueeval.adapters.classifier.ensemble import Average, load_adapter
 from valueeval.adapters.directory.ensemble import adapter_name
 from valueeval.adapters.harness.argument_lm import ArgumentLM, argument_of
-from valueeval.adapters.harness.cuts import ARGUMENT, Cuts
-from valueeval.adapters.harness.identity import is_language_model, is_plain_model
+from valueeval.adapters.harness.base_model import is_plain_model
+from valueeval.adapters.harness.prompts import ARGUMENT
+from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
+from valueeval.adapters.harness.truncation import CutCounter
 from valueeval.adapters.runtime.devices import choose_device, parse_batch_size
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
@@ -59,7 +61,7 @@ class ClassifierLM(ArgumentLM):
                 "pretrained=MODEL (a language model), with peft=DIR for a PEFT adapter on it."
             )
         self.name = adapter_name(adapter)
-        self._cuts = Cuts()
+        self._cuts = CutCounter()
         self.batch_size = parse_batch_size(batch_size)
         chosen = choose_device(device)
         super().__init__(cpu=chosen.type == "cpu")
@@ -78,10 +80,13 @@ class ClassifierLM(ArgumentLM):
         See :class:`valueeval.adapters.harness.language_model_lm.LanguageModelLM` for these; and the
         base class.
         """
-        if is_language_model(arg_dict):
+        resolved = ResolvedAdapter.from_args(arg_dict)
+        if resolved.is_language_model:
             from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 
-            return LanguageModelLM.create_from_arg_obj(arg_dict, additional_config)
+            # lm-eval names the results' folder after these.
+            arg_dict.update(resolved.named_args)
+            return LanguageModelLM.create(resolved, additional_config)
         _refuse_what_is_for_language_models(arg_dict)
         return super().create_from_arg_obj(arg_dict, additional_config)
 
@@ -100,13 +105,13 @@ class ClassifierLM(ArgumentLM):
     ) -> list[tuple[float, bool]]:
         """As the base class; says so if the scores will be those of data used in training."""
         self._warn_of_seen_data({str(request.task_name) for request in requests})
-        before = self._cuts.own()
+        before = self._cuts.counts()
         answers = super().loglikelihood(requests, disable_tqdm)
         cut = set(self._classifier.cut)
         for request in requests:
             # All are (see the base class).
             if isinstance(request, ValueRequest) and argument_of(request) in cut:
-                self._cuts.note(ARGUMENT, request)
+                self._cuts.note(ARGUMENT, str(request.task_name), request.doc_id)
         for _, task, number in self._cuts.since(before):
             logger.warning(
                 "%s, %s: %d arguments are longer than %d tokens and were cut",
@@ -118,8 +123,8 @@ class ClassifierLM(ArgumentLM):
         return answers
 
     def gather_object(self, obj: Any, dst: int = 0) -> list[Any] | None:
-        """As the base class; what each process has cut comes along: only ``dst`` writes results."""
-        return self._cuts.gathered(super().gather_object((obj, self._cuts.own()), dst))
+        """Gather objects; truncation counts come along, as only process ``dst`` writes results."""
+        return self._cuts.separate(super().gather_object((obj, self._cuts.counts()), dst))
 
     def differences(self, arguments: Sequence[Argument]) -> npt.NDArray[np.float64]:
         """Logits less thresholds, z - τ: float64, shape (arguments, 20)."""
@@ -156,7 +161,7 @@ class ClassifierLM(ArgumentLM):
             "model_revision": manifest.base_model.revision or "",
             "model_sha": manifest.weights_sha256,
             "valueeval": manifest.to_json(),
-            ARGUMENT: self._cuts.all()[ARGUMENT],
+            ARGUMENT: self._cuts.all_counts()[ARGUMENT],
         }
 
     def _warn_of_seen_data(self, tasks: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""Requests as tokens: the same that lm-eval makes of them."""
+"""First station: requests become tokens, the same tokens that lm-eval makes of them."""
 
 from __future__ import annotations
 
@@ -6,54 +6,89 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lm_eval.models.huggingface import HFLM
+from lm_eval.api.instance import Instance
 from torch.nn.utils.rnn import pad_sequence
 
-from valueeval.adapters.reading.causal import EncodedPair
-from valueeval.tasks.errors import ValueEvalError
+from valueeval.adapters.harness.prompts import Prompt
+from valueeval.adapters.reading.types import EncodedPair
 
 
-def encode(lm: HFLM, context: str, continuation: str) -> EncodedPair:
-    """A request's tokens as lm-eval's TemplateLM.loglikelihood makes them."""
-    if context:
-        return EncodedPair(*lm._encode_pair(context, continuation))
-    tokens = lm.tok_encode(continuation, add_special_tokens=False)
-    if tokens[0] == lm.prefix_token_id:
-        return EncodedPair(tokens[:1], tokens[1:])
-    return EncodedPair([lm.prefix_token_id], tokens)
+class Encoder:
+    """Encodes texts and requests.
 
-
-def encode_within(lm: HFLM, context: str, continuation: str) -> EncodedPair:
-    """Tokens of a request, cut on the left if they are too many (as hf does).
-
-    Raises:
-        ValueEvalError: The continuation alone is longer than what the model reads.
+    Args:
+        tokenizer: The model's tokenizer.
+        backend: lm-eval's name of the architecture: ``causal`` or ``seq2seq``.
+        add_bos_token: As for ``hf``: whether special tokens are added; None: by the tokenizer.
+        prefix_token_id: The token that stands for an empty context.
     """
-    encoded = encode(lm, context, continuation)
-    if lm.backend == "seq2seq":
-        return EncodedPair(encoded.context[-lm.max_length :], encoded.continuation)
-    room = lm.max_length + 1 - len(encoded.continuation)
-    if room < 1:
-        raise ValueEvalError(
-            f"a continuation of {len(encoded.continuation)} tokens is longer than the "
-            f"{lm.max_length} that fit"
-        )
-    return EncodedPair(encoded.context[-room:], encoded.continuation)
 
+    def __init__(
+        self, tokenizer: Any, backend: str, add_bos_token: bool | None, prefix_token_id: int
+    ) -> None:
+        self._tokenizer, self._backend = tokenizer, backend
+        self._add_bos_token = add_bos_token
+        self._prefix_token_id = prefix_token_id
+        self._prefix = tokenizer.decode(prefix_token_id)
 
-def count_read(lm: HFLM, arguments: tuple[Any, ...]) -> int:
-    """Tokens that the model would read for these arguments of a request."""
-    context, asked = arguments
-    if not isinstance(asked, str):
-        return len(lm.tok_encode(context))
-    encoded = encode(lm, context, asked)
-    if lm.backend == "seq2seq":
-        return len(encoded.context)
-    return len(encoded.context) + len(encoded.continuation) - 1
+    def encode_text(self, text: str, add_special_tokens: bool | None = None) -> list[int]:
+        """Return the tokens of a text, as lm-eval's ``HFLM.tok_encode``."""
+        if add_special_tokens is None:
+            add_special_tokens = self._add_bos_token
+            if text.startswith(self._prefix):
+                add_special_tokens = False
+        options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
+        return list(self._tokenizer.encode(text, **options))
+
+    def encode_document(self, requests: Sequence[Instance]) -> list[Prompt]:
+        """Encode the requests about one argument; contexts that they share are encoded once."""
+        contexts: dict[str, list[int]] = {}
+        prompts = []
+        for request in requests:
+            context, asked = request.args
+            if isinstance(asked, str):
+                tokens = self._encode_pair(context, asked, contexts)
+            else:
+                tokens = EncodedPair(self._encode_context(context, contexts), [])
+            prompts.append(Prompt(request, tokens))
+        return prompts
+
+    def count(self, prompt: Prompt) -> int:
+        """Return how many tokens of a prompt the model reads (an encoder-decoder: its encoder)."""
+        context, continuation = prompt.tokens
+        if self._backend == "seq2seq" or not continuation:
+            return len(context)
+        return len(context) + len(continuation) - 1
+
+    def _encode_pair(
+        self, context: str, continuation: str, contexts: dict[str, list[int]]
+    ) -> EncodedPair:
+        """Return the tokens of a request, as lm-eval's ``TemplateLM.loglikelihood``."""
+        if not context:
+            tokens = self.encode_text(continuation, add_special_tokens=False)
+            if tokens[0] == self._prefix_token_id:
+                return EncodedPair(tokens[:1], tokens[1:])
+            return EncodedPair([self._prefix_token_id], tokens)
+        # Blanks between the two belong to the first word of the continuation.
+        stripped = context.rstrip()
+        continuation = context[len(stripped) :] + continuation
+        before = self._encode_context(stripped, contexts)
+        if self._backend == "seq2seq":
+            return EncodedPair(before, self.encode_text(continuation, add_special_tokens=False))
+        after = self.encode_text(stripped + continuation)[len(before) :]
+        if not after:
+            # One token spans the end of the context and the whole continuation.
+            after = self.encode_text(continuation, add_special_tokens=False)
+        return EncodedPair(before or [self._prefix_token_id], after)
+
+    def _encode_context(self, text: str, contexts: dict[str, list[int]]) -> list[int]:
+        if text not in contexts:
+            contexts[text] = self.encode_text(text)
+        return contexts[text]
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens with ``pad`` behind the shorter rows, and the mask of attention: (rows, length)."""
+    """Return tokens with ``pad`` behind shorter rows, and the mask of attention: (rows, length)."""
     tensors = [torch.tensor(row) for row in rows]
     return (
         pad_sequence(tensors, batch_first=True, padding_value=pad),

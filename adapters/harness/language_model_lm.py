@@ -1,17 +1,19 @@
-"""``--model valueeval`` for language models: base models and PEFT adapters of any kind.
+"""``--model valueeval`` for language models: base models, and PEFT adapters of any kind on them.
 
-Takes what lm-eval's ``hf`` takes, and gives its answers; but an argument is read once for all
-questions about it, and soft prompts stand where they were in training. What this cannot do
-(sampling, models that keep their states in ways of their own), ``hf``'s own code does, and the log
-says so.
+It takes the arguments of lm-eval's ``hf`` and gives its answers, but reads an argument once for all
+questions about it, and puts soft prompts where they were in training.
+
+A request walks one way: `documents` (distinct requests, by argument) → `encoding` → `truncation` →
+a reader (:mod:`valueeval.adapters.reading`) → `thresholds`. What no reader can do (sampling, models
+that keep their states in ways of their own) is left to the code of ``hf``, and the log says so.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 from lm_eval.api.instance import Instance
@@ -19,32 +21,30 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.utils import simple_parse_args_string
 
 from valueeval.adapters.directory.hub import local_folder
-from valueeval.adapters.harness import identity
+from valueeval.adapters.harness import fingerprints
 from valueeval.adapters.harness.answer_cache import AnswerCache
-from valueeval.adapters.harness.answering import RequestType, answer_requests
 from valueeval.adapters.harness.argument_lm import join_processes
-from valueeval.adapters.harness.choose_reader import Readers
-from valueeval.adapters.harness.cuts import ARGUMENT, PROMPT, Counts, Cuts
-from valueeval.adapters.harness.documents import Document
-from valueeval.adapters.harness.encoding import count_read, encode_within, pad_right
-from valueeval.adapters.harness.generation import GenerationRequests
-from valueeval.adapters.harness.loglikelihood import LogLikelihoodRequests
-from valueeval.adapters.harness.truncation import cut_documents
-from valueeval.adapters.reading.causal import EncodedPair
+from valueeval.adapters.harness.base_model import check_base, refuse_classifier
+from valueeval.adapters.harness.documents import Answers, unflatten
+from valueeval.adapters.harness.encoding import Encoder, pad_right
+from valueeval.adapters.harness.generation import GenerationSettings, generation_settings
+from valueeval.adapters.harness.prompts import ARGUMENT, PROMPT, Prompt
+from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
+from valueeval.adapters.harness.thresholds import apply_threshold
+from valueeval.adapters.harness.truncation import Counts, CutCounter, fit_document
+from valueeval.adapters.reading.choose_reader import ReaderChoice, choose_reader
 from valueeval.adapters.reading.soft_prompts import check_adapter, check_kind, virtual_tokens
-from valueeval.adapters.reading.tree_attention import LogLikelihood
+from valueeval.adapters.reading.types import LoadedModel, LogLikelihood
+from valueeval.adapters.runtime.batch_sizes import BatchLimits
 from valueeval.adapters.runtime.devices import check_batch_size, check_dtype, choose_device
 from valueeval.tasks.errors import ValueEvalError, first_line
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-R = TypeVar("R", bound=Instance)
-
-# Arguments that are tokenised at a time: memory does not grow with their number, a bar moves.
-_CHUNK = {"cpu": 8, "cuda": 128}
-# Texts whose tokens are kept: those of a chunk of valueeval_bca.
-_REMEMBERED = 60 * 128
+# Arguments that are encoded at a time: memory does not grow with their number, a bar moves.
+_ENCODED_AT_ONCE = {"cpu": 8, "cuda": 128}
+# Tokens in one forward pass for batch_size=auto: with more it gets no faster.
+_AUTO_TOKENS = {"cpu": 1024, "cuda": 32768}
 _CUT = {
     ARGUMENT: "%s: %d arguments are longer than the %d tokens that fit and were cut%s",
     PROMPT: (
@@ -58,14 +58,13 @@ _CUT = {
 class LanguageModelLM(HFLM):
     """A language model, with or without an adapter, that reads each argument once.
 
-    Log-likelihoods and greedy generation are computed here; anything else is left to lm-eval's
-    class. ``batch_size`` counts arguments (for encoder-decoders: inputs of the encoder).
+    ``batch_size`` counts arguments (for encoder-decoders: inputs of the encoder).
 
     Args:
         pretrained: As ``hf``: a hub id, a folder, or a model.
         peft: As ``hf``: a PEFT adapter, folder or hub id (also ``org/name@revision``).
-        adapter: The adapter directory that ``pretrained`` and ``peft`` were taken from, if any: its
-            manifest's thresholds apply.
+        adapter: The adapter directory that ``pretrained`` and ``peft`` were taken from, if any: the
+            thresholds of its manifest apply.
         **kwargs: As ``hf``.
 
     Raises:
@@ -80,70 +79,84 @@ class LanguageModelLM(HFLM):
         self,
         pretrained: Any,
         peft: str | None = None,
-        adapter: str | None = None,
+        adapter: str | ResolvedAdapter | None = None,
         **kwargs: Any,
     ) -> None:
+        if isinstance(adapter, str):
+            given = {"adapter": adapter, "pretrained": pretrained, "peft": peft}
+            adapter = ResolvedAdapter.from_args(given)
+        self._manifest = adapter.manifest if adapter else None
         self._virtual_tokens = 0
-        self._manifest = identity.read_template_manifest(adapter)
-        self._cuts = Cuts()
-        self._remembered: dict[tuple[str, bool | None], list[int]] = {}
+        self._cuts = CutCounter()
         self._cache: AnswerCache | None = None
         check_batch_size(kwargs.get("batch_size"))
         check_dtype(kwargs.get("dtype"))
+        revision = kwargs.get("revision")
         if peft:
-            peft = str(local_folder(peft, kwargs.get("revision")))
-            check_adapter(peft)
+            peft = str(local_folder(peft, revision))
+            self._peft_config = check_adapter(peft)
         if isinstance(pretrained, str):
-            identity.refuse_classifier(pretrained, kwargs)
-        if peft:
-            identity.check_base(self._manifest, pretrained, kwargs.get("revision"))
-        if isinstance(pretrained, str) and not kwargs.get("tp_plan"):
-            # Else Accelerate would not know of processes on the CPU.
-            join_processes(cpu=choose_device(kwargs.get("device")).type == "cpu")
+            refuse_classifier(pretrained, kwargs, None if peft else self._manifest)
+            if peft and self._manifest:
+                check_base(peft, self._manifest, pretrained, revision)
+            if not kwargs.get("tp_plan"):
+                # Else Accelerate would not know of processes on the CPU.
+                join_processes(cpu=choose_device(kwargs.get("device")).type == "cpu")
         self._given = {**kwargs, "peft": peft}
         super().__init__(pretrained, peft=peft, **kwargs)
         if not peft:
-            self._note_model()
-        if hasattr(self._model, "active_peft_config"):
-            self._virtual_tokens = virtual_tokens(self._model)
+            self._count_base_parameters()
+        self._virtual_tokens = virtual_tokens(self._model)
         accelerator = getattr(self, "accelerator", None)
         if accelerator is not None:
             # hf does so only where a machine has several GPUs: else each would answer everything.
             self._rank, self._world_size = accelerator.process_index, accelerator.num_processes
-        self._readers = Readers(self, self._virtual_tokens)
+        self._encoder = Encoder(
+            self.tokenizer, self.backend, self.add_bos_token, self.prefix_token_id
+        )
+        self._readers = self._choose_reader()
 
     # ------------------------------------------------------------------- as lm-eval makes it
+
+    @classmethod
+    def create(
+        cls, resolved: ResolvedAdapter, additional_config: Mapping[str, Any] | None = None
+    ) -> LanguageModelLM:
+        """Return the model that ``--model_args`` name; they win over flags of the same name."""
+        flags = {k: v for k, v in (additional_config or {}).items() if v is not None}
+        return cls(**{**flags, **resolved.model_args, "adapter": resolved})
 
     @classmethod
     def create_from_arg_obj(
         cls, arg_dict: dict[str, Any], additional_config: Mapping[str, Any] | None = None
     ) -> LanguageModelLM:
-        """The model from ``--model_args``; they win over flags of the same name.
+        """Return the model that ``--model_args`` name.
 
-        What an ``adapter`` stands for is entered in ``arg_dict``, from which lm-eval takes the name
-        of the results' folder: of one from the hub its name there.
+        The base and the adapter that ``adapter`` stands for are entered in ``arg_dict``: lm-eval
+        names the results' folder after them.
         """
-        flags = {k: v for k, v in (additional_config or {}).items() if v is not None}
-        return cls(**{**flags, **identity.enter_adapter(arg_dict)})
+        resolved = ResolvedAdapter.from_args(arg_dict)
+        arg_dict.update(resolved.named_args)
+        return cls.create(resolved, additional_config)
 
     @classmethod
     def create_from_arg_string(
         cls, arg_string: str, additional_config: Mapping[str, Any] | None = None
     ) -> LanguageModelLM:
-        """As :meth:`create_from_arg_obj`, from ``"key=value,key=value"``."""
+        """Return the model, as :meth:`create_from_arg_obj`, from ``"key=value,key=value"``."""
         return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
     def _create_model(self, pretrained: str, peft: str | None = None, **kwargs: Any) -> None:
-        """As ``hf``, but an adapter leaves the base's embeddings as they are.
+        """Load the model as ``hf``, but leave the base's embeddings as they are under an adapter.
 
         ``hf`` cuts them to the tokenizer's length, though models are often padded past it.
         """
         if peft and kwargs.get("delta"):
             raise ValueEvalError("--model_args: peft and delta cannot be used together.")
         if peft:
-            check_kind(peft, self.backend)
+            check_kind(peft, self._peft_config, self.backend)
         super()._create_model(pretrained, peft=None, **kwargs)
-        self._note_model()
+        self._count_base_parameters()
         if not peft:
             return
         from peft import PeftModel
@@ -165,94 +178,205 @@ class LanguageModelLM(HFLM):
         # PEFT has wrapped.
         self._model.tie_weights = lambda *_, **__: None
 
-    def _note_model(self) -> None:
+    def _count_base_parameters(self) -> None:
         parameters = getattr(self._model, "num_parameters", None)
         self._base_parameters = int(parameters()) if parameters else -1
 
+    # -------------------------------------------------------------------------------- readers
+
+    def loaded(self) -> LoadedModel:
+        """Return the model and how it is run, as readers take it."""
+        dtype = self.mixed_precision_dtype
+        return LoadedModel(
+            self.model,
+            self.device,
+            self.softmax_dtype or torch.float32,
+            partial(torch.autocast, self.device.type, dtype=dtype, enabled=dtype is not None),
+            self.backend,
+        )
+
+    def batch_limits(self) -> BatchLimits:
+        """Return the limits of a batch that ``batch_size`` asks for."""
+        tokens = _AUTO_TOKENS.get(self.device.type, _AUTO_TOKENS["cpu"])
+        return BatchLimits(None if self.batch_size == "auto" else int(self.batch_size), tokens)
+
     def weights_changed(self) -> None:
-        """Forgets what the model said with other weights (a model in training)."""
-        self._readers.choose()
+        """Forget what was read with other weights (of a model in training)."""
+        self._readers = self._choose_reader()
 
-    # --------------------------------------------------------------------------- lengths
-
-    @property
-    def _chunk(self) -> int:
-        usual = _CHUNK.get(self.device.type, _CHUNK["cuda"])
-        return usual if self.batch_size == "auto" else max(usual, int(self.batch_size))
+    def _choose_reader(self) -> ReaderChoice:
+        choice = choose_reader(self.loaded(), self.batch_limits())
+        if choice.near is None:
+            logger.warning("%s: every prompt is read by itself, as hf does", choice.reason)
+        elif choice.reason is not None and choice.window is None:
+            logger.warning(
+                "%s: the cache of each argument is copied for its questions", choice.reason
+            )
+        return choice
 
     @property
     def max_length(self) -> int:
         """Tokens of text that fit, after the virtual tokens before it."""
         return int(super().max_length) - self._virtual_tokens
 
-    def encoded(self, requests: Sequence[Instance]) -> list[EncodedPair]:
-        """Tokens of scoring requests that fit (see `fitting`)."""
-        return [encode_within(self, *request.args) for request in requests]
-
-    def fitting(self, requests: Sequence[R]) -> tuple[list[R], bool]:
-        """The requests about one argument, all scoring or all generating, cut as for an answer.
-
-        Also whether something was cut.
-        """
-        limits = {
-            LogLikelihoodRequests.kind: self._scoring.limit,
-            GenerationRequests.kind: self._generation.limit,
-        }
-        document: Document = list(enumerate(requests))
-        lost = self._fits([document], limits[requests[0].request_type])
-        return [cast(R, request) for _, request in document], bool(lost)
-
-    def _fits(
-        self, documents: Sequence[Document], limit: Callable[[Instance], int]
-    ) -> dict[int, str]:
-        """Cuts arguments of ValueEval requests that are too long, as `cut_documents`."""
-        return cut_documents(documents, limit, partial(count_read, self))
-
-    def _report_cuts(self, before: Counts) -> None:
-        """Says what has been cut since there were so many."""
-        share = f" (process {self.rank})" if self.world_size > 1 else ""
-        for what, task, number in self._cuts.since(before):
-            logger.warning(_CUT[what], task, number, self.max_length, share)
-
-    def gather_object(self, obj: Any, dst: int = 0) -> list[Any] | None:
-        """As ``hf``; what each process has cut comes along, as only ``dst`` writes results."""
-        return self._cuts.gathered(super().gather_object((obj, self._cuts.own()), dst))
-
     # ------------------------------------------------------------------------------- answers
 
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[LogLikelihood]:
-        """Log-probability of each request's continuation, and whether it is the greedy one."""
-        return self._answered(self._scoring, requests, disable_tqdm)
+        """Return the log-probability of each continuation, and whether it is the greedy one."""
+        if self.enable_thinking:
+            raise ValueEvalError(
+                "enable_thinking=True: thinking models can only generate; use valueeval_mbc, "
+                "valueeval_oa or valueeval_cot, or leave it out"
+            )
+        answers: Answers[LogLikelihood] = self._answers("loglikelihood", requests, disable_tqdm)
+        before = self._cuts.counts()
+        for family, documents in answers.unread(self._documents_at_once):
+            prompts = [
+                self._fit([one.request for one in document], self.max_length)
+                for document in documents
+            ]
+            answers.record(documents, prompts, self._score(family, prompts))
+        self._report_cuts(before)
+        return [
+            apply_threshold(self._manifest, request, answer)
+            for request, answer in zip(requests, answers.in_order(), strict=True)
+        ]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """The text that follows each request's context."""
-        return self._answered(self._generation, requests, disable_tqdm)
-
-    @property
-    def _scoring(self) -> LogLikelihoodRequests:
-        return LogLikelihoodRequests(self, self._readers, self._manifest)
-
-    @property
-    def _generation(self) -> GenerationRequests:
-        return GenerationRequests(self, self._readers)
-
-    def _answered(
-        self, request_type: RequestType[T], requests: Sequence[Instance], disable_tqdm: bool
-    ) -> list[T]:
-        before = self._cuts.own()
-        show = self.rank == 0 and not disable_tqdm
-        answers = answer_requests(
-            request_type, requests, self._fits, self._chunk, self._cuts, self._cache, show
-        )
+        """Return the text that follows each context."""
+        answers: Answers[str] = self._answers("generate_until", requests, disable_tqdm)
+        before = self._cuts.counts()
+        for family, documents in answers.unread(self._documents_at_once):
+            settings = generation_settings(self, documents[0][0].request, self.max_length)
+            prompts = [
+                self._fit([one.request for one in document], settings.room)
+                for document in documents
+            ]
+            answers.record(documents, prompts, self._generate(family, prompts, settings))
         self._report_cuts(before)
-        return answers
+        return answers.in_order()
+
+    def fit(self, requests: Sequence[Instance]) -> list[Prompt]:
+        """Return the prompts about one argument as they are read for an answer.
+
+        Args:
+            requests: Either continuations to score, or texts to generate with the same settings.
+        """
+        limit = self.max_length
+        if requests[0].request_type == "generate_until":
+            limit = generation_settings(self, requests[0], limit).room
+        return self._fit(requests, limit)
+
+    def _fit(self, requests: Sequence[Instance], limit: int) -> list[Prompt]:
+        return fit_document(self._encoder, self._encoder.encode_document(requests), limit)
+
+    def _answers(self, kind: str, requests: Sequence[Instance], disable_tqdm: bool) -> Answers[Any]:
+        show = self.rank == 0 and not disable_tqdm
+        return Answers(kind, requests, self._cache, self._cuts, show)
+
+    @property
+    def _documents_at_once(self) -> int:
+        usual = _ENCODED_AT_ONCE.get(self.device.type, _ENCODED_AT_ONCE["cuda"])
+        return usual if self.batch_size == "auto" else max(usual, int(self.batch_size))
+
+    def _score(
+        self, family: str, documents: Sequence[Sequence[Prompt]]
+    ) -> list[list[LogLikelihood]]:
+        pairs = [[prompt.tokens for prompt in document] for document in documents]
+        lengths = [max(len(p.context) + len(p.continuation) for p in row) for row in pairs]
+        scores: dict[int, list[LogLikelihood]] = {}
+        for group in self._readers.plan(lengths):
+            if group.reader is not None:
+                found = group.reader.score(family, [pairs[row] for row in group.rows])
+            else:
+                found = self._score_as_hf([documents[row] for row in group.rows], group.beyond_rope)
+            scores.update(zip(group.rows, found, strict=True))
+        return [scores[row] for row in range(len(documents))]
+
+    def _score_as_hf(
+        self, documents: Sequence[Sequence[Prompt]], beyond_rope: bool
+    ) -> list[list[LogLikelihood]]:
+        self._log_one_by_one(beyond_rope)
+        encoded = [(p.request.args, *p.tokens) for document in documents for p in document]
+        if not beyond_rope:
+            return unflatten(documents, self._loglikelihood_tokens(encoded, disable_tqdm=True))
+        scores = []
+        for one in encoded:
+            self._forget_lengths()
+            scores += self._loglikelihood_tokens([one], disable_tqdm=True)
+        return unflatten(documents, scores)
+
+    def _generate(
+        self, family: str, documents: Sequence[Sequence[Prompt]], settings: GenerationSettings
+    ) -> list[list[str]]:
+        prompts = [[prompt.tokens.context for prompt in document] for document in documents]
+        lengths = [max(map(len, row)) + settings.steps for row in prompts]
+        texts: dict[int, list[str]] = {}
+        for group in self._readers.plan(lengths):
+            if group.reader is not None and settings.other_decoding is None:
+                rows = [prompts[row] for row in group.rows]
+                found = group.reader.generate(family, rows, settings.steps, settings.stop)
+                said = [[settings.stop.text(tokens) for tokens in row] for row in found]
+            else:
+                if settings.other_decoding is not None:
+                    logger.info(
+                        "generation with %s: by Transformers' generate()", settings.other_decoding
+                    )
+                rest = [documents[row] for row in group.rows]
+                said = self._generate_as_hf(rest, group.beyond_rope)
+            texts.update(zip(group.rows, said, strict=True))
+        return [texts[row] for row in range(len(documents))]
+
+    def _generate_as_hf(
+        self, documents: Sequence[Sequence[Prompt]], beyond_rope: bool
+    ) -> list[list[str]]:
+        self._log_one_by_one(beyond_rope)
+        requests = [prompt.request for document in documents for prompt in document]
+        size = self.batch_size_per_gpu
+        if self._virtual_tokens and self.backend == "causal":
+            # PEFT puts virtual tokens before the padding of a batch.
+            self.batch_size_per_gpu = 1
+        try:
+            if not beyond_rope:
+                return unflatten(documents, super().generate_until(requests, disable_tqdm=True))
+            texts = []
+            for request in requests:
+                self._forget_lengths()
+                texts += super().generate_until([request], disable_tqdm=True)
+            return unflatten(documents, texts)
+        finally:
+            self.batch_size_per_gpu = size
+
+    def _log_one_by_one(self, beyond_rope: bool) -> None:
+        if beyond_rope:
+            limit = self._readers.rope_limit
+            logger.info("prompts beyond %s tokens, where positions change: each by itself", limit)
+        elif self._readers.near is not None and self._readers.far is None:
+            window = self._readers.window
+            if window is not None:
+                logger.info("prompts longer than the window of %d: each by itself", window)
+
+    @torch.no_grad()
+    def _forget_lengths(self) -> None:
+        """Reset dynamic NTK scaling: it remembers the longest prompt up to the next short one."""
+        self.model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=self.device))
+
+    def _report_cuts(self, before: Counts) -> None:
+        """Log what was cut since the counts ``before``."""
+        share = f" (process {self.rank})" if self.world_size > 1 else ""
+        for lost, task, number in self._cuts.since(before):
+            logger.warning(_CUT[lost], task, number, self.max_length, share)
+
+    def gather_object(self, obj: Any, dst: int = 0) -> list[Any] | None:
+        """Gather objects; truncation counts come along, as only process ``dst`` writes results."""
+        return self._cuts.separate(super().gather_object((obj, self._cuts.counts()), dst))
 
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[float]:
-        """As ``hf``, with the answers of ``--use_cache``."""
+        """Return what ``hf`` does, with the answers of ``--use_cache``."""
         if self._cache is None:
             return list(super().loglikelihood_rolling(requests, disable_tqdm))
         kind = "loglikelihood_rolling"
@@ -266,23 +390,6 @@ class LanguageModelLM(HFLM):
 
     # -------------------------------------------------------------------------------- tokens
 
-    def tok_encode(
-        self,
-        string: str,
-        add_special_tokens: bool | None = None,
-        left_truncate_len: int | None = None,
-        **kwargs: Any,
-    ) -> list[int]:
-        """As ``hf``; remembers the last texts, as each prompt stands in several requests."""
-        key = (string, add_special_tokens)
-        tokens = self._remembered.get(key)
-        if tokens is None:
-            tokens = list(super().tok_encode(string, add_special_tokens, **kwargs))
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = tokens
-        return tokens[-left_truncate_len:] if left_truncate_len else tokens
-
     def tok_batch_encode(
         self,
         strings: list[str],
@@ -290,7 +397,7 @@ class LanguageModelLM(HFLM):
         left_truncate_len: int | None = None,
         truncation: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As ``hf``, but an encoder's input is padded on the right, behind any virtual tokens."""
+        """Encode as ``hf``, but pad an encoder's input on the right, behind any virtual tokens."""
         if self.backend != "seq2seq":
             batch: tuple[torch.Tensor, torch.Tensor] = super().tok_batch_encode(
                 strings, padding_side, left_truncate_len, truncation
@@ -302,9 +409,9 @@ class LanguageModelLM(HFLM):
     def _model_generate(
         self, context: torch.Tensor, max_length: int, stop: list[str], **kwargs: Any
     ) -> torch.Tensor:
-        """As ``hf``, but a decoder's length does not grow with the encoder's input."""
+        """Generate as ``hf``, but a decoder's length does not grow with the encoder's input."""
         if self.backend == "seq2seq":
-            # One more for the token that decoding starts with.
+            # One more, for the token that decoding starts with.
             max_length = max_length - context.shape[1] + 1
         tokens: torch.Tensor = super()._model_generate(context, max_length, stop, **kwargs)
         return tokens
@@ -312,31 +419,31 @@ class LanguageModelLM(HFLM):
     # ------------------------------------------------------------------------------ identity
 
     def set_cache_hook(self, cache_hook: Any) -> None:
-        """Keeps answers of ``--use_cache`` apart from those of any other model and adapter."""
+        """Keep answers of ``--use_cache`` apart from those of any other model and adapter."""
         self._cache = AnswerCache(cache_hook.dbdict, self._identity())
 
     def _identity(self) -> str:
-        """Hash of what answers depend on beside the request (thresholds come after them)."""
-        depend = identity.answers_depend_on(
+        """Return a hash of what answers depend on beside the request (thresholds come later)."""
+        made_with = fingerprints.answers_depend_on(
             self.model, self.tokenizer, self.pretrained, self._given
         )
-        made = {
+        settings = {
             "dtype": str(getattr(self.model, "dtype", "")),
             "max_length": self.max_length,
             "bos": [self.add_bos_token, self.prefix_token_id],
             "backend": self.backend,
         }
-        return identity.digest({**depend, **made})
+        return fingerprints.digest({**made_with, **settings})
 
     @cached_property
     def _adapter_hash(self) -> str | None:
-        return identity.adapter_hash(self.peft)
+        return fingerprints.adapter_hash(self.peft)
 
     def get_model_info(self) -> dict[str, Any]:
-        """What lm-eval writes under ``config`` of the results.
+        """Return what lm-eval writes under ``config`` of the results.
 
-        Beside ``hf``'s keys: ``valueeval`` describes the adapter (its manifest, or what PEFT's own
-        files tell), ``arguments_cut`` counts arguments that were too long, by task, and
+        Beside the keys of ``hf``: ``valueeval`` describes the adapter (its manifest, or what PEFT's
+        own files tell), ``arguments_cut`` counts arguments that were too long, by task, and
         ``prompts_cut`` those whose prompts are too long even without their premise.
         """
         info = dict(super().get_model_info())
@@ -346,15 +453,15 @@ class LanguageModelLM(HFLM):
             info["valueeval"] = self._manifest.to_json() if self._manifest else self._described()
         elif self._manifest:
             info["valueeval"] = self._manifest.to_json()
-        info.update(self._cuts.all())
+        info.update(self._cuts.all_counts())
         return info
 
     def _described(self) -> dict[str, Any]:
-        """The adapter, as far as PEFT's own files tell: no data, no scores."""
+        """Describe the adapter as far as PEFT's own files tell: no data, no scores."""
         config = self.model.active_peft_config
-        trained = identity.adapter_size(self.model)
+        trained = fingerprints.adapter_size(self.model)
         return {
-            "method": identity.method_name(config),
+            "method": fingerprints.method_name(config),
             "base_model": {"name": str(self.pretrained), "revision": None, "sha256": None},
             "parameters": {"total": self._base_parameters + trained, "trainable": trained},
             "weights_sha256": self._adapter_hash,

@@ -1,78 +1,143 @@
-"""Prompts that are longer than a model reads: the argument is cut, never the question about it."""
+"""Second station: prompts that are longer than a model reads lose the end of their argument.
+
+The question about it stays whole. Where even a prompt without its premise is too long, the
+beginning of the prompt is cut, as ``hf`` does. What was cut is counted by task.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lm_eval.api.instance import Instance
-
-from valueeval.adapters.harness.cuts import ARGUMENT, PROMPT
-from valueeval.adapters.harness.documents import Document
+from valueeval.adapters.harness.encoding import Encoder
+from valueeval.adapters.harness.prompts import ARGUMENT, PROMPT, Prompt
+from valueeval.adapters.reading.types import EncodedPair
+from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.templates.cut_argument import cut_argument
 
+Counts = Mapping[str, Mapping[str, int]]
+"""Numbers of arguments, by what was cut (``ARGUMENT``, ``PROMPT``) and task."""
 
-def cut_documents(
-    documents: Sequence[Document],
-    limit: Callable[[Instance], int],
-    length: Callable[[tuple[Any, ...]], int],
-) -> dict[int, str]:
-    """Cuts arguments of ValueEval requests that are too long.
+
+def fit_document(encoder: Encoder, prompts: Sequence[Prompt], limit: int) -> list[Prompt]:
+    """Shorten the prompts about one argument to the tokens that a model reads.
 
     Args:
-        documents: Requests about arguments; those that are shortened are replaced.
-        limit: Tokens of a request's arguments that the model reads at most.
-        length: Tokens that it would read for these arguments of a request.
+        encoder: Encodes what was shortened; prompts that fit are not encoded again.
+        prompts: The prompts.
+        limit: Number of tokens that the model reads at most.
 
-    Returns:
-        What requests lost (see :mod:`valueeval.adapters.harness.cuts`), by their place in the run.
+    Raises:
+        ValueEvalError: A continuation alone is longer than that.
     """
-    lost: dict[int, str] = {}
-    for document in documents:
-        long = [i for i, request in document if length(request.args) > limit(request)]
-        if long:
-            shortened = _shorten(document, limit, length)
-            # Else it will be cut on the left, as hf does.
-            lost.update(
-                dict.fromkeys(long, PROMPT)
-                if shortened is None
-                else dict.fromkeys(shortened, ARGUMENT)
-            )
-    return lost
+    if all(encoder.count(prompt) <= limit for prompt in prompts):
+        return list(prompts)
+    shortened = _shorten_argument(encoder, prompts, limit)
+    if shortened is None:
+        return [_cut_left(encoder, prompt, limit) for prompt in prompts]
+    return shortened
 
 
-def _shorten(
-    document: Document,
-    limit: Callable[[Instance], int],
-    length: Callable[[tuple[Any, ...]], int],
-) -> list[int] | None:
-    """Cuts the argument that a document is about; places of the requests that have changed.
-
-    None if that does not help, or another task asks.
-    """
-    requests = [request for _, request in document]
-    first = requests[0]
+def _shorten_argument(
+    encoder: Encoder, prompts: Sequence[Prompt], limit: int
+) -> list[Prompt] | None:
+    """Cut the end of the premise; None if that does not suffice, or another task asks."""
+    first = prompts[0].request
     if not isinstance(first, ValueRequest):
         return None
 
-    def fits(contexts: list[str]) -> bool:
-        return all(
-            length((context, request.args[1])) <= limit(request)
-            for context, request in zip(contexts, requests, strict=True)
-        )
+    def encoded(contexts: list[str]) -> list[Prompt]:
+        changed = {
+            place: replace(prompt.request, arguments=(context, prompt.request.args[1]))
+            for place, (prompt, context) in enumerate(zip(prompts, contexts, strict=True))
+            if context != prompt.request.args[0]
+        }
+        again = iter(encoder.encode_document(list(changed.values())))
+        return [
+            replace(next(again), lost=ARGUMENT) if place in changed else prompt
+            for place, prompt in enumerate(prompts)
+        ]
 
-    prompts = [request.args[0] for request in requests]
-    # Prompts have it without blanks at its ends.
+    def fits(contexts: list[str]) -> bool:
+        return all(encoder.count(prompt) <= limit for prompt in encoded(contexts))
+
+    # The prompts have the premise without blanks at its ends.
     premise = first.doc["premise"].strip()
-    contexts = cut_argument(prompts, premise, fits, first.around_premise)
-    if contexts is None:
-        return None
-    changed = []
-    for place, context in enumerate(contexts):
-        index, request = document[place]
-        if context != request.args[0]:
-            document[place] = (index, replace(request, arguments=(context, request.args[1])))
-            changed.append(index)
-    return changed
+    texts = [prompt.request.args[0] for prompt in prompts]
+    contexts = cut_argument(texts, premise, fits, first.around_premise)
+    return None if contexts is None else encoded(contexts)
+
+
+def _cut_left(encoder: Encoder, prompt: Prompt, limit: int) -> Prompt:
+    """Cut the beginning of a prompt that is too long, as ``hf`` does."""
+    excess = encoder.count(prompt) - limit
+    if excess <= 0:
+        return prompt
+    context, continuation = prompt.tokens
+    if excess >= len(context):
+        raise ValueEvalError(
+            f"a continuation of {len(continuation)} tokens is longer than the {limit} that fit"
+        )
+    return replace(prompt, tokens=EncodedPair(context[excess:], continuation), lost=PROMPT)
+
+
+class CutCounter:
+    """Counts the arguments of which something was cut, each once, by task."""
+
+    def __init__(self) -> None:
+        self._documents: dict[tuple[str, str], set[object]] = defaultdict(set)
+        self._of_all_processes: dict[str, Counter[str]] | None = None
+
+    def note(self, lost: str, task: str, document: object) -> None:
+        """Count an argument.
+
+        Args:
+            lost: What was cut: ``ARGUMENT`` or ``PROMPT``.
+            task: Name of the task.
+            document: What tells the argument from others of the task.
+        """
+        self._documents[lost, task].add(document)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return the counts of this process."""
+        counts: dict[str, dict[str, int]] = {ARGUMENT: {}, PROMPT: {}}
+        for (lost, task), documents in self._documents.items():
+            counts[lost][task] = len(documents)
+        return counts
+
+    def since(self, before: Counts) -> Iterator[tuple[str, str, int]]:
+        """Yield what was cut, the task, and by how much this process's counts grew.
+
+        Args:
+            before: Earlier `counts`.
+        """
+        for lost, counts in self.counts().items():
+            for task, number in counts.items():
+                if more := number - before[lost].get(task, 0):
+                    yield lost, task, more
+
+    def separate(self, gathered: Sequence[tuple[Any, Counts]] | None) -> list[Any] | None:
+        """Separate truncation counts from the gathered objects and sum them.
+
+        Args:
+            gathered: An object and the counts of each process; None in processes that get nothing.
+
+        Returns:
+            The objects; None if there are none.
+        """
+        if gathered is None:
+            return None
+        self._of_all_processes = {
+            lost: sum((Counter(counts[lost]) for _, counts in gathered), Counter())
+            for lost in (ARGUMENT, PROMPT)
+        }
+        return [obj for obj, _ in gathered]
+
+    def all_counts(self) -> Mapping[str, dict[str, int]]:
+        """Return the counts of all processes, as far as they were gathered."""
+        if self._of_all_processes is None:
+            return self.counts()
+        return {lost: dict(counts) for lost, counts in self._of_all_processes.items()}

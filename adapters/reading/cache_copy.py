@@ -1,18 +1,16 @@
-"""Causal models whose attention takes no mask of ours: the cache of what is shared is expanded.
+"""Causal models that take no mask of ours: the cache of a shared stem is copied for each question.
 
-Beside the tree of :mod:`valueeval.adapters.reading.tree_attention` the other way to read what
-prompts share once:
-the prompts about an argument have a stem; it is read, and what the model keeps of it (keys and
-values, or states) is copied for each question; the questions are the rows of a batch behind it.
+The prompts about an argument share a stem. The stem is read once; its cache (keys and values, or
+states) is copied for each question, and the questions are read behind it as the rows of a batch.
 
-The model is given no mask, no positions, and no padding that matters. So this works with flash
-attention, ALiBi, local and sliding windows, and layers that keep a state. Three things make that
-possible. Stems of one batch are cut to one length; what is cut off is read with each question.
-Prompts to score are padded on the right, and nothing follows there. Prompts to continue go in
-step, a token each: the longer ones still read while the shorter ones already answer.
+The model is given no mask, no positions, and no padding that matters, so this works with flash
+attention, ALiBi, local and sliding windows, and layers that keep a state. Stems of one batch are
+cut to one length, and what is cut off is read with each question. Prompts to score are padded on
+the right, where nothing follows. Prompts to continue advance together, a token a step: long ones
+are still being read while short ones already answer.
 
-Where a model takes a mask the tree is faster (adapters/README.md): it reads no padding and copies
-no cache.
+Where a model takes a mask, :mod:`valueeval.adapters.reading.tree_attention` is faster
+(adapters/README.md): it reads no padding and copies no cache.
 """
 
 from __future__ import annotations
@@ -26,101 +24,98 @@ from typing import Any
 import torch
 
 from valueeval.adapters.reading.stopping import GreedyAnswers
-from valueeval.adapters.reading.token_tree import common_prefix
-from valueeval.adapters.reading.tree_attention import (
-    ArgumentTree,
-    SharedPrefix,
-    TreeAttentionScorer,
-)
+from valueeval.adapters.reading.token_tree import ArgumentTree, common_prefix
+from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
+from valueeval.adapters.reading.types import SharedPrefix
 
 # Stems are read together if that makes the tokens to read by no more than this share more.
 _MORE_TOKENS = 0.1
-# The most tokens in a cache, over all its rows: a long few-shot root is copied for each of them.
+# Tokens in a cache at most, over all its rows: a long few-shot prefix is copied for each of them.
 _HELD_TOKENS = 16384
 
 Node = tuple[int, int]
-"""A unit's place in its batch, and a node of its tree."""
+"""An argument's place in its batch, and a node of its tree."""
 Prompt = list[Node]
-"""What is to be read of a prompt, behind the root."""
+"""The nodes of a prompt behind the shared prefix."""
 
 
 @dataclass(frozen=True)
 class Stem:
-    """Prompts of a unit, of which the first ``length`` nodes are the same and are read once."""
+    """Prompts about an argument whose first ``length`` nodes are the same and are read once."""
 
     length: int
     prompts: list[Prompt]
 
 
 class CacheCopyScorer(TreeAttentionScorer):
-    """As :class:`TreeAttentionScorer`, for any causal model that keeps what it has read."""
+    """Scores and continues trees of prompts with any causal model that keeps a cache."""
 
     def generate(
         self,
-        root: SharedPrefix,
-        units: Sequence[ArgumentTree],
+        prefix: SharedPrefix,
+        trees: Sequence[ArgumentTree],
         steps: int,
         done: Callable[[list[int]], bool],
     ) -> list[list[list[int]]]:
-        """Greedy continuations, as :meth:`TreeAttentionScorer.generate`."""
-        ends = [sorted({branch.nodes[-1] for branch in unit.branches}) for unit in units]
+        """Continue the prompts of each tree greedily, as :meth:`TreeAttentionScorer.generate`."""
+        ends = [sorted({one.nodes[-1] for one in tree.continuations}) for tree in trees]
         answers: dict[Node, list[int]] = {}
-        for group in _groups(_stems(units, ends, 1)):
-            _, past = self._read_stems(root, units, group, set())
-            for origins, tails in self._batches(root, group, _tails(group)):
-                growing = GreedyAnswers(len(tails), steps, done)
-                self._grow(_tokens(units, tails), _copied(past, origins), growing)
-                for tail, tokens in zip(tails, growing.tokens, strict=True):
+        for group in _groups(_stems(trees, ends, 1)):
+            _, past = self._read_stems(prefix, trees, group, set())
+            for origins, tails in self._batches(prefix, group, _tails(group)):
+                grown = GreedyAnswers(len(tails), steps, done)
+                self._grow(_tokens(trees, tails), _copied(past, origins), grown)
+                for tail, tokens in zip(tails, grown.tokens, strict=True):
                     answers[tail[-1]] = tokens
         return [
-            [list(answers[u, branch.nodes[-1]]) for branch in unit.branches]
-            for u, unit in enumerate(units)
+            [list(answers[t, one.nodes[-1]]) for one in tree.continuations]
+            for t, tree in enumerate(trees)
         ]
 
     def _logits(
-        self, root: SharedPrefix, units: Sequence[ArgumentTree], nodes: Sequence[Sequence[int]]
+        self, prefix: SharedPrefix, trees: Sequence[ArgumentTree], nodes: Sequence[Sequence[int]]
     ) -> torch.Tensor:
-        order = [(u, node) for u, row in enumerate(nodes) for node in row]
+        order = [(t, node) for t, row in enumerate(nodes) for node in row]
         logits: dict[Node, torch.Tensor] = {}
-        for group in _groups(_stems(units, [unit.tree.leaves() for unit in units], 0)):
-            logits.update(self._read_group(root, units, group, set(order).difference(logits)))
+        for group in _groups(_stems(trees, [tree.leaves() for tree in trees], 0)):
+            logits.update(self._read_group(prefix, trees, group, set(order).difference(logits)))
         return torch.stack([logits[node] for node in order])
 
     def _read_group(
         self,
-        root: SharedPrefix,
-        units: Sequence[ArgumentTree],
+        prefix: SharedPrefix,
+        trees: Sequence[ArgumentTree],
         group: Sequence[Stem],
         wanted: set[Node],
     ) -> dict[Node, torch.Tensor]:
-        """Logits (vocabulary) at the wanted nodes of a group's prompts."""
-        logits, past = self._read_stems(root, units, group, wanted)
+        """Return the logits (vocabulary) at the wanted nodes of a group's prompts."""
+        logits, past = self._read_stems(prefix, trees, group, wanted)
         asked, left = [], wanted.difference(logits)
         for origin, tail in _tails(group):
             if not left.isdisjoint(tail):
                 asked.append((origin, tail))
                 left.difference_update(tail)
-        for origins, tails in self._batches(root, group, asked):
-            found, _ = self._read_rows(units, tails, wanted, _copied(past, origins))
+        for origins, tails in self._batches(prefix, group, asked):
+            found, _ = self._read_rows(trees, tails, wanted, _copied(past, origins))
             logits.update(found)
         return logits
 
     def _read_stems(
         self,
-        root: SharedPrefix,
-        units: Sequence[ArgumentTree],
+        prefix: SharedPrefix,
+        trees: Sequence[ArgumentTree],
         group: Sequence[Stem],
         wanted: set[Node],
     ) -> tuple[dict[Node, torch.Tensor], Any]:
-        """Logits at the wanted nodes of a group's stems, and the cache behind each of them."""
-        past = _copied(root.past, [0] * len(group))
+        """Return the logits at the wanted nodes of a group's stems, and the cache behind them."""
+        past = _copied(prefix.past, [0] * len(group))
         stems = [stem.prompts[0][: stem.length] for stem in group]
-        return self._read_rows(units, stems, wanted, past) if stems[0] else ({}, past)
+        return self._read_rows(trees, stems, wanted, past) if stems[0] else ({}, past)
 
     def _read_rows(
-        self, units: Sequence[ArgumentTree], rows: Sequence[Prompt], wanted: set[Node], past: Any
+        self, trees: Sequence[ArgumentTree], rows: Sequence[Prompt], wanted: set[Node], past: Any
     ) -> tuple[dict[Node, torch.Tensor], Any]:
-        """Reads rows behind a cache: logits at the wanted nodes in them, and the cache."""
+        """Read rows behind a cache; return the logits at the wanted nodes, and the new cache."""
         width = max(map(len, rows))
         # Padded with the last token: models warn of what looks like padding without a mask.
         padded = [row + row[-1:] * (width - len(row)) for row in rows]
@@ -129,24 +124,24 @@ class CacheCopyScorer(TreeAttentionScorer):
             for column, node in enumerate(row):
                 if node in wanted:
                     places.setdefault(node, (r, column))
-        # One place must be projected even where none is wanted.
+        # The projection must see one place at least.
         at = torch.tensor(list(places.values()) or [(0, 0)])
-        logits, past = self._step(_tokens(units, padded), past, at[:, 0], at[:, 1])
+        logits, past = self._step(_tokens(trees, padded), past, at[:, 0], at[:, 1])
         return dict(zip(places, logits, strict=False)), past
 
     def _batches(
-        self, root: SharedPrefix, group: Sequence[Stem], tails: Sequence[tuple[int, Prompt]]
+        self, prefix: SharedPrefix, group: Sequence[Stem], tails: Sequence[tuple[int, Prompt]]
     ) -> Iterator[tuple[list[int], list[Prompt]]]:
-        """Tails that are read at once, after their stems' places in the group."""
-        before = self._prompt.length + len(root.tokens) + group[0].length
+        """Yield the tails that are read at once, after their stems' places in the group."""
+        before = self._prompt.length + len(prefix.tokens) + group[0].length
         longest = max((len(tail) for _, tail in tails), default=0)
         size = max(1, _HELD_TOKENS // (before + longest + 1))
         for start in range(0, len(tails), size):
             some = tails[start : start + size]
             yield [origin for origin, _ in some], [tail for _, tail in some]
 
-    def _grow(self, prompts: Sequence[Sequence[int]], past: Any, growing: GreedyAnswers) -> None:
-        """Continues prompts behind a cache, of which each has a row."""
+    def _grow(self, prompts: Sequence[Sequence[int]], past: Any, answers: GreedyAnswers) -> None:
+        """Continue prompts behind a cache that has a row for each of them."""
         rows = torch.arange(len(prompts))
         read = min(map(len, prompts))
         logits, past = self._step(
@@ -155,7 +150,7 @@ class CacheCopyScorer(TreeAttentionScorer):
         for position in count(read):
             best = logits.argmax(dim=-1).tolist()
             answering = [position >= len(prompt) for prompt in prompts]
-            if not growing.add([b if a else None for b, a in zip(best, answering, strict=True)]):
+            if not answers.add([b if a else None for b, a in zip(best, answering, strict=True)]):
                 return
             inputs = [
                 [b if a else prompt[position]]
@@ -166,8 +161,8 @@ class CacheCopyScorer(TreeAttentionScorer):
     def _step(
         self, tokens: Sequence[Sequence[int]], past: Any, rows: torch.Tensor, columns: torch.Tensor
     ) -> tuple[torch.Tensor, Any]:
-        """One forward pass: logits (places, vocabulary), and the cache."""
-        with self._context(), self._projecting(rows, columns):
+        """Run one forward pass; return the logits (places, vocabulary) and the cache."""
+        with self._autocast(), self._projecting(rows, columns):
             output = self._prompt.base(
                 input_ids=torch.tensor(tokens, device=self._device),
                 past_key_values=past,
@@ -176,22 +171,22 @@ class CacheCopyScorer(TreeAttentionScorer):
         return output.logits[0], output.past_key_values
 
 
-def _stems(units: Sequence[ArgumentTree], ends: Sequence[Sequence[int]], spare: int) -> list[Stem]:
-    """The prompts that end at these nodes, by what they share.
+def _stems(trees: Sequence[ArgumentTree], ends: Sequence[Sequence[int]], spare: int) -> list[Stem]:
+    """Group the prompts that end at these nodes by the stem that they share.
 
     Args:
-        units: Trees.
-        ends: Of each unit's prompts, the last nodes.
-        spare: How many nodes at the end of each prompt belong to no stem.
+        trees: The arguments.
+        ends: Last nodes of each argument's prompts.
+        spare: Number of nodes at the end of each prompt that belong to no stem.
     """
     stems = []
-    for u, (unit, nodes) in enumerate(zip(units, ends, strict=True)):
-        stems += _divided([[(u, node) for node in unit.tree.path(end)] for end in nodes], spare)
+    for t, (tree, nodes) in enumerate(zip(trees, ends, strict=True)):
+        stems += _divided([[(t, node) for node in tree.path(end)] for end in nodes], spare)
     return stems
 
 
 def _divided(prompts: list[Prompt], spare: int) -> list[Stem]:
-    """One stem for all prompts, or several that share more: whichever has less to be read."""
+    """Return one stem for all prompts, or several longer ones: whichever reads fewer tokens."""
     if len(prompts) == 1:
         return [Stem(0, prompts)]
     shared = len(common_prefix(prompts))
@@ -204,7 +199,7 @@ def _divided(prompts: list[Prompt], spare: int) -> list[Stem]:
 
 
 def _groups(stems: Sequence[Stem]) -> Iterator[list[Stem]]:
-    """Stems that are read together, cut to one length."""
+    """Yield groups of stems that are read together, cut to one length."""
     group: list[Stem] = []
     apart = 0
     for stem in sorted(stems, key=lambda stem: -stem.length):
@@ -222,14 +217,14 @@ def _cut(group: Sequence[Stem]) -> list[Stem]:
 
 
 def _size(group: Sequence[Stem]) -> int:
-    """Tokens that are read, padding included, with the stems cut to one length."""
+    """Return the number of tokens read, padding included, with the stems cut to one length."""
     length = min(stem.length for stem in group)
     prompts = [len(prompt) for stem in group for prompt in stem.prompts]
     return len(group) * length + len(prompts) * (max(prompts) - length)
 
 
 def _tails(group: Sequence[Stem]) -> list[tuple[int, Prompt]]:
-    """What follows the stems: the stem's place in the group, and the rest of a prompt."""
+    """Return the rest of each prompt behind its stem, after the stem's place in the group."""
     return [
         (origin, prompt[stem.length :])
         for origin, stem in enumerate(group)
@@ -237,12 +232,12 @@ def _tails(group: Sequence[Stem]) -> list[tuple[int, Prompt]]:
     ]
 
 
-def _tokens(units: Sequence[ArgumentTree], rows: Sequence[Prompt]) -> list[list[int]]:
-    return [[units[u].tree.tokens[node] for u, node in row] for row in rows]
+def _tokens(trees: Sequence[ArgumentTree], rows: Sequence[Prompt]) -> list[list[int]]:
+    return [[trees[t].tokens[node] for t, node in row] for row in rows]
 
 
 def _copied(past: Any, rows: Sequence[int]) -> Any:
-    """A cache of Transformers with these of its rows; what is done to it changes no other."""
+    """Return a copy of a cache of Transformers that holds these of its rows."""
     if past is None:
         return None
     cache = copy.copy(past)

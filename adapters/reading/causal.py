@@ -1,63 +1,55 @@
-"""Batches of arguments for causal models: shared prefixes, sizes, memory."""
+"""Prompts about many arguments, read by a causal model: shared prefix, trees, batches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
 
 import torch
 
-from valueeval.adapters.reading.token_tree import common_prefix
-from valueeval.adapters.reading.tree_attention import (
-    ArgumentTree,
-    LogLikelihood,
-    SharedPrefix,
-    TreeAttentionScorer,
-)
-from valueeval.adapters.runtime.batch_sizes import BatchSizer
+from valueeval.adapters.reading.token_tree import ArgumentTree, common_prefix
+from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
+from valueeval.adapters.reading.types import EncodedPair, LogLikelihood, SharedPrefix
+from valueeval.adapters.runtime.batch_sizes import BatchLimits, BatchSizer
 
-T = TypeVar("T")
-
-
-class EncodedPair(NamedTuple):
-    """A context and its continuation as tokens, neither empty."""
-
-    context: list[int]
-    continuation: list[int]
+_Documents = Sequence[Sequence[EncodedPair]]
 
 
 class CausalReader:
     """Scores and continues the prompts about arguments.
 
     Args:
-        scorer: The model.
-        batch_size: Arguments in one forward pass; None: as many as ``tokens`` hold.
-        tokens: The most tokens in one forward pass where there is no batch size.
+        scorer: The model, and the way in which it reads prompts that share a beginning.
+        limits: Limits of a batch, whose rows are arguments.
     """
 
-    def __init__(self, scorer: TreeAttentionScorer, batch_size: int | None, tokens: int) -> None:
+    def __init__(self, scorer: TreeAttentionScorer, limits: BatchLimits) -> None:
         self._scorer = scorer
-        self._sizes = BatchSizer(batch_size, tokens, "arguments")
-        self._roots: dict[str, SharedPrefix] = {}
+        self._sizer = BatchSizer(limits, "arguments")
+        self._prefixes: dict[str, SharedPrefix] = {}
 
     @torch.no_grad()
-    def score(
-        self, family: str, documents: Sequence[Sequence[EncodedPair]]
-    ) -> list[list[LogLikelihood]]:
-        """Log-probability of each continuation, and whether it is the greedy one.
+    def score(self, family: str, documents: _Documents) -> list[list[LogLikelihood]]:
+        """Score the continuations about each argument.
 
         Args:
-            family: Prompts of the same family begin with the same instruction.
+            family: Name of the prompts that begin with the same instruction, read once for all.
             documents: The prompts about each argument.
         """
-        return self._in_batches(family, *_split(documents), self._scorer.score)
+        prefix = self._prefix(family, documents)
+        trees = _trees(prefix, documents)
+        order = sorted(range(len(trees)), key=lambda i: -len(trees[i]))
+        scores: dict[int, list[LogLikelihood]] = {}
+        for batch in self._sizer.batches(order, [len(trees[i]) for i in order]):
+            with batch.retry_smaller():
+                found = self._scorer.score(prefix, [trees[i] for i in batch.rows])
+                scores.update(zip(batch.rows, found, strict=True))
+        return [scores[i] for i in range(len(trees))]
 
-    def log_likelihoods(self, documents: Sequence[Sequence[EncodedPair]]) -> torch.Tensor:
-        """The same with gradients, for training: (continuations,), in one forward pass."""
-        inputs, targets = _split(documents)
-        root = self._scorer.root(common_prefix(_before_targets(inputs, targets)))
-        scores = self._scorer.log_probabilities(root, _units(root, inputs, targets)).scores
-        lengths = [len(asked) for wanted in targets for asked in wanted]
+    def log_likelihoods(self, documents: _Documents) -> torch.Tensor:
+        """Score with gradients, for training: (continuations,), in one forward pass."""
+        prefix = self._scorer.read_prefix(common_prefix(_before_targets(documents)))
+        scores = self._scorer.score_tokens(prefix, _trees(prefix, documents)).scores
+        lengths = [len(pair.continuation) for document in documents for pair in document]
         return torch.stack([part.sum() for part in torch.split(scores, lengths)])
 
     @torch.no_grad()
@@ -68,79 +60,53 @@ class CausalReader:
         steps: int,
         done: Callable[[list[int]], bool],
     ) -> list[list[list[int]]]:
-        """Greedy continuations, as :meth:`TreeAttentionScorer.generate`."""
-        # Only the place after a prompt matters: a target that stands for it.
-        targets = [[[0] for _ in document] for document in documents]
-        return self._in_batches(
-            family,
-            documents,
-            targets,
-            lambda root, units: self._scorer.generate(root, units, steps, done),
-        )
+        """Continue the prompts about each argument greedily.
 
-    def _in_batches(
-        self,
-        family: str,
-        inputs: Sequence[Sequence[list[int]]],
-        targets: Sequence[Sequence[list[int]]],
-        answer: Callable[[SharedPrefix, Sequence[ArgumentTree]], list[T]],
-    ) -> list[T]:
-        root = self._root(family, inputs, targets)
-        units = _units(root, inputs, targets)
-        order = sorted(range(len(units)), key=lambda i: -len(units[i].tree))
-        answers: dict[int, T] = {}
-        start = 0
-        while start < len(order):
-            size = self._sizes.fitting(len(units[order[start]].tree))
-            batch = order[start : start + size]
-            results = self._sizes.retry_smaller(
-                [units[i] for i in batch], lambda some: answer(root, some)
-            )
-            answers.update(zip(batch, results, strict=True))
-            start += len(batch)
-        return [answers[i] for i in range(len(units))]
+        Args:
+            family: Name of the prompts that begin with the same instruction, read once for all.
+            documents: Prompts about each argument, as tokens.
+            steps: Number of tokens to generate at most.
+            done: Returns whether an answer ends with the last of the tokens given to it.
+        """
+        # A target of one token marks the end of a prompt; which token does not matter.
+        pairs = [[EncodedPair(tokens, [0]) for tokens in document] for document in documents]
+        prefix = self._prefix(family, pairs)
+        trees = _trees(prefix, pairs)
+        order = sorted(range(len(trees)), key=lambda i: -len(trees[i]))
+        answers: dict[int, list[list[int]]] = {}
+        for batch in self._sizer.batches(order, [len(trees[i]) for i in order]):
+            with batch.retry_smaller():
+                found = self._scorer.generate(prefix, [trees[i] for i in batch.rows], steps, done)
+                answers.update(zip(batch.rows, found, strict=True))
+        return [answers[i] for i in range(len(trees))]
 
-    def _root(
-        self,
-        family: str,
-        inputs: Sequence[Sequence[list[int]]],
-        targets: Sequence[Sequence[list[int]]],
-    ) -> SharedPrefix:
-        """What these prompts, and those of the family before them, begin with; read once a run."""
-        known = self._roots.get(family)
-        sequences = _before_targets(inputs, targets)
+    def _prefix(self, family: str, documents: _Documents) -> SharedPrefix:
+        """Return what these prompts and earlier ones of the family begin with, read once a run."""
+        known = self._prefixes.get(family)
+        sequences = _before_targets(documents)
         shared = common_prefix(sequences if known is None else [*sequences, list(known.tokens)])
         if known is None or len(shared) < len(known.tokens):
             # One at a time: keys and values of a long few-shot prompt take memory.
-            self._roots = {family: self._scorer.root(shared)}
-        return self._roots[family]
+            self._prefixes = {family: self._scorer.read_prefix(shared)}
+        return self._prefixes[family]
 
 
-_Tokens = Sequence[Sequence[list[int]]]
-"""Of each document, of each of its prompts."""
+def _inputs(pair: EncodedPair) -> list[int]:
+    """Return the tokens that are read: all but the last, which predicts nothing that is asked."""
+    return (pair.context + pair.continuation)[:-1]
 
 
-def _split(documents: Sequence[Sequence[EncodedPair]]) -> tuple[_Tokens, _Tokens]:
-    """What is read, and what it is to predict at its end."""
-    # The last token predicts nothing that is asked for.
-    inputs = [[(e.context + e.continuation)[:-1] for e in document] for document in documents]
-    return inputs, [[e.continuation for e in document] for document in documents]
+def _before_targets(documents: _Documents) -> list[list[int]]:
+    """Return the tokens that may be in a shared prefix: those that predict no target."""
+    # The context's last token predicts the first target.
+    return [pair.context[:-1] for document in documents for pair in document]
 
 
-def _before_targets(inputs: _Tokens, targets: _Tokens) -> list[list[int]]:
-    """What may be in a root: what is scored stays in the tree."""
-    return [
-        tokens[: len(tokens) - len(ahead)]
-        for document, wanted in zip(inputs, targets, strict=True)
-        for tokens, ahead in zip(document, wanted, strict=True)
-    ]
-
-
-def _units(root: SharedPrefix, inputs: _Tokens, targets: _Tokens) -> list[ArgumentTree]:
-    units = []
-    for document, wanted in zip(inputs, targets, strict=True):
-        unit = ArgumentTree()
-        for tokens, ahead in zip(document, wanted, strict=True):
-            unit.add(tokens[len(root.tokens) :], ahead)
-        units.append(unit)
-    return units
+def _trees(prefix: SharedPrefix, documents: _Documents) -> list[ArgumentTree]:
+    trees = []
+    for document in documents:
+        tree = ArgumentTree()
+        for pair in document:
+            tree.add_prompt(_inputs(pair)[len(prefix.tokens) :], pair.continuation)
+        trees.append(tree)
+    return trees

@@ -1,14 +1,14 @@
 """Encoder-decoders: the encoder reads each distinct input once, whatever is asked of it.
 
-So do the decoder's projections of what the encoder says: the first decoder step, the same for all
-continuations of an input, fills a cache that its continuations then share. Soft prompts stand
-before the text in the encoder (prompt tuning, P-tuning) or before the decoder's tokens
-(prefix-tuning); padding always comes last.
+The decoder's first step is the same for all continuations of an input: it fills a cache, with the
+projections of the encoder's output, that the continuations share. Soft prompts stand before the
+text in the encoder (prompt tuning, P-tuning) or before the decoder's tokens (prefix-tuning).
+Padding always comes last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,115 +17,95 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from valueeval.adapters.reading.causal import EncodedPair
 from valueeval.adapters.reading.soft_prompts import SoftPrompt
 from valueeval.adapters.reading.stopping import GreedyAnswers
-from valueeval.adapters.reading.tree_attention import (
+from valueeval.adapters.reading.types import (
+    EncodedPair,
+    KeysAndValues,
+    LoadedModel,
     LogLikelihood,
     TokenScores,
-    layers_of,
+    cache_layers,
     log_normaliser,
 )
-from valueeval.adapters.runtime.batch_sizes import BatchSizer
+from valueeval.adapters.runtime.batch_sizes import BatchLimits, BatchSizer
 
 _Tokens = tuple[int, ...]
 _Pair = tuple[int, _Tokens]
-"""A row of inputs, and the tokens of a continuation after it."""
+"""The row of an input, and a continuation after it."""
 
 
 @dataclass
-class _Read:
+class _ReadInputs:
     """Inputs after the encoder and the decoder's first step."""
 
     hidden: torch.Tensor  # (inputs, length, width)
     mask: torch.Tensor  # (inputs, length)
     first: torch.Tensor  # logits of the first token: (inputs, vocabulary)
-    own: list[tuple[torch.Tensor, torch.Tensor]]  # of the decoder's own tokens, each layer
-    cross: list[tuple[torch.Tensor, torch.Tensor]]  # of the encoder's output, each layer
+    own: KeysAndValues  # of the decoder's own tokens
+    cross: KeysAndValues  # of the encoder's output
 
     def cache(self, rows: torch.Tensor) -> EncoderDecoderCache:
-        """A cache for these inputs, each as often as it is named."""
+        """Return a cache for these inputs, repeated as in ``rows``."""
         return EncoderDecoderCache(
-            DynamicCache([_of_rows(layer, rows) for layer in self.own]),
-            DynamicCache([_of_rows(layer, rows) for layer in self.cross]),
+            DynamicCache(_pick_rows(self.own, rows)),
+            DynamicCache(_pick_rows(self.cross, rows)),
         )
 
 
-def _of_rows(
-    layer: tuple[torch.Tensor, torch.Tensor], rows: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    keys, values = layer
-    there = rows.to(keys.device)  # layers may be on several GPUs
-    return keys[there], values[there]
+def _pick_rows(layers: KeysAndValues, rows: torch.Tensor) -> KeysAndValues:
+    # Layers may be on several GPUs.
+    return [(keys[rows.to(keys.device)], values[rows.to(keys.device)]) for keys, values in layers]
 
 
 class EncoderDecoderReader:
     """Scores and generates with an encoder-decoder.
 
     Args:
-        model: A Transformers model, or PEFT's wrapper of one.
-        device: Where inputs go.
-        softmax_dtype: Precision of the log-softmax; None is float32.
-        context: Makes a context manager to run the model in (autocast).
-        batch_size: Inputs of the encoder (or continuations in the decoder) in one forward pass;
-            None: as many as ``tokens`` hold.
-        tokens: The most tokens in one forward pass where there is no batch size.
+        loaded: The model.
+        limits: Limits of a batch, whose rows are inputs of the encoder, or continuations in the
+            decoder.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        device: torch.device,
-        softmax_dtype: torch.dtype | None,
-        context: Callable[[], Any],
-        batch_size: int | None,
-        tokens: int,
-    ) -> None:
-        self._prompt = SoftPrompt(model)
-        self._device = device
-        self._softmax_dtype = softmax_dtype or torch.float32
-        self._context = context
-        self._sizes = BatchSizer(batch_size, tokens, "inputs")
+    def __init__(self, loaded: LoadedModel, limits: BatchLimits) -> None:
+        self._prompt = SoftPrompt(loaded.model)
+        self._device = loaded.device
+        self._softmax_dtype = loaded.softmax_dtype
+        self._autocast = loaded.autocast
+        self._sizer = BatchSizer(limits, "inputs")
 
     @torch.no_grad()
     def score(
         self, family: str, documents: Sequence[Sequence[EncodedPair]]
     ) -> list[list[LogLikelihood]]:
-        """As `CausalReader.score`; ``family`` is not used."""
+        """Score continuations, as `CausalReader.score`; ``family`` is not used."""
         asked: dict[_Tokens, dict[_Tokens, None]] = {}
         for document in documents:
-            for encoded in document:
-                wanted = asked.setdefault(tuple(encoded.context), {})
-                wanted[tuple(encoded.continuation)] = None
-
-        def scored(contexts: Sequence[_Tokens]) -> list[dict[_Tokens, LogLikelihood]]:
-            read = self._read(contexts)
-            pairs = [(row, c) for row, context in enumerate(contexts) for c in asked[context]]
-            found: list[dict[_Tokens, LogLikelihood]] = [{} for _ in contexts]
-            for (row, continuation), answer in zip(pairs, self._answers(read, pairs), strict=True):
-                found[row][continuation] = answer
-            return found
-
-        answers: dict[_Tokens, dict[_Tokens, LogLikelihood]] = {}
-        for contexts in self._batches(list(asked)):
-            found = self._sizes.retry_smaller(contexts, scored)
-            answers.update(zip(contexts, found, strict=True))
+            for pair in document:
+                asked.setdefault(tuple(pair.context), {})[tuple(pair.continuation)] = None
+        scores: dict[tuple[_Tokens, _Tokens], LogLikelihood] = {}
+        contexts = sorted(asked, key=len, reverse=True)  # little padding
+        for batch in self._sizer.batches(contexts, list(map(len, contexts))):
+            with batch.retry_smaller():
+                read = self._read(batch.rows)
+                pairs = [(row, c) for row, context in enumerate(batch.rows) for c in asked[context]]
+                for (row, continuation), score in zip(pairs, self._score(read, pairs), strict=True):
+                    scores[batch.rows[row], continuation] = score
         return [
-            [answers[tuple(e.context)][tuple(e.continuation)] for e in document]
+            [scores[tuple(pair.context), tuple(pair.continuation)] for pair in document]
             for document in documents
         ]
 
     def log_likelihoods(self, documents: Sequence[Sequence[EncodedPair]]) -> torch.Tensor:
-        """The same with gradients, for training: (continuations,), in one forward pass."""
-        contexts = {tuple(e.context): 0 for document in documents for e in document}
-        contexts.update(zip(contexts, range(len(contexts)), strict=True))
+        """Score with gradients, for training: (continuations,), in one forward pass."""
+        rows: dict[_Tokens, int] = {}
         pairs = [
-            (contexts[tuple(e.context)], tuple(e.continuation))
+            (rows.setdefault(tuple(pair.context), len(rows)), tuple(pair.continuation))
             for document in documents
-            for e in document
+            for pair in document
         ]
-        said = self._targets(self._read(list(contexts)), pairs)
-        return torch.stack([one.scores.sum() for one in said])
+        found = self._score_tokens(self._read(list(rows)), pairs)
+        return torch.stack([tokens.scores.sum() for tokens in found])
 
     @torch.no_grad()
     def generate(
@@ -135,29 +115,18 @@ class EncoderDecoderReader:
         steps: int,
         done: Callable[[list[int]], bool],
     ) -> list[list[list[int]]]:
-        """Greedy answers, as :meth:`valueeval.adapters.reading.causal.CausalReader.generate`."""
-        distinct = list(
-            dict.fromkeys(tuple(tokens) for document in documents for tokens in document)
-        )
+        """Answer prompts greedily, as `CausalReader.generate`; ``family`` is not used."""
+        distinct = dict.fromkeys(tuple(tokens) for document in documents for tokens in document)
+        contexts = sorted(distinct, key=len, reverse=True)  # little padding
         answers: dict[_Tokens, list[int]] = {}
-        for contexts in self._batches(distinct):
-            grown = self._sizes.retry_smaller(
-                contexts, lambda some: self._grow(self._read(some), steps, done)
-            )
-            answers.update(zip(contexts, grown, strict=True))
+        for batch in self._sizer.batches(contexts, list(map(len, contexts))):
+            with batch.retry_smaller():
+                found = self._decode(self._read(batch.rows), steps, done)
+                answers.update(zip(batch.rows, found, strict=True))
         return [[list(answers[tuple(tokens)]) for tokens in document] for document in documents]
 
-    def _batches(self, contexts: list[_Tokens]) -> Iterator[list[_Tokens]]:
-        """Longest first, so that there is little padding."""
-        contexts = sorted(contexts, key=len, reverse=True)
-        start = 0
-        while start < len(contexts):
-            batch = contexts[start : start + self._sizes.fitting(len(contexts[start]))]
-            yield batch
-            start += len(batch)
-
-    def _read(self, contexts: Sequence[_Tokens]) -> _Read:
-        """The encoder, and the decoder on the token that every answer starts with."""
+    def _read(self, contexts: Sequence[_Tokens]) -> _ReadInputs:
+        """Run the encoder, and the decoder on the token that every answer starts with."""
         prompt, base = self._prompt, self._prompt.base
         rows = [torch.tensor(tokens, dtype=torch.long) for tokens in contexts]
         tokens = pad_sequence(rows, batch_first=True).to(self._device)
@@ -169,7 +138,7 @@ class EncoderDecoderReader:
             inputs = {"inputs_embeds": prompt.embed(tokens)}
             mask = torch.cat([mask.new_ones(len(rows), prompt.length), mask], dim=1)
         start = torch.full((len(rows), 1), self._start, device=self._device)
-        with self._context():
+        with self._autocast():
             hidden = base.get_encoder()(**inputs, attention_mask=mask)[0]
             output = base(
                 encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
@@ -179,12 +148,12 @@ class EncoderDecoderReader:
                 use_cache=True,
             )
         past = output.past_key_values
-        return _Read(
+        return _ReadInputs(
             hidden,
             mask,
             output.logits[:, -1],
-            layers_of(past.self_attention_cache),
-            layers_of(past.cross_attention_cache),
+            cache_layers(past.self_attention_cache),
+            cache_layers(past.cross_attention_cache),
         )
 
     @property
@@ -192,21 +161,17 @@ class EncoderDecoderReader:
         start: int = self._prompt.base.config.decoder_start_token_id
         return start
 
-    def _answers(self, read: _Read, pairs: Sequence[_Pair]) -> list[LogLikelihood]:
-        """Log-likelihoods of continuations, each after the input in that row."""
+    def _score(self, read: _ReadInputs, pairs: Sequence[_Pair]) -> list[LogLikelihood]:
+        """Score continuations, each after the input in its row."""
+        scores: list[LogLikelihood] = []
+        for batch in self._sizer.batches(pairs, [read.mask.shape[1]] * len(pairs)):
+            with batch.retry_smaller():
+                found = self._score_tokens(read, batch.rows)
+                scores += [(float(one.scores.sum()), bool(one.greedy.all())) for one in found]
+        return scores
 
-        def answer(some: Sequence[_Pair]) -> list[LogLikelihood]:
-            said = self._targets(read, some)
-            return [(float(one.scores.sum()), bool(one.greedy.all())) for one in said]
-
-        answers: list[LogLikelihood] = []
-        while len(answers) < len(pairs):
-            size = self._sizes.fitting(read.mask.shape[1])
-            answers += self._sizes.retry_smaller(pairs[len(answers) : len(answers) + size], answer)
-        return answers
-
-    def _targets(self, read: _Read, pairs: Sequence[_Pair]) -> list[TokenScores]:
-        """What the model says about the tokens of each continuation after the input in its row."""
+    def _score_tokens(self, read: _ReadInputs, pairs: Sequence[_Pair]) -> list[TokenScores]:
+        """Score the tokens of each continuation after the input in its row."""
         rows = torch.tensor([row for row, _ in pairs], device=self._device)
         tokens = [torch.tensor(asked, device=self._device) for _, asked in pairs]
         first, best = log_normaliser(read.first, self._softmax_dtype)
@@ -214,7 +179,7 @@ class EncoderDecoderReader:
         # The first token is known already; the others follow it.
         scores = read.first[rows, wanted].to(self._softmax_dtype) - first[rows]
         greedy = best[rows] == wanted
-        later = self._later(read, rows, tokens)
+        later = self._score_later(read, rows, tokens)
         return [
             TokenScores(
                 torch.cat([scores[i : i + 1], more.scores]),
@@ -223,10 +188,10 @@ class EncoderDecoderReader:
             for i, more in enumerate(later)
         ]
 
-    def _later(
-        self, read: _Read, rows: torch.Tensor, tokens: Sequence[torch.Tensor]
+    def _score_later(
+        self, read: _ReadInputs, rows: torch.Tensor, tokens: Sequence[torch.Tensor]
     ) -> list[TokenScores]:
-        """All but the first token of each continuation."""
+        """Score all but the first token of each continuation."""
         nothing = TokenScores(read.first.new_zeros(0), rows.new_zeros(0, dtype=torch.bool))
         results = [nothing] * len(tokens)
         long = [i for i, asked in enumerate(tokens) if len(asked) > 1]
@@ -236,13 +201,15 @@ class EncoderDecoderReader:
         logits = self._step(read, rows[long], padded[:, :-1], read.cache(rows[long])).logits
         for place, i in enumerate(long):
             wanted = tokens[i][1:]
-            said = logits[place, : len(wanted)]
-            total, best = log_normaliser(said, self._softmax_dtype)
-            picked = said.gather(1, wanted[:, None])[:, 0].to(self._softmax_dtype) - total
+            found = logits[place, : len(wanted)]
+            total, best = log_normaliser(found, self._softmax_dtype)
+            picked = found.gather(1, wanted[:, None])[:, 0].to(self._softmax_dtype) - total
             results[i] = TokenScores(picked, best == wanted)
         return results
 
-    def _grow(self, read: _Read, steps: int, done: Callable[[list[int]], bool]) -> list[list[int]]:
+    def _decode(
+        self, read: _ReadInputs, steps: int, done: Callable[[list[int]], bool]
+    ) -> list[list[int]]:
         answers = GreedyAnswers(len(read.first), steps, done)
         rows = torch.arange(len(read.first), device=self._device)
         best, past = read.first.argmax(dim=-1), read.cache(rows)
@@ -251,10 +218,10 @@ class EncoderDecoderReader:
             best, past = output.logits[:, -1].argmax(dim=-1), output.past_key_values
         return answers.tokens
 
-    def _step(self, read: _Read, rows: torch.Tensor, tokens: torch.Tensor, past: Any) -> Any:
-        with self._context():
+    def _step(self, read: _ReadInputs, rows: torch.Tensor, tokens: torch.Tensor, past: Any) -> Any:
+        with self._autocast():
             return self._prompt.base(
-                # only its shape matters: its projections are in the cache
+                # Only its shape matters: its projections are in the cache.
                 encoder_outputs=BaseModelOutput(last_hidden_state=read.hidden[rows]),
                 attention_mask=read.mask[rows],
                 decoder_input_ids=tokens,

@@ -68,27 +68,28 @@ class SoftPrompt:
         return torch.cat([self.embeddings(len(tokens)).to(text.dtype), text], dim=1)
 
 
-def virtual_tokens(model: PeftModel) -> int:
-    """How many tokens of a model's context its soft prompt takes."""
-    config = model.active_peft_config
-    if not config.is_prompt_learning:
+def virtual_tokens(model: Any) -> int:
+    """Return how many tokens of a model's context its soft prompt takes."""
+    if not isinstance(model, PeftModel) or not model.active_peft_config.is_prompt_learning:
         return 0
+    config = model.active_peft_config
     # An encoder-decoder's prefix stands before the decoder's tokens; the text is the encoder's.
     inside_decoder = config.peft_type in _KEYS_AND_VALUES and config.task_type == "SEQ_2_SEQ_LM"
     return 0 if inside_decoder else int(config.num_virtual_tokens)
 
 
-def check_kind(peft: str, backend: str) -> None:
-    """Refuses an adapter for another kind of language model than its base is.
+def check_kind(peft: str, config: PeftConfig, backend: str) -> None:
+    """Refuse an adapter for another kind of language model than its base is.
 
     Args:
         peft: A folder with an adapter.
-        backend: Of the base: ``causal`` or ``seq2seq``.
+        config: Its configuration.
+        backend: lm-eval's name of the base's architecture: ``causal`` or ``seq2seq``.
 
     Raises:
         ValueEvalError: PEFT would put it where it was not trained, or fail.
     """
-    task_type = PeftConfig.from_pretrained(peft).task_type
+    task_type = config.task_type
     expected = {"causal": "CAUSAL_LM", "seq2seq": "SEQ_2_SEQ_LM"}[backend]
     if task_type not in (None, expected):
         kind = {"causal": "a decoder", "seq2seq": "an encoder-decoder"}[backend]
@@ -98,8 +99,8 @@ def check_kind(peft: str, backend: str) -> None:
         )
 
 
-def check_adapter(peft: str) -> None:
-    """Refuses an adapter before its base model is loaded.
+def check_adapter(peft: str) -> PeftConfig:
+    """Return the configuration of an adapter; refuse it before its base model is loaded.
 
     Args:
         peft: A folder.
@@ -113,7 +114,7 @@ def check_adapter(peft: str) -> None:
             f"peft={peft}: no PEFT adapter there (no such folder, and no org/name of the hub)"
         )
     try:
-        config = PeftConfig.from_pretrained(peft)
+        config: PeftConfig = PeftConfig.from_pretrained(peft)
     except (OSError, ValueError) as error:
         if (Path(peft) / MANIFEST_FILE).is_file():
             raise ValueEvalError(
@@ -129,6 +130,7 @@ def check_adapter(peft: str) -> None:
         )
     _check_method(config)
     _check_weights(Path(peft))
+    return config
 
 
 def _check_weights(folder: Path) -> None:

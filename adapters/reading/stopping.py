@@ -1,4 +1,4 @@
-"""When a generated answer ends, and which requests greedy decoding of our own may answer."""
+"""When a generated answer ends, and which requests our own greedy decoding can answer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from lm_eval.models.utils import postprocess_generated_text
 
-# What Transformers' generate() does beside taking the best token, by setting, where it is not one
-# of these neutral values.
+# Settings with which Transformers' generate() does more than take the best token, unless they have
+# one of these neutral values.
 _NEUTRAL: tuple[Any, ...] = (None, 0, 1, False, [], {})
 _OTHER_DECODING = (
     "repetition_penalty", "encoder_repetition_penalty", "no_repeat_ngram_size",
@@ -20,12 +20,12 @@ _OTHER_DECODING = (
 _KNOWN_KEYS = {"do_sample", "temperature", "until", "max_gen_toks"}
 
 
-def not_greedy(kwargs: Mapping[str, Any], generation_config: Any) -> str | None:
-    """Why an answer is not simply the best token, one after the other; None if it is.
+def other_decoding(kwargs: Mapping[str, Any], generation_config: Any) -> str | None:
+    """Return the setting that asks for more than greedy decoding; None if there is none.
 
     Args:
-        kwargs: The request's, normalised by lm-eval.
-        generation_config: The model's.
+        kwargs: Generation settings of a request, normalised by lm-eval.
+        generation_config: Generation settings of the model.
     """
     if kwargs.get("do_sample"):
         return "do_sample"
@@ -42,7 +42,7 @@ class Stop:
     """Ends an answer at an end-of-sequence token or when a stop string has been written.
 
     Args:
-        tokenizer: Of the model.
+        tokenizer: The model's tokenizer.
         until: Stop strings.
         ends: Tokens that end a sequence.
     """
@@ -52,11 +52,11 @@ class Stop:
         self._until = [text for text in until if text]
         self._ends = ends
         lengths = [len(tokenizer.encode(text, add_special_tokens=False)) for text in self._until]
-        # The same text may be written with a token or two more (lm-eval looks as far back).
+        # A model may write the same text with a token or two more; lm-eval looks as far back.
         self._tail = max(lengths, default=0) + 2
 
     def __call__(self, tokens: list[int]) -> bool:
-        """Whether an answer ends with the last of these tokens."""
+        """Return whether an answer ends with the last of these tokens."""
         if tokens[-1] in self._ends:
             return True
         if not self._until:
@@ -65,7 +65,7 @@ class Stop:
         return any(text in tail for text in self._until)
 
     def text(self, tokens: list[int]) -> str:
-        """The answer's text up to the stop string."""
+        """Return the text of an answer up to the stop string."""
         if tokens and tokens[-1] in self._ends:
             tokens = tokens[:-1]
         text = self._tokenizer.decode(tokens, skip_special_tokens=True)
@@ -74,15 +74,15 @@ class Stop:
 
 
 class GreedyAnswers:
-    """Answers that grow by a token a step, each until it is done.
+    """Answers that are decoded together, a token a step, each until it is done.
 
     Args:
-        number: Of answers.
-        steps: The most tokens of each.
-        done: Told the tokens of an answer so far, says whether it ends with the last.
+        number: Number of answers.
+        steps: Number of tokens of an answer at most.
+        done: Returns whether an answer ends with the last of the tokens given to it.
 
     Attributes:
-        tokens: The answers.
+        tokens: Tokens of each answer so far.
     """
 
     def __init__(self, number: int, steps: int, done: Callable[[list[int]], bool]) -> None:
@@ -91,10 +91,10 @@ class GreedyAnswers:
         self._steps, self._done = steps, done
 
     def add(self, chosen: Sequence[int | None]) -> bool:
-        """Appends a token to each answer that still grows; says whether any does after that.
+        """Append a token to each unfinished answer; return whether any is unfinished after that.
 
         Args:
-            chosen: For each answer a token; None if it has not begun yet.
+            chosen: A token for each answer; None where its prompt is still being read.
         """
         for i, token in enumerate(chosen):
             if token is not None and self._growing[i]:

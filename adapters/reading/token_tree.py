@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -14,8 +15,8 @@ Item = TypeVar("Item", int, tuple[int, int])
 class TokenTree:
     """A tree of tokens; every sequence is a path from the root.
 
-    Nodes are numbered so that a parent comes before its children; -1 is the root, which is what
-    all sequences have behind them already and no node itself.
+    Nodes are numbered so that a parent comes before its children. The root is no node: -1 stands
+    for it, and for whatever was read before the tree.
 
     Attributes:
         tokens: The token of each node.
@@ -33,7 +34,7 @@ class TokenTree:
         return len(self.tokens)
 
     def add(self, sequence: Iterable[int]) -> list[int]:
-        """Adds what is new of a sequence; returns its nodes, one for each token."""
+        """Add a sequence and return its nodes, one for each token; shared nodes are reused."""
         path = []
         node = -1
         for token in sequence:
@@ -45,7 +46,7 @@ class TokenTree:
         return path
 
     def path(self, end: int) -> list[int]:
-        """The nodes of the sequence that ends at a node."""
+        """Return the nodes of the sequence that ends at a node."""
         path = []
         while end >= 0:
             path.append(end)
@@ -53,11 +54,11 @@ class TokenTree:
         return path[::-1]
 
     def leaves(self) -> list[int]:
-        """The nodes that no other follows."""
+        """Return the nodes without children."""
         return sorted(set(range(len(self))).difference(self.parents))
 
     def visible(self) -> npt.NDArray[np.bool_]:
-        """Which nodes each node may attend to, itself and those before it: (nodes, nodes)."""
+        """Return the mask of attention, (nodes, nodes): a node sees itself and its ancestors."""
         matrix = np.eye(len(self), dtype=np.bool_)
         for node, parent in enumerate(self.parents):
             if parent >= 0:
@@ -73,8 +74,34 @@ class TokenTree:
         return node
 
 
+@dataclass(frozen=True)
+class Continuation:
+    """A continuation to score: each of ``nodes`` predicts the token of ``targets`` in its place."""
+
+    nodes: list[int]
+    targets: list[int]
+
+
+class ArgumentTree(TokenTree):
+    """The prompts about one argument as a tree, without the prefix that all arguments share.
+
+    Attributes:
+        continuations: What is scored or continued, one for each prompt. To be continued, a prompt
+            has a single node, its last.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.continuations: list[Continuation] = []
+
+    def add_prompt(self, inputs: Sequence[int], targets: Sequence[int]) -> None:
+        """Add a prompt, of whose tokens the last ``len(targets)`` predict one target each."""
+        path = self.add(inputs)
+        self.continuations.append(Continuation(path[len(path) - len(targets) :], list(targets)))
+
+
 def common_prefix(sequences: Sequence[list[Item]]) -> list[Item]:
-    """The items that all sequences begin with."""
+    """Return the items that all sequences begin with."""
     # The first and the last in lexicographic order differ earliest.
     first, last = min(sequences), max(sequences)
     length = 0

@@ -1,23 +1,19 @@
-"""Causal models: what many prompts begin with is read once.
+"""Causal models: prompts that share a beginning are read as a tree, each token once.
 
-The prompts about one argument form a tree (:mod:`valueeval.adapters.reading.token_tree`). Its
-nodes are
-read in one forward pass, as one row of a batch, each attending only to the nodes before it on its
-path; its position is its depth. Before the tree stands the root: virtual tokens of a soft prompt
-and what all prompts of a run begin with, held as keys and values. Generated tokens are further
-nodes.
+The prompts about one argument form a tree (:mod:`valueeval.adapters.reading.token_tree`). Its nodes
+are one row of a batch; each attends to its ancestors only, and its position is its depth. Before
+all trees of a batch stands a shared prefix, held as keys and values: the virtual tokens of a soft
+prompt and the tokens that all prompts begin with. Generated tokens become further nodes.
 
-The vocabulary projection runs at the nodes that are scored, and nowhere else.
+The vocabulary projection runs only at the nodes that are scored.
 """
 
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,101 +21,32 @@ from transformers import DynamicCache
 
 from valueeval.adapters.reading.soft_prompts import SoftPrompt
 from valueeval.adapters.reading.stopping import GreedyAnswers
-from valueeval.adapters.reading.token_tree import TokenTree
-
-logger = logging.getLogger(__name__)
-
-LogLikelihood = tuple[float, bool]
-KeysAndValues = list[tuple[torch.Tensor, torch.Tensor]]
-
-
-@dataclass(frozen=True)
-class SharedPrefix:
-    """What stands before every tree of a batch.
-
-    Attributes:
-        tokens: The text's tokens (virtual ones are not among them).
-        past: Transformers' cache of virtual tokens and text; None if the root is empty.
-    """
-
-    tokens: tuple[int, ...]
-    past: Any
-
-    @property
-    def layers(self) -> KeysAndValues:
-        """Keys and values, (1, heads, length, width) each layer; empty if the root is."""
-        return [] if self.past is None else layers_of(self.past)
-
-    @property
-    def length(self) -> int:
-        """Virtual tokens and text."""
-        return self.layers[0][0].shape[2] if self.layers else 0
-
-
-@dataclass
-class Continuation:
-    """One continuation to score: ``nodes`` predict ``targets``, one each."""
-
-    nodes: list[int]
-    targets: list[int]
-
-
-@dataclass
-class ArgumentTree:
-    """The prompts about one argument: a tree, and what is asked of it.
-
-    Attributes:
-        tree: All prompts, without the root's tokens.
-        branches: Scoring: the continuations. Generation: one node each, the prompt's last.
-    """
-
-    tree: TokenTree = field(default_factory=TokenTree)
-    branches: list[Continuation] = field(default_factory=list)
-
-    def add(self, inputs: Sequence[int], targets: Sequence[int]) -> None:
-        """Adds a prompt: the last ``len(targets)`` of ``inputs`` each predict a target."""
-        path = self.tree.add(inputs)
-        self.branches.append(Continuation(path[len(path) - len(targets) :], list(targets)))
-
-
-class TokenScores(NamedTuple):
-    """What a model says about targets; both (targets,).
-
-    Attributes:
-        scores: Log-probabilities.
-        greedy: Whether each is the most probable token.
-    """
-
-    scores: torch.Tensor
-    greedy: torch.Tensor
+from valueeval.adapters.reading.token_tree import ArgumentTree
+from valueeval.adapters.reading.types import (
+    LoadedModel,
+    LogLikelihood,
+    SharedPrefix,
+    TokenScores,
+    log_normaliser,
+)
 
 
 class TreeAttentionScorer:
-    """Scores and continues trees of prompts with one causal model.
+    """Scores and continues trees of prompts with a causal model.
 
     Args:
-        model: A Transformers model, or PEFT's wrapper of one.
-        device: Where inputs go.
-        softmax_dtype: Precision of the log-softmax; None is float32.
-        context: Makes a context manager to run the model in (autocast).
+        loaded: The model.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        device: torch.device,
-        softmax_dtype: torch.dtype | None,
-        context: Callable[[], Any],
-    ) -> None:
-        self._model = model
-        self._prompt = SoftPrompt(model)
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._prompt = SoftPrompt(loaded.model)
         self._head = self._prompt.base.get_output_embeddings()
-        self._device = device
-        self._softmax_dtype = softmax_dtype or torch.float32
-        self._context = context
+        self._device = loaded.device
+        self._softmax_dtype = loaded.softmax_dtype
+        self._autocast = loaded.autocast
 
-    def root(self, tokens: Sequence[int]) -> SharedPrefix:
-        """Reads the virtual tokens and what all prompts begin with."""
+    def read_prefix(self, tokens: Sequence[int]) -> SharedPrefix:
+        """Read the virtual tokens and the tokens that all prompts begin with."""
         prompt = self._prompt
         if not tokens and not prompt.length:
             return SharedPrefix((), None)
@@ -127,15 +54,17 @@ class TreeAttentionScorer:
         past = prompt.cache(1) if prompt.in_cache else None
         if tokens or prompt.embedded:
             inputs = {"inputs_embeds": prompt.embed(ids)} if prompt.embedded else {"input_ids": ids}
-            with self._context(), self._projecting(torch.zeros(1, dtype=torch.long)):
+            with self._autocast(), self._projecting(torch.zeros(1, dtype=torch.long)):
                 past = prompt.base(**inputs, past_key_values=past, use_cache=True).past_key_values
         return SharedPrefix(tuple(tokens), past)
 
-    def score(self, root: SharedPrefix, units: Sequence[ArgumentTree]) -> list[list[LogLikelihood]]:
-        """For each unit's branches: the log-probability of the targets, and whether greedy."""
-        read = self.log_probabilities(root, units)
+    def score(
+        self, prefix: SharedPrefix, trees: Sequence[ArgumentTree]
+    ) -> list[list[LogLikelihood]]:
+        """Score the continuations of each tree."""
+        read = self.score_tokens(prefix, trees)
         scores, greedy = read.scores.tolist(), read.greedy.tolist()
-        lengths = [[len(branch.nodes) for branch in unit.branches] for unit in units]
+        lengths = [[len(one.nodes) for one in tree.continuations] for tree in trees]
         ends = itertools.accumulate(itertools.chain.from_iterable(lengths))
         return [
             [
@@ -145,47 +74,49 @@ class TreeAttentionScorer:
             for row in lengths
         ]
 
-    def log_probabilities(self, root: SharedPrefix, units: Sequence[ArgumentTree]) -> TokenScores:
-        """Each target's log-probability, all units' branches one after the other.
+    def score_tokens(self, prefix: SharedPrefix, trees: Sequence[ArgumentTree]) -> TokenScores:
+        """Score every target of every continuation, one tree after the other.
 
-        Gradients flow through it and through the root, unless they are switched off.
+        Gradients flow through the trees and the prefix, unless they are switched off.
         """
-        nodes = [sorted({n for b in unit.branches for n in b.nodes}) for unit in units]
-        logits = self._logits(root, units, nodes)
-        places = {
-            (u, n): i for i, (u, n) in enumerate((u, n) for u, w in enumerate(nodes) for n in w)
+        asked = [one for tree in trees for one in tree.continuations]
+        nodes = [sorted({n for one in tree.continuations for n in one.nodes}) for tree in trees]
+        logits = self._logits(prefix, trees, nodes)
+        rows = {
+            (t, n): row for row, (t, n) in enumerate((t, n) for t, w in enumerate(nodes) for n in w)
         }
-        at = [places[u, n] for u, unit in enumerate(units) for b in unit.branches for n in b.nodes]
-        targets = [t for unit in units for b in unit.branches for t in b.targets]
-        rows = torch.tensor(at, device=logits.device)
-        wanted = torch.tensor(targets, device=logits.device)
+        at = [
+            rows[t, n] for t, tree in enumerate(trees) for o in tree.continuations for n in o.nodes
+        ]
+        places = torch.tensor(at, device=logits.device)
+        targets = torch.tensor([n for one in asked for n in one.targets], device=logits.device)
         total, best = log_normaliser(logits, self._softmax_dtype)
-        scores = logits[rows, wanted].to(self._softmax_dtype) - total[rows]
-        return TokenScores(scores, best[rows] == wanted)
+        scores = logits[places, targets].to(self._softmax_dtype) - total[places]
+        return TokenScores(scores, best[places] == targets)
 
     def generate(
         self,
-        root: SharedPrefix,
-        units: Sequence[ArgumentTree],
+        prefix: SharedPrefix,
+        trees: Sequence[ArgumentTree],
         steps: int,
         done: Callable[[list[int]], bool],
     ) -> list[list[list[int]]]:
-        """Greedy continuations of each unit's branches, at most ``steps`` tokens each.
+        """Continue the prompts of each tree greedily.
 
         Args:
-            root: What stands before the trees.
-            units: Each branch has one node, the prompt's last.
-            steps: The most tokens.
-            done: Told the tokens of a continuation so far, says whether it ends with the last.
+            prefix: What stands before the trees.
+            trees: Their continuations have one node each, the prompt's last.
+            steps: Number of tokens to generate at most.
+            done: Returns whether an answer ends with the last of the tokens given to it.
         """
-        packed = _Packed(root, units, self._device)
-        leaves = [[branch.nodes[-1] for branch in unit.branches] for unit in units]
+        packed = _PackedTrees(prefix, trees, self._device)
+        leaves = [[one.nodes[-1] for one in tree.continuations] for tree in trees]
         logits, past = self._read(packed, leaves, keep=True)
         answers = GreedyAnswers(sum(map(len, leaves)), steps, done)
-        fan = _Fan(packed, leaves, self._device)
+        ends = _GrowingEnds(packed, leaves, self._device)
         while answers.add(chosen := logits.argmax(dim=-1).tolist()):
-            inputs, mask, positions = fan.step(chosen, self._dtype)
-            with self._context(), self._projecting(fan.rows, fan.columns):
+            inputs, mask, positions = ends.step(chosen, self._dtype)
+            with self._autocast(), self._projecting(ends.rows, ends.columns):
                 output = self._prompt.base(
                     input_ids=inputs,
                     attention_mask=mask,
@@ -195,7 +126,7 @@ class TreeAttentionScorer:
                 )
             logits, past = output.logits[0], output.past_key_values
         flat = iter(answers.tokens)
-        return [[next(flat) for _ in unit.branches] for unit in units]
+        return [[next(flat) for _ in tree.continuations] for tree in trees]
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -203,20 +134,20 @@ class TreeAttentionScorer:
         return dtype
 
     def _logits(
-        self, root: SharedPrefix, units: Sequence[ArgumentTree], nodes: Sequence[Sequence[int]]
+        self, prefix: SharedPrefix, trees: Sequence[ArgumentTree], nodes: Sequence[Sequence[int]]
     ) -> torch.Tensor:
-        """Logits (number of nodes, vocabulary) at these nodes of each unit."""
-        logits, _ = self._read(_Packed(root, units, self._device), nodes, keep=False)
+        """Return the logits (number of nodes, vocabulary) at these nodes of each tree."""
+        logits, _ = self._read(_PackedTrees(prefix, trees, self._device), nodes, keep=False)
         return logits
 
     def _read(
-        self, packed: _Packed, nodes: Sequence[Sequence[int]], keep: bool
+        self, packed: _PackedTrees, nodes: Sequence[Sequence[int]], keep: bool
     ) -> tuple[torch.Tensor, Any]:
-        """One forward pass; logits (number of nodes, vocabulary) at the nodes of each row."""
+        """Return the logits (nodes, vocabulary) at the nodes of each row, and the cache."""
         rows = [row for row, wanted in enumerate(nodes) for _ in wanted]
         columns = [node for wanted in nodes for node in wanted]
         past = packed.past()
-        with self._context(), self._projecting(torch.tensor(rows), torch.tensor(columns)):
+        with self._autocast(), self._projecting(torch.tensor(rows), torch.tensor(columns)):
             output = self._prompt.base(
                 input_ids=packed.tokens,
                 attention_mask=packed.mask(self._dtype),
@@ -230,10 +161,10 @@ class TreeAttentionScorer:
     def _projecting(
         self, rows: torch.Tensor, columns: torch.Tensor | None = None
     ) -> Iterator[None]:
-        """Within it the vocabulary projection sees these places only: (batch, n, …) → (1, k, …).
+        """Project only these places onto the vocabulary, in the block: (batch, n, …) → (1, k, …).
 
-        A hook on the projection, not a call of it: so whatever a model does to hidden states and
-        logits around it (scaling, soft caps) stays as the model does it.
+        A hook on the projection leaves in place what the model does to hidden states and logits
+        around it (scaling, soft caps).
         """
         columns = torch.zeros_like(rows) if columns is None else columns
 
@@ -249,55 +180,55 @@ class TreeAttentionScorer:
             handle.remove()
 
 
-class _Packed:
+class _PackedTrees:
     """Trees as the rows of a batch, padded on the right."""
 
     def __init__(
-        self, root: SharedPrefix, units: Sequence[ArgumentTree], device: torch.device
+        self, prefix: SharedPrefix, trees: Sequence[ArgumentTree], device: torch.device
     ) -> None:
-        self.root, self.size = root, len(units)
-        self.width = max(len(unit.tree) for unit in units)
+        self.prefix, self.size = prefix, len(trees)
+        self.width = max(map(len, trees))
         tokens = np.zeros((self.size, self.width), dtype=np.int64)
         depths = np.zeros_like(tokens)
-        # Padding sees itself, lest a row of the mask be empty (softmax over nothing is NaN).
+        # Padding attends to itself: softmax over an empty row of the mask would be NaN.
         visible = np.repeat(np.eye(self.width, dtype=np.bool_)[None], self.size, axis=0)
-        for row, unit in enumerate(units):
-            n = len(unit.tree)
-            tokens[row, :n] = unit.tree.tokens
-            depths[row, :n] = unit.tree.depths
-            visible[row, :n, :n] = unit.tree.visible()
-        before = np.ones((self.size, self.width, root.length), dtype=np.bool_)
+        for row, tree in enumerate(trees):
+            n = len(tree)
+            tokens[row, :n] = tree.tokens
+            depths[row, :n] = tree.depths
+            visible[row, :n, :n] = tree.visible()
+        before = np.ones((self.size, self.width, prefix.length), dtype=np.bool_)
         self.device = device
         self.tokens = torch.from_numpy(tokens).to(device)
-        self.positions = torch.from_numpy(depths + root.length).to(device)
+        self.positions = torch.from_numpy(depths + prefix.length).to(device)
         self.visible = torch.from_numpy(np.concatenate([before, visible], axis=2)).to(device)
 
     def mask(self, dtype: torch.dtype) -> torch.Tensor:
-        """What to add to attention scores: (batch, 1, width, root + width)."""
+        """Return what is added to attention scores: (batch, 1, width, prefix + width)."""
         return _additive(self.visible, dtype)
 
     def past(self) -> DynamicCache | None:
-        """The root, once for each row."""
-        if not self.root.layers:
+        """Return the cache of the prefix, once for each row."""
+        if not self.prefix.layers:
             return None
         return DynamicCache(
             [
                 (k.expand(self.size, -1, -1, -1), v.expand(self.size, -1, -1, -1))
-                for k, v in self.root.layers
+                for k, v in self.prefix.layers
             ]
         )
 
 
-class _Fan:
-    """The ends of trees while they grow, one token a step each.
+class _GrowingEnds:
+    """The ends of trees in generation; each grows by a token a step.
 
     Attributes:
-        rows: Row of each end in the batch, all units' ends one after the other.
-        columns: Its place among the ends of its row.
+        rows: Row of each end in the batch, one tree after the other.
+        columns: Place of each end among those of its row.
     """
 
     def __init__(
-        self, packed: _Packed, leaves: Sequence[Sequence[int]], device: torch.device
+        self, packed: _PackedTrees, leaves: Sequence[Sequence[int]], device: torch.device
     ) -> None:
         self.width = max(len(row) for row in leaves)
         self.rows = torch.tensor([r for r, row in enumerate(leaves) for _ in row], device=device)
@@ -306,7 +237,7 @@ class _Fan:
         node = torch.tensor([[*row, *[row[0]] * (self.width - len(row))] for row in leaves])
         node = node.to(device)
         batch = torch.arange(packed.size, device=device)[:, None]
-        self._seen = packed.visible[batch, node]  # (batch, ends, root + width)
+        self._seen = packed.visible[batch, node]  # (batch, ends, prefix + width)
         self._positions = packed.positions[batch, node]
         self._own = torch.eye(self.width, dtype=torch.bool, device=device).expand(
             packed.size, -1, -1
@@ -316,7 +247,7 @@ class _Fan:
     def step(
         self, chosen: Sequence[int], dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Inputs (batch, ends), mask and positions to read the chosen tokens."""
+        """Return inputs (batch, ends), mask and positions with which to read the chosen tokens."""
         self._step += 1
         self._seen = torch.cat([self._seen, self._own], dim=2)
         tokens = torch.zeros_like(self._positions)
@@ -327,16 +258,3 @@ class _Fan:
 def _additive(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     hidden = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=visible.device)
     return torch.where(visible, torch.zeros_like(hidden), hidden).unsqueeze(1)
-
-
-def log_normaliser(logits: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log of the sum of exponentials, and the best token, of each row."""
-    # A few rows at a time: a copy of all logits would double the peak.
-    parts = [logits[start : start + 64] for start in range(0, len(logits), 64)]
-    totals = [torch.logsumexp(rows.to(dtype), dim=-1) for rows in parts]
-    return torch.cat(totals), torch.cat([rows.argmax(dim=-1) for rows in parts])
-
-
-def layers_of(cache: Any) -> KeysAndValues:
-    """Keys and values of each layer of a cache of Transformers."""
-    return [(layer.keys, layer.values) for layer in cache.layers]

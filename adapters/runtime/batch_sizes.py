@@ -1,70 +1,97 @@
-"""How much a model reads at once: what is asked for, or some tokens; less where memory runs out."""
+"""Batch sizes: rows as asked for, or as a number of tokens holds; fewer on little memory."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from valueeval.adapters.runtime.out_of_memory import free_unused_memory, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
-S = TypeVar("S")
 T = TypeVar("T")
 
 
-class BatchSizer:
-    """Sizes of batches.
+@dataclass(frozen=True)
+class BatchLimits:
+    """How much goes into one forward pass.
 
-    Args:
-        size: Items in one forward pass; None: as many as ``tokens`` hold.
-        tokens: The most tokens in one forward pass where there is no size.
-        what: What messages call the items.
+    Attributes:
+        rows: Number of rows; None: as many as ``tokens`` hold.
+        tokens: Number of tokens where ``rows`` is None.
     """
 
-    def __init__(self, size: int | None, tokens: int, what: str) -> None:
-        self._size = size
-        self._tokens = tokens
-        self._what = what
+    rows: int | None
+    tokens: int = 0
 
-    def fitting(self, longest: int) -> int:
-        """How many items are read at once, of which the longest has so many tokens; at least 1."""
-        return self._size or max(1, self._tokens // longest)
 
-    def retry_smaller(
-        self, items: Sequence[S], answer: Callable[[Sequence[S]], list[T]]
-    ) -> list[T]:
-        """Answers to the items of a batch: to half as many at a time where memory runs out.
+class BatchSizer:
+    """Divides rows into batches, and into smaller ones where memory does not suffice.
 
-        Nothing so large is tried again.
+    Args:
+        limits: Limits of a batch.
+        unit: Name of a row in messages, in the plural.
+    """
 
-        Raises:
-            RuntimeError: A single item is too much.
+    def __init__(self, limits: BatchLimits, unit: str) -> None:
+        self._rows = limits.rows
+        self._tokens = limits.tokens
+        self._unit = unit
+
+    def batches(self, rows: Sequence[T], lengths: Sequence[int] = ()) -> Iterator[Batch[T]]:
+        """Yield batches of rows, in order.
+
+        A batch that ran out of memory (see `Batch.retry_smaller`) comes again in smaller parts, and
+        no later batch is as large.
+
+        Args:
+            rows: What is to be read, longest first.
+            lengths: Tokens of each row; needed where `BatchLimits.rows` is None.
         """
-        answers: list[T] = []
-        while left := len(items) - len(answers):
-            some = items[len(answers) :][: self._size or left]
-            if (found := self._tried(some, answer)) is None:
-                self._size = len(some) // 2
+        start = 0
+        while start < len(rows):
+            size = self._rows or max(1, self._tokens // lengths[start])
+            batch = Batch(list(rows[start : start + size]), self._unit)
+            yield batch
+            if batch.failed:
+                self._rows = len(batch.rows) // 2
+                # Only here is the error gone, and with it the tensors that its traceback held.
                 free_unused_memory()
             else:
-                answers += found
-        return answers
+                start += len(batch.rows)
 
-    def _tried(
-        self, items: Sequence[S], answer: Callable[[Sequence[S]], list[T]]
-    ) -> list[T] | None:
-        """Answers, or None if memory runs out."""
+
+@dataclass
+class Batch(Generic[T]):
+    """Rows that are read in one forward pass.
+
+    Attributes:
+        rows: The rows.
+        unit: Name of a row in messages, in the plural.
+        failed: Whether memory did not suffice.
+    """
+
+    rows: list[T]
+    unit: str
+    failed: bool = field(default=False, init=False)
+
+    @contextmanager
+    def retry_smaller(self) -> Iterator[None]:
+        """Suppress an out-of-memory error in the block, and note that the batch failed.
+
+        Raises:
+            RuntimeError: Memory does not suffice for a single row; other errors pass through.
+        """
         try:
-            return answer(items)
+            yield
         except (RuntimeError, MemoryError) as error:
-            if len(items) == 1 or not is_out_of_memory(error):
+            if len(self.rows) == 1 or not is_out_of_memory(error):
                 raise
+            self.failed = True
+            half = len(self.rows) // 2
             logger.warning(
-                "out of memory with %d %s at once: trying %d",
-                len(items),
-                self._what,
-                len(items) // 2,
+                "out of memory with %d %s at once: trying %d", len(self.rows), self.unit, half
             )
-            return None

@@ -8,7 +8,6 @@ of 34 tokens take 8 MB (pooled), or 280 MB with states of 384 numbers, three tim
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 
@@ -18,7 +17,7 @@ from valueeval.adapters.classifier.classifier import (
     batches_by_length,
     collate,
 )
-from valueeval.adapters.runtime.batch_sizes import BatchSizer
+from valueeval.adapters.runtime.batch_sizes import BatchLimits, BatchSizer
 from valueeval.adapters.runtime.devices import device_of
 from valueeval.train.data.inputs import Features
 from valueeval.train.runtime.progress import reading
@@ -36,12 +35,15 @@ def compute_features(
     """
     model = model.to(device).eval()
     states: list[torch.Tensor] = [torch.empty(0)] * len(encoded.inputs)
-    sizes, read = BatchSizer(_BATCH, 0, "inputs"), partial(_states, model, encoded, padding)
+    sizer = BatchSizer(BatchLimits(_BATCH), "inputs")
     # Not inference_mode: a backward pass goes through what is computed from these.
     with torch.no_grad(), reading(len(states)) as advance:
         for rows in batches_by_length(encoded.lengths, _BATCH):
-            for row, kept in zip(rows, sizes.retry_smaller(rows, read), strict=True):
-                states[row] = kept
+            for batch in sizer.batches(rows):
+                with batch.retry_smaller():
+                    found = _states(model, encoded, padding, batch.rows)
+                    for row, kept in zip(batch.rows, found, strict=True):
+                        states[row] = kept
             advance(len(rows))
     return Features(states)
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from valueeval.adapters.reading.tree_attention import layers_of
+from valueeval.adapters.reading.types import cache_layers
 from valueeval.train.runtime.evaluation_mode import evaluating
 
 
@@ -23,5 +23,5 @@ def keys_and_values(backbone: nn.Module, embeddings: torch.Tensor) -> torch.Tens
     cache = DynamicCache()
     with torch.no_grad(), evaluating(backbone):
         backbone(inputs_embeds=embeddings.unsqueeze(0), past_key_values=cache)
-    states = [state for layer in layers_of(cache) for state in layer]  # (1, heads, n, width)
+    states = [state for layer in cache_layers(cache) for state in layer]  # (1, heads, n, width)
     return torch.cat([state[0].transpose(0, 1).flatten(1) for state in states], dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from transformers.models.auto.modeling_auto import (
 from valueeval.adapters.classifier.backbones import load_weights, read_config
 from valueeval.adapters.directory.base import Base
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
+from valueeval.adapters.harness.prompts import Prompt
 from valueeval.tasks.data.dataset import DataSet
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest
@@ -99,14 +100,17 @@ def questions_of(lm: LanguageModelLM, task: Any, data: DataSet, config: TrainCon
     weights = positive_weights(data.labels, power).tolist()
     number, asked = 0, []
     for requests, labels in zip(questions(task, data.arguments), data.labels, strict=True):
-        kept, cut = lm.fitting(requests)
+        prompts = lm.fit(requests)
+        cut = any(prompt.lost for prompt in prompts)
         if task.template in GENERATED:
             # An answer may be longer than what is left for it.
-            kept, more = lm.fitting(answered(task, kept, labels, end_of_answer(lm)))
-            asked.append(Asked(lm.encoded(kept), [], _answer_weights(kept, labels, weights)))
-            cut = cut or more
+            kept = cast(list[ValueRequest], [prompt.request for prompt in prompts])
+            prompts = lm.fit(answered(task, kept, labels, end_of_answer(lm)))
+            cut = cut or any(prompt.lost for prompt in prompts)
+            tokens = [prompt.tokens for prompt in prompts]
+            asked.append(Asked(tokens, [], _answer_weights(kept, labels, weights)))
         else:
-            asked.append(_scored(lm, kept))
+            asked.append(_scored(requests, prompts))
         number += cut
     if number:
         note(
@@ -121,10 +125,12 @@ def end_of_answer(lm: LanguageModelLM) -> str:
     return str(lm.tok_decode(lm.eot_token_id, skip_special_tokens=False))
 
 
-def _scored(lm: LanguageModelLM, requests: Sequence[ValueRequest]) -> Asked:
-    own = [request for request in requests if request.role != "empty"]
-    empty = [request for request in requests if request.role == "empty"]
-    return Asked(lm.encoded(own), lm.encoded(empty), [1.0] * len(own))
+def _scored(requests: Sequence[ValueRequest], prompts: Sequence[Prompt]) -> Asked:
+    by_role = [
+        (request.role, prompt.tokens) for request, prompt in zip(requests, prompts, strict=True)
+    ]
+    own = [tokens for role, tokens in by_role if role != "empty"]
+    return Asked(own, [tokens for role, tokens in by_role if role == "empty"], [1.0] * len(own))
 
 
 def _answer_weights(

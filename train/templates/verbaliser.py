@@ -21,19 +21,16 @@ is read once a batch. Gradients flow through both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
 
-from valueeval.adapters.reading.cache_copy import CacheCopyScorer
-from valueeval.adapters.reading.causal import CausalReader, EncodedPair
-from valueeval.adapters.reading.encoder_decoder import EncoderDecoderReader
-from valueeval.adapters.reading.equivalence import unsupported_reason, window
+from valueeval.adapters.reading.choose_reader import choose_reader
 from valueeval.adapters.reading.token_tree import TokenTree
-from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
+from valueeval.adapters.reading.types import EncodedPair, LoadedModel
+from valueeval.adapters.runtime.batch_sizes import BatchLimits
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import differences
 from valueeval.train.config.model import GENERATED
@@ -85,8 +82,17 @@ class Verbaliser(nn.Module):
         super().__init__()
         self.model = model
         self.template = template
+        known = cast(Any, model)
+        backend = "seq2seq" if known.config.is_encoder_decoder else "causal"
         with evaluating(model):
-            self._reader = _reader(model, template)
+            choice = choose_reader(
+                LoadedModel(known, known.device, backend=backend), BatchLimits(1)
+            )
+        if choice.any_length is None:
+            raise ValueEvalError(
+                f"--template {template} does not work with this base: {choice.reason}"
+            )
+        self._reader = choice.any_length
 
     def forward(self, asked: Sequence[Asked]) -> torch.Tensor:
         """Logits (batch, 20); or, where answers are text, the loss of each argument (batch,)."""
@@ -101,28 +107,6 @@ class Verbaliser(nn.Module):
         weights = own.new_tensor([one.weights for one in asked])
         lengths = own.new_tensor([[len(e.continuation) for e in one.own] for one in asked])
         return -(weights * own).sum(dim=1) / (weights * lengths).sum(dim=1)
-
-
-def _reader(model: nn.Module, template: str) -> CausalReader | EncoderDecoderReader:
-    """Reads as evaluation does (`adapters.readers`), but that no prompt is read by itself."""
-    known = cast(Any, model)
-    parts = (known, known.device, torch.float32, nullcontext)
-    if known.config.is_encoder_decoder:
-        reason = unsupported_reason(known, "seq2seq", known.device, nullcontext)
-        if reason is None:
-            return EncoderDecoderReader(*parts, None, 0)
-        raise _refusal(template, reason)
-    # A tree would show too much to attention that reaches no farther than a window.
-    near = window(known.config) is not None
-    for scorer in (CacheCopyScorer,) if near else (TreeAttentionScorer, CacheCopyScorer):
-        reason = unsupported_reason(known, "causal", known.device, nullcontext, scorer)
-        if reason is None:
-            return CausalReader(scorer(*parts), None, 0)
-    raise _refusal(template, reason)
-
-
-def _refusal(template: str, reason: str | None) -> ValueEvalError:
-    return ValueEvalError(f"--template {template} does not work with this base: {reason}")
 
 
 class MeanLoss(nn.Module):

@@ -28,7 +28,7 @@ from valueeval.adapters.directory.ensemble import (
 from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.manifest import Manifest, Thresholds
 from valueeval.adapters.directory.manifest_file import MANIFEST_FILE, read_manifest, write_manifest
-from valueeval.adapters.harness.identity import is_language_model
+from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
 from valueeval.adapters.predict import cli as cli_predict
 from valueeval.registration import register
 from valueeval.tasks.data.dataset import load_set
@@ -147,7 +147,7 @@ def test_a_directory_of_members_is_what_they_are_joined(average: Path, joined: s
     assert one.manifest.thresholds == other.manifest.thresholds
     assert one.manifest.weights_sha256 == other.manifest.weights_sha256
     assert adapter_name(str(average)) == str(average)
-    assert not is_language_model({"adapter": str(average)})
+    assert not ResolvedAdapter.from_args({"adapter": str(average)}).is_language_model
 
 
 def test_a_directory_of_members_moves_with_them(

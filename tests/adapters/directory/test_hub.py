@@ -28,7 +28,6 @@ from valueeval.adapters.directory.hub import HubId, hub_id, local_folder
 from valueeval.adapters.directory.manifest import BaseModel
 from valueeval.adapters.directory.manifest_file import (
     CARD_FILE,
-    MANIFEST_FILE,
     describe_files,
     read_manifest,
     write_manifest,
@@ -250,22 +249,29 @@ def test_the_base_on_the_hub_is_that_of_then(hub: FakeHub, tiny_gpt2: Path, tmp_
     expected = answers(LanguageModelLM(str(tiny_gpt2), peft=str(folder), device="cpu"))
     assert answers(model) == expected
     for other in ({"revision": "main"}, {"pretrained": "org/base", "revision": "main"}):
-        with pytest.raises(ValueEvalError, match=f"org/base at revision {then} .SHA-256"):
+        with pytest.raises(ValueEvalError, match=f"'org/base' at revision {then} with weights"):
             ClassifierLM.create_from_arg_obj({"adapter": str(folder), **other}, {"device": "cpu"})
     # Another name for the same weights will do.
     renamed = {"adapter": str(folder), "pretrained": str(tiny_gpt2)}
     assert answers(ClassifierLM.create_from_arg_obj(renamed, {"device": "cpu"})) == expected
 
 
-def test_a_model_of_which_all_weights_were_trained(hub: FakeHub, tiny_gpt2: Path) -> None:
+def test_a_model_of_which_all_weights_were_trained(
+    hub: FakeHub, tiny_gpt2: Path, tmp_path: Path
+) -> None:
     """No PEFT there and a manifest with a template: the folder in the cache is the model itself."""
-    from valueeval.adapters.harness.identity import enter_adapter
+    from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
 
-    hub.add("org/full", tiny_gpt2, {MANIFEST_FILE: b'{"head": null, "template": "bca"}'})
+    folder = tmp_path / "full"
+    shutil.copytree(tiny_gpt2, folder)
+    write_manifest(folder, make_manifest(describe_files(folder), head=None, template="bca"))
+    hub.add("org/full", folder)
     arguments: dict[str, Any] = {"adapter": "org/full"}
-    given = enter_adapter(arguments)
+    resolved = ResolvedAdapter.from_args(arguments)
+    given = resolved.model_args
     assert given["pretrained"] == given["adapter"] == str(local_folder("org/full"))
-    assert arguments == {"adapter": "org/full", "pretrained": "org/full"}
+    assert resolved.named_args == {"adapter": "org/full", "pretrained": "org/full"}
+    assert arguments == {"adapter": "org/full"}
 
 
 def test_pickled_weights_are_refused_and_can_be_converted(tiny_gpt2: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from language_models import request, write_lively
 
-from valueeval.adapters.harness.cuts import ARGUMENT, PROMPT
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
+from valueeval.adapters.harness.prompts import ARGUMENT, PROMPT
 
 TASKS = ("valueeval_bca_sample", "valueeval_oa_sample")
 N = 9

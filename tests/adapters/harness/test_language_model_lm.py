@@ -19,7 +19,7 @@ from little_memory import fails_beyond
 from peft import PeftModel
 
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
-from valueeval.adapters.reading.causal import EncodedPair
+from valueeval.adapters.reading.types import EncodedPair
 
 # PEFT 0.21 asks Transformers 5.23 by an old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")

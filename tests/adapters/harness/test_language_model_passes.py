@@ -10,7 +10,8 @@ import torch
 from language_models import request
 
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
-from valueeval.adapters.reading.tree_attention import SharedPrefix, TreeAttentionScorer
+from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
+from valueeval.adapters.reading.types import SharedPrefix
 
 INSTRUCTION = "Does this argument rest on the value of having ideas and interests of one's own? "
 ARGUMENTS = 20  # more than two chunks on the CPU
@@ -39,25 +40,25 @@ def test_the_instruction_is_read_once_a_run(
     tiny_gpt2: Path, kind: str, asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = LanguageModelLM(str(tiny_gpt2), batch_size=4, device="cpu")
-    roots: list[tuple[int, ...]] = []
-    read = TreeAttentionScorer.root
+    prefixes: list[tuple[int, ...]] = []
+    read = TreeAttentionScorer.read_prefix
 
     def noted(self: TreeAttentionScorer, tokens: Any) -> SharedPrefix:
-        roots.append(tuple(tokens))
+        prefixes.append(tuple(tokens))
         return read(self, tokens)
 
-    monkeypatch.setattr(TreeAttentionScorer, "root", noted)
+    monkeypatch.setattr(TreeAttentionScorer, "read_prefix", noted)
     rows: list[int] = []
     model.model.register_forward_pre_hook(
         lambda _, __, kwargs: rows.append(kwargs["input_ids"].shape[1]), with_kwargs=True
     )
     requests = [one for document in range(ARGUMENTS) for one in asked(document)]
     getattr(model, kind)(requests, disable_tqdm=True)
-    (root,) = roots
-    assert model.tok_decode(list(root)) == INSTRUCTION
-    # The root, and trees that are much shorter.
-    assert rows[0] == len(root)
-    assert max(rows[1:]) < len(root)
+    (prefix,) = prefixes
+    assert model.tok_decode(list(prefix)) == INSTRUCTION
+    # The prefix, and trees that are much shorter.
+    assert rows[0] == len(prefix)
+    assert max(rows[1:]) < len(prefix)
 
 
 @pytest.mark.parametrize(

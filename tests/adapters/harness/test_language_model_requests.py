@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,6 @@ from valueeval.adapters.directory.base import fetch_base
 from valueeval.adapters.directory.manifest import BaseModel, Manifest, Thresholds
 from valueeval.adapters.directory.manifest_file import describe_files, write_manifest
 from valueeval.adapters.harness.classifier_lm import ClassifierLM
-from valueeval.adapters.harness.encoding import count_read
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.reading.causal import CausalReader
 from valueeval.tasks.errors import ValueEvalError
@@ -127,11 +127,11 @@ def test_a_tasks_premise_with_blanks_at_its_ends_is_cut(
     model = load(tiny_gpt2, max_length=900)
     prompts = task.fewshot_context(doc, 1)
     requests = task.construct_requests(doc, prompts, ("task", 0, 1))
-    documents = [list(enumerate(requests))]
-    assert model._fits(documents, lambda _: 900) == dict.fromkeys(range(40), "arguments_cut")
+    fitted = model.fit(requests)
+    assert [prompt.lost for prompt in fitted] == ["arguments_cut"] * 40
     shared = prompts[0].index(long)
-    for prompt, (_, cut) in zip(prompts, documents[0][::2], strict=True):
-        context = cut.args[0]
+    for prompt, cut in zip(prompts, fitted[::2], strict=True):
+        context = cut.request.args[0]
         kept = len(context) + len(long) - len(prompt)
         assert 0 < kept < len(long)
         assert context[:shared] == prompt[:shared]
@@ -165,9 +165,9 @@ def test_long_arguments_are_cut_and_counted(
         for i in range(2)
     ]  # fmt: skip
     read = []
-    encode = model.tok_encode
+    encode = model._encoder.encode_text
     monkeypatch.setattr(
-        model, "tok_encode", lambda t, *a, **k: read.append(t) or encode(t, *a, **k)
+        model._encoder, "encode_text", lambda t, *a, **k: read.append(t) or encode(t, *a, **k)
     )
     getattr(model, kind)(requests, disable_tqdm=True)
     shortened = [t for t in read if t.startswith("Premise: people") and len(encode(t)) <= 60]
@@ -231,7 +231,10 @@ def test_models_without_a_mask_of_ours_read_arguments_once(
         request("loglikelihood", (f"Premise: {premise} Question: {q}?", " yes")) for q in range(6)
     ]
     model.loglikelihood(asked, disable_tqdm=True)
-    assert sum(read) < sum(count_read(model, one.args) for one in asked) / 3
+    assert (
+        sum(read)
+        < sum(model._encoder.count(one) for one in model._encoder.encode_document(asked)) / 3
+    )
 
 
 def test_other_decoding_is_right_with_soft_prompts(
@@ -324,7 +327,7 @@ def test_another_base_is_refused(tiny_gpt2: Path, tmp_path: Path) -> None:
     write_template_manifest(adapter, tiny_gpt2, "bca", [0.5] * 20)
     other = write_lively(tmp_path / "other", tiny_gpt2, "causal")
     arguments = {"adapter": str(adapter), "pretrained": str(other)}
-    with pytest.raises(ValueEvalError, match="not the base model of this adapter"):
+    with pytest.raises(ValueEvalError, match=r"trained on base model .* would be meaningless"):
         ClassifierLM.create_from_arg_obj(arguments, {"device": "cpu"})
 
 
@@ -410,7 +413,7 @@ def test_an_adapter_that_does_not_fit_is_refused(
 
 @pytest.mark.parametrize(("size", "expected"), [(1, 8), ("auto", 8), (64, 64)])
 def test_a_batch_is_as_large_as_asked(tiny_gpt2: Path, size: int | str, expected: int) -> None:
-    assert load(tiny_gpt2, size)._chunk == expected
+    assert load(tiny_gpt2, size)._documents_at_once == expected
 
 
 def write_template_manifest(
@@ -518,7 +521,7 @@ def test_prompts_beyond_a_window(
     assert model._readers.near is not None
     assert model._readers.far is not None
     if not shared:
-        model._readers.far = None
+        model._readers = replace(model._readers, far=None)
     with caplog.at_level(logging.INFO):
         assert_as_stock(model, tmp_path)
     assert ("longer than the window of 24: each by itself" in caplog.text) is not shared

@@ -40,9 +40,7 @@ from transformers import (
     BertForSequenceClassification,
 )
 
-from valueeval.adapters.harness.generation import GenerationRequests
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
-from valueeval.adapters.harness.loglikelihood import LogLikelihoodRequests
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.task import ValueEvalTask
 
@@ -233,8 +231,8 @@ def test_a_cache_is_used_again(
         runs.append((answers, model.get_model_info()["prompts_cut"]))
         cached.dbdict.close()
         for kind, name in (
-            (LogLikelihoodRequests, "answer"),
-            (GenerationRequests, "answer"),
+            (LanguageModelLM, "_score"),
+            (LanguageModelLM, "_generate"),
             (LanguageModelLM, "_loglikelihood_tokens"),
         ):
             monkeypatch.setattr(kind, name, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,14 @@ from transformers import (
 )
 
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
-from valueeval.adapters.reading import cache_copy as expanded
+from valueeval.adapters.reading import cache_copy
 from valueeval.adapters.reading.cache_copy import CacheCopyScorer
-from valueeval.adapters.reading.causal import CausalReader, EncodedPair
+from valueeval.adapters.reading.causal import CausalReader
 from valueeval.adapters.reading.equivalence import unsupported_reason
-from valueeval.adapters.reading.tree_attention import ArgumentTree, TreeAttentionScorer
+from valueeval.adapters.reading.token_tree import ArgumentTree
+from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
+from valueeval.adapters.reading.types import EncodedPair, LoadedModel
+from valueeval.adapters.runtime.batch_sizes import BatchLimits
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 END = 7
@@ -93,7 +96,7 @@ def gpt2() -> Any:
 
 
 def reader(model: Any, batch_size: int | None = 3) -> CausalReader:
-    return CausalReader(CacheCopyScorer(model, CPU, None, nullcontext), batch_size, 40)
+    return CausalReader(CacheCopyScorer(LoadedModel(model, CPU)), BatchLimits(batch_size, 40))
 
 
 def documents(seed: int = 0) -> list[list[EncodedPair]]:
@@ -147,7 +150,7 @@ def test_greedy_continuations_are_known(model: Any) -> None:
 def test_few_tokens_in_a_cache(gpt2: Any, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Questions are read a few at a time where a cache of all would be too large."""
     most = 60
-    monkeypatch.setattr(expanded, "_HELD_TOKENS", most)
+    monkeypatch.setattr(cache_copy, "_HELD_TOKENS", most)
     held = []
 
     def count(_: Any, __: Any, kwargs: dict[str, Any]) -> None:
@@ -179,11 +182,11 @@ def test_what_is_shared_is_read_once(gpt2: Any) -> None:
 
 def stems(*prompts: list[int], spare: int = 0) -> list[tuple[int, int]]:
     """Length and number of prompts of each stem of a unit."""
-    unit = ArgumentTree()
+    tree = ArgumentTree()
     for prompt in prompts:
-        unit.add(prompt, [0])
-    ends = [[branch.nodes[-1] for branch in unit.branches]]
-    return [(s.length, len(s.prompts)) for s in expanded._stems([unit], ends, spare)]
+        tree.add_prompt(prompt, [0])
+    ends = [[one.nodes[-1] for one in tree.continuations]]
+    return [(s.length, len(s.prompts)) for s in cache_copy._stems([tree], ends, spare)]
 
 
 def test_stems_by_hand() -> None:
@@ -202,14 +205,14 @@ def test_stems_by_hand() -> None:
 
 def test_stems_of_one_length_are_read_together() -> None:
     """Cut to one length if that costs little: here the tokens after the cut, for three prompts."""
-    units = []
+    trees = []
     for first, length in ((1, 40), (2, 39), (3, 20)):
-        unit = ArgumentTree()
+        tree = ArgumentTree()
         for question in (4, 5, 6):
-            unit.add([first] * length + [question] * 4, [0])
-        units.append(unit)
-    ends = [unit.tree.leaves() for unit in units]
-    groups = list(expanded._groups(expanded._stems(units, ends, 0)))
+            tree.add_prompt([first] * length + [question] * 4, [0])
+        trees.append(tree)
+    ends = [tree.leaves() for tree in trees]
+    groups = list(cache_copy._groups(cache_copy._stems(trees, ends, 0)))
     assert [[stem.length for stem in group] for group in groups] == [[39, 39], [20]]
 
 
@@ -230,7 +233,8 @@ def test_adapters(tiny_gpt2: Path, tmp_path: Path, method: str | None) -> None:
         options["peft"] = str(write_peft(tmp_path / "adapter", base, "causal", method))
         plain = PeftModel.from_pretrained(plain, options["peft"]).eval()
     one = LanguageModelLM(str(base), batch_size=2, device="cpu", **options)
-    one._readers.near = one._readers.causal(CacheCopyScorer)
+    copy = CausalReader(CacheCopyScorer(one.loaded()), one.batch_limits())
+    one._readers = replace(one._readers, near=copy)
     pairs = [one._encode_pair(*request.args) for request in scoring_requests()]
     scores = [reference_score(plain, "causal", *pair) for pair in pairs]
     answers = one.loglikelihood(scoring_requests(), disable_tqdm=True)
@@ -247,14 +251,14 @@ def test_adapters(tiny_gpt2: Path, tmp_path: Path, method: str | None) -> None:
 @pytest.mark.parametrize("name", WITHOUT_MASK)
 def test_the_probe_knows_the_way(name: str) -> None:
     model = make(WITHOUT_MASK[name])
-    assert unsupported_reason(model, "causal", CPU, nullcontext) is not None
-    assert unsupported_reason(model, "causal", CPU, nullcontext, CacheCopyScorer) is None
+    assert unsupported_reason(LoadedModel(model, CPU)) is not None
+    assert unsupported_reason(LoadedModel(model, CPU), CacheCopyScorer) is None
 
 
 def test_a_model_that_keeps_nothing_is_found_out() -> None:
     """Mamba keeps its states under a name of its own."""
     model = make(lambda: MambaForCausalLM(MambaConfig(hidden_size=32, num_hidden_layers=2, **IDS)))
-    reason = unsupported_reason(model, "causal", CPU, nullcontext, CacheCopyScorer)
+    reason = unsupported_reason(LoadedModel(model, CPU), CacheCopyScorer)
     assert reason is not None
     assert "mamba" in reason
 
@@ -262,8 +266,8 @@ def test_a_model_that_keeps_nothing_is_found_out() -> None:
 def test_a_model_that_answers_otherwise_is_found_out(
     gpt2: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expanded, "_copied", lambda past, rows: None)
-    reason = unsupported_reason(gpt2, "causal", CPU, nullcontext, CacheCopyScorer)
+    monkeypatch.setattr(cache_copy, "_copied", lambda past, rows: None)
+    reason = unsupported_reason(LoadedModel(gpt2, CPU), CacheCopyScorer)
     assert reason is not None
     assert "answers differently" in reason
 
@@ -273,7 +277,7 @@ def test_gradients_are_those_of_the_tree(gpt2: Any) -> None:
     gradients = []
     for scorer in (TreeAttentionScorer, CacheCopyScorer):
         gpt2.zero_grad()
-        one = CausalReader(scorer(gpt2, CPU, None, nullcontext), None, 0)
+        one = CausalReader(scorer(LoadedModel(gpt2, CPU)), BatchLimits(1))
         said = one.log_likelihoods(documents())
         (said * torch.arange(len(said))).sum().backward()
         gradients.append([parameter.grad.clone() for parameter in gpt2.parameters()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_prompts_on_both_sides_of_the_limit(base: Path) -> None:
         assert model._readers.near is not None
         answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
         assert [score for score, _ in answers] == pytest.approx(expected, abs=1e-4)
-    models[1]._readers.rope_limit = None
+    models[1]._readers = replace(models[1]._readers, rope_limit=None)
     answers = models[1].loglikelihood(scoring_requests(), disable_tqdm=True)
     assert [score for score, _ in answers] != pytest.approx(expected, abs=1e-2)
 

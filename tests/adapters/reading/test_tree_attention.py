@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -22,10 +21,12 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from valueeval.adapters.reading.causal import CausalReader, EncodedPair
+from valueeval.adapters.reading.causal import CausalReader
 from valueeval.adapters.reading.equivalence import unsupported_reason
 from valueeval.adapters.reading.token_tree import TokenTree, common_prefix
 from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
+from valueeval.adapters.reading.types import EncodedPair, LoadedModel
+from valueeval.adapters.runtime.batch_sizes import BatchLimits
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -34,7 +35,7 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 
 def reader(model: Any, batch_size: int | None = 2) -> CausalReader:
-    return CausalReader(TreeAttentionScorer(model, CPU, None, nullcontext), batch_size, 40)
+    return CausalReader(TreeAttentionScorer(LoadedModel(model, CPU)), BatchLimits(batch_size, 40))
 
 
 def test_a_tree_by_hand() -> None:
@@ -164,12 +165,12 @@ def test_what_is_shared_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["bloom", "gpt_neo", "mamba", "window"],
 )  # fmt: skip
 def test_models_that_cannot_share_are_found_out(build: Any, reason: str) -> None:
-    assert reason in str(unsupported_reason(make(build), "causal", CPU, nullcontext))
+    assert reason in str(unsupported_reason(LoadedModel(make(build), CPU)))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_models_that_can_are_found_out_too(name: str) -> None:
-    assert unsupported_reason(make(MODELS[name]), "causal", CPU, nullcontext) is None
+    assert unsupported_reason(LoadedModel(make(MODELS[name]), CPU)) is None
 
 
 def test_half_precision_is_near(model: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from valueeval.adapters.classifier.classifier import load_classifier
 from valueeval.adapters.reading.equivalence import unsupported_reason
+from valueeval.adapters.reading.types import LoadedModel
 from valueeval.adapters.runtime.out_of_memory import is_out_of_memory
 from valueeval.tasks.data.dataset import load_set
 from valueeval.train import build
@@ -102,7 +102,7 @@ def test_validation_reads_half_as_many(
 def test_a_full_gpu_says_nothing_about_the_model(tiny_gpt2: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_gpt2).eval()
     cpu = torch.device("cpu")
-    assert unsupported_reason(model, "causal", cpu, nullcontext) is None
+    assert unsupported_reason(LoadedModel(model, cpu)) is None
     fails_beyond(model, 0)
     with pytest.raises(torch.OutOfMemoryError):
-        unsupported_reason(model, "causal", cpu, nullcontext)
+        unsupported_reason(LoadedModel(model, cpu))

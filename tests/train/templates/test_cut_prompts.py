@@ -13,7 +13,8 @@ from training import write_small_data
 from valueeval.adapters.classifier.backbones import load_tokenizer
 from valueeval.adapters.directory.base import fetch_base
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
-from valueeval.adapters.reading.causal import CausalReader, EncodedPair
+from valueeval.adapters.reading.causal import CausalReader
+from valueeval.adapters.reading.types import EncodedPair
 from valueeval.tasks.data.dataset import load_set
 from valueeval.train.options import configure
 from valueeval.train.templates.language_model import (

@@ -179,7 +179,7 @@ def check_gradients(
     (model(**asked.batch([0], CPU)) * weights).sum().backward()
     ours = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    encoded = lm.encoded(requests[0])
+    encoded = [prompt.tokens for prompt in lm.fit(requests[0])]
     for place, one in enumerate(encoded):
         sign = 1.0 if requests[0][place].role == "yes" else -1.0
         said = plain_score(model.model, backend, one.context, one.continuation)
@@ -215,7 +215,9 @@ def test_loss_of_text_is_that_of_its_tokens(
     labels = load_set("validation", data_dir).labels
     for row, loss in zip((1, 2), losses, strict=True):
         total, tokens = 0.0, 0.0
-        for request, one in zip(requests[row], lm.encoded(requests[row]), strict=True):
+        for request, one in zip(
+            requests[row], [prompt.tokens for prompt in lm.fit(requests[row])], strict=True
+        ):
             weight = 1.0
             if request.value is not None and labels[row, request.value]:
                 positives = int(labels[:, request.value].sum())
@@ -303,7 +305,10 @@ def check_against_stock_peft(
     _, (lm, _), requests = in_training(config, data_dir)
     with torch.no_grad():
         said = [
-            [(float(plain_score(stock, backend, *one)), False) for one in lm.encoded(document)]
+            [
+                (float(plain_score(stock, backend, *one)), False)
+                for one in [prompt.tokens for prompt in lm.fit(document)]
+            ]
             for document in requests
         ]
     logits = np.array([decide(template, answers).scores for answers in said], dtype=np.float32)
@@ -539,7 +544,7 @@ def test_initialisations_differ_and_begin_as_they_say(
         config = config_of(base, data_dir, tmp_path / "x", template="cot", method=method, init=init)
         model, (lm, _), requests = in_training(config, data_dir)
         begun[init] = prompt_embedding(model.model).weight.detach()
-        (one,) = lm.encoded(requests[0])
+        (one,) = [prompt.tokens for prompt in lm.fit(requests[0])]
         with torch.no_grad():
             said[init] = float(plain_score(model.model, backend, *one))
     kinds = list(begun.values())
