@@ -74,6 +74,13 @@ def test_the_scores_of_training_are_what_the_archived_results_give(runs: list[Ru
     shown = re.findall(pattern, page.split("The five adapters of the folds")[0])
     assert len(shown) > 25
     assert set(shown) <= known
+    first = (ROOT / "README.md").read_text().replace("**", "")
+    rows = re.findall(r"0\.\d{3} \(0\.\d{3}–0\.\d{3}\)(?= \|)", first)  # noqa: RUF001
+    assert len(rows) == 4
+    assert set(rows) <= {re.sub(r" ± 0\.\d{3}", "", score) for score in known}
+    page = (FOLDER / "leaderboard.md").read_text()
+    assert "24 of 27 systems can be the best" in page
+    assert "24 of the 27 systems" in " ".join(first.split())
 
 
 def test_the_number_of_readings_is_that_of_the_archive(runs: list[Run]) -> None:
