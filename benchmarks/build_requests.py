@@ -1,4 +1,4 @@
-"""How long a task of ours takes to load 1576 arguments and to build their requests.
+"""Measure how long a task takes to load 1576 arguments and build their requests.
 
 Usage: ``python benchmarks/build_requests.py [--task valueeval_bca] [--data-dir DIR] [--chat]``
 

@@ -1,4 +1,4 @@
-"""How much faster ``--model valueeval`` is than stock ``hf``, and whether it says the same.
+"""Compare ``--model valueeval`` with stock ``hf``: speed, answers and memory.
 
 Usage: ``python benchmarks/evaluation.py [--tasks bca,cls,oa] [--arguments 16] [--rounds 3] …``
 
@@ -133,7 +133,7 @@ def _compare(
 
 
 def _difference(stock: list[Any], ours: list[Any]) -> str:
-    """How far two lists of answers are apart, in words."""
+    """Return how far two lists of answers are apart, in words."""
     if isinstance(stock[0], str):
         same = sum(a == b for a, b in zip(stock, ours, strict=True))
         return f"{same} of {len(stock)} texts the same"

@@ -1,4 +1,4 @@
-"""What benchmarks/evaluation.py prints: one table for each part."""
+"""The tables that benchmarks/evaluation.py prints, one for each part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH = 200  # where the output is no terminal
 
 
 def console() -> Console:
-    """Where tables go; wide enough for them in a file, too."""
+    """Return the console for tables, wide enough for them in a file."""
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=_WIDTH)
 

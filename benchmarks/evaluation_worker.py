@@ -126,7 +126,7 @@ def _warm_up_classifier(classifier: Any, batch_size: int) -> None:
 
 
 def predictions(requests: list[Instance], answers: list[Any]) -> list[list[int]]:
-    """What is predicted for each argument, 0 or 1 for each of the 20 values."""
+    """Return the predictions, 0 or 1 for each argument and value."""
     template = requests[0].template
     size = len(ASKS[template])  # an argument's requests stand together
     return [

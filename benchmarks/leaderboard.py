@@ -1,4 +1,4 @@
-"""What a leaderboard costs: statistics of 50 systems on the main test set; 2,000 results files.
+"""Measure the cost of a leaderboard: statistics of 50 systems, reading 2,000 results files.
 
     python benchmarks/leaderboard.py
 

@@ -1,4 +1,4 @@
-"""What the package costs when a Python starts, and when ``valueeval --help`` is asked for.
+"""Measure what the package costs at interpreter start and for ``valueeval --help``.
 
 Usage: ``python benchmarks/startup.py [--rounds 100]``
 
@@ -63,7 +63,7 @@ def report(name: str, program: list[str], base: list[str], rounds: int, *, limit
 
 
 def seconds(program: list[str]) -> float:
-    """How long ``program`` runs."""
+    """Return how long ``program`` runs, in seconds."""
     start = time.perf_counter()
     subprocess.run(program, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
     return time.perf_counter() - start

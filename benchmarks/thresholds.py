@@ -50,7 +50,7 @@ class Tuned:
     Attributes:
         folder: Where it is.
         manifest: With the thresholds that it has.
-        thresholds: Of each way.
+        thresholds: The thresholds of each way.
         chosen_at: The scores with them where they were chosen.
         margins: On test, of each way: logits less thresholds as logits, (arguments, 20); predicted
             above 0.
@@ -109,7 +109,7 @@ def _write(adapter: Tuned, destination: Path) -> None:
 
 
 def _chosen_on(manifest: Manifest, data_dir: str | None) -> DataSet:
-    """What the adapter's epoch was chosen on."""
+    """Return the data that the adapter's epoch was chosen on."""
     training, validation = (load_set(name, data_dir) for name in ("training", "validation"))
     known = manifest.data.sha256.split("+")
     if known[0] != training.sha256 or len(manifest.data.left_out) > 1:

@@ -1,4 +1,4 @@
-"""How much faster `valueeval train` is than Transformers' Trainer, and whether it learns as well.
+"""Compare `valueeval train` with Transformers' Trainer: speed and scores.
 
 Usage: ``python benchmarks/training.py [--parts full frozen memory] [--train-size 1000] …``
 

@@ -44,7 +44,7 @@ INSTRUCTION = (
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a run starts from.
+    """Options, base model and data that a run starts from.
 
     Attributes:
         config: Its options.
@@ -67,7 +67,7 @@ class RunInputs:
 
 @dataclass(frozen=True)
 class Trainable:
-    """What a run trains, and how.
+    """Model, data, loss and evaluation of a run.
 
     Attributes:
         model: The whole model, frozen or not.

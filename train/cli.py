@@ -11,7 +11,7 @@ from valueeval.train.config.config import TrainConfig
 
 
 def main(argv: Sequence[str]) -> int:
-    """Trains an adapter as the command line asks, and says where it is and how to evaluate it."""
+    """Train an adapter as the command line asks; print where it is and how to evaluate it."""
     config = parse_config(argv)
     # After the options are known to be right: these imports take seconds.
     from valueeval.train.run import train
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def summary(config: TrainConfig, manifest: Manifest) -> str:
-    """Where the adapter is, how good it is on validation, and the command that evaluates it."""
+    """Return the adapter's folder, its validation scores and the command that evaluates it."""
     return (
         f"{config.output}: {_scores(config, manifest)}; {manifest.cost}\n"
         f"lm_eval --tasks {manifest.task} --model valueeval "

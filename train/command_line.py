@@ -79,7 +79,7 @@ def build_parser(*, everything: bool = True) -> jsonargparse.ArgumentParser:
     """Return the parser of ``valueeval train``.
 
     Args:
-        everything: Whether its help shows every option, or the basic ones alone.
+        everything: Show every option in its help, or the basic ones alone.
     """
     parser = jsonargparse.ArgumentParser(
         prog="valueeval train",

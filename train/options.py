@@ -44,11 +44,11 @@ class Option:
     """An option as the command line shows it.
 
     Attributes:
-        type: What its text is read as.
+        type: The type that its text is read as.
         default: Its value where it is not given; ``...`` where that depends on other options.
         help: For ``--help_all``.
         group: The heading that it stands under.
-        basic: Whether the short help shows it.
+        basic: True if the short help shows it.
     """
 
     type: Any
@@ -303,7 +303,7 @@ def near(name: str, dashes: str) -> str:
 
     Args:
         name: The name that is no option.
-        dashes: What stands before an option where it was given.
+        dashes: The prefix of options where it was given: ``--`` or nothing.
     """
     near = difflib.get_close_matches(name, all_options(), n=2)
     if not near:

@@ -1,6 +1,6 @@
 """A training run from the data to the adapter directory, the same for every method.
 
-What it trains is put together in `valueeval.train.build`.
+`valueeval.train.build` puts together what it trains.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from valueeval.train.storage.precision import with_known_precision
 
 
 def train(config: TrainConfig) -> Manifest:
-    """Trains, writes the adapter directory, pushes it if asked to, and returns its manifest.
+    """Train, write the adapter directory, push it if asked to, and return its manifest.
 
     Raises:
         ValueEvalError: Data, base model or output directory cannot be used, or training diverged;
@@ -67,7 +67,7 @@ def train(config: TrainConfig) -> Manifest:
 
 
 def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
-    """Trains, writes the adapter directory and returns its manifest.
+    """Train, write the adapter directory and return its manifest.
 
     Raises:
         ValueEvalError: Data, base model or output directory cannot be used, or training diverged.
@@ -114,8 +114,8 @@ def fit_all_stages(inputs: RunInputs, trainable: Trainable, folder: Path, starte
     """Train through all stages of a run, from wherever it stands.
 
     Args:
-        inputs: What the run starts from.
-        trainable: What it trains.
+        inputs: Options, base model and data.
+        trainable: The model and its loss.
         folder: The run's.
         started: When this part of the run began, as `time.monotonic` told it.
 
@@ -151,8 +151,8 @@ def write_adapter(
     """Put the adapter directory together, whole, and return its manifest.
 
     Args:
-        inputs: What the run has started from.
-        trainable: What it has trained, at its best epoch.
+        inputs: Options, base model and data.
+        trainable: The trained model, at its best epoch.
         fit: How that went.
         recipe: The options that the result depends on.
         folder: The run's, which goes away.
@@ -180,7 +180,7 @@ def read_teacher(
 
 
 def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
-    """What is trained on, and what epochs and thresholds are chosen on.
+    """Return the training data, and the data that epochs and thresholds are chosen on.
 
     Out of fold both are the same: the latter is read by teachers, a part by each.
     """

@@ -64,7 +64,7 @@ def option(
         flag: Its name on the command line, if that is not the field's.
         group: The heading that it stands under in ``--help``; a choice's own options stand under
             the choice's.
-        basic: Whether the short ``--help`` shows it.
+        basic: Show it in the short ``--help``.
     """
     metadata = {"help": help, "within": within, "flag": flag, "group": group, "basic": basic}
     return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)

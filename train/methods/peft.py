@@ -1,4 +1,4 @@
-"""What the PEFT methods share: a model is given an adapter, everything else is frozen."""
+"""Attach a PEFT adapter to a model; everything else is frozen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from valueeval.train.runtime.padding_check import read_beside_padding
 
 
 def task_type(model: nn.Module) -> str:
-    """PEFT's name for what a model is for: hidden states, or the text of a language model."""
+    """Return PEFT's name for a model's use: hidden states, or the text of a language model."""
     known = cast(Any, model)
     if known.get_output_embeddings() is None:
         return TASK_TYPE
@@ -25,7 +25,7 @@ def task_type(model: nn.Module) -> str:
 
 
 def attach(backbone: nn.Module, config: PeftConfig, method: str) -> PeftModel:
-    """The model with a new adapter; checks that the adapter has a say in the output.
+    """Return the model with a new adapter, after checking that it changes the output.
 
     Raises:
         ValueEvalError: PEFT does not support the method on this architecture.
@@ -46,7 +46,7 @@ def attach(backbone: nn.Module, config: PeftConfig, method: str) -> PeftModel:
 
 
 def word_embeddings(backbone: nn.Module) -> torch.Tensor:
-    """What a model makes of each word: (vocabulary, width).
+    """Return the embedding of each word as the model reads it: (vocabulary, width).
 
     Some are narrower than hidden states. Gemma's are their weights times a number, and what takes
     their place before a text has to be, too.
@@ -61,12 +61,12 @@ def word_embeddings(backbone: nn.Module) -> torch.Tensor:
 
 
 def prompt_embedding(model: PeftModel) -> nn.Embedding:
-    """What is trained of a soft prompt that no network makes: a row for each virtual token."""
+    """Return the trained embeddings of a soft prompt without a network, a row a virtual token."""
     return cast(nn.Embedding, cast(Any, model).prompt_encoder["default"].embedding)
 
 
 def soft_prompt_sizes(backbone: nn.Module, token_width: int) -> dict[str, Any]:
-    """The sizes that a soft prompt depends on; not every architecture's names are known to PEFT."""
+    """Return the sizes of a soft prompt; PEFT does not know every architecture's names."""
     if task_type(backbone) != TASK_TYPE:
         return {}  # PEFT finds those of language models, grouped queries included
     config = cast(Any, backbone).config
@@ -78,7 +78,7 @@ def soft_prompt_sizes(backbone: nn.Module, token_width: int) -> dict[str, Any]:
 
 
 def _read_two_tokens(model: PeftModel) -> torch.Tensor:
-    """The logits of a language model."""
+    """Return a language model's logits for two tokens."""
     tokens = torch.zeros(1, 2, dtype=torch.long)
     inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
     if model.peft_config["default"].task_type == "SEQ_2_SEQ_LM":

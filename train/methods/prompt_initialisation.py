@@ -1,4 +1,4 @@
-"""Where a soft prompt starts (``--init``).
+"""Starting points of a soft prompt (``--init``).
 
 ``random``
     Numbers drawn from a normal distribution with mean and deviation of the word embeddings.

@@ -1,4 +1,4 @@
-"""What the three soft prompts have in common: virtual tokens before the text."""
+"""Options shared by the three soft prompts: virtual tokens before the text."""
 
 from __future__ import annotations
 

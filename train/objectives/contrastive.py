@@ -109,9 +109,9 @@ class JointLoss(nn.Module):
     """The classifier's loss and the contrastive one, on what `WithFeatures` gives.
 
     Args:
-        loss: Of logits and labels.
+        loss: The loss of logits and labels.
         contrast: The contrastive loss.
-        weight: Of the contrastive loss.
+        weight: The weight of the contrastive loss.
     """
 
     def __init__(self, loss: nn.Module, contrast: ContrastiveLoss, weight: float) -> None:
@@ -136,7 +136,7 @@ def contrastive_loss(
     """The contrastive loss of a batch, a scalar; 0 if no argument shares a value with another.
 
     Args:
-        features: Of length 1, (batch, width).
+        features: Vectors of length 1, (batch, width).
         labels: (batch, labels), floats; 20 labels, or any others.
         past_features: Those of the queue, (n, width).
         past_labels: (n, labels).

@@ -1,4 +1,4 @@
-"""Where contrastive learning takes place (``--contrastive``): before the classifier, or beside it.
+"""Stages of contrastive learning (``--contrastive``): before the classifier, or beside it.
 
 The loss and its queue are in `valueeval.train.objectives.contrastive`.
 """

@@ -66,7 +66,7 @@ def check_teacher(teacher: Members, config: TrainConfig, data: TrainingData) -> 
     Args:
         teacher: Its members.
         config: The student's options.
-        data: What the student is trained on.
+        data: The training data of the student.
 
     Raises:
         ValueEvalError: Which member it is, what that was trained on, what would be right.
@@ -121,7 +121,7 @@ def _check_folds(teacher: Members, config: TrainConfig) -> None:
 def teacher_logits(
     teacher: Members, training: DataSet, folder: Path, folds: int | None = None
 ) -> npt.NDArray[np.float32]:
-    """What the teacher says of each training argument: logits, (arguments, 20).
+    """Return the teacher's logits for each training argument, (arguments, 20).
 
     They are kept in the run's folder, so that a resumed run learns from the very same numbers.
 
@@ -193,7 +193,7 @@ def _answers(
 
 
 def _within_subset(manifest: Manifest, config: TrainConfig) -> bool:
-    """Whether an adapter has seen no arguments beside those of a subset (which nest by seed)."""
+    """Return True if an adapter has seen no arguments outside a subset (they nest by seed)."""
     for name in ("train_size", "shots_per_value"):
         if (size := getattr(config, name)) is not None:
             smaller = (current(manifest.config).get(name) or inf) <= size

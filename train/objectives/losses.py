@@ -40,7 +40,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 
 def positive_weights(labels: npt.NDArray[np.bool_], power: float) -> torch.Tensor:
-    """How much a positive label weighs against a negative one, for each value.
+    """Return how much a positive label weighs against a negative one, for each value.
 
     Args:
         labels: (arguments, 20).
@@ -69,8 +69,8 @@ class DistillationLoss(nn.Module):
     """A loss on labels, mixed with cross-entropy against a teacher's probabilities.
 
     Args:
-        loss: Of logits and labels.
-        weight: Of the teacher, v: 1 leaves the labels out.
+        loss: The loss of logits and labels.
+        weight: The weight of the teacher, v; 1 leaves the labels out.
     """
 
     def __init__(self, loss: nn.Module, weight: float) -> None:
@@ -123,7 +123,7 @@ class DistributionBalancedLoss(nn.Module):
     a = 0.1, b = 10, m = 0.2, l = 2 and 0.05 are those of the released configuration for COCO.
 
     Args:
-        labels: Of the training data, (arguments, 20).
+        labels: The labels of the training data, (arguments, 20).
         gamma: Above 0, easy answers count less, as in the focal loss: the paper's DB-focal has 2.
     """
 
