@@ -4,7 +4,8 @@
 
 A tiny random language model is trained with ``--template bca`` on the sample set, then evaluated on
 ``valueeval_bca_sample``. Of both are shown: the files of the package that are entered, the pairs of
-files of which one calls the other (also through libraries), the pairs that call each other, how
+files of which one calls the other (also through libraries, checks of a new value by its class
+aside), the pairs that call each other, how
 often a request is encoded, and how often ``valueeval.json`` is read. Runs with any version of the
 package.
 """
@@ -93,12 +94,14 @@ def tracing() -> Iterator[Trace]:
         called = name_of(frame)
         if called is None or frame.f_code.co_name == "<module>":
             return
+        trace.files.add(called)
+        if frame.f_code.co_name == "__post_init__":
+            return  # a value that checks itself is no call back
         caller = frame.f_back
         while caller is not None and name_of(caller) is None:
             caller = caller.f_back
         if caller is not None and caller.f_code.co_name == "<module>":
             return  # a class or a decorator, while a module is imported
-        trace.files.add(called)
         if caller is not None and name_of(caller) != called:
             trace.calls.add((str(name_of(caller)), called))
 

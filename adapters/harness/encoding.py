@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from valueeval.adapters.harness.prompts import Prompt
 from valueeval.adapters.reading.types import EncodedPair
+from valueeval.tasks.errors import ValueEvalError
 
 
 class Encoder:
@@ -21,6 +22,13 @@ class Encoder:
         backend: lm-eval's name of the architecture: ``causal`` or ``seq2seq``.
         add_bos_token: As for ``hf``: whether special tokens are added; None: by the tokenizer.
         prefix_token_id: The token that stands for an empty context.
+
+    Attributes:
+        appended: Tokens that the tokenizer appends to every text (the end of a sequence), which
+            `encode_text` leaves out where something is to follow the text.
+
+    Raises:
+        ValueEvalError: The tokenizer appends tokens in a way that is not understood.
     """
 
     def __init__(
@@ -30,6 +38,9 @@ class Encoder:
         self._add_bos_token = add_bos_token
         self._prefix_token_id = prefix_token_id
         self._prefix = tokenizer.decode(prefix_token_id)
+        self.appended: list[int] = []
+        if backend == "causal":
+            self.appended = self._find_appended()
 
     def encode_text(self, text: str, add_special_tokens: bool | None = None) -> list[int]:
         """Return the tokens of a text, as lm-eval's ``HFLM.tok_encode``."""
@@ -38,7 +49,26 @@ class Encoder:
             if text.startswith(self._prefix):
                 add_special_tokens = False
         options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
-        return list(self._tokenizer.encode(text, **options))
+        tokens = list(self._tokenizer.encode(text, **options))
+        end = len(tokens) - len(self.appended)
+        if self.appended and add_special_tokens is not False and tokens[end:] == self.appended:
+            return tokens[:end]
+        return tokens
+
+    def _find_appended(self) -> list[int]:
+        text = "a b"
+        plain = list(self._tokenizer.encode(text, add_special_tokens=False))
+        full = self.encode_text(text)
+        for start in range(len(full) - len(plain) + 1):
+            if full[start : start + len(plain)] == plain:
+                return full[start + len(plain) :]
+        if full[-1] == self._tokenizer.eos_token_id != plain[-1]:
+            raise ValueEvalError(
+                "the tokenizer ends every text with its end-of-sequence token, and encodes texts "
+                "otherwise without it: nothing could follow a prompt.\n"
+                "Add add_bos_token=False to --model_args."
+            )
+        return []
 
     def encode_document(self, requests: Sequence[Instance]) -> list[Prompt]:
         """Encode the requests about one argument; contexts that they share are encoded once."""
@@ -87,10 +117,19 @@ class Encoder:
         return contexts[text]
 
 
-def pad_right(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return tokens with ``pad`` behind shorter rows, and the mask of attention: (rows, length)."""
+def pad_rows(
+    rows: Sequence[Sequence[int]], pad: int, side: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return tokens and the mask of attention, both (rows, length).
+
+    Args:
+        rows: Tokens of each text.
+        pad: The token that fills shorter rows.
+        side: Where it stands: ``left`` or ``right``.
+    """
     tensors = [torch.tensor(row) for row in rows]
+    masks = [torch.ones_like(row) for row in tensors]
     return (
-        pad_sequence(tensors, batch_first=True, padding_value=pad),
-        pad_sequence([torch.ones_like(row) for row in tensors], batch_first=True),
+        pad_sequence(tensors, batch_first=True, padding_value=pad, padding_side=side),
+        pad_sequence(masks, batch_first=True, padding_side=side),
     )

@@ -11,6 +11,7 @@ that keep their states in ways of their own) is left to the code of ``hf``, and 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -26,7 +27,7 @@ from valueeval.adapters.harness.answer_cache import AnswerCache
 from valueeval.adapters.harness.argument_lm import join_processes
 from valueeval.adapters.harness.base_model import check_base, refuse_classifier
 from valueeval.adapters.harness.documents import Answers, unflatten
-from valueeval.adapters.harness.encoding import Encoder, pad_right
+from valueeval.adapters.harness.encoding import Encoder, pad_rows
 from valueeval.adapters.harness.generation import GenerationSettings, generation_settings
 from valueeval.adapters.harness.prompts import ARGUMENT, PROMPT, Prompt
 from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
@@ -36,7 +37,12 @@ from valueeval.adapters.reading.choose_reader import ReaderChoice, choose_reader
 from valueeval.adapters.reading.soft_prompts import check_adapter, check_kind, virtual_tokens
 from valueeval.adapters.reading.types import LoadedModel, LogLikelihood
 from valueeval.adapters.runtime.batch_sizes import BatchLimits
-from valueeval.adapters.runtime.devices import check_batch_size, check_dtype, choose_device
+from valueeval.adapters.runtime.devices import (
+    check_batch_size,
+    check_dtype,
+    check_max_length,
+    choose_device,
+)
 from valueeval.tasks.errors import ValueEvalError, first_line
 
 logger = logging.getLogger(__name__)
@@ -91,6 +97,7 @@ class LanguageModelLM(HFLM):
         self._cache: AnswerCache | None = None
         check_batch_size(kwargs.get("batch_size"))
         check_dtype(kwargs.get("dtype"))
+        check_max_length(kwargs.get("max_length"))
         revision = kwargs.get("revision")
         if peft:
             peft = str(local_folder(peft, revision))
@@ -111,9 +118,19 @@ class LanguageModelLM(HFLM):
         if accelerator is not None:
             # hf does so only where a machine has several GPUs: else each would answer everything.
             self._rank, self._world_size = accelerator.process_index, accelerator.num_processes
+        if self.prefix_token_id is None or self.eot_token_id is None:
+            raise ValueEvalError(
+                f"pretrained={pretrained}: its tokenizer has no end-of-sequence token: name one as "
+                "eos_token in tokenizer_config.json, or take another with tokenizer=MODEL"
+            )
         self._encoder = Encoder(
             self.tokenizer, self.backend, self.add_bos_token, self.prefix_token_id
         )
+        if self._encoder.appended:
+            logger.warning(
+                "the tokenizer appends %r to every text: left out, as the answer must follow",
+                self.tok_decode(self._encoder.appended, skip_special_tokens=False),
+            )
         self._readers = self._choose_reader()
 
     # ------------------------------------------------------------------- as lm-eval makes it
@@ -239,6 +256,14 @@ class LanguageModelLM(HFLM):
             ]
             answers.record(documents, prompts, self._score(family, prompts))
         self._report_cuts(before)
+        undefined = sum(math.isnan(score) for score, _ in answers.in_order())
+        if undefined:
+            logger.warning(
+                "%d of %d log-likelihoods are not numbers and count as unparsed: the weights are "
+                "broken, or overflow (try dtype=float32)",
+                undefined,
+                len(requests),
+            )
         return [
             apply_threshold(self._manifest, request, answer)
             for request, answer in zip(requests, answers.in_order(), strict=True)
@@ -390,6 +415,17 @@ class LanguageModelLM(HFLM):
 
     # -------------------------------------------------------------------------------- tokens
 
+    def tok_encode(
+        self,
+        string: str,
+        add_special_tokens: bool | None = None,
+        left_truncate_len: int | None = None,
+        **kwargs: Any,
+    ) -> list[int]:
+        """Encode as ``hf``, without the tokens that a tokenizer appends to every text."""
+        tokens = self._encoder.encode_text(string, add_special_tokens)
+        return tokens[-left_truncate_len:] if left_truncate_len else tokens
+
     def tok_batch_encode(
         self,
         strings: list[str],
@@ -397,14 +433,18 @@ class LanguageModelLM(HFLM):
         left_truncate_len: int | None = None,
         truncation: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encode as ``hf``, but pad an encoder's input on the right, behind any virtual tokens."""
-        if self.backend != "seq2seq":
+        """Encode as ``hf``, but pad an encoder's input on the right, behind any virtual tokens.
+
+        Tokens that a tokenizer appends to every text are left out, as in `tok_encode`.
+        """
+        if self.backend != "seq2seq" and not self._encoder.appended:
             batch: tuple[torch.Tensor, torch.Tensor] = super().tok_batch_encode(
                 strings, padding_side, left_truncate_len, truncation
             )
             return batch
         rows = [self.tok_encode(text, left_truncate_len=left_truncate_len) for text in strings]
-        return pad_right(rows, self.tokenizer.pad_token_id)
+        side = "right" if self.backend == "seq2seq" else "left"
+        return pad_rows(rows, self.tokenizer.pad_token_id, side)
 
     def _model_generate(
         self, context: torch.Tensor, max_length: int, stop: list[str], **kwargs: Any
@@ -432,6 +472,7 @@ class LanguageModelLM(HFLM):
             "max_length": self.max_length,
             "bos": [self.add_bos_token, self.prefix_token_id],
             "backend": self.backend,
+            **({"appended": self._encoder.appended} if self._encoder.appended else {}),
         }
         return fingerprints.digest({**made_with, **settings})
 

@@ -12,11 +12,11 @@ from valueeval.tasks.errors import ValueEvalError
 logger = logging.getLogger(__name__)
 
 AUTO_BATCH_SIZE = 32
-"""Of ``batch_size=auto``: the gain beyond it is small for arguments (a few sentences each)."""
+"""Batch size for ``auto``: arguments are a few sentences each, and larger batches gain little."""
 
 
 def parse_batch_size(given: int | str) -> int:
-    """A batch size from ``8``, ``"8"``, ``"auto"`` or lm-eval's ``"auto:N"``.
+    """Return a batch size from ``8``, ``"8"``, ``"auto"`` or lm-eval's ``"auto:N"``.
 
     Raises:
         ValueEvalError: It is none of these.
@@ -30,7 +30,7 @@ def parse_batch_size(given: int | str) -> int:
 
 
 def check_batch_size(given: int | str | None) -> None:
-    """Refuses what is no batch size; lm-eval would fail far from here, or take it for another.
+    """Refuse what is no batch size; lm-eval would fail later, or take it for another.
 
     Raises:
         ValueEvalError: It is neither a number from 1 nor ``auto`` (``auto:N``); None is lm-eval's.
@@ -40,7 +40,7 @@ def check_batch_size(given: int | str | None) -> None:
 
 
 def check_dtype(given: str | torch.dtype | None) -> None:
-    """Refuses what is no data type of PyTorch's (and not ``auto``).
+    """Refuse what is no data type of PyTorch's (nor ``auto``).
 
     Raises:
         ValueEvalError: Names what is allowed.
@@ -54,13 +54,27 @@ def check_dtype(given: str | torch.dtype | None) -> None:
             )
 
 
-def choose_device(given: str | torch.device | None) -> torch.device:
-    """The device asked for, the CPU in place of a GPU that is not there; for None the best.
-
-    That is CUDA, MPS, or whatever else PyTorch calls its accelerator here, then the CPU.
+def check_max_length(given: int | str | None) -> None:
+    """Refuse a number of tokens that no model reads.
 
     Raises:
-        ValueEvalError: It is no device's name.
+        ValueEvalError: It is no whole number from 1 to 2^31 - 1; None is the model's own.
+    """
+    if given is None:
+        return
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given < 2**31:
+        shown = str(given) if len(str(given)) <= 20 else f"{str(given)[:20]}…"
+        raise ValueEvalError(f"max_length: {shown}; allowed: 1 to {2**31 - 1}")
+
+
+def choose_device(given: str | torch.device | None) -> torch.device:
+    """Return the device asked for; the CPU in place of a GPU that is not there.
+
+    Args:
+        given: A name; None: the accelerator that PyTorch finds (CUDA, MPS …), else the CPU.
+
+    Raises:
+        ValueEvalError: The name is no device's.
     """
     there = torch.accelerator.is_available()
     accelerator = torch.accelerator.current_accelerator() if there else None
@@ -80,5 +94,5 @@ def choose_device(given: str | torch.device | None) -> torch.device:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model is."""
+    """Return the device of a model's parameters."""
     return next(model.parameters()).device

@@ -1,4 +1,4 @@
-"""Telling that memory was not enough, which PyTorch says in a different way on every device."""
+"""Out-of-memory errors: PyTorch words them differently on every device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SAID = ("can't allocate memory", "out of memory", "invalid buffer size", "alloc
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory was not enough."""
+    """Return whether an error means that memory was not enough."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     said = str(error).lower()
@@ -19,7 +19,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_unused_memory() -> None:
-    """Gives back what PyTorch keeps of the accelerator's memory for later."""
+    """Give back the memory of the accelerator that PyTorch keeps for later."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

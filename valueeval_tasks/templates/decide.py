@@ -132,7 +132,9 @@ def differences(template: str, loglikelihoods: Sequence[Any]) -> tuple[Any, ...]
 def _by_loglikelihood(template: str, loglikelihoods: list[float]) -> Decision:
     scores = differences(template, loglikelihoods)
     finite = all(math.isfinite(score) for score in scores)
-    return Decision(tuple(score > 0 for score in scores), scores if finite else None, 0.0)
+    # A difference that is not a number is no answer: neither yes nor no.
+    unparsed = sum(math.isnan(score) for score in scores) / len(scores)
+    return Decision(tuple(score > 0 for score in scores), scores if finite else None, unparsed)
 
 
 def _by_value(answers: list[str]) -> Decision:

@@ -30,8 +30,12 @@ def test_bca_predicts_where_yes_beats_no() -> None:
 
 
 def test_a_model_that_returns_no_numbers_predicts_nothing() -> None:
+    """Such an answer is unparsed: neither yes nor no."""
     decision = decide.decide("bca", [(float("nan"), False)] * 40)
-    assert decision == ((False,) * 20, None, 0.0)
+    assert decision == ((False,) * 20, None, 1.0)
+    one_of_two = [(float("nan"), False), (-1.0, True), *[(-2.0, False), (-1.0, True)] * 19]
+    decision = decide.decide("bca", one_of_two)
+    assert decision == ((False, *[True] * 19), None, 0.05)
 
 
 def test_an_unread_list_predicts_nothing_and_is_counted() -> None:
