@@ -68,11 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _message(error: Exception) -> str | None:
     """Return an error's message for users; ``None`` for an error that is a bug."""
+    import sqlite3
+
     from valueeval.tasks.display import error_message
-    from valueeval.tasks.errors import ValueEvalError
+    from valueeval.tasks.errors import ValueEvalError, unreadable_cache
 
     if isinstance(error, ValueEvalError):
         return error_message(error)
+    if isinstance(error, sqlite3.DatabaseError):
+        return error_message(unreadable_cache(error))
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         return error_message(f"{where}{error.strerror or error}")

@@ -56,17 +56,23 @@ def register_tasks() -> None:
 def show_errors_plainly() -> None:
     """Show an uncaught ``ValueEvalError`` without its traceback and end with exit status 2.
 
-    With ``VALUEEVAL_DEBUG`` set it is shown with its traceback. Everything else goes to the
+    Likewise the error of a file that is no cache for ``--use_cache``. With ``VALUEEVAL_DEBUG`` set
+    they are shown with their traceback. Everything else goes to the
     ``sys.excepthook`` that was there before.
     """
+    import sqlite3
+
     from valueeval.tasks.display import error_message
-    from valueeval.tasks.errors import ValueEvalError
+    from valueeval.tasks.errors import ValueEvalError, unreadable_cache
 
     before = sys.excepthook
 
     def show(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
-        if isinstance(error, ValueEvalError) and not os.environ.get(DEBUG_VARIABLE):
-            print(f"valueeval: {error_message(error)}", file=sys.stderr)
+        told = error if isinstance(error, ValueEvalError) else None
+        if isinstance(error, sqlite3.DatabaseError):
+            told = ValueEvalError(unreadable_cache(error))
+        if told is not None and not os.environ.get(DEBUG_VARIABLE):
+            print(f"valueeval: {error_message(told)}", file=sys.stderr)
             # Python takes the exit status from what its hook raises.
             raise SystemExit(2)
         else:

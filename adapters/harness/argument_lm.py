@@ -1,4 +1,4 @@
-"""What our models for lm-eval share: they answer about the argument itself, not from the prompt."""
+"""Base class of models that answer about the argument itself, not from the prompt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lm_eval.utils import simple_parse_args_string
 
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.harness.requests import ValueRequest
+from valueeval.tasks.harness.requests import ValueRequest, argument_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -29,8 +29,8 @@ class ArgumentLM(LM):
     """A model that knows a number for each argument and value, and predicts a value above 0.
 
     It answers the log-likelihood requests of templates cls and bca so that what the tasks compute,
-    ll(name) - ll(empty) or ll(yes) - ll(no), is exactly that number d: min(0, d) for the one, and
-    min(0, -d) for the other. (They are two halves of one number, no probabilities of text.)
+    ll(name) - ll(empty) or ll(yes) - ll(no), is exactly that number d: min(0, d) for the first and
+    min(0, -d) for the second. These are no probabilities of text.
 
     Under ``accelerate launch`` or ``torchrun`` each process answers its own share of the arguments.
 
@@ -38,7 +38,7 @@ class ArgumentLM(LM):
     """
 
     name: str
-    """What lm-eval calls the model: names the folder of its results."""
+    """Name of the model in lm-eval, and of the folder of its results."""
 
     def __init__(self, cpu: bool = False) -> None:
         super().__init__()
@@ -51,16 +51,16 @@ class ArgumentLM(LM):
     # ------------------------------------------------------------------------------ answers
 
     def differences(self, arguments: Sequence[Argument]) -> npt.NDArray[np.float64]:
-        """One number for each of n distinct arguments and 20 values: (n, 20), float64."""
+        """Return a number for each of n distinct arguments and 20 values: (n, 20), float64."""
         raise NotImplementedError
 
     def loglikelihood(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """Answers requests of templates cls and bca; each argument is read once.
+        """Answer requests of templates cls and bca; each argument is read once.
 
         Raises:
-            ValueEvalError: A request is none of these.
+            ValueEvalError: A request is of another template or task.
         """
         return [
             _half(row[_value(request)], request.role)
@@ -70,16 +70,16 @@ class ArgumentLM(LM):
     def _looked_up(
         self, requests: Sequence[Instance], templates: tuple[str, ...]
     ) -> Iterator[tuple[ValueRequest, list[float]]]:
-        """Each request with the 20 numbers of its argument; distinct arguments are read once."""
+        """Yield each request with the 20 numbers of its argument, read once."""
         asked = [self._checked(request, templates) for request in requests]
-        arguments = [argument_of(request) for request in asked]
+        arguments = [argument_of(request.doc) for request in asked]
         distinct = list(dict.fromkeys(arguments))
         rows = dict(zip(distinct, self.differences(distinct).tolist(), strict=True))
         for request, argument in zip(asked, arguments, strict=True):
             yield request, rows[argument]
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Refused, where a subclass does not generate."""
+        """Refuse requests, unless a subclass generates."""
         for request in requests:
             self._checked(request, ("cls", "bca"))
         return []
@@ -87,11 +87,11 @@ class ArgumentLM(LM):
     def loglikelihood_rolling(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
     ) -> NoReturn:
-        """Refused: there is no language model here."""
+        """Refuse requests: there is no language model here."""
         raise ValueEvalError(f"{self.name} has no perplexity: use --model hf for such tasks.")
 
     def _checked(self, request: Instance, templates: tuple[str, ...]) -> ValueRequest:
-        """The request, if it is one of ours and of these templates."""
+        """Return the request if it is one of ours and of these templates."""
         if not isinstance(request, ValueRequest):
             raise ValueEvalError(
                 f"{self.name} answers ValueEval tasks only, not {request.task_name}: "
@@ -113,7 +113,7 @@ class ArgumentLM(LM):
         arg_dict: dict[str, Any],
         additional_config: Mapping[str, Any] | None = None,
     ) -> ArgumentLMType:
-        """The model from ``--model_args``; they win over flags of the same name.
+        """Return the model that ``--model_args`` name; they win over flags of the same name.
 
         Sets ``path`` in ``arg_dict``, from which lm-eval takes the name of the results' folder (it
         would be random: none of our arguments is one that it knows).
@@ -140,13 +140,13 @@ class ArgumentLM(LM):
         arg_string: str,
         additional_config: Mapping[str, Any] | None = None,
     ) -> ArgumentLMType:
-        """As :meth:`create_from_arg_obj`, from ``"key=value,key=value"``."""
+        """Return the model, as :meth:`create_from_arg_obj`, from ``"key=value,key=value"``."""
         return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
     def set_cache_hook(self, cache_hook: object) -> NoReturn:
-        """Refuses ``--use_cache``: its keys are prompts, so two models would share their answers.
+        """Refuse ``--use_cache``: its keys are prompts, so two models would share their answers.
 
-        Nor would it save anything: each argument is read once.
+        It would save nothing either: each argument is read once.
         """
         raise ValueEvalError(
             f"{self.name}: --use_cache remembers answers by prompt alone, so another model would "
@@ -154,24 +154,24 @@ class ArgumentLM(LM):
         )
 
     def chat_template(self, chat_template: bool | str = False) -> str:
-        """Refuses ``--apply_chat_template``: no prompt is read."""
+        """Refuse ``--apply_chat_template``: no prompt is read."""
         raise ValueEvalError(
             f"{self.name} reads the argument, not a prompt: leave out --apply_chat_template."
         )
 
     @property
     def tokenizer_name(self) -> str:
-        """Asked for with a chat template only."""
+        """Refuse it: lm-eval asks for it with a chat template only."""
         return self.chat_template()
 
     # --------------------------------------------------------------- data-parallel processes
 
     def all_gather(self, tensor: Any) -> Any:
-        """The tensors of all processes, one after the other."""
+        """Return the tensors of all processes, one after the other."""
         return tensor if self._accelerator is None else self._accelerator.gather(tensor)
 
     def gather_object(self, obj: Any, dst: int = 0) -> list[Any] | None:
-        """What each process has, as a list in process ``dst``; None in the others."""
+        """Return the objects of all processes in process ``dst``; None in the others."""
         if self._accelerator is None:
             return [obj]
         import torch.distributed
@@ -181,20 +181,20 @@ class ArgumentLM(LM):
         return gathered
 
     def barrier(self) -> None:
-        """Waits for all processes."""
+        """Wait for all processes."""
         if self._accelerator is not None:
             self._accelerator.wait_for_everyone()
 
 
 def hint(given: object, known: Iterable[str]) -> str:
-    """What to say to a name that is none of those known: the nearest one, or all."""
+    """Return advice for an unknown name: the nearest known one, or all."""
     names = list(known)
     near = difflib.get_close_matches(str(given), names, n=1)
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}."
 
 
 def join_processes(cpu: bool) -> Accelerator | None:
-    """How this process talks to the others; None if it is alone."""
+    """Return the connection to the other processes; None if there are none."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return None
     from accelerate import Accelerator, InitProcessGroupKwargs
@@ -204,12 +204,6 @@ def join_processes(cpu: bool) -> Accelerator | None:
     return Accelerator(cpu=cpu, kwargs_handlers=[patience])
 
 
-def argument_of(request: ValueRequest) -> Argument:
-    """What a request is about; its labels are left where they are."""
-    doc = request.doc
-    return Argument(doc["id"], doc["conclusion"], doc["stance"], doc["premise"])
-
-
 def _value(request: ValueRequest) -> int:
     if request.value is None:
         raise ValueEvalError(f"{request.task_name}: a request of {request.template} has no value.")
@@ -217,7 +211,7 @@ def _value(request: ValueRequest) -> int:
 
 
 def _half(difference: float, role: str) -> tuple[float, bool]:
-    """The log-likelihood of one of two continuations that differ by ``difference``."""
+    """Return the log-likelihood of one of two continuations that differ by ``difference``."""
     if role in ("name", "yes"):
         return min(0.0, difference), difference > 0
     return min(0.0, -difference), difference <= 0

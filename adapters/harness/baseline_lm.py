@@ -1,4 +1,4 @@
-"""``--model valueeval_baseline``: what a system must beat, as a model of lm-eval."""
+"""``--model valueeval_baseline``: baselines that a system must beat, as models of lm-eval."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ STRATEGIES = ("every_value", "training_frequency")
 class BaselineLM(ArgumentLM):
     """Predicts without reading; for every ValueEval task.
 
-    Where a task's template wants text, it writes the answer in that template's own format.
+    Where a template asks for text, it writes the answer in the format of that template.
 
     Args:
         strategy: ``every_value`` predicts all 20 values for every argument (the shared task's
             "1-baseline"); ``training_frequency`` draws each value for itself, as often as it
             occurs in the training set.
-        seed: Of the draws. A draw depends on seed, argument id and value alone: not on the order,
-            the batch or the process.
-        data_dir: Where the training set is, as for the tasks (which are told by the same
-            argument); arguments of the package's sample set go by the sample's training split.
+        seed: Seed of the draws. A draw depends on seed, argument id and value alone, not on order,
+            batch or process.
+        data_dir: Folder of the training set, as for the tasks; arguments of the sample set are
+            drawn by the frequencies of the sample's training split.
 
     Raises:
-        ValueEvalError: There is no such strategy, or the seed is no number.
+        ValueEvalError: The strategy is unknown, or the seed is no number.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class BaselineLM(ArgumentLM):
         self.name = f"baseline-{strategy}" + (f"-seed{seed}" if drawn else "")
 
     def differences(self, arguments: Sequence[Argument]) -> npt.NDArray[np.float64]:
-        """(arguments, 20): 1, or the value's frequency less a number drawn from [0, 1)."""
+        """Return 1, or a value's frequency less a number drawn from [0, 1): (arguments, 20)."""
         if self.strategy == "every_value" or not arguments:
             return np.ones((len(arguments), len(VALUE_SLUGS)))
         draws = [[_draw(self.seed, a.id, slug) for slug in VALUE_SLUGS] for a in arguments]
@@ -67,7 +67,7 @@ class BaselineLM(ArgumentLM):
         return differences
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
-        """The answers to templates mbc, oa and cot, each in its own format."""
+        """Return the answers to templates mbc, oa and cot, each in its own format."""
         answers = []
         for request, row in self._looked_up(requests, TEMPLATES):
             labels = [int(difference > 0) for difference in row]
@@ -75,7 +75,7 @@ class BaselineLM(ArgumentLM):
         return answers
 
     def get_model_info(self) -> dict[str, Any]:
-        """What lm-eval writes under ``config`` of the results."""
+        """Return what lm-eval writes under ``config`` of the results."""
         return {
             "model_num_parameters": 0,
             "model_dtype": "",
@@ -99,6 +99,6 @@ class BaselineLM(ArgumentLM):
 
 
 def _draw(seed: int, id: str, slug: str) -> float:
-    """A number from [0, 1), always the same for the same three."""
+    """Return a number from [0, 1) that depends on the three arguments alone."""
     digest = hashlib.sha256(f"{seed}\t{id}\t{slug}".encode()).digest()
-    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # 53 bits: below 1 as a float, too
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # 53 bits: below 1 as a float as well

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from valueeval.adapters.classifier.classifier import Classifier
 from valueeval.adapters.classifier.ensemble import Average, load_adapter
 from valueeval.adapters.directory.ensemble import adapter_name
-from valueeval.adapters.harness.argument_lm import ArgumentLM, argument_of
+from valueeval.adapters.harness.argument_lm import ArgumentLM
 from valueeval.adapters.harness.base_model import is_plain_model
 from valueeval.adapters.harness.prompts import ARGUMENT
 from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
@@ -23,7 +23,7 @@ from valueeval.adapters.harness.truncation import CutCounter
 from valueeval.adapters.runtime.devices import choose_device, parse_batch_size
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.harness.requests import ValueRequest
+from valueeval.tasks.harness.requests import ValueRequest, argument_of
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class ClassifierLM(ArgumentLM):
     def create_from_arg_obj(
         cls, arg_dict: dict[str, Any], additional_config: Mapping[str, Any] | None = None
     ) -> Any:
-        """The classifier from ``--model_args``, or the language model that they name.
+        """Return the classifier, or the language model, that ``--model_args`` name.
 
         See :class:`valueeval.adapters.harness.language_model_lm.LanguageModelLM` for these; and the
         base class.
@@ -92,7 +92,7 @@ class ClassifierLM(ArgumentLM):
 
     @property
     def tokenizer(self) -> Any:
-        """The adapter's tokenizer (lm-eval notes it in the results)."""
+        """The adapter's tokenizer, which lm-eval notes in the results."""
         return self._classifier.tokenizer
 
     @property
@@ -103,14 +103,14 @@ class ClassifierLM(ArgumentLM):
     def loglikelihood(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """As the base class; says so if the scores will be those of data used in training."""
+        """Answer as the base class; warn where the data were used in training."""
         self._warn_of_seen_data({str(request.task_name) for request in requests})
         before = self._cuts.counts()
         answers = super().loglikelihood(requests, disable_tqdm)
         cut = set(self._classifier.cut)
         for request in requests:
             # All are (see the base class).
-            if isinstance(request, ValueRequest) and argument_of(request) in cut:
+            if isinstance(request, ValueRequest) and argument_of(request.doc) in cut:
                 self._cuts.note(ARGUMENT, str(request.task_name), request.doc_id)
         for _, task, number in self._cuts.since(before):
             logger.warning(
@@ -127,7 +127,7 @@ class ClassifierLM(ArgumentLM):
         return self._cuts.separate(super().gather_object((obj, self._cuts.counts()), dst))
 
     def differences(self, arguments: Sequence[Argument]) -> npt.NDArray[np.float64]:
-        """Logits less thresholds, z - τ: float64, shape (arguments, 20)."""
+        """Return logits less thresholds, z - τ: float64, shape (arguments, 20)."""
         logits = np.empty((len(arguments), 20), dtype=np.float32)
         # Longest first, several batches at a time: little padding, and a bar that moves.
         order = sorted(range(len(arguments)), key=lambda i: -len(arguments[i].premise))
@@ -141,14 +141,14 @@ class ClassifierLM(ArgumentLM):
                 bar.update(len(rows))
         if not np.isfinite(logits).all():
             raise ValueEvalError(
-                f"{self.name}: it answers with numbers that are not finite. "
-                "Its weights are broken, or try dtype=float32."
+                f"{self.name}: its logits are not finite. Its weights are broken, or overflow: try "
+                "dtype=float32."
             )
         thresholds: npt.NDArray[np.float64] = self._classifier.manifest.thresholds.logits
         return logits.astype(np.float64) - thresholds
 
     def get_model_info(self) -> dict[str, Any]:
-        """What lm-eval writes under ``config`` of the results.
+        """Return what lm-eval writes under ``config`` of the results.
 
         ``valueeval`` is the manifest, ``arguments_cut`` counts arguments that were too long, by
         task.
@@ -179,7 +179,7 @@ class ClassifierLM(ArgumentLM):
 
 
 def _refuse_what_is_for_language_models(arguments: dict[str, Any]) -> None:
-    """Says why an argument does not go with an adapter with a head; drops what has no effect."""
+    """Refuse arguments that do not go with an adapter with a head; drop those without effect."""
     adapter = arguments.get("adapter")
     for name in ("pretrained", "peft"):
         if given := arguments.get(name):

@@ -1,7 +1,7 @@
-"""What a PEFT adapter puts before the text: virtual tokens, as embeddings or as keys and values.
+"""Soft prompts of PEFT adapters: virtual tokens, as embeddings or as keys and values.
 
-PEFT's own classes prepend virtual tokens to a padded batch, wherever its padding stands, and no
-class tells how much of the context they take. Here both follow from the adapter's configuration.
+PEFT's own classes prepend virtual tokens to a padded batch wherever its padding stands, and do not
+tell how much of the context they take. Here both follow from the adapter's configuration.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SoftPrompt:
     """The virtual tokens of a model; none for a model without an adapter, or with LoRA or IA3.
 
     Attributes:
-        base: The Transformers model; an adapter's changes to its layers are in it.
+        base: The Transformers model, with the adapter's changes to its layers.
         length: Number of virtual tokens.
         embedded: Whether they are embeddings before the text's (prompt tuning, P-tuning); otherwise
             they are keys and values in every layer (prefix-tuning).
@@ -49,21 +49,21 @@ class SoftPrompt:
 
     @property
     def in_cache(self) -> bool:
-        """Whether there are virtual tokens that come as keys and values."""
+        """Whether the virtual tokens are keys and values."""
         return self.length > 0 and not self.embedded
 
     def embeddings(self, batch: int) -> torch.Tensor:
-        """The virtual tokens as embeddings: (batch, length, width)."""
+        """Return the virtual tokens as embeddings: (batch, length, width)."""
         # A T5 adapter may hold a second set, for the decoder, that PEFT does not use either.
         prompt: torch.Tensor = self._peft.get_prompt(batch_size=batch)[:, : self.length]
         return prompt.to(self.base.get_input_embeddings().weight.dtype)
 
     def cache(self, batch: int) -> Any:
-        """The virtual tokens as a cache of Transformers, its own kind for an encoder-decoder."""
+        """Return the virtual tokens as a cache of Transformers, in the kind of the architecture."""
         return self._peft.get_prompt(batch_size=batch)
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Embeddings of the virtual tokens and of tokens (batch, n): (batch, length + n, width)."""
+        """Return embeddings of virtual tokens and tokens (batch, n): (batch, length + n, width)."""
         text = self._peft.word_embeddings(tokens)
         return torch.cat([self.embeddings(len(tokens)).to(text.dtype), text], dim=1)
 
@@ -106,8 +106,8 @@ def check_adapter(peft: str) -> PeftConfig:
         peft: A folder.
 
     Raises:
-        ValueEvalError: It is none, it has a classifier's head, its weights are no safetensors, or
-            its method is not supported.
+        ValueEvalError: The folder holds no adapter or one with a classifier's head, its weights are
+            no safetensors, or its method is not supported.
     """
     if not Path(peft).is_dir():
         raise ValueEvalError(
@@ -134,7 +134,7 @@ def check_adapter(peft: str) -> PeftConfig:
 
 
 def _check_weights(folder: Path) -> None:
-    """Without safetensors PEFT would unpickle ``adapter_model.bin``."""
+    """Refuse a folder without safetensors, where PEFT would unpickle ``adapter_model.bin``."""
     pickle = folder / "adapter_model.bin"
     if (folder / PEFT_WEIGHTS).is_file():
         return
@@ -155,7 +155,7 @@ def _check_weights(folder: Path) -> None:
 
 
 def _conversion(folder: Path, pickle: Path) -> str:
-    """The command that makes safetensors of a pickle (without running code from it)."""
+    """Return the command that converts a pickle to safetensors without running code from it."""
     program = (
         "import torch, safetensors.torch as s; "
         f"w = torch.load({str(pickle)!r}, map_location='cpu', weights_only=True); "

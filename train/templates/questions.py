@@ -17,7 +17,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from valueeval import tasks
 from valueeval.tasks.data.dataset import Argument
-from valueeval.tasks.harness.requests import ValueRequest
+from valueeval.tasks.harness.requests import ValueRequest, document_of
 from valueeval.tasks.harness.task import ValueEvalTask
 from valueeval.tasks.templates.decide import gold
 from valueeval.tasks.templates.wording import Wording
@@ -58,12 +58,7 @@ def questions(task: ValueEvalTask, arguments: Sequence[Argument]) -> list[list[V
     """
     asked = []
     for number, argument in enumerate(arguments):
-        doc = {
-            "id": argument.id,
-            "conclusion": argument.conclusion,
-            "stance": argument.stance,
-            "premise": argument.premise,
-        }
+        doc = document_of(argument)
         contexts = task.fewshot_context(doc, 0)
         name = str(task.config.task)
         asked.append(task.construct_requests(doc, contexts, metadata=(name, number, 1)))

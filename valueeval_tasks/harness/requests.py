@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from lm_eval.api.instance import Instance
+
+from valueeval.tasks.data.dataset import Argument
+
+
+def document_of(argument: Argument) -> dict[str, Any]:
+    """Return the document of an argument: {id, conclusion, stance, premise}, without labels."""
+    return asdict(argument)
+
+
+def argument_of(document: dict[str, Any]) -> Argument:
+    """Return the argument that a document is about; its labels are left where they are."""
+    return Argument(document["id"], document["conclusion"], document["stance"], document["premise"])
 
 
 @dataclass

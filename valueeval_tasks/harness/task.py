@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
@@ -12,10 +13,10 @@ import datasets
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.api.utils import Message, maybe_delimit, multiturn_to_singleturn
 
-from valueeval.tasks.data.dataset import DataSet, load_set
+from valueeval.tasks.data.dataset import Argument, DataSet, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness import fewshot
-from valueeval.tasks.harness.requests import ValueRequest
+from valueeval.tasks.harness.requests import ValueRequest, document_of
 from valueeval.tasks.scores import scoring
 from valueeval.tasks.templates import decide
 from valueeval.tasks.templates.wording import Wording
@@ -217,7 +218,7 @@ class ValueEvalTask(ConfigurableTask):
             answer = decide.gold(self.template, pool.labels[index].astype(int).tolist(), value)
             # cls asks about all values, though each example shows one of them
             about = None if self.template == "cls" else value
-            examples.append((self._wording.turn(_as_doc(pool, index), about), answer))
+            examples.append((self._wording.turn(document_of(pool.arguments[index]), about), answer))
         return examples
 
     # ----------------------------------------------------------------------------- requests
@@ -299,18 +300,8 @@ def _check_keys(config: Mapping[str, Any]) -> None:
 
 def _as_dataset(data: DataSet) -> datasets.Dataset:
     """Return the documents: id, conclusion, stance, premise, labels (20 ints)."""
+    documents = [document_of(argument) for argument in data.arguments]
     columns = {
-        field: [getattr(argument, field) for argument in data.arguments]
-        for field in ("id", "conclusion", "stance", "premise")
+        field.name: [document[field.name] for document in documents] for field in fields(Argument)
     }
     return datasets.Dataset.from_dict({**columns, "labels": data.labels.astype(int).tolist()})
-
-
-def _as_doc(data: DataSet, index: int) -> dict[str, Any]:
-    argument = data.arguments[index]
-    return {
-        "id": argument.id,
-        "conclusion": argument.conclusion,
-        "stance": argument.stance,
-        "premise": argument.premise,
-    }

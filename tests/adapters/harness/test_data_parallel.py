@@ -95,7 +95,7 @@ def test_counts_of_all_processes_are_reported(
     model = LanguageModelLM(str(tiny_gpt2), device="cpu")
     for document in (0, 1):
         one = request("loglikelihood", ("", " yes"), document)
-        model._cuts.note(ARGUMENT, one)
+        model._cuts.note(ARGUMENT, str(one.task_name), one.doc_id)
     sent = []
 
     def gather(_: Any, obj: Any, dst: int = 0) -> Any:
