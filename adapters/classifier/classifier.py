@@ -27,6 +27,7 @@ from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.input_format import InputFormat
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import read_manifest
+from valueeval.adapters.directory.tensors import check_tensors
 from valueeval.adapters.runtime.batch_sizes import BatchLimits, BatchSizer
 from valueeval.adapters.runtime.devices import choose_device, device_of
 from valueeval.tasks.data.dataset import Argument
@@ -191,9 +192,11 @@ def load_classifier(
         backbone = load_peft(backbone, folder)
     model = ValueClassifier(backbone, manifest.head.pooling, kind=manifest.head.kind)
     try:
-        model.head.load_state_dict(load_file(folder / HEAD_FILE))
-    except (OSError, RuntimeError, SafetensorError) as error:
+        head = load_file(folder / HEAD_FILE)
+    except (OSError, SafetensorError) as error:
         raise ManifestError(f"{folder / HEAD_FILE}: cannot be read: {error}") from error
+    check_tensors(folder / HEAD_FILE, head, model.head.state_dict())
+    model.head.load_state_dict(head)
     return Classifier(manifest, load_tokenizer(source), model, choose_device(device))
 
 

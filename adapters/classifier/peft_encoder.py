@@ -9,31 +9,27 @@ from pathlib import Path
 from typing import cast
 
 from peft import PeftModel
-from safetensors import SafetensorError
 from torch import nn
 
 from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.hub import PEFT_WEIGHTS
-from valueeval.tasks.errors import first_line
+from valueeval.adapters.directory.peft_files import put_adapter
 
 TASK_TYPE = "FEATURE_EXTRACTION"  # PEFT's name for a model whose output is hidden states
 
 
 def load_peft(backbone: nn.Module, folder: Path) -> nn.Module:
-    """Puts the adapter in a directory on its base model.
+    """Return the base model with the adapter of a folder on it.
 
     Raises:
-        ManifestError: There is none, it is for another kind of model, or it cannot be read.
+        ManifestError: There is none, it is for another kind of model, it cannot be read, or its
+            weights do not fit.
     """
     # Without it PEFT would look for a pickle.
     if not (folder / PEFT_WEIGHTS).is_file():
         raise ManifestError(f"{folder}: {PEFT_WEIGHTS} is missing; copy the directory again")
-    try:
-        with quiet_peft():
-            model = PeftModel.from_pretrained(backbone, folder)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = first_line(error)
-        raise ManifestError(f"{folder}: its PEFT adapter cannot be read: {reason}") from error
+    with quiet_peft():
+        model = put_adapter(backbone, folder)
     task = model.peft_config["default"].task_type
     if task != TASK_TYPE:
         raise ManifestError(f"{folder}: a PEFT adapter for {task}; allowed: {TASK_TYPE}")

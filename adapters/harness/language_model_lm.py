@@ -14,6 +14,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.utils import simple_parse_args_string
 
+from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.hub import local_folder
+from valueeval.adapters.directory.peft_files import put_adapter
 from valueeval.adapters.harness import fingerprints
 from valueeval.adapters.harness.answer_cache import AnswerCache
 from valueeval.adapters.harness.argument_lm import join_processes
@@ -43,7 +46,7 @@ from valueeval.adapters.runtime.devices import (
     check_max_length,
     choose_device,
 )
-from valueeval.tasks.errors import ValueEvalError, first_line
+from valueeval.tasks.errors import ValueEvalError
 
 logger = logging.getLogger(__name__)
 
@@ -176,20 +179,14 @@ class LanguageModelLM(HFLM):
         self._count_base_parameters()
         if not peft:
             return
-        from peft import PeftModel
-
         if len(self.tokenizer) > self._model.get_input_embeddings().num_embeddings:
             # An adapter with tokens of its own was trained with their embeddings.
             self._model.resize_token_embeddings(len(self.tokenizer))
         try:
-            self._model = PeftModel.from_pretrained(
-                self._model, peft, revision=kwargs.get("revision") or "main"
-            )
-        except (ValueError, RuntimeError, KeyError) as error:
+            self._model = put_adapter(self._model, Path(peft))
+        except ManifestError as error:
             raise ValueEvalError(
-                f"peft={peft}: it does not go with the base model {pretrained} "
-                f"({first_line(error)}).\n"
-                "Give the base that it was trained on: pretrained=MODEL"
+                f"peft={peft}: it does not go with the base model {pretrained}: {error}"
             ) from error
         # The base's weights are tied already. hf ties them once more, and fails on embeddings that
         # PEFT has wrapped.

@@ -1,0 +1,73 @@
+"""Put a PEFT adapter on its base model, only if its weights fit.
+
+PEFT leaves a parameter that the file lacks at its random start and ignores a tensor that it does
+not know, so that another model is scored under the adapter's name.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valueeval.adapters.directory.errors import ManifestError
+from valueeval.adapters.directory.hub import PEFT_WEIGHTS
+from valueeval.adapters.directory.tensors import check_tensors
+from valueeval.tasks.errors import first_line
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+def put_adapter(base: Any, folder: Path) -> PeftModel:
+    """Return the base model with the adapter of a folder on it.
+
+    Raises:
+        ManifestError: The adapter cannot be read, or its weights are not those that PEFT expects
+            for its configuration and this base model.
+    """
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    try:
+        with warnings.catch_warnings():
+            # `check_peft_weights` refuses what this warns of.
+            warnings.filterwarnings("ignore", "Found missing adapter keys")
+            model = PeftModel.from_pretrained(base, folder)
+    except (
+        *(OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError),
+        SafetensorError,
+    ) as error:
+        raise ManifestError(
+            f"{folder}: {_reason(error)}\nGive the base model that it was trained on."
+        ) from error
+    check_peft_weights(model, folder)
+    return model
+
+
+def check_peft_weights(model: PeftModel, folder: Path) -> None:
+    """Compare names, shapes and number types of an adapter's weights with what PEFT expects.
+
+    Args:
+        model: The base model with the adapter on it.
+        folder: The folder that the adapter was loaded from.
+
+    Raises:
+        ManifestError: Names the first three tensors that do not fit.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    found = load_file(folder / PEFT_WEIGHTS)
+    own = get_peft_model_state_dict(model, save_embedding_layers=False)
+    # PEFT saves the base's embeddings beside the adapter where tokens were added.
+    embeddings = get_peft_model_state_dict(model, save_embedding_layers=True)
+    check_tensors(folder / PEFT_WEIGHTS, found, embeddings, optional=embeddings.keys() - own.keys())
+
+
+def _reason(error: Exception) -> str:
+    """Return what PEFT says, the tensors that it names included."""
+    if isinstance(error, KeyError):
+        return f"its adapter lacks {error}"
+    named = [line.strip() for line in str(error).splitlines()[1:4]]
+    return "; ".join(["its PEFT adapter cannot be read: " + first_line(error).rstrip(": "), *named])
