@@ -19,6 +19,7 @@ from valueeval.tasks.files import replacing
 MANIFEST_FILE = "valueeval.json"
 # The model card. The manifest does not list it: people edit it, on the hub above all.
 CARD_FILE = "README.md"
+_MOST_DIGITS = 1000  # Python itself refuses 4300, with advice for programmers
 
 
 def describe_files(folder: Path) -> dict[str, FileInfo]:
@@ -82,6 +83,8 @@ def read_content(folder: Path) -> object:
         ManifestError: There is none, or it cannot be read.
     """
     path = folder / MANIFEST_FILE
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise ManifestError(f"{path}: not a regular file")
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -89,7 +92,14 @@ def read_content(folder: Path) -> object:
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: cannot be read: {error}") from error
     try:
-        content: object = json.loads(text, parse_constant=_refuse_constant)
+        content: object = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_int=_whole_number,
+            object_pairs_hook=_object,
+        )
+    except RecursionError:
+        raise ManifestError(f"{path}: lists or objects are nested too deeply") from None
     except ValueError as error:
         raise ManifestError(f"{path}: not valid JSON: {error}") from error
     return content
@@ -149,3 +159,18 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
 
 def _refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is not a number")
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"{text[:10]}… is a number of {len(text)} digits")
+    return int(text)
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:40]!r} stands there twice")
+    return content

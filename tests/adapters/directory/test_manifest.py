@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,30 @@ def test_says_what_a_directory_without_manifest_is(tmp_path: Path) -> None:
 def test_refuses_broken_json(adapter: Path) -> None:
     (adapter / MANIFEST_FILE).write_text('{"schema_version": 1,', "utf-8")
     with pytest.raises(ManifestError, match="not valid JSON"):
+        read_manifest(adapter)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 200_000, "nested too deeply"),
+        ('{"seed": ' + "1" * 5000 + "}", "1111111111… is a number of 5000 digits"),
+        ('{"seed": 1, "seed": 2}', "the key 'seed' stands there twice"),
+    ],
+    ids=["nested", "digits", "twice"],
+)
+def test_refuses_odd_json_in_one_line(adapter: Path, text: str, reason: str) -> None:
+    (adapter / MANIFEST_FILE).write_text(text, "utf-8")
+    with pytest.raises(ManifestError, match=reason) as caught:
+        read_manifest(adapter)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 400
+
+
+def test_refuses_a_pipe_as_manifest(adapter: Path) -> None:
+    (adapter / MANIFEST_FILE).unlink()
+    os.mkfifo(adapter / MANIFEST_FILE)
+    with pytest.raises(ManifestError, match="not a regular file"):
         read_manifest(adapter)
 
 
