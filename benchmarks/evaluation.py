@@ -11,7 +11,7 @@ of the process; on a machine that others use, compare processor times.
 Parts: ``compare`` (the ratio, its bound, the largest difference of answers, whether predictions are
 the same, peak memory),
 ``growth`` (1, 4 and 16 times the arguments), ``classifier`` (an encoder adapter against its bare
-forward passes); and, only if asked for, ``ways`` (both ways to read an argument once: an expanded
+forward passes); and, only if asked for, ``ways`` (both ways to read an argument once: copies of a
 cache, and a tree with a mask). The bound is the ratio of tokens: what hf reads to what must be read
 once. hf computes the vocabulary at every token, so that the ratio may exceed it.
 """
@@ -97,7 +97,7 @@ def _tried(task: str, settings: Result, arguments: argparse.Namespace) -> dict[i
 
 def _both_ways(settings: Result, arguments: argparse.Namespace) -> list[Result]:
     ours = _ours(arguments)
-    pair = {"expanded": {**ours, "way": "expanded"}, "tree": ours}
+    pair = {"copies": {**ours, "way": "copies"}, "tree": ours}
     rows = [_compare(task, pair, settings, arguments) for task in arguments.tasks]
     print_comparisons(rows)
     return rows

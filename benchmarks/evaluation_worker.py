@@ -72,7 +72,7 @@ def _load(settings: dict[str, Any]) -> Any:
         device=settings["device"],
         dtype=settings["dtype"],
     )
-    if settings.get("way") == "expanded":
+    if settings.get("way") == "copies":
         reader = CausalReader(CacheCopyScorer(model.loaded()), model.batch_limits())
         model._readers = replace(model._readers, near=reader)
     return model

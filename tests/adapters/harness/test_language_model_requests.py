@@ -508,7 +508,7 @@ def test_virtual_tokens_of_an_encoder_decoder(tiny_t5: Path, tmp_path: Path) -> 
     assert lengths["prefix_tuning"] - lengths["prompt_tuning"] == VIRTUAL_TOKENS
 
 
-@pytest.mark.parametrize("shared", [True, False], ids=["expanded", "one by one"])
+@pytest.mark.parametrize("shared", [True, False], ids=["copies", "one by one"])
 def test_prompts_beyond_a_window(
     tiny_gpt2: Path, tmp_path: Path, shared: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,4 @@
-"""Prompts that share what they begin with, by an expanded cache: for models that take no mask."""
+"""Prompts that share what they begin with, by copies of a cache: for models without a mask."""
 
 from __future__ import annotations
 
@@ -281,5 +281,5 @@ def test_gradients_are_those_of_the_tree(gpt2: Any) -> None:
         said = one.log_likelihoods(documents())
         (said * torch.arange(len(said))).sum().backward()
         gradients.append([parameter.grad.clone() for parameter in gpt2.parameters()])
-    for tree, expanded_cache in zip(*gradients, strict=True):
-        torch.testing.assert_close(expanded_cache, tree, rtol=1e-3, atol=1e-3)
+    for tree, copies in zip(*gradients, strict=True):
+        torch.testing.assert_close(copies, tree, rtol=1e-3, atol=1e-3)
