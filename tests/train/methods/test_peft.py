@@ -44,7 +44,7 @@ from valueeval.tasks.values import VALUES
 from valueeval.train.build import INSTRUCTION, build_model
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.methods.peft import prompt_embedding, word_embeddings
-from valueeval.train.methods.prompt_initialisation import initial_embeddings
+from valueeval.train.methods.prompt_initialisation import initial_embeddings, starting_embeddings
 from valueeval.train.options import changed
 from valueeval.train.run import train
 
@@ -341,10 +341,16 @@ def test_a_text_fills_the_virtual_tokens_in_turn(tiny_bert: Path) -> None:
     got = initial_embeddings("for against", 2 * n + 1, words, tokenizer)
     assert got.flatten().tolist() == [*numbers, *numbers, numbers[0]]
     assert initial_embeddings("for against", 1, words, tokenizer).tolist() == [[numbers[0]]]
-    template = tokenizer(add_special_tokens=False)["input_ids"]
-    assert initial_embeddings("template", 9, words, tokenizer).flatten().tolist() == template[:9]
     with pytest.raises(ValueEvalError, match="at least one token"):
         initial_embeddings("", 3, words, tokenizer)
+
+
+def test_the_template_stands_for_its_instruction(tiny_bert: Path) -> None:
+    backbone, base = load_backbone(tiny_bert), fetch_base(str(tiny_bert))
+    numbers = load_tokenizer(tiny_bert)(INSTRUCTION, add_special_tokens=False)["input_ids"]
+    expected = word_embeddings(backbone)[numbers[:9]]
+    got = starting_embeddings(backbone, "template", 9, base, INSTRUCTION)
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
 
 
 def test_each_virtual_token_is_the_mean_of_a_value(tiny_bert: Path) -> None:
