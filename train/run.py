@@ -101,6 +101,11 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
         note(f"{output} is finished already")
         return manifest
     with run_folder(output, run, config.resume, processes) as folder:
+        # Another process may have ended between the first look and this one's lock.
+        if processes.from_main(lambda: is_finished(output, recipe, config.resume)):
+            manifest = processes.from_main(lambda: finished_adapter(output, run))
+            note(f"{output} is finished already")
+            return manifest
         logits = processes.from_main(lambda: read_teacher(teacher, training, folder, config))
         with processes.together():
             tokenizer = load_tokenizer(base.path)

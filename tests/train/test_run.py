@@ -583,7 +583,10 @@ def test_the_adapter_is_on_the_disk_before_its_checkpoints_go(
     monkeypatch.setattr(shutil, "rmtree", noted_remove)
     train(config)
     output = Path(config.output)
-    assert done.pop() == f"remove {work_folder(output).name}"
+    removed = []
+    while done[-1].startswith("remove"):
+        removed.append(done.pop())
+    assert "remove checkpoint-8" in removed
     written = {path.name for path in output.iterdir()} | {"adapter", output.parent.name}
     assert {*done[-len(written) :]} == written
 

@@ -47,6 +47,7 @@ from valueeval.train.storage.checkpoint import (
     save_tensors,
 )
 from valueeval.train.storage.metrics import append_metrics, forget_metrics_after
+from valueeval.train.storage.output import check_still_free
 
 _NONE: Mapping[str, torch.Tensor] = {}
 # Of the time between checkpoints, writing one takes no more: those of large models come less often.
@@ -168,6 +169,7 @@ class Training:
                     self._check_weights()
                     self._end_epoch(mean_loss, progress)
                     self._save_checkpoint()
+                    self.processes.from_main(lambda: check_still_free(Path(self.config.output)))
                 else:
                     late = time.monotonic() >= self._next_checkpoint
                     # These weights may be ruined: the next step tells.

@@ -2,6 +2,10 @@
 
 While it trains, a run lives in ``OUTPUT.training``; the adapter is put together in there and then
 renamed to ``OUTPUT``, so that an ``OUTPUT`` that exists is finished.
+
+The file ``run.json.finished`` is written just before that rename. Where it stands without the
+adapter beside it, the rename has happened and what is left is to be removed. The file goes last, so
+a removal that was killed half way is recognised, whatever it has left.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from valueeval.train.storage.checkpoint import newest_step, write_json, writing
 _RUN_FILE = "run.json"
 _LOCK = "lock"
 _ADAPTER = "adapter"
+_FINISHED = "run.json.finished"
 # Options that a run may be resumed with in another form. A base model and a teacher can have many
 # names, but their hashes are compared. Fewer tokens at once are the cure for too little memory: the
 # steps stay what they are, but for rounding and the noise of dropout.
@@ -98,8 +103,21 @@ def finished_adapter(output: Path, run: Mapping[str, Any]) -> Manifest:
     _refuse_other_run(output, _differences(there, {name: run[name] for name in there}))
     work = work_folder(output)
     if work.is_dir() and _is_a_runs(work):
-        shutil.rmtree(work, ignore_errors=True)
+        _remove(work)
     return manifest
+
+
+def check_still_free(output: Path) -> None:
+    """Raise an error if something has appeared where the adapter will be put.
+
+    Raises:
+        ValueEvalError: The output is a file or holds files; the run's own folder is kept.
+    """
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise ValueEvalError(
+            f"--output {output} has appeared while this run was training: move it away, then the "
+            f"same command with --resume goes on from {work_folder(output)}"
+        )
 
 
 def _refuse_other_run(output: Path, differences: str) -> None:
@@ -153,10 +171,30 @@ def run_folder(
 
 
 def _lock(work: Path) -> IO[str]:
-    """A file that is locked while it is open."""
+    """Return a file that is locked while it is open."""
+    while not _is_in(work, lock := _try_lock(work)):
+        lock.close()  # of a folder that a run which has just ended has removed
+    return lock
+
+
+def _is_in(work: Path, lock: IO[str]) -> bool:
+    """Return whether an open lock is the one that others would find in the folder."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), (work / _LOCK).stat())
+    except FileNotFoundError:
+        return False
+
+
+def _try_lock(work: Path) -> IO[str]:
     with writing(work.parent):
-        work.mkdir(parents=True, exist_ok=True)
-        lock = (work / _LOCK).open("w")
+        while True:
+            work.mkdir(parents=True, exist_ok=True)
+            try:
+                lock = (work / _LOCK).open("w")
+                break
+            except FileNotFoundError:  # removed since by a run that has just ended
+                if work.is_symlink():
+                    raise
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -186,9 +224,11 @@ def _refuse_strangers(work: Path) -> None:
 
 
 def _is_a_runs(work: Path) -> bool:
-    """Whether a run has made a folder; one that was killed at its start may have left a lock."""
+    """Return whether a run has made a folder, if only the lock of one killed at its start."""
     names = {path.name for path in work.iterdir()}
-    return _RUN_FILE in names or all(_RUN_FILE in name or name == _LOCK for name in names)
+    return bool({_RUN_FILE, _FINISHED} & names) or all(
+        _RUN_FILE in name or name == _LOCK for name in names
+    )
 
 
 def _check_shared(work: Path) -> None:
@@ -213,6 +253,8 @@ def _check_same_disk(work: Path) -> None:
 
 def _claim(work: Path, run: Mapping[str, Any], resume: bool) -> None:
     """Makes the folder this run's; what a run left there that was killed at its start goes away."""
+    if _has_ended(work):
+        _empty(work)
     path, kept = work / _RUN_FILE, _worth_keeping(work)
     there = _read_run(path)
     # None: of a file that is not there, or that no run has written.
@@ -250,16 +292,46 @@ def _read_run(path: Path) -> dict[str, Any] | None:
 @contextmanager
 def new_adapter(work: Path, output: Path) -> Iterator[Path]:
     """A folder to put the adapter together in; renamed to the output when the block ends well."""
-    folder = work / _ADAPTER
+    folder, finished = work / _ADAPTER, work / _FINISHED
+    finished.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     with writing(output.parent, partial=folder):
         folder.mkdir()
         yield folder
         _let_others_read(folder)
         _on_disk(folder)
-        folder.rename(output)
+        finished.touch()
+        try:
+            folder.rename(output)
+        except OSError:
+            finished.unlink(missing_ok=True)
+            raise
         _sync(output.parent)
-    shutil.rmtree(work, ignore_errors=True)
+    _remove(work)
+
+
+def _has_ended(work: Path) -> bool:
+    """Return whether the run of a folder has put its adapter where it belongs."""
+    return (work / _FINISHED).exists() and not (work / _ADAPTER).exists()
+
+
+def _remove(work: Path) -> None:
+    """Remove the folder of a run that has ended, in an order that a kill cannot spoil."""
+    with suppress(OSError):
+        _empty(work)
+        (work / _LOCK).unlink(missing_ok=True)
+        work.rmdir()
+
+
+def _empty(work: Path) -> None:
+    """Remove all but the lock from the folder of a run that has ended; what says so goes last."""
+    if (work / _ADAPTER).is_dir():
+        shutil.rmtree(work / _ADAPTER)
+    finished = work / _FINISHED
+    finished.touch()
+    for entry in set(work.iterdir()) - {work / _LOCK, finished}:
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    finished.unlink()
 
 
 def _on_disk(folder: Path) -> None:
