@@ -16,7 +16,7 @@ from typing import Any, Literal, get_type_hints
 
 from valueeval.tasks.templates.decide import TEMPLATES
 from valueeval.train.config.choice import Choice, ConfigError, flag_of, refuse_unknown
-from valueeval.train.config.config import TrainConfig
+from valueeval.train.config.config import DEFAULT_CHOICES, TrainConfig
 from valueeval.train.config.heads import HEADS
 from valueeval.train.config.model import Classifier, Template
 from valueeval.train.config.optimisation import Distillation, Optimisation
@@ -91,12 +91,7 @@ def configure(output: str, **given: Any) -> TrainConfig:
     for name in values:
         if name not in all_options():
             raise ConfigError(f"no option {name}{near(name, '')}")
-    chosen = {
-        "method": str(values.pop("method", "full")),
-        "heads": str(values.pop("heads", "single")),
-        "loss": str(values.pop("loss", "bce")),
-        "contrastive": str(values.pop("contrastive", NONE)),
-    }
+    chosen = {choice: str(values.pop(choice, name)) for choice, name in DEFAULT_CHOICES.items()}
     for choice, name in chosen.items():
         if (choice, name) != ("contrastive", NONE):
             refuse_unknown(choice, name, CHOICES[choice])

@@ -28,6 +28,10 @@ from valueeval.train.config.optimisation import Distillation, Optimisation
 ThresholdsName = Literal["half", "global", "per-value", "shrunk"]
 
 
+DEFAULT_CHOICES = {"method": "full", "heads": "single", "loss": "bce", "contrastive": "none"}
+"""What is chosen where nothing is said."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """What a training run does.
@@ -256,7 +260,7 @@ class TrainConfig:
     def given(self) -> dict[str, Any]:
         """Return the options that are not at their defaults: those to ask for this run with."""
         plain = {
-            "method": "full", "loss": "bce", "heads": "single", "contrastive": "none",
+            **DEFAULT_CHOICES,
             **_plain_options(Optimisation.of(self.method)),
             "paraphrase": 1, "teacher_weight": 0.5,
             **{item.name: item.default for item in fields(Classifier) if item.metadata},

@@ -24,7 +24,7 @@ from typing import IO, Any
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import MANIFEST_FILE, read_manifest
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.train.config.config import TrainConfig
+from valueeval.train.config.config import DEFAULT_CHOICES, TrainConfig
 from valueeval.train.config.renamed import current
 from valueeval.train.runtime.processes import Processes
 from valueeval.train.runtime.progress import note
@@ -377,6 +377,7 @@ def _differences(
     there, here = current(there), current(here)
     # What an earlier version did not write down stands at its default.
     known = {field.name: field.default for field in fields(TrainConfig) if field.metadata}
+    known |= DEFAULT_CHOICES
     before, now = (
         {name: options.get(name, known.get(name)) for name in {*there, *here}}
         for options in (there, here)

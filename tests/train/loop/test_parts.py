@@ -184,7 +184,7 @@ def test_no_other_threshold_of_a_value_is_better(seed: int) -> None:
     np.testing.assert_allclose(f1_per_value(per_value_counts(truth, chosen)), f1.max(axis=0))
 
 
-@pytest.mark.parametrize("how", ["global", "per-value", "halfway"])
+@pytest.mark.parametrize("how", ["global", "per-value", "shrunk"])
 def test_a_value_without_positives_has_the_common_threshold(how: ThresholdsName) -> None:
     truth = np.zeros((2, 20), dtype=bool)
     truth[0, 1:] = True

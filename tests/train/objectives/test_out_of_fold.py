@@ -79,7 +79,7 @@ def test_thresholds_are_tuned_on_the_teachers_answers_and_the_last_epoch_is_kept
     taught = load_file(work_folder(Path(config.output)) / TEACHER_FILE)["logits"]
     manifest = train(changed(config, resume=True))
     training, _ = load_splits(config)
-    tuned = choose_thresholds("halfway", training.labels, taught, "training")
+    tuned = choose_thresholds("shrunk", training.labels, taught, "training")
     assert manifest.thresholds == tuned
     assert manifest.data.size == TRAINING + VALIDATION
     assert (manifest.data.folds, manifest.data.left_out) == (FOLDS, ())

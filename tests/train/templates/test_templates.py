@@ -58,7 +58,7 @@ from valueeval.train.templates.language_model import (
     harness_model,
     questions_of,
 )
-from valueeval.train.templates.questions import answered, load_task, questions
+from valueeval.train.templates.questions import answered, instruction, load_task, questions
 from valueeval.train.templates.verbaliser import Verbaliser
 
 pytestmark = [
@@ -101,7 +101,8 @@ def in_training(
 ) -> tuple[Verbaliser, Any, list[list[ValueRequest]]]:
     """A model about to be trained, what it reads, and the requests of its task."""
     folder = fetch_base(config.base)
-    network = build_language_model(config, folder, "", CPU).eval()
+    words = instruction(config.template.name, config.template.paraphrase)
+    network = build_language_model(config, folder, words, CPU).eval()
     task = load_task(config.template.name, 1, "validation", str(data_dir))
     lm = harness_model(network, load_tokenizer(folder.path))
     data = load_set("validation", data_dir)
@@ -208,7 +209,7 @@ def plain_score(model: Any, backend: str, before: list[int], asked: list[int]) -
 def test_loss_of_text_is_that_of_its_tokens(
     base: Path, backend: str, data_dir: Path, tmp_path: Path, template: str
 ) -> None:
-    options = {"positive_weight": 1.0} if template == "oa" else {}
+    options = {"pos_weight_power": 1.0} if template == "oa" else {}
     config = config_of(base, data_dir, tmp_path / "x", template=template, method="lora", **options)
     model, (lm, asked), requests = in_training(config, data_dir)
     losses = model(**asked.batch([1, 2], CPU)).tolist()
@@ -516,7 +517,7 @@ def test_answers_in_full_are_parsed_after_reading_back(
 ) -> None:
     """Template mbc: 20 times yes, or no."""
     shorten_answers(monkeypatch, 20)
-    config = cue_of(echo, all_yes, tmp_path / "a", word, template="mbc", thresholds="halfway")
+    config = cue_of(echo, all_yes, tmp_path / "a", word, template="mbc", thresholds="shrunk")
     manifest, said = train_noting_answers(changed(config, learning_rate=1e-9))
     assert [text.split() for (text,) in said] == [[word] * 20] * 2
     assert manifest.validation["unparsed"] == 0.0
@@ -626,8 +627,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(
             "thresholds: 'per-value' has no meaning with --template mbc, whose answers are text",
         ),
         (
-            "--template mbc --method lora --positive_weight 1",
-            "positive_weight: 1.0 has no meaning with --template mbc, .*take --template oa,",
+            "--template mbc --method lora --pos_weight_power 1",
+            "pos_weight_power: 1.0 has no meaning with --template mbc, .*take --template oa,",
         ),
         ("--template bca --method lora --dropout 0", "leave it out, or train without --template"),
         ("--template cls --method lora --contrastive joint", "contrastive: 'joint'"),
@@ -660,7 +661,9 @@ def test_a_paraphrase_that_is_not_there(tiny_gpt2: Path, data_dir: Path, tmp_pat
 def test_configurations_of_studies_train_small_models_of_the_family(
     file: Path, request: pytest.FixtureRequest, data_dir: Path, tmp_path: Path
 ) -> None:
-    assert f"[{file.name}]({file.name})" in (file.parent / "README.md").read_text("utf-8")
+    assert f"[{file.name}](training/{file.name})" in (file.parents[1] / "README.md").read_text(
+        "utf-8"
+    )
     config = parse_config(["--config", str(file), "--output", str(tmp_path / "a")])
     family = file.name.partition("-")[0]
     if family == "qwen2.5":
