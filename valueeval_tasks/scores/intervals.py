@@ -143,8 +143,8 @@ def contrast(
 def enough_conclusions(left: LeaveOneOut) -> bool:
     """Return whether conclusions are enough for an interval: ``MIN_CONCLUSIONS`` and ``MIN_DF``.
 
-    Any number of conclusions of which one holds nearly all arguments is too few. With fewer,
-    simulated intervals cover, but are too wide to tell anything: 0.2 to 0.4
+    Any number of conclusions of which one holds nearly all arguments is too few. Both bounds are a
+    judgement about usefulness: with fewer, simulated intervals still cover, but are 0.2 to 0.4 wide
     (``benchmarks/interval_coverage.md``, «Few conclusions»).
     """
     return len(left.keys) >= MIN_CONCLUSIONS and left.degrees_of_freedom >= MIN_DF
