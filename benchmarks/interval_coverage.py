@@ -1,7 +1,7 @@
 """Simulate test sets whose truth is known: do intervals cover it, do tests hold their level?
 
     python benchmarks/interval_coverage.py                # writes benchmarks/interval_coverage.md
-    python benchmarks/interval_coverage.py --sets 200 --tables 50 --boots 0 --output /tmp/first.md
+    python benchmarks/interval_coverage.py --sets 200 --tables 50 --boots 0 --output first.md
 
 Needs the official data (``VALUEEVAL_DATA``). Conclusions are as uneven in size as those of the main
 test set, of validation, or of all labelled arguments together. Worlds:
