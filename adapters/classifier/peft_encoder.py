@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import cast
 
@@ -37,7 +38,12 @@ def load_peft(backbone: nn.Module, folder: Path) -> nn.Module:
 
 
 def save_peft(model: PeftModel, folder: Path) -> None:
-    """Writes PEFT's own files, ``adapter_config.json`` and ``adapter_model.safetensors``."""
+    """Write PEFT's own files, ``adapter_config.json`` and ``adapter_model.safetensors``."""
+    config = model.peft_config["default"]
+    for field in fields(config):
+        # PEFT writes sets in an order that depends on the process's hash seed.
+        if isinstance(value := getattr(config, field.name), set):
+            setattr(config, field.name, sorted(value))
     with quiet_peft():
         # Embeddings stay as they are; left to itself, PEFT asks the hub about it.
         model.save_pretrained(str(folder), save_embedding_layers=False)
@@ -46,7 +52,7 @@ def save_peft(model: PeftModel, folder: Path) -> None:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Without complaints about what PEFT itself does."""
+    """Silence PEFT's complaints about what it does itself."""
     with warnings.catch_warnings():
         # GPT-2's layers: PEFT sees for itself that their weights stand the other way.
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to False")

@@ -19,8 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from valueeval.adapters.classifier.peft_encoder import save_peft
 from valueeval.adapters.directory.base import Base
-from valueeval.train.methods import lora
-from valueeval.train.options import configure
+from valueeval.train.methods.lora import Lora
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -107,8 +106,7 @@ SIZES: dict[str, Any] = {
 )
 @pytest.mark.parametrize("rank", [8, 12])
 def test_lora_as_training_makes_it_is_what_vllm_loads(base: Any, rank: int, tmp_path: Path) -> None:
-    config = configure(output="x", base="x", method="lora", template="bca", lora_rank=rank)
-    model = lora.prepare(base(), config, Base("x", tmp_path, None, ""))
+    model = Lora(rank=rank).prepare(base(), Base("x", tmp_path, None, ""), "")
     save_peft(cast(PeftModel, model), tmp_path)
     assert_loadable_by_vllm(tmp_path, rank)
 
