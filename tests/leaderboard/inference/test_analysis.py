@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,10 +191,10 @@ def test_one_system_is_compared_with_nothing(tmp_path: Path) -> None:
     assert board_of(tmp_path / "r").finding == "1 system measured: there is nothing to compare."
 
 
-def test_fifty_systems_on_the_main_set_take_less_than_two_seconds(
+def test_fifty_systems_on_the_main_set_are_all_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Statistics alone: what is read stands ready."""
+    """Statistics alone; benchmarks/leaderboard.py measures their time."""
     docs = documents([183, 145, 133, 132, 124, 119, 115, 110, 105, 100, *[4] * 77, *[1] * 2])
     base = Predictions(
         tuple(doc["id"] for doc in docs), np.array([doc["labels"] for doc in docs], dtype=bool),
@@ -213,7 +212,5 @@ def test_fifty_systems_on_the_main_set_take_less_than_two_seconds(
     monkeypatch.setattr(
         "valueeval.leaderboard.inference.analysis.read_checked", lambda run: ready[run.model]
     )
-    started = time.process_time()
     board = analyse(table, "m0").boards[0]
-    assert time.process_time() - started < 2
     assert len(board.compared) == 50

@@ -430,4 +430,5 @@ def test_accelerate_launch(config: TrainConfig, tmp_path: Path) -> None:
 
 def options_of(config: TrainConfig) -> dict[str, object]:
     names = ("output", "base", "data_dir", "epochs", "batch_size", "learning_rate", "max_length")
-    return {name: getattr(config, name) for name in (*names, "dropout", "precision")}
+    options = config.options()
+    return {name: options[name] for name in (*names, "dropout", "precision")}
