@@ -35,7 +35,7 @@ from scipy.special import expit, logit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent))
 import studentised_bootstrap as bootstrap
 
 from valueeval.tasks.data.conclusions import conclusion_key

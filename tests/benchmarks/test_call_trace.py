@@ -14,7 +14,7 @@ from valueeval.adapters.directory.manifest import BaseModel
 from valueeval.adapters.directory.manifest_file import describe_files, write_manifest
 from valueeval.registration import register
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import call_trace
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")

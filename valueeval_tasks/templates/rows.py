@@ -204,7 +204,7 @@ def _pieces(text: str) -> list[_Piece] | None:
     ending = [token.text for token in tokens[-2:]]
     if ending[-1:] == ["not"] and ending[0] not in ("is", "are"):
         return None
-    if ending and ending[-1] in (",", ";", ":", "&", "and", "or", "nor"):
+    if ending and ending[-1] in (*(",", ";", ":", "&", "and", "or", "nor"), *("a", "an", "the")):
         return None
     pieces: list[_Piece] = []
     skipped = 0  # the end of an aside

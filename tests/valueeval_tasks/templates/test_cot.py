@@ -108,6 +108,11 @@ def test_what_is_denied_is_not_held(values: set[int], data: st.DataObject) -> No
         assert parsed == tuple(v in values and v != denied for v in range(20)), denial
 
 
+def test_a_list_that_breaks_off_at_an_article_is_unparsed() -> None:
+    """The «A» of Achievement."""
+    assert cot.parse("Final answer: Self-direction: thought; A") is None
+
+
 @given(st.sets(st.integers(0, 19), min_size=1), st.data())
 def test_a_list_that_breaks_off_within_a_name_is_unparsed(
     values: set[int], data: st.DataObject
