@@ -25,7 +25,9 @@ from valueeval.study.store import State, Store
 FAKE = str(Path(fake_valueeval.__file__))
 # The command of a study whose cells are run by the fake.
 STUDY = (
-    "import sys; from valueeval.study import cli, execute; "
+    "import signal, sys; from valueeval.study import cli, execute; "
+    # A shell starts programs in the background with interruptions ignored.
+    "signal.signal(signal.SIGINT, signal.default_int_handler); "
     f"execute._VALUEEVAL = (sys.executable, {FAKE!r}); execute.POLL_SECONDS = 0.05; "
     "sys.exit(cli.main(sys.argv[1:]))"
 )
