@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,9 +16,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from killing import killed
 from tiny_adapters import write_adapter
 
 from valueeval.adapters.classifier.classifier import load_classifier
@@ -297,6 +300,47 @@ def test_nothing_half_written_stays(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hundred_kills_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "CHUNK", 100)
+    many = [{**ARGUMENTS[0], "id": str(number)} for number in range(500)]
+    source, out = write_table(tmp_path / "in.tsv", many), tmp_path / "out.tsv"
+
+    def logits(arguments: Sequence[Argument]) -> npt.NDArray[np.float32]:
+        return np.zeros((len(arguments), 20), dtype=np.float32)
+
+    def run() -> None:
+        with whole_file(str(out), overwrite=True) as write:
+            label(
+                Source(str(source), "tsv", Columns()),
+                write,
+                writer_of("tsv"),
+                logits,
+                np.zeros(20),
+                lambda rows: None,
+            )
+
+    began = time.monotonic()
+    run()
+    lasts = time.monotonic() - began
+    whole = out.read_bytes()
+    assert [row["id"] for row in read_table(out)] == [row["id"] for row in many]
+    moments, half_way = np.random.default_rng(1), 0
+    for number in range(100):
+        if number % 2:
+            out.unlink(missing_ok=True)
+        killed(run, 1.2 * lasts, moments)
+        left = {path.name for path in tmp_path.iterdir()} - {"in.tsv", "out.tsv"}
+        assert len(left) <= 1  # that of the last kill
+        half_way += bool(left)
+        assert not out.exists() or out.read_bytes() == whole
+    assert half_way > 10
+    run()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tsv", "out.tsv"]
+    assert out.read_bytes() == whole
 
 
 def test_broken_model(tmp_path: Path) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from killing import killed
 from training import small_config, write_small_data
 
 from valueeval.adapters.directory.manifest_file import read_manifest
@@ -74,6 +78,41 @@ def finish(output: Path) -> None:
 RUN: dict[str, Any] = {"config": {"epochs": 1}}
 
 
+def at_its_end(output: Path) -> Path:
+    """Write a run's folder as it is when training has ended; return it."""
+    work = work_folder(output)
+    work.mkdir(parents=True)
+    (work / "lock").touch()
+    (work / "run.json").write_text('{"config": {"epochs": 1}}')
+    fill(work)
+    return work
+
+
+def go_on(output: Path, removed: bool) -> bool:
+    """Run again after a kill, and check what is there; return whether the adapter was in place.
+
+    Args:
+        output: Where the adapter of the run belongs.
+        removed: Whether it is removed first if it is there, for a new run in its place.
+    """
+    work, ended = work_folder(output), output.exists()
+    if not ended:  # nothing may be lost
+        with run_folder(output, RUN, True, Processes()):
+            assert (work / "checkpoint-23" / "state.json").exists()
+            finish(output)
+    elif removed:
+        shutil.rmtree(output)
+        with run_folder(output, RUN, False, Processes()):
+            assert {path.name for path in work.iterdir()} == {"lock", "run.json"}
+            finish(output)
+    else:
+        with run_folder(output, RUN, True, Processes()):
+            storage._remove(work)
+    assert os.listdir(output.parent) == ["adapter"]
+    assert (output / "weights").read_text() == "x"
+    return ended
+
+
 @pytest.mark.parametrize("removed", [True, False])
 def test_a_kill_at_any_file_operation_of_the_last_clean_up_blocks_nothing(
     tmp_path: Path, removed: bool
@@ -81,31 +120,28 @@ def test_a_kill_at_any_file_operation_of_the_last_clean_up_blocks_nothing(
     ended = 0
     for operation in range(KILLS):
         output = tmp_path / str(operation) / "adapter"
-        work = work_folder(output)
-        work.mkdir(parents=True)
-        (work / "lock").touch()
-        (work / "run.json").write_text('{"config": {"epochs": 1}}')
-        fill(work)
+        at_its_end(output)
         with pytest.MonkeyPatch.context() as patch:
             kill_at(patch, operation)
             with pytest.raises(Killed):
                 finish(output)
-        if not output.exists():  # killed before the adapter was there: nothing may be lost
-            with run_folder(output, RUN, True, Processes()):
-                assert (work / "checkpoint-23" / "state.json").exists()
-                finish(output)
-        else:
-            ended += 1
-            if removed:
-                shutil.rmtree(output)
-                with run_folder(output, RUN, False, Processes()):
-                    assert {path.name for path in work.iterdir()} == {"lock", "run.json"}
-                    finish(output)
-            else:
-                with run_folder(output, RUN, True, Processes()):
-                    storage._remove(work)
-        assert os.listdir(output.parent) == ["adapter"]
+        ended += go_on(output, removed)
     assert ended > KILLS * 0.9
+
+
+def test_a_hundred_kills_of_the_last_clean_up_leave_nothing_behind(tmp_path: Path) -> None:
+    at_its_end(tmp_path / "whole" / "adapter")
+    began = time.monotonic()
+    finish(tmp_path / "whole" / "adapter")
+    lasts = time.monotonic() - began
+    moments, half_way = np.random.default_rng(1), 0
+    for number in range(KILLS):
+        output = tmp_path / str(number) / "adapter"
+        work = at_its_end(output)
+        killed(partial(finish, output), 1.5 * lasts, moments)
+        half_way += output.exists() and work.exists()
+        go_on(output, removed=bool(number % 2))
+    assert half_way > 0
 
 
 def test_an_output_that_appears_while_training_is_noticed_after_the_epoch(
