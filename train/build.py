@@ -30,7 +30,7 @@ from valueeval.train.objectives.contrastive_stages import Joint
 from valueeval.train.objectives.cross_encoder import AllValues, EachValue, SampledLoss
 from valueeval.train.objectives.losses import DistillationLoss
 from valueeval.train.runtime.dropout import use_fast_dropout
-from valueeval.train.runtime.memory import keep_layer_inputs_only
+from valueeval.train.runtime.hardware import keep_layer_inputs_only
 from valueeval.train.runtime.padding_check import check_reading
 from valueeval.train.runtime.processes import Processes
 from valueeval.train.runtime.progress import note

@@ -40,14 +40,22 @@ from valueeval.train.objectives.distillation import check_teacher, find_teacher,
 from valueeval.train.publish.describe import describe, describe_data, findable_name
 from valueeval.train.publish.model_card import write_card
 from valueeval.train.publish.push import check_push, push
-from valueeval.train.runtime.compiling import check_compiler
-from valueeval.train.runtime.memory import enough_memory
+from valueeval.train.runtime.hardware import (
+    advise_when_out_of_memory,
+    check_compiler,
+    resolve_precision,
+)
 from valueeval.train.runtime.processes import Processes, say_what_is_not_used
 from valueeval.train.runtime.progress import note
 from valueeval.train.storage.checkpoint import newest_step
 from valueeval.train.storage.metrics import copy_metrics
-from valueeval.train.storage.output import finished_adapter, is_finished, new_adapter, run_folder
-from valueeval.train.storage.precision import with_known_precision
+from valueeval.train.storage.output import (
+    earlier_recipe,
+    finished_adapter,
+    is_finished,
+    new_adapter,
+    run_folder,
+)
 
 
 def train(config: TrainConfig) -> Manifest:
@@ -60,7 +68,7 @@ def train(config: TrainConfig) -> Manifest:
     processes = Processes()
     say_what_is_not_used()
     processes.from_main(lambda: check_push(config))
-    with enough_memory(config):
+    with advise_when_out_of_memory(config):
         manifest = train_adapter(config, processes)
     processes.from_main(lambda: push(config))
     return manifest
@@ -74,7 +82,8 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
     """
     started = time.monotonic()
     device, output, open_config = processes.device, Path(config.output), config
-    config = processes.from_main(lambda: with_known_precision(open_config, device, output))
+    earlier = processes.from_main(lambda: earlier_recipe(output) if open_config.resume else {})
+    config = resolve_precision(open_config, device, earlier)
     with processes.together():
         teacher = find_teacher(config)
     recipe = config.recipe()

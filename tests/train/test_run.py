@@ -42,10 +42,12 @@ from valueeval.train.loop import training as loop
 from valueeval.train.loop.training import Training
 from valueeval.train.options import changed, configure
 from valueeval.train.run import train
-from valueeval.train.runtime.memory import enough_memory
+from valueeval.train.runtime import hardware
+from valueeval.train.runtime.hardware import advise_when_out_of_memory
 from valueeval.train.runtime.progress import TrainingProgress
-from valueeval.train.storage import precision
-from valueeval.train.storage.checkpoint import State, save_tensors, write_json, writing
+from valueeval.train.storage import atomic_writing
+from valueeval.train.storage.atomic_writing import save_tensors, write_json, writing
+from valueeval.train.storage.checkpoint import State
 from valueeval.train.storage.output import work_folder
 
 TRAINING, VALIDATION, BATCH, EPOCHS = 60, 30, 16, 2
@@ -171,8 +173,8 @@ def test_a_batch_read_in_parts_teaches_the_same(config: TrainConfig, tmp_path: P
 def test_auto_precision_is_written_down_as_what_it_was(
     fast: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: fast)
-    config = precision.with_known_precision(configure("x"), torch.device("cpu"), Path("x"))
+    monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda device: fast)
+    config = hardware.resolve_precision(configure("x"), torch.device("cpu"), {})
     assert config.recipe()["precision"] == chosen
 
 
@@ -180,9 +182,9 @@ def test_auto_precision_of_a_resumed_run_is_what_it_was_on_another_machine(
     config: TrainConfig, adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = changed(config, precision="auto")
-    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: False)
+    monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda device: False)
     stop_training(config, STEPS + 1)
-    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
+    monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda device: True)
     with pytest.raises(ValueEvalError, match="precision 'float32' there, 'bfloat16' here"):
         train(config)  # a new run is not what is there
     config = changed(config, resume=True)
@@ -486,7 +488,7 @@ def test_a_folder_that_is_removed_while_training(config: TrainConfig) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "_step", remove)
-        with pytest.raises(ValueEvalError, match=r"it, or a folder above it, is not there"):
+        with pytest.raises(ValueEvalError, match=r"this folder, or one above it, does not exist"):
             train(changed(config, batch_size=TRAINING))
 
 
@@ -673,9 +675,7 @@ def test_divergence_names_the_best_epoch_so_far(
 def test_disk_full_keeps_the_last_checkpoint(
     config: TrainConfig, adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from valueeval.train.storage import checkpoint
-
-    save_file = checkpoint.save_file
+    save_file = atomic_writing.save_file
     calls = []
 
     def full_disk(tensors: dict[str, torch.Tensor], path: Path, **options: object) -> None:
@@ -686,7 +686,7 @@ def test_disk_full_keeps_the_last_checkpoint(
         save_file(tensors, path, **options)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", full_disk)
+        patch.setattr(atomic_writing, "save_file", full_disk)
         with pytest.raises(ValueEvalError, match="No space left on device"):
             train(config)
     work = work_folder(Path(config.output))
@@ -699,10 +699,10 @@ def test_disk_full_keeps_the_last_checkpoint(
 @pytest.mark.parametrize(
     ("number", "cure"),
     [
-        (errno.ENOSPC, "make room there, or choose another --output"),
+        (errno.ENOSPC, "free space there, or choose another --output"),
         (errno.EROFS, "choose an --output where you may write"),
         (errno.EACCES, "choose an --output where you may write"),
-        (errno.EIO, "; choose another --output. An interrupted run goes on with --resume"),
+        (errno.EIO, "; choose another --output. --resume continues an interrupted run"),
     ],
 )
 def test_what_to_do_about_a_failure_to_write(tmp_path: Path, number: int, cure: str) -> None:
@@ -746,7 +746,7 @@ def test_a_rank_beyond_all_memory_is_not_the_fault_of_the_architecture(config: T
 
 
 def test_other_errors_of_pytorch_are_not_taken_for_memory(config: TrainConfig) -> None:
-    with pytest.raises(RuntimeError, match="shape"), enough_memory(config):
+    with pytest.raises(RuntimeError, match="shape"), advise_when_out_of_memory(config):
         raise RuntimeError("shapes do not match")
 
 
@@ -763,7 +763,7 @@ def test_disk_full_while_the_adapter_is_written(
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "save", full_disk)
-        with pytest.raises(ValueEvalError, match="make room there, or choose another --output"):
+        with pytest.raises(ValueEvalError, match="free space there, or choose another --output"):
             train(config)
     work = work_folder(Path(config.output))
     assert not Path(config.output).exists()

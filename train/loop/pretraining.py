@@ -37,7 +37,7 @@ from valueeval.train.objectives.contrastive import ContrastiveLoss, WithFeatures
 from valueeval.train.objectives.contrastive_stages import Pretrain
 from valueeval.train.runtime.processes import Processes
 from valueeval.train.runtime.progress import TrainingProgress
-from valueeval.train.storage.checkpoint import writing
+from valueeval.train.storage.atomic_writing import writing
 from valueeval.train.storage.metrics import append_metrics
 
 FOLDER = "pretraining"

@@ -24,7 +24,7 @@ from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.runtime.processes import Processes
 from valueeval.train.runtime.progress import note
-from valueeval.train.storage.checkpoint import replacing, writing
+from valueeval.train.storage.atomic_writing import replacing, writing
 
 Log = Callable[[Mapping[str, float | None], int], None]
 """Takes numbers by name, and the step that they belong to; None is left out."""

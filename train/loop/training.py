@@ -35,6 +35,7 @@ from valueeval.train.loop.gradient_cache import backward_in_parts
 from valueeval.train.loop.tracking import Log, no_log
 from valueeval.train.runtime.processes import Processes
 from valueeval.train.runtime.progress import TrainingProgress, note
+from valueeval.train.storage.atomic_writing import save_tensors
 from valueeval.train.storage.checkpoint import (
     Best,
     State,
@@ -44,7 +45,6 @@ from valueeval.train.storage.checkpoint import (
     model_tensors,
     newest_step,
     save_checkpoint,
-    save_tensors,
 )
 from valueeval.train.storage.metrics import append_metrics, forget_metrics_after
 from valueeval.train.storage.output import check_still_free

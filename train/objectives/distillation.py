@@ -45,7 +45,7 @@ from valueeval.train.config.config import TrainConfig
 from valueeval.train.config.renamed import current
 from valueeval.train.data.folds import folds_of
 from valueeval.train.runtime.progress import note, reading
-from valueeval.train.storage.checkpoint import save_tensors
+from valueeval.train.storage.atomic_writing import save_tensors
 
 TEACHER_FILE = "teacher.safetensors"
 _CHUNK = 512  # arguments between two steps of the bar

@@ -9,23 +9,19 @@ and the step's number (see `valueeval.train.loop.training`).
 
 from __future__ import annotations
 
-import errno
 import json
-import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from valueeval.tasks import files
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.train.storage.atomic_writing import save_tensors, write_json, writing
 
 _PREFIX = "checkpoint-"
 _BEST = "best-{epoch}.safetensors"
@@ -197,67 +193,6 @@ def load_model_tensors(model: nn.Module, tensors: dict[str, torch.Tensor]) -> No
     if tensors.keys() != model_tensors(model).keys():
         raise RuntimeError("it holds the weights of another model")
     model.load_state_dict(tensors, strict=False)
-
-
-def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Writes tensors under a temporary name, to the disk, then renames."""
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
-
-
-def write_json(content: Any, path: Path) -> None:
-    """Writes JSON under a temporary name, to the disk, then renames."""
-    write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", path)
-
-
-def write_text(text: str, path: Path) -> None:
-    """Writes text under a temporary name, to the disk, then renames."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """As `valueeval.tasks.files.replacing`, with errors for people."""
-    with writing(path.parent), files.replacing(path) as temporary:
-        yield temporary
-
-
-@contextmanager
-def writing(folder: Path, partial: Path | None = None) -> Iterator[None]:
-    """Turns a failure to write into a folder into an error for people.
-
-    Args:
-        folder: What the error names.
-        partial: A file or folder that must not stay behind half-written.
-    """
-    try:
-        yield
-    except Exception as error:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-        if isinstance(error, (OSError, SafetensorError)):
-            raise ValueEvalError(
-                f"cannot write to {folder}: {error}; {_cure(error)}. An interrupted run goes on "
-                "with --resume"
-            ) from error
-        raise
-
-
-def _cure(error: Exception) -> str:
-    """What a person can do about a failure to write."""
-    number = error.errno if isinstance(error, OSError) else None
-    if told := re.search(r"\(os error (\d+)\)", str(error)):  # as safetensors tells it
-        number = int(told[1])
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return "make room there, or choose another --output"
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "choose an --output where you may write"
-    if number == errno.ENOENT:
-        return "it, or a folder above it, is not there (any more)"
-    return "choose another --output"
 
 
 def _flatten(

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from valueeval.train.storage.checkpoint import write_text, writing
+from valueeval.train.storage.atomic_writing import write_text, writing
 
 METRICS_FILE = "metrics.jsonl"
 

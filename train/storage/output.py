@@ -28,7 +28,8 @@ from valueeval.train.config.config import DEFAULT_CHOICES, TrainConfig
 from valueeval.train.config.renamed import current
 from valueeval.train.runtime.processes import Processes
 from valueeval.train.runtime.progress import note
-from valueeval.train.storage.checkpoint import newest_step, write_json, writing
+from valueeval.train.storage.atomic_writing import write_json, writing
+from valueeval.train.storage.checkpoint import newest_step
 
 _RUN_FILE = "run.json"
 _LOCK = "lock"

@@ -25,7 +25,7 @@ from valueeval.train.options import changed, configure
 from valueeval.train.publish import push as push_module
 from valueeval.train.publish.push import command, upload
 from valueeval.train.run import train
-from valueeval.train.storage import precision
+from valueeval.train.runtime import hardware
 
 # huggingface_hub's own, where it sends a large file.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
@@ -178,7 +178,7 @@ def test_pushes_later_from_a_machine_that_would_train_in_another_precision(
     message = failure(changed(finished, push_to_hub="org/new", precision="auto"))
     assert "the hub says that your token may not do this" in message
     hub.writers = writers
-    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
+    monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda device: True)
     assert main(shlex.split(message.partition("put right: ")[2])[2:]) == 0
     assert "org/new" in hub.repos
 

@@ -28,7 +28,7 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.options import changed
 from valueeval.train.run import train
-from valueeval.train.runtime.memory import keep_layer_inputs_only
+from valueeval.train.runtime.hardware import keep_layer_inputs_only
 from valueeval.train.storage.output import work_folder
 
 
