@@ -60,7 +60,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "classifier": {"directory", "runtime"},
         "reading": {"directory", "runtime"},
         "harness": {"directory", "runtime", "classifier", "reading"},
-        "predict": {"directory", "runtime", "classifier"},
+        "tables": set(),
+        "predict": {"directory", "runtime", "classifier", "tables"},
     },
     "valueeval.train": {
         "config": set(),

@@ -1,0 +1,1 @@
+"""Tables of people's own texts, row by row: delimited text, JSON Lines, Excel, Parquet."""
