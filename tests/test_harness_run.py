@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -108,7 +109,8 @@ def test_every_metric_is_in_the_results_and_the_table(oracle_results: dict[str, 
         rows = [line for line in table.splitlines() if f"|{metric}|" in line.replace(" ", "")]
         assert len(rows) == len(oracle_results["results"])
     rows = [line.replace(" ", "") for line in table.splitlines()]
-    assert sum(row.endswith("|macro_f1|↑|1|±|0.0000|") for row in rows) == 7
+    perfect = re.compile(r"\|macro_f1\|↑\|1(\.0+)?\|±\|0\.0000\|$")
+    assert sum(bool(perfect.search(row)) for row in rows) == 7
 
 
 def test_results_are_strict_json(oracle_results: dict[str, Any]) -> None:
@@ -124,7 +126,7 @@ def test_requests_say_what_they_ask() -> None:
         *((template, "answer") for template in ("mbc", "oa", "cot")),
     }
     per_template = {t: sum(r.template == t for r in oracle.seen) for t in TEMPLATES}
-    assert per_template == {"cls": 80, "mbc": 2, "bca": 80, "oa": 40, "cot": 2}
+    assert per_template == {"cls": 80, "mbc": 2, "bca": 160, "oa": 40, "cot": 2}
 
 
 def test_nothing_of_ours_makes_lm_eval_warn(caplog: pytest.LogCaptureFixture) -> None:
@@ -242,7 +244,7 @@ def test_few_shot_and_chat_with_a_system_instruction() -> None:
         assert results["results"][task]["macro_f1,none"] == 1.0
         assert results["n-shot"][task] == 3
     for request in oracle.seen:
-        assert request.arguments[0].startswith("<system>Answer briefly.\n\n")
+        assert request.arguments[0].startswith("<system>Answer briefly.\n<user>")
         assert request.arguments[0].count("<assistant>") == 3
 
 
@@ -316,9 +318,9 @@ def test_chat_template_of_a_model(tiny_gpt2: Path, tmp_path: Path) -> None:
         **hf(folder),
     )
     context, continuation = results["samples"]["valueeval_cls_sample"][0]["arguments"][0]
-    assert context.startswith("[system] Think.\n\nArguments appeal to human values")
+    assert context.startswith("[system] Think.\n[user] Arguments appeal to human values")
     assert context.count("[user]") == 1
-    assert context.endswith("Value:\n[assistant] ")
+    assert context.endswith("For example: Achievement\n[assistant] ")
     assert continuation == "Self-direction: thought"
 
 
@@ -344,7 +346,7 @@ def test_the_command(tiny_gpt2: Path, tmp_path: Path) -> None:
         metadata = results["configs"][task]["metadata"]
         assert metadata["sample"] is True
         assert metadata["pretrained"] == str(tiny_gpt2)
-        assert results["versions"][task] == 1.0
+        assert results["versions"][task] == metadata["version"]
         (samples_file,) = tmp_path.glob(f"out/*/samples_{task}_*.jsonl")
         lines = samples_file.read_text(encoding="utf-8").splitlines()
         assert len(lines) == 3

@@ -37,6 +37,6 @@ def test_a_request_walks_one_way(tmp_path: Path) -> None:
         call_trace.evaluate(str(adapter))
     assert "adapters/harness/language_model_lm.py" in trace.files
     assert trace.mutual == []
-    assert len(trace.encoded) == 80  # two arguments, 20 values, yes and no
+    assert len(trace.encoded) == 160  # two arguments, 20 values, yes and no in two spellings
     assert set(trace.encoded.values()) == {1}
     assert trace.manifest_reads == 1

@@ -4,7 +4,7 @@ Of each argument the model reads the prompts of the template's task. With log-li
 task decides (`valueeval.tasks.templates.decide`), the 20 logits z are
 
 ``bca``
-    z_v = ll(yes | question about v) - ll(no | question about v)
+    z_v = ll(yes | question about v) - ll(no | question about v), each over all its spellings
 ``cls``
     z_v = ll(name of v | argument) - ll(name of v | empty argument)
 

@@ -34,7 +34,10 @@ from valueeval.tasks.templates.decide import TEMPLATES
 from valueeval.tasks.values import VALUES
 
 _POINTS = ("official_f1", "macro_f1")
-_OTHERS = ("macro_ap", "micro_f1", "macro_precision", "macro_recall", "subset_accuracy", "unparsed")
+_OTHERS = (
+    *("macro_ap", "micro_f1", "macro_precision", "macro_recall", "subset_accuracy"),
+    *("predicted_rate", "unparsed", "answer_mass"),
+)
 _NOTES = (
     "official_f1: harmonic mean of macro-precision and macro-recall, the shared task's ranking.",
     "macro_f1: mean of the per-value F1.",
@@ -51,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         samples = read_samples([options.samples], options.template)
         report = make_report(
             samples.ids, samples.truth, samples.prediction, samples.clusters, samples.unparsed,
-            samples.scores,
+            samples.scores, samples.answer_mass,
         )  # fmt: skip
     elif options.samples is None and all(of_run) and options.template is None:
         report = _score_run(options.labels, options.run, options.arguments)
@@ -71,6 +74,7 @@ def make_report(
     clusters: Sequence[str] | None,
     unparsed: Any = None,
     scores: npt.NDArray[np.float64] | None = None,
+    answer_mass: npt.NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Return everything that the command reports, ready for strict JSON.
 
@@ -81,6 +85,7 @@ def make_report(
         clusters: n keys of conclusions; ``None`` if they are not known.
         unparsed: (n,) shares; ``None`` for a run file.
         scores: (n, 20); ``None`` where an argument lacks them.
+        answer_mass: (n,) probabilities of saying one of the answers; ``None`` likewise.
 
     Returns:
         The scores of :func:`valueeval.tasks.scores.scoring.score`; ``macro_ap``; ``n``; stderr,
@@ -94,6 +99,7 @@ def make_report(
         "n": len(ids),
         **score(truth, prediction, unparsed),
         "macro_ap": None if scores is None else macro_ap(truth, scores),
+        "answer_mass": None if answer_mass is None else float(np.mean(answer_mass)),
         **_flat(best),
         "interval": {
             "over": "arguments" if clusters is None else "conclusions",
@@ -194,7 +200,7 @@ def _score_table(report: dict[str, Any]) -> Table:
             cells.append(_bounds(report["argument_interval"], name))
         table.add_row(name, *cells)
     for name in _OTHERS:
-        if report[name] is not None or name not in ("macro_ap", "unparsed"):
+        if report[name] is not None or name not in ("macro_ap", "unparsed", "answer_mass"):
             table.add_row(name, _cell(report[name]))
     return table
 

@@ -34,6 +34,7 @@ class Samples:
         unparsed: (n,) share of each argument's answers that could not be read.
         clusters: n keys of conclusions.
         scores: (n, 20), or ``None`` if an argument lacks them.
+        answer_mass: (n,), or ``None`` if an argument lacks it.
     """
 
     ids: tuple[str, ...]
@@ -42,6 +43,7 @@ class Samples:
     unparsed: npt.NDArray[np.float64]
     clusters: tuple[str, ...]
     scores: npt.NDArray[np.float64] | None
+    answer_mass: npt.NDArray[np.float64] | None
 
 
 def template_of(path: str | Path) -> str:
@@ -77,6 +79,7 @@ def read_samples(paths: Sequence[str | Path], template: str | None = None) -> Sa
     place_of_id: dict[str, tuple[int, int]] = {}  # in the order of the arguments: file, line
     labels, predictions, unparsed = bytearray(), bytearray(), array("d")
     scores, all_scored = array("d"), True
+    masses, all_weighed = array("d"), True
     clusters: list[str] = []
     key_of: dict[str, str] = {}  # one string a conclusion
     for number, path in enumerate(files):
@@ -84,7 +87,8 @@ def read_samples(paths: Sequence[str | Path], template: str | None = None) -> Sa
         for line, sample in _json_lines(path):
             where = f"{path}, line {line}"
             try:
-                entry = entries_from_sample(sample, form)["macro_f1"]
+                entries = entries_from_sample(sample, form)
+                entry, mass = entries["macro_f1"], entries["answer_mass"]
                 id, key = _id(entry["id"]), conclusion_key(sample["doc"]["conclusion"])
                 argument_labels = _bits(sample["doc"]["labels"])
             except ValueEvalError as error:
@@ -106,6 +110,8 @@ def read_samples(paths: Sequence[str | Path], template: str | None = None) -> Sa
             unparsed.append(entry["unparsed"])
             all_scored = all_scored and entry["scores"] is not None
             scores.extend(entry["scores"] if all_scored else ())
+            all_weighed = all_weighed and mass is not None
+            masses.extend((mass,) if all_weighed else ())
             clusters.append(key_of.setdefault(key, key))
     shape = (len(place_of_id), len(VALUES))
     return Samples(
@@ -115,6 +121,7 @@ def read_samples(paths: Sequence[str | Path], template: str | None = None) -> Sa
         unparsed=np.frombuffer(unparsed, dtype=np.float64),
         clusters=tuple(clusters),
         scores=np.frombuffer(scores, dtype=np.float64).reshape(shape) if all_scored else None,
+        answer_mass=np.frombuffer(masses, dtype=np.float64) if all_weighed else None,
     )
 
 

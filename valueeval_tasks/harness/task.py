@@ -22,8 +22,12 @@ from valueeval.tasks.templates import decide
 from valueeval.tasks.templates.wording import Wording
 from valueeval.tasks.values import VALUE_NAMES, VALUES
 
-_OWN_KEYS = ("version", "template", "paraphrase", "question", "empty_argument", "provenance")
+_OWN_KEYS = (
+    *("version", "template", "paraphrase", "question", "empty_argument", "chat"),
+    "provenance",
+)
 _REQUIRED_KEYS = ("version", "template", "paraphrase", "question", "doc_to_text", "test_split")
+_CHAT_KEYS = {"description", "question"}
 
 # Keys of the configuration that a request also depends on.
 _PROMPT_KEYS = (
@@ -39,8 +43,9 @@ class ValueEvalTask(ConfigurableTask):
     """One template with one wording on one set.
 
     Beside lm-eval's keys the YAML file has our own (``_base_yaml`` explains them): ``version``,
-    ``template``, ``paraphrase``, ``question``, ``empty_argument``, ``provenance``. They are written
-    to the results as ``configs.<task>.metadata``, with the set's name and hash. lm-eval mixes
+    ``template``, ``paraphrase``, ``question``, ``empty_argument``, ``chat``, ``provenance``. They
+    are written to the results as ``configs.<task>.metadata``, with the set's name and hash, and
+    ``wording``: ``"chat"`` if ``--apply_chat_template`` was given, else ``"plain"``. lm-eval mixes
     --model_args and --metadata into that field; ours go on top, so none of them can alter ours.
 
     ``test_split`` names one of our sets, ``fewshot_split`` the one that examples are taken from.
@@ -65,15 +70,11 @@ class ValueEvalTask(ConfigurableTask):
 
         self.template: str = own["template"]
         self._asks = decide.ASKS[self.template]
-        self._wording = Wording(
-            config.get("description", ""),
-            config["doc_to_text"],
-            own["question"],
-            own.get("empty_argument"),
-        )
+        self._wording = _compile_wording(config, own, {})
+        self._chat_wording = _compile_wording(config, own, own.get("chat") or {})
         self._data_dir: str | None = (config.get("metadata") or {}).get("data_dir", data_dir)
         self._fewshot_seed = 0
-        self._openings: dict[tuple[int, str | None], list[Message]] = {}
+        self._openings: dict[tuple[int, str | None, bool], list[Message]] = {}
 
         super().__init__(config={**config, "metric_list": []})
 
@@ -81,7 +82,8 @@ class ValueEvalTask(ConfigurableTask):
         self._set_metrics(metric_list)
         self._identity = self._provenance(own)
         self.config.metadata = {**(self.config.metadata or {}), **self._identity}
-        self._turns(self.task_docs[0])  # an unknown variable in a wording is told at once
+        for wording in (self._wording, self._chat_wording):
+            self._turns(self.task_docs[0], wording)  # an unknown variable is told at once
 
     def _set_metrics(self, metric_list: Sequence[Mapping[str, Any]]) -> None:
         """Set up every metric of ``scoring.METRICS``; the YAML file lists the main ones.
@@ -118,6 +120,7 @@ class ValueEvalTask(ConfigurableTask):
         return {
             **provenance,
             **own,
+            "wording": "plain",
             "set": self._data.name,
             "sample": sample,
             "data_sha256": self._data.sha256,
@@ -166,17 +169,22 @@ class ValueEvalTask(ConfigurableTask):
     ) -> list[str]:
         """Return the prompts about one argument, which share their beginning up to the question.
 
-        Instruction, examples, argument, question; with a chat template the instruction (after
-        ``system_instruction``) is the system's turn, argument and question one turn of the user.
+        Instruction, examples, argument, question. With a chat template all of it is said by the
+        user, since some models know no system role: instruction and question in the words of the
+        YAML file's ``chat``, each example a turn of its own. ``system_instruction`` comes first.
 
         Returns:
             One prompt for each index that ``Ask.prompt`` takes in this template.
         """
-        opening = self._opening(num_fewshot, system_instruction)
+        chat = apply_chat_template and chat_template is not None
+        wording = self._chat_wording if chat else self._wording
+        opening = self._opening(num_fewshot, system_instruction, chat)
+        instruct_here = chat and num_fewshot == 0
         prompts = []
-        for turn in self._turns(doc):
-            messages = [*opening, Message("user", turn)]
-            if not (apply_chat_template and chat_template):
+        for turn in self._turns(doc, wording):
+            said = f"{wording.description}\n\n{turn}" if instruct_here else turn
+            messages = [*opening, Message("user", said)]
+            if chat_template is None or not chat:
                 prompts.append("".join(message.to_text() for message in messages))
             elif fewshot_as_multiturn:
                 prompts.append(chat_template([message.to_dict() for message in messages]))
@@ -184,26 +192,36 @@ class ValueEvalTask(ConfigurableTask):
                 prompts.append(chat_template(multiturn_to_singleturn(messages)))
         return prompts
 
-    def _turns(self, doc: Mapping[str, Any]) -> list[str]:
-        """Return what the user says in each prompt."""
+    def _turns(self, doc: Mapping[str, Any], wording: Wording) -> list[str]:
+        """Return argument and question of each prompt."""
         if self.template == "cls":
-            return [self._wording.turn(doc), self._wording.empty_turn]
-        return self._wording.turns(doc, tuple(dict.fromkeys(ask.value for ask in self._asks)))
+            return [wording.turn(doc), wording.empty_turn]
+        return wording.turns(doc, tuple(dict.fromkeys(ask.value for ask in self._asks)))
 
-    def _opening(self, num_fewshot: int, system_instruction: str | None) -> list[Message]:
-        """Return the instruction and the examples, the same for every argument of a run."""
-        key = (num_fewshot, system_instruction)
+    def _opening(
+        self, num_fewshot: int, system_instruction: str | None, chat: bool
+    ) -> list[Message]:
+        """Return what comes before the argument, the same for every argument of a run.
+
+        In a chat without examples the instruction is not part of it.
+        """
+        key = (num_fewshot, system_instruction, chat)
         if key not in self._openings:
+            wording = self._chat_wording if chat else self._wording
             delimiter = self.config.fewshot_delimiter
-            instruction = maybe_delimit(system_instruction, self._wording.description, delimiter)
+            instruction = system_instruction
+            if not chat:
+                instruction = maybe_delimit(system_instruction, wording.description, delimiter)
             messages = [Message("system", instruction, delimiter)] if instruction else []
-            for question, answer in self._examples(num_fewshot):
+            for place, (question, answer) in enumerate(self._examples(num_fewshot, wording)):
+                if chat and place == 0:
+                    question = f"{wording.description}\n\n{question}"
                 messages.append(Message("user", question, self.config.target_delimiter))
                 messages.append(Message("assistant", answer, delimiter))
             self._openings[key] = messages
         return self._openings[key]
 
-    def _examples(self, n: int) -> list[tuple[str, str]]:
+    def _examples(self, n: int, wording: Wording) -> list[tuple[str, str]]:
         """Return few-shot examples: the user's turn, the right answer in the template's format."""
         if n == 0:
             return []
@@ -218,7 +236,7 @@ class ValueEvalTask(ConfigurableTask):
             answer = decide.gold(self.template, pool.labels[index].astype(int).tolist(), value)
             # cls asks about all values, though each example shows one of them
             about = None if self.template == "cls" else value
-            examples.append((self._wording.turn(document_of(pool.arguments[index]), about), answer))
+            examples.append((wording.turn(document_of(pool.arguments[index]), about), answer))
         return examples
 
     # ----------------------------------------------------------------------------- requests
@@ -257,6 +275,9 @@ class ValueEvalTask(ConfigurableTask):
 
     def build_all_requests(self, *, tokenizer_name: str = "", **kwargs: Any) -> None:
         """Build requests as lm-eval does; the cache key also covers wordings, data and seed."""
+        wording = "chat" if kwargs.get("apply_chat_template") else "plain"
+        self._identity["wording"] = wording
+        self.config.metadata["wording"] = wording
         super().build_all_requests(
             tokenizer_name=f"{tokenizer_name}-{self._fingerprint(kwargs.get('samples'))}", **kwargs
         )
@@ -296,6 +317,23 @@ def _check_keys(config: Mapping[str, Any]) -> None:
             f"task {config.get('task')}: no template {config['template']!r}; "
             f"there are {', '.join(decide.TEMPLATES)}"
         )
+
+
+def _compile_wording(
+    config: Mapping[str, Any], own: Mapping[str, Any], changes: Mapping[str, str]
+) -> Wording:
+    """Return the wording of a YAML file, with other words for some of its parts."""
+    if unknown := sorted(set(changes) - _CHAT_KEYS):
+        raise ValueEvalError(
+            f"task {config.get('task')}: `chat` has no key {', '.join(unknown)}; there are "
+            f"{', '.join(sorted(_CHAT_KEYS))}"
+        )
+    return Wording(
+        changes.get("description", config.get("description", "")),
+        config["doc_to_text"],
+        changes.get("question", own["question"]),
+        own.get("empty_argument"),
+    )
 
 
 def _as_dataset(data: DataSet) -> datasets.Dataset:

@@ -44,7 +44,9 @@ METRICS: tuple[str, ...] = (
     "macro_precision",
     "macro_recall",
     "subset_accuracy",
+    "predicted_rate",
     "unparsed",
+    "answer_mass",
     *_F1_METRICS,
 )
 """Every metric that a task reports, in the order of its table."""
@@ -99,7 +101,8 @@ def score(
 
     Returns:
         ``official_f1``, ``macro_f1``, ``micro_f1``, ``macro_precision``, ``macro_recall``,
-        ``subset_accuracy``, ``f1_<slug>`` for each value, ``unparsed``; each in [0, 1] or ``None``:
+        ``subset_accuracy``, ``predicted_rate`` (share of the 20 n decisions that are positive),
+        ``f1_<slug>`` for each value, ``unparsed``; each in [0, 1] or ``None``:
         ``f1_<slug>`` of a value with no positive in truth, every F1, precision and recall if no
         value has one, everything if there is no argument, ``unparsed`` if it was not given.
         ``micro_f1`` pools the decisions of all 20 values, and ``subset_accuracy`` asks for all 20
@@ -121,6 +124,7 @@ def score(
         "macro_precision": _or_none(macro.macro_precision),
         "macro_recall": _or_none(macro.macro_recall),
         "subset_accuracy": _or_none((t == p).all(1).mean() if len(t) else None),
+        "predicted_rate": _or_none(p.mean() if len(t) else None),
         **{name: _or_none(value) for name, value in zip(_F1_METRICS, f1, strict=True)},
         "unparsed": _mean_or_none(unparsed),
     }
@@ -164,6 +168,7 @@ def metric_entries(
     prediction: Sequence[int | bool],
     scores: Sequence[float] | None,
     unparsed: float,
+    answer_mass: float | None = None,
 ) -> dict[str, Any]:
     """Return what one argument contributes to each metric: ``process_results`` of every task.
 
@@ -174,12 +179,15 @@ def metric_entries(
         prediction: 20, each 0 or 1.
         scores: 20 differences of log-likelihoods (predicted where > 0); ``None`` for parsed text.
         unparsed: The share of its answers that could not be read, in [0, 1].
+        answer_mass: The probability of saying one of the answers that are scored; ``None`` for
+            text that was parsed, and for classifiers.
 
     Returns:
         Metric → entry, in the order of :data:`METRICS`. ``macro_f1`` holds all in plain form;
-        ``f1_<slug>`` is ``"TP"``, ``"FP"``, ``"FN"`` or ``"TN"``; ``unparsed`` is the number; the
-        rest a short string (cluster key, labels and prediction as hexadecimal bits, first value
-        leftmost; for ``macro_ap`` also the scores in base64), so that a sample stays small.
+        ``f1_<slug>`` is ``"TP"``, ``"FP"``, ``"FN"`` or ``"TN"``; ``unparsed`` and ``answer_mass``
+        are the numbers; the rest a short string (cluster key, labels and prediction as hexadecimal
+        bits, first value leftmost; for ``macro_ap`` also the scores in base64), so that a sample
+        stays small.
     """
     truth = [int(x) for x in labels]
     predicted = [int(x) for x in prediction]
@@ -194,6 +202,7 @@ def metric_entries(
         "unparsed": float(unparsed),
     }
     entries["unparsed"] = float(unparsed)
+    entries["answer_mass"] = answer_mass
     for name, t, p in zip(_F1_METRICS, truth, predicted, strict=True):
         entries[name] = ("T" if t == p else "F") + ("P" if p else "N")
     return entries
@@ -239,6 +248,12 @@ def _aggregate_macro_ap(entries: Sequence[str]) -> float | None:
     return macro_ap(_from_hex(labels), _from_base64(scores)) if all(scores) else None
 
 
+def _aggregate_answer_mass(entries: Sequence[float | None]) -> float | None:
+    """``None`` unless every argument has one."""
+    known = [entry for entry in entries if entry is not None]
+    return _mean_or_none(known) if len(known) == len(entries) else None
+
+
 def _aggregate_f1(entries: Sequence[str]) -> float | None:
     tp, fp, fn = (sum(entry == kind for entry in entries) for kind in ("TP", "FP", "FN"))
     return 2 * tp / (2 * tp + fp + fn) if tp + fn else None
@@ -264,10 +279,12 @@ AGGREGATIONS: dict[str, Callable[[list[Any]], Any]] = {
             "macro_precision",
             "macro_recall",
             "subset_accuracy",
+            "predicted_rate",
         )
     },
     "macro_ap": _aggregate_macro_ap,
     "unparsed": _mean_or_none,
+    "answer_mass": _aggregate_answer_mass,
     **dict.fromkeys(_F1_METRICS, _aggregate_f1),
 }
 """Metric → aggregation over the entries of :func:`metric_entries`: a number, or ``None`` where it

@@ -8,6 +8,7 @@ difference in place of their affine map). That use of the names is the project's
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from valueeval.tasks.templates.wording import Ask
@@ -24,6 +25,16 @@ def scores(loglikelihoods: Sequence[float]) -> tuple[float, ...]:
     """Return ll(name) - ll(name | empty argument) of each value, in nats, from the 40 of ASKS."""
     names, empty = loglikelihoods[:20], loglikelihoods[20:]
     return tuple(given - prior for given, prior in zip(names, empty, strict=True))
+
+
+def answer_mass(loglikelihoods: Sequence[float]) -> float | None:
+    """Return the probability of answering with one of the 20 names after the argument.
+
+    ``None`` where the answers are no probabilities of text, as those of classifiers.
+    """
+    names, empty = loglikelihoods[:20], loglikelihoods[20:]
+    mass, prior_mass = (sum(map(math.exp, answers)) for answers in (names, empty))
+    return None if mass + prior_mass > 2 + 1e-3 else mass
 
 
 def gold(labels: Sequence[int], value: int) -> str:

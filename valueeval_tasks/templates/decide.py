@@ -20,6 +20,7 @@ _SCORES: dict[str, Callable[[Sequence[Any]], tuple[Any, ...]]] = {
     "cls": cls.scores,
     "bca": bca.scores,
 }
+_ANSWER_MASSES = {"cls": cls.answer_mass, "bca": bca.answer_mass}
 _PARSERS = {"mbc": mbc.parse, "cot": cot.parse}
 _NOTHING = (False,) * len(VALUES)
 
@@ -31,6 +32,11 @@ ASKS: dict[str, tuple[Ask, ...]] = {
     "cot": (Ask(0, None, "answer"),),
 }
 """The requests of each template about one argument, in the order in which they are sent."""
+
+_NUMBERS_OF_RESPONSES = {
+    **{template: (len(asks),) for template, asks in ASKS.items()},
+    "bca": (len(bca.ASKS), 2 * len(VALUES)),
+}
 
 
 def gold(template: str, labels: Sequence[int], value: int | None) -> str:
@@ -54,11 +60,14 @@ class Decision(NamedTuple):
         scores: 20 differences of log-likelihoods in nats (predicted where > 0); ``None`` for
             parsed text, and where a model returned something that is no finite number.
         unparsed: Share of the argument's answers that could not be read.
+        answer_mass: Probability that the model says one of the answers that are scored; ``None``
+            for parsed text, classifiers, and where a model returned something that is no number.
     """
 
     prediction: tuple[bool, ...]
     scores: tuple[float, ...] | None
     unparsed: float
+    answer_mass: float | None = None
 
 
 def decide(template: str, responses: Sequence[Any]) -> Decision:
@@ -67,12 +76,13 @@ def decide(template: str, responses: Sequence[Any]) -> Decision:
     Args:
         template: One of :data:`TEMPLATES`.
         responses: One for each of ``ASKS[template]``, in that order: (log-likelihood, is_greedy)
-            or the generated text. Strings stand for numbers in samples files; both are read.
+            or the generated text. Strings stand for numbers in samples files; both are read. Those
+            of bca may be the 40 that version 1.0 of the task asked for.
 
     Raises:
         ValueEvalError: the number of responses is not the template's.
     """
-    if len(responses) != len(ASKS[template]):
+    if len(responses) not in _NUMBERS_OF_RESPONSES[template]:
         raise ValueEvalError(
             f"template {template}: {len(ASKS[template])} responses expected, got {len(responses)}"
         )
@@ -116,6 +126,7 @@ def entries(doc: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
         prediction=decision.prediction,
         scores=decision.scores,
         unparsed=decision.unparsed,
+        answer_mass=decision.answer_mass,
     )
 
 
@@ -124,7 +135,7 @@ def differences(template: str, loglikelihoods: Sequence[Any]) -> tuple[Any, ...]
 
     Args:
         template: ``"cls"`` or ``"bca"``.
-        loglikelihoods: One for each of ``ASKS[template]``: numbers, or arrays of any shape.
+        loglikelihoods: One for each of ``ASKS[template]``: numbers, or tensors of one shape.
     """
     return _SCORES[template](loglikelihoods)
 
@@ -134,7 +145,10 @@ def _by_loglikelihood(template: str, loglikelihoods: list[float]) -> Decision:
     finite = all(math.isfinite(score) for score in scores)
     # A difference that is not a number is no answer: neither yes nor no.
     unparsed = sum(math.isnan(score) for score in scores) / len(scores)
-    return Decision(tuple(score > 0 for score in scores), scores if finite else None, unparsed)
+    mass = _ANSWER_MASSES[template](loglikelihoods) if finite else None
+    return Decision(
+        tuple(score > 0 for score in scores), scores if finite else None, unparsed, mass
+    )
 
 
 def _by_value(answers: list[str]) -> Decision:

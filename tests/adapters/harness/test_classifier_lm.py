@@ -69,7 +69,8 @@ def requests_of(template: str, task: str = "valueeval_task") -> list[ValueReques
 
 def scores_of(model: ClassifierLM, template: str) -> np.ndarray:
     answers = model.loglikelihood(requests_of(template))
-    decisions = [decide(template, answers[i * 40 : i * 40 + 40]) for i in range(N)]
+    n = len(ASKS[template])
+    decisions = [decide(template, answers[i * n : i * n + n]) for i in range(N)]
     for decision in decisions:
         assert decision.scores is not None
         assert decision.prediction == tuple(score > 0 for score in decision.scores)

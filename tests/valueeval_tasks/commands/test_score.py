@@ -242,7 +242,7 @@ def test_arguments_of_another_set_are_refused(labels: Path, run: Path, arguments
         (json.dumps(bca_sample(0)) + "\n" + json.dumps(bca_sample(1))[:99], "line 2: .*cut off"),
         (json.dumps(bca_sample(0)) * 2, "line 1: not valid JSON"),
         ((json.dumps(bca_sample(0)) + "\n") * 2, "line 2: argument A1 is there twice, first in"),
-        (json.dumps({**bca_sample(0), "filtered_resps": [["-1", "False"]]}), "line 1: .* 40 "),
+        (json.dumps({**bca_sample(0), "filtered_resps": [["-1", "False"]]}), "line 1: .* 80 "),
         (json.dumps({**bca_sample(0), "filtered_resps": None}), "line 1: not a sample"),
         (json.dumps({"doc": {}, "resps": []}), "line 1: not a sample of a ValueEval bca task"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -75,16 +76,45 @@ def test_golden_prompt_of_the_empty_argument(load: Callable[..., ValueEvalTask])
 
 
 def test_golden_prompt_of_a_chat(load: Callable[..., ValueEvalTask]) -> None:
-    task = load("valueeval_cls_sample")
+    """Everything but the caller's own system prompt is said by the user."""
+    task = load("valueeval_bca_sample")
     prompts = task.fewshot_context(
         DOC, 0, system_instruction="Be brief.", apply_chat_template=True, chat_template=chat
     )
-    instruction = "Arguments appeal to human values: to what people hold to be good and worth"
-    assert prompts[0] == (
-        f"<system>Be brief.\n\n{instruction} striving for.</>\n"
-        f"<user>{ARGUMENT_AND_QUESTION['cls']}</>\n"
+    assert prompts[3] == (
+        "<system>Be brief.</>\n"
+        "<user>Arguments rest on human values: on what people hold to be good and worth striving "
+        "for. Read the argument and answer the question about it.\n\n"
+        "Premise: without bees no fruit grows\n"
+        "Conclusion: Bees should be protected\n"
+        "Stance: for the conclusion\n"
+        f"Question: Does this argument rest on the value of {HEDONISM.short}? "
+        "Answer with one word: yes or no.</>\n"
         "<assistant>\n"
     )
+
+
+@pytest.mark.parametrize("wording", WORDINGS)
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_prompts_of_a_chat(load: Callable[..., ValueEvalTask], template: str, wording: str) -> None:
+    """No system role, no cue for an answer to go on after, all 20 names where names are asked."""
+    task = load(f"valueeval_{template}{wording}_sample")
+    for prompt in _contexts(task, 0, chat, True):
+        assert prompt.startswith("<user>")
+        said, end, rest = prompt.removeprefix("<user>").partition("</>")
+        assert (end, rest) == ("</>", "\n<assistant>\n")
+        assert said == said.strip()
+        assert not re.search(r"(answers?|reasoning|note|values?( \w+)*):$", said.lower())
+        assert "{" not in said
+        asked = said.rpartition("\n\n")[2] if template in ("bca", "oa") else said
+        assert re.search("answer|reply|say|tell|write|give|note down", asked, re.IGNORECASE)
+        if template in ("cls", "mbc", "cot"):
+            assert all(name in said for name in VALUE_NAMES)
+
+
+def test_the_example_of_the_form_of_oa_is_of_no_value() -> None:
+    words = {word for value in VALUES for word in (*value.keywords, *value.related)}
+    assert words.isdisjoint({"talkative", "punctual"})
 
 
 def _contexts(task: ValueEvalTask, fewshot: int, chat_template: Any, multiturn: bool) -> list[str]:
@@ -116,7 +146,9 @@ def test_questions_share_everything_up_to_the_question(
 def test_examples_in_a_chat(load: Callable[..., ValueEvalTask], multiturn: bool) -> None:
     task = load("valueeval_bca_sample")
     prompt = _contexts(task, 2, chat, multiturn)[0]
-    assert prompt.count("<system>") == 1
+    assert "<system>" not in prompt
+    assert prompt.startswith("<user>Arguments rest on human values")
+    assert prompt.count("Arguments rest on human values") == 1
     assert prompt.count("<user>") == (3 if multiturn else 1)
     assert prompt.count("<assistant>") == (3 if multiturn else 1)
     assert (prompt.count("<assistant>yes</>") + prompt.count("<assistant>no</>") == 2) is multiturn
@@ -152,7 +184,7 @@ def test_examples_show_right_answers_that_the_parser_reads(
     for doc in load_docs("sample_training"):
         about = range(20) if template in ("bca", "oa") else (None,)
         by_turn.update({task._wording.turn(doc, value): (doc, value) for value in about})
-    examples = task._examples(20)
+    examples = task._examples(20, task._wording)
     assert len(examples) == 20
     for turn, answer in examples:
         doc, value = by_turn[turn]

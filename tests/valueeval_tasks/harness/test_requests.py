@@ -30,9 +30,9 @@ def test_requests_of_cls(load: Callable[..., ValueEvalTask]) -> None:
 
 def test_requests_of_bca(load: Callable[..., ValueEvalTask]) -> None:
     requests = _requests(load("valueeval_bca_sample"))
-    assert [r.role for r in requests] == ["no", "yes"] * 20
-    assert [r.value for r in requests] == [v for v in range(20) for _ in range(2)]
-    assert [r.arguments[1] for r in requests] == [" no", " yes"] * 20
+    assert [r.role for r in requests] == ["no", "no", "yes", "yes"] * 20
+    assert [r.value for r in requests] == [v for v in range(20) for _ in range(4)]
+    assert [r.arguments[1] for r in requests] == [" no", " No", " yes", " Yes"] * 20
     assert len({r.arguments[0] for r in requests}) == 20
 
 
@@ -64,7 +64,7 @@ def test_no_blank_before_an_answer_that_begins_a_turn(
     load: Callable[..., ValueEvalTask],
 ) -> None:
     requests = _requests(load("valueeval_bca_sample"), apply_chat_template=True, chat_template=chat)
-    assert {r.arguments[1] for r in requests} == {"no", "yes"}
+    assert {r.arguments[1] for r in requests} == {"no", "No", "yes", "Yes"}
 
 
 def test_gen_kwargs_reach_the_requests(load: Callable[..., ValueEvalTask]) -> None:
@@ -86,4 +86,4 @@ def test_ranks_together_build_what_one_builds(
 
     parts = [built(rank, world_size) for rank in range(world_size)]
     assert set().union(*parts) == built(0, 1)
-    assert sum(map(len, parts)) == 7 * 40
+    assert sum(map(len, parts)) == 7 * 80

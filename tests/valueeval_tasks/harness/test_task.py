@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from lm_eval.tasks._yaml_loader import load_yaml
-from tasks import FOLDER, NAMES, VERSIONS
+from tasks import FOLDER, NAMES, VERSIONS, chat
 
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest
@@ -42,11 +42,11 @@ def test_model_args_cannot_alter_our_metadata(load: Callable[..., ValueEvalTask]
     stray = {"template": "oa", "set": "nyt", "version": 7, "data_sha256": "0", "sample": False}
     task = load("valueeval_bca_sample", **stray, pretrained="somewhere")
     assert task.template == "bca"
-    assert task.VERSION == 1.0
+    assert task.VERSION == 1.1
     metadata = task.config.metadata
     assert metadata["pretrained"] == "somewhere"
     assert {key: metadata[key] for key in stray} == {
-        **{"template": "bca", "set": "sample", "version": 1.0, "sample": True},
+        **{"template": "bca", "set": "sample", "version": 1.1, "sample": True},
         "data_sha256": load("valueeval_bca_sample").config.metadata["data_sha256"],
     }
 
@@ -88,7 +88,7 @@ def test_cached_requests_follow_wording_data_and_seed(
     cached = load("valueeval_bca_sample")
     assert first_prompt(cached, limit=3) == prompt
     assert len(list(tmp_path.iterdir())) == 1
-    assert len(cached.instances) == 3 * 40
+    assert len(cached.instances) == 3 * 80
     assert isinstance(cached.instances[0], ValueRequest)
 
     reworded = load("valueeval_bca_sample")
@@ -102,6 +102,13 @@ def test_cached_requests_follow_wording_data_and_seed(
         first_prompt(reseeded)
     assert len(list(tmp_path.iterdir())) == 4
     assert first_prompt(load("valueeval_bca_sample"), samples=[4]) != prompt
+
+
+def test_the_results_say_which_wording_was_used(load: Callable[..., ValueEvalTask]) -> None:
+    task = load("valueeval_bca_sample")
+    assert task.dump_config()["metadata"]["wording"] == "plain"
+    task.build_all_requests(limit=1, apply_chat_template=True, chat_template=chat)
+    assert task.dump_config()["metadata"]["wording"] == "chat"
 
 
 def _config(**changes: Any) -> dict[str, Any]:
@@ -119,6 +126,8 @@ def _config(**changes: Any) -> dict[str, Any]:
         ({"question": "{{ value"}, "`question` is no valid Jinja template"),
         ({"doc_to_text": "{% if %}"}, "`doc_to_text` is no valid Jinja template"),
         ({"question": "{{ valeu }}"}, "`question`: 'valeu' is undefined here; known are premise"),
+        ({"chat": {"question": "{{ valeu }}"}}, "`question`: 'valeu' is undefined here"),
+        ({"chat": {"system": "Be brief."}}, "`chat` has no key system; there are description, q"),
         ({"doc_to_text": "{{ value }}"}, "`doc_to_text`: 'value' is undefined"),
         ({"metric_list": [{"metric": "f2", "higher_is_better": True}]}, "no metric f2"),
     ],

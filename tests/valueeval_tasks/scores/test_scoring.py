@@ -43,6 +43,7 @@ def test_scores_counted_by_hand() -> None:
     assert result["macro_f1"] == pytest.approx(4 / 9)
     assert result["micro_f1"] == pytest.approx(2 * 2 / (4 + 4))
     assert result["subset_accuracy"] == 2 / 4
+    assert result["predicted_rate"] == 4 / 80
     assert result["unparsed"] == 1 / 4
     assert [result[f"f1_{slug}"] for slug in VALUE_SLUGS[:3]] == pytest.approx([2 / 3, 2 / 3, 0])
     assert [result[f"f1_{slug}"] for slug in VALUE_SLUGS[3:]] == [None] * 17
@@ -72,7 +73,9 @@ def test_official_and_macro_f1_differ() -> None:
 def test_no_positive_anywhere_is_none(n: int) -> None:
     result = score(np.zeros((n, 20)), np.ones((n, 20)))
     assert result["subset_accuracy"] == 0
-    assert all(value is None for key, value in result.items() if key != "subset_accuracy")
+    assert result["predicted_rate"] == 1
+    defined = ("subset_accuracy", "predicted_rate")
+    assert all(value is None for key, value in result.items() if key not in defined)
 
 
 def test_no_argument_is_none() -> None:
@@ -243,7 +246,7 @@ def test_metric_names() -> None:
         "official_f1",
     )
     assert METRICS[-20:] == tuple(f"f1_{slug}" for slug in VALUE_SLUGS)
-    assert len(METRICS) == len(set(METRICS)) == 34
+    assert len(METRICS) == len(set(METRICS)) == 36
     assert set(AGGREGATIONS) == set(METRICS)
     assert set(score(TRUTH, PREDICTION)) <= set(METRICS)
 
@@ -273,13 +276,19 @@ def test_aggregations_are_the_scores(run: tuple[np.ndarray, np.ndarray, list[str
     scores = np.random.default_rng(6).normal(size=truth.shape)
     entries = entries_of(truth, prediction, clusters, scores)
     expected: dict[str, object] = {
-        **score(truth, prediction), "unparsed": 0.0, "macro_ap": macro_ap(truth, scores)
+        **score(truth, prediction), "unparsed": 0.0, "macro_ap": macro_ap(truth, scores),
+        "answer_mass": None,
     }  # fmt: skip
     found = intervals(truth, prediction, [conclusion_key(c) for c in clusters])
     for point in ("macro_f1", "official_f1"):
         for part in ("stderr", "ci_low", "ci_high"):
             expected[f"{point}_{part}"] = getattr(getattr(found, point), part)
     assert {m: AGGREGATIONS[m]([e[m] for e in entries]) for m in METRICS} == expected
+
+
+def test_answer_mass_is_the_mean_where_every_argument_has_one() -> None:
+    assert AGGREGATIONS["answer_mass"]([0.25, 0.75]) == 0.5
+    assert AGGREGATIONS["answer_mass"]([0.25, None]) is None
 
 
 def test_macro_ap_needs_the_scores_of_every_argument(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tasks import DOC
 
 from valueeval.tasks.errors import ValueEvalError
@@ -23,23 +26,61 @@ def test_cls_predicts_names_that_gain_by_the_argument() -> None:
     assert decision.unparsed == 0
 
 
-def test_bca_predicts_where_yes_beats_no() -> None:
+def _log(*probabilities: float) -> list[tuple[float, bool]]:
+    return [(math.log(p), False) for p in probabilities]
+
+
+def test_bca_predicts_where_yes_beats_no_over_both_spellings() -> None:
+    """With "yes" against "no" alone, the first would be yes; "No" is what the model says."""
+    answers = _log(0.005, 0.41, 0.008, 0.08) + _log(0.1, 0.1, 0.1, 0.5) + _log(*[0.1] * 4) * 18
+    decision = decide.decide("bca", answers)
+    assert decision.prediction == (False, True, *[False] * 18)
+    assert decision.scores == pytest.approx((math.log(0.088 / 0.415), math.log(3), *[0.0] * 18))
+    assert decision.answer_mass == pytest.approx((0.503 + 0.8 + 18 * 0.4) / 20)
+
+
+def test_bca_of_version_1_0_has_one_spelling() -> None:
     decision = decide.decide("bca", [(-2.0, False), (-1.0, True)] + [(-1.0, True)] * 38)
     assert decision.prediction == (True, *[False] * 19)
     assert decision.scores == (1.0, *[0.0] * 19)
+    assert decision.answer_mass is None
+
+
+@given(st.floats(-50, 50, allow_nan=False))
+def test_a_classifier_s_number_is_the_score_of_bca_exactly(number: float) -> None:
+    """Its answers, min(0, -d) and min(0, d) for every spelling, are no probabilities."""
+    no, yes = (min(0.0, -number), False), (min(0.0, number), False)
+    decision = decide.decide("bca", [no, no, yes, yes] * 20)
+    assert decision.scores == (number,) * 20
+    assert decision.answer_mass is None
+
+
+def test_the_mass_of_cls_is_that_of_the_names_after_the_argument() -> None:
+    decision = decide.decide("cls", _log(*[0.01] * 20, *[0.04] * 20))
+    assert decision.answer_mass == pytest.approx(0.2)
+    # a classifier's
+    assert decide.decide("cls", [(-3.0, False)] * 20 + [(0.0, True)] * 20).answer_mass is None
+
+
+def test_impossible_spellings_leave_the_others() -> None:
+    never = (-math.inf, False)
+    decision = decide.decide("bca", [never, (-2.0, False), (-1.0, False), never] * 20)
+    assert decision.scores == (1.0,) * 20
 
 
 def test_a_model_that_returns_no_numbers_predicts_nothing() -> None:
     """Such an answer is unparsed: neither yes nor no."""
     decision = decide.decide("bca", [(float("nan"), False)] * 40)
-    assert decision == ((False,) * 20, None, 1.0)
+    assert decision == ((False,) * 20, None, 1.0, None)
     one_of_two = [(float("nan"), False), (-1.0, True), *[(-2.0, False), (-1.0, True)] * 19]
     decision = decide.decide("bca", one_of_two)
-    assert decision == ((False, *[True] * 19), None, 0.05)
+    assert decision == ((False, *[True] * 19), None, 0.05, None)
+    one_of_four = [(-1.0, True), (float("nan"), False), (-1.0, True), (-1.0, True)] * 20
+    assert decide.decide("bca", one_of_four) == ((False,) * 20, None, 1.0, None)
 
 
 def test_an_unread_list_predicts_nothing_and_is_counted() -> None:
-    assert decide.decide("mbc", ["What a question!"]) == ((False,) * 20, None, 1.0)
+    assert decide.decide("mbc", ["What a question!"]) == ((False,) * 20, None, 1.0, None)
 
 
 def test_oa_counts_the_share_of_unread_answers() -> None:
@@ -67,7 +108,7 @@ def test_a_sample_is_decided_anew_from_the_strings_in_its_file() -> None:
     ("sample", "template", "message"),
     [
         ({"doc": DOC}, "bca", "not a sample of a ValueEval bca task: KeyError: 'filtered_resps'"),
-        ({"doc": DOC, "filtered_resps": ["yes"]}, "bca", "40 responses expected, got 1"),
+        ({"doc": DOC, "filtered_resps": ["yes"]}, "bca", "80 responses expected, got 1"),
         ({"doc": DOC, "filtered_resps": ["yes"] * 40}, "bca", "not a sample of"),
         ({"doc": {}, "filtered_resps": [["-1", "True"]] * 40}, "cls", "KeyError: 'id'"),
         ({}, "abc", "no template 'abc'; there are cls, mbc, bca, oa, cot"),
