@@ -72,7 +72,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "loop": {"config", "runtime", "storage", "data", "objectives"},
         "templates": {"config", "runtime", "objectives", "loop"},
         "methods": {"config", "runtime"},
-        "publish": {"config", "runtime", "objectives", "loop"},
+        "publish": {"config", "runtime", "data", "objectives", "loop"},
         "": {
             *("config", "runtime", "storage", "data", "objectives"),
             *("loop", "templates", "methods", "publish"),

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
 from accelerate.utils import set_seed
 from torch import nn
 from transformers import PreTrainedTokenizerBase
@@ -24,6 +22,7 @@ from valueeval.train.config.config import TrainConfig
 from valueeval.train.config.model import Classifier, Template
 from valueeval.train.data.features import compute_features
 from valueeval.train.data.inputs import Inputs, Split, Tokens
+from valueeval.train.data.run_inputs import RunInputs
 from valueeval.train.loop.evaluation import Evaluate, EvaluateLogits, OutOfFold
 from valueeval.train.objectives.contrastive import ContrastiveLoss, JointLoss, WithFeatures
 from valueeval.train.objectives.contrastive_stages import Joint
@@ -32,7 +31,6 @@ from valueeval.train.objectives.losses import DistillationLoss
 from valueeval.train.runtime.dropout import use_fast_dropout
 from valueeval.train.runtime.hardware import keep_layer_inputs_only
 from valueeval.train.runtime.padding_check import check_reading
-from valueeval.train.runtime.processes import Processes
 from valueeval.train.runtime.progress import note
 
 # The words of valueeval_cls around an argument: what a soft prompt for a head can start from.
@@ -40,29 +38,6 @@ INSTRUCTION = (
     "Arguments appeal to human values: to what people hold to be good and worth striving for. "
     "Which human value does this argument appeal to?"
 )
-
-
-@dataclass(frozen=True)
-class RunInputs:
-    """Options, base model and data that a run starts from.
-
-    Attributes:
-        config: Its options.
-        base: The base model.
-        tokenizer: Its tokenizer.
-        training: The arguments to learn from.
-        validation: Those that epochs and thresholds are chosen on.
-        teacher_logits: A teacher's logits for the training arguments, (arguments, 20); or None.
-        processes: The processes of the run.
-    """
-
-    config: TrainConfig
-    base: Base
-    tokenizer: PreTrainedTokenizerBase
-    training: DataSet
-    validation: DataSet
-    teacher_logits: npt.NDArray[np.float32] | None
-    processes: Processes
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 from peft import PeftModel
-from torch import nn
 
 from valueeval.adapters.classifier.backbones import load_tokenizer, quiet_transformers
 from valueeval.adapters.classifier.classifier import ValueClassifier
@@ -24,17 +23,17 @@ from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import write_manifest
 from valueeval.tasks.data.dataset import DataSet, load_set
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.train.build import RunInputs, Trainable, build
+from valueeval.train.build import Trainable, build
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.data.folds import joined, split_by_fold
 from valueeval.train.data.inputs import Split
+from valueeval.train.data.run_inputs import RunInputs
 from valueeval.train.data.subsets import training_subset
 from valueeval.train.loop.optimizer import parameter_groups
 from valueeval.train.loop.pretraining import FOLDER as PRETRAINING
 from valueeval.train.loop.pretraining import Pretraining
-from valueeval.train.loop.tracking import Log, check_tracker, shifted, tracking
-from valueeval.train.loop.training import Fit, Training, steps_in
-from valueeval.train.objectives.contrastive import WithFeatures
+from valueeval.train.loop.tracking import check_tracker, shifted, tracking
+from valueeval.train.loop.training import Fit, RunContext, Stage, Training, steps_in
 from valueeval.train.objectives.contrastive_stages import Joint, Pretrain
 from valueeval.train.objectives.distillation import check_teacher, find_teacher, teacher_logits
 from valueeval.train.publish.describe import describe, describe_data, findable_name
@@ -45,7 +44,7 @@ from valueeval.train.runtime.hardware import (
     check_compiler,
     resolve_precision,
 )
-from valueeval.train.runtime.processes import Processes, say_what_is_not_used
+from valueeval.train.runtime.processes import Processes, note_unused_settings
 from valueeval.train.runtime.progress import note
 from valueeval.train.storage.checkpoint import newest_step
 from valueeval.train.storage.metrics import copy_metrics
@@ -66,11 +65,15 @@ def train(config: TrainConfig) -> Manifest:
             or the adapter, which is then in its directory, could not be pushed.
     """
     processes = Processes()
-    say_what_is_not_used()
-    processes.from_main(lambda: check_push(config))
+    note_unused_settings()
+    with processes.together():
+        if processes.is_main:
+            check_push(config)
     with advise_when_out_of_memory(config):
         manifest = train_adapter(config, processes)
-    processes.from_main(lambda: push(config))
+    with processes.together():
+        if processes.is_main:
+            push(config)
     return manifest
 
 
@@ -80,16 +83,16 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
     Raises:
         ValueEvalError: Data, base model or output directory cannot be used, or training diverged.
     """
-    started = time.monotonic()
-    device, output, open_config = processes.device, Path(config.output), config
-    earlier = processes.from_main(lambda: earlier_recipe(output) if open_config.resume else {})
-    config = resolve_precision(open_config, device, earlier)
+    started, output = time.monotonic(), Path(config.output)
+    with processes.together():
+        earlier = earlier_recipe(output) if config.resume and processes.is_main else {}
+    config = processes.from_main(resolve_precision(config, processes.device, earlier))
     with processes.together():
         teacher = find_teacher(config)
     recipe = config.recipe()
     if teacher is not None:
         recipe["teacher_sha256"] = teacher.manifest.weights_sha256
-    finished = processes.from_main(lambda: is_finished(output, recipe, config.resume))
+    finished = is_finished_in_main(output, recipe, config.resume, processes)
     with processes.together():
         if not finished:
             check_tracker(config)
@@ -105,91 +108,112 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
         "validation_sha256": validation.sha256,
         "base_sha256": base.sha256,
     }
-    if finished:
-        manifest = processes.from_main(lambda: finished_adapter(output, run))
-        note(f"{output} is finished already")
-        return manifest
-    with run_folder(output, run, config.resume, processes) as folder:
-        # Another process may have ended between the first look and this one's lock.
-        if processes.from_main(lambda: is_finished(output, recipe, config.resume)):
-            manifest = processes.from_main(lambda: finished_adapter(output, run))
-            note(f"{output} is finished already")
-            return manifest
-        logits = processes.from_main(lambda: read_teacher(teacher, training, folder, config))
-        with processes.together():
-            tokenizer = load_tokenizer(base.path)
-            inputs = RunInputs(config, base, tokenizer, training, validation, logits, processes)
-            trainable = build(inputs)
-        fit = fit_all_stages(inputs, trainable, folder, started)
-        return processes.from_main(lambda: write_adapter(inputs, trainable, fit, recipe, folder))
+    manifest: Manifest | None = None
+    if not finished:
+        with run_folder(output, run, config.resume, processes) as folder:
+            # Another process may have ended between the first look and this one's lock.
+            if not is_finished_in_main(output, recipe, config.resume, processes):
+                logits = None
+                with processes.together():
+                    if teacher is not None and processes.is_main:
+                        logits = read_teacher(teacher, training, folder, config)
+                logits = processes.from_main(logits)
+                with processes.together():
+                    tokenizer = load_tokenizer(base.path)
+                    inputs = RunInputs(
+                        config, recipe, base, tokenizer, training, validation, logits, processes
+                    )
+                    trainable = build(inputs)
+                fit = fit_all_stages(inputs, trainable, folder, started)
+                with processes.together():
+                    if processes.is_main:
+                        manifest = write_adapter(inputs, trainable, fit, folder)
+                return cast(Manifest, processes.from_main(manifest))
+    with processes.together():
+        if processes.is_main:
+            manifest = finished_adapter(output, run)
+    note(f"{output} is already finished")
+    return cast(Manifest, processes.from_main(manifest))
+
+
+def is_finished_in_main(
+    output: Path, recipe: Mapping[str, Any], resume: bool, processes: Processes
+) -> bool:
+    """Return the main process's answer to `is_finished`.
+
+    Raises:
+        ValueEvalError: The adapter cannot be put there.
+    """
+    with processes.together():
+        finished = processes.is_main and is_finished(output, recipe, resume)
+    return processes.from_main(finished)
 
 
 def fit_all_stages(inputs: RunInputs, trainable: Trainable, folder: Path, started: float) -> Fit:
-    """Train through all stages of a run, from wherever it stands.
+    """Train through all stages of a run, from its newest checkpoint if it has one.
 
     Args:
         inputs: Options, base model and data.
         trainable: The model and its loss.
-        folder: The run's.
-        started: When this part of the run began, as `time.monotonic` told it.
+        folder: The run's folder.
+        started: `time.monotonic()` when this part of the run began.
 
     Raises:
         ValueEvalError: Training diverged, or its checkpoints or log cannot be written.
     """
     config, processes = inputs.config, inputs.processes
     with tracking(config, processes, logged_steps(config, trainable.training, folder)) as log:
+        context = RunContext(folder, started, processes, log)
         if isinstance(config.contrastive, Pretrain):
-            stage = pretraining(inputs, config.contrastive, trainable, folder, started, log)
+            classifier = cast(ValueClassifier, trainable.model)
+            stage = Pretraining(config, config.contrastive, classifier, trainable.training, context)
+            if config.contrastive.positives == "views":
+                with processes.together():
+                    stage.check_views()
             stage.all_steps()
-            log = shifted(log, stage.total_steps)
-            # Those of the stage are in no checkpoint of the next one until that has its first.
+            # The seconds of the stage are in no checkpoint of the next one before its first.
             started -= 0.0 if newest_step(folder) else stage.earlier_seconds
+            context = RunContext(folder, started, processes, shifted(log, stage.total_steps))
         return Training(
-            config=config,
-            model=trainable.trained,
-            groups=groups(trainable.model, config),
-            loss=trainable.loss,
-            training=trainable.training,
-            evaluate=trainable.evaluate,
-            folder=folder,
-            started=started,
-            processes=processes,
-            compares=isinstance(config.contrastive, Joint),
-            log=log,
+            config,
+            Stage(
+                model=trainable.trained,
+                groups=parameter_groups(trainable.model, config.optimisation),
+                loss=trainable.loss,
+                training=trainable.training,
+                evaluate=trainable.evaluate,
+                compares=isinstance(config.contrastive, Joint),
+            ),
+            context,
         ).run()
 
 
-def write_adapter(
-    inputs: RunInputs, trainable: Trainable, fit: Fit, recipe: Mapping[str, Any], folder: Path
-) -> Manifest:
-    """Put the adapter directory together, whole, and return its manifest.
+def write_adapter(inputs: RunInputs, trainable: Trainable, fit: Fit, folder: Path) -> Manifest:
+    """Write the adapter directory and return its manifest.
 
     Args:
         inputs: Options, base model and data.
         trainable: The trained model, at its best epoch.
-        fit: How that went.
-        recipe: The options that the result depends on.
-        folder: The run's, which goes away.
+        fit: The result of the training.
+        folder: The run's folder, which is removed.
 
     Raises:
-        ValueEvalError: It cannot be written.
+        ValueEvalError: The directory cannot be written.
     """
-    config, base, sets = inputs.config, inputs.base, (inputs.training, inputs.validation)
-    with new_adapter(folder, Path(config.output)) as adapter:
+    sets = (inputs.training, inputs.validation)
+    with new_adapter(folder, Path(inputs.config.output)) as adapter:
         save(trainable, inputs, adapter)
         copy_metrics((folder / PRETRAINING, folder), adapter)
-        manifest = describe(config, recipe, base, *sets, trainable.model, fit, adapter)
-        write_card(adapter, manifest, base, sets, fit.evaluation.prediction)
+        manifest = describe(inputs, trainable.model, fit, adapter)
+        write_card(adapter, manifest, inputs.base, sets, fit.evaluation.prediction)
         write_manifest(adapter, manifest)
     return manifest
 
 
 def read_teacher(
-    teacher: Members | None, training: DataSet, folder: Path, config: TrainConfig
-) -> npt.NDArray[np.float32] | None:
-    """Return a teacher's logits for the training arguments, (arguments, 20); None without one."""
-    if teacher is None:
-        return None
+    teacher: Members, training: DataSet, folder: Path, config: TrainConfig
+) -> npt.NDArray[np.float32]:
+    """Return a teacher's logits for the training arguments, (arguments, 20)."""
     return teacher_logits(teacher, training, folder, config.folds if config.out_of_fold else None)
 
 
@@ -229,33 +253,6 @@ def save(trainable: Trainable, inputs: RunInputs, folder: Path) -> None:
         save_peft(trainable.network, folder)
 
 
-def pretraining(
-    inputs: RunInputs,
-    stage: Pretrain,
-    trainable: Trainable,
-    folder: Path,
-    started: float,
-    log: Log,
-) -> Pretraining:
-    """Return the contrastive stage before the training of the classifier."""
-    classifier = cast(ValueClassifier, trainable.model)
-    training = Pretraining(
-        config=inputs.config,
-        stage=stage,
-        model=WithFeatures(classifier, stage.queue),
-        groups=groups(classifier, inputs.config),
-        training=trainable.training,
-        folder=folder,
-        started=started,
-        processes=inputs.processes,
-        log=log,
-    )
-    if stage.positives == "views":
-        with inputs.processes.together():
-            training.check_views()
-    return training
-
-
 def logged_steps(config: TrainConfig, training: Split, folder: Path) -> int:
     """Return how many steps a run has done, those of a contrastive stage among them."""
     done = newest_step(folder)
@@ -265,15 +262,3 @@ def logged_steps(config: TrainConfig, training: Split, folder: Path) -> int:
         return newest_step(folder / PRETRAINING)
     batch_size = config.optimisation.batch_size
     return done + steps_in(training, batch_size, config.contrastive.epochs)
-
-
-def groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Return the trainable parameters as the optimizer takes them."""
-    optimisation = config.optimisation
-    return parameter_groups(
-        model,
-        optimisation.learning_rate,
-        1.0 if optimisation.layer_decay is None else optimisation.layer_decay,
-        optimisation.weight_decay,
-        optimisation.head_learning_rate,
-    )

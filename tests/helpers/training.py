@@ -34,6 +34,7 @@ from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.templates.decide import decide
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.config.model import GENERATED
+from valueeval.train.config.optimisation import Optimisation
 from valueeval.train.loop.training import Training
 from valueeval.train.options import configure
 from valueeval.train.run import train
@@ -104,6 +105,17 @@ def small_config(output: Path, base: Path, data_dir: Path, **options: Any) -> Tr
         max_length=48,
         precision="float32",
         **options,
+    )
+
+
+def learning_rates(layer_decay: float, weight_decay: float) -> Optimisation:
+    """Return options with learning rate 1 at the head."""
+    return Optimisation(
+        epochs=1,
+        learning_rate=1.0,
+        head_learning_rate=None,
+        layer_decay=layer_decay,
+        weight_decay=weight_decay,
     )
 
 

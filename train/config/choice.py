@@ -7,7 +7,7 @@ command line of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,19 +31,32 @@ class Range:
     """The numbers that an option can be.
 
     Attributes:
-        allowed: In words.
-        holds: True for a number that is allowed.
+        allowed: The range in words.
+        low: The lowest number.
+        high: The highest number.
+        without_low: True if `low` itself is not allowed.
+        without_high: True if `high` itself is not allowed.
     """
 
     allowed: str
-    holds: Callable[[float], bool]
+    low: float
+    high: float = inf
+    without_low: bool = False
+    without_high: bool = False
+
+    def holds(self, number: float) -> bool:
+        """Return True for a number in the range."""
+        if not self.low <= number <= self.high:  # NaN is in no range
+            return False
+        on_low, on_high = number == self.low, number == self.high
+        return not ((on_low and self.without_low) or (on_high and self.without_high))
 
 
-ONE_OR_MORE = Range("1 or more", lambda x: x >= 1)
-ZERO_OR_MORE = Range("0 or more", lambda x: 0 <= x < inf)
-ABOVE_ZERO = Range("above 0", lambda x: 0 < x < inf)
-SHARE = Range("from 0 to below 1", lambda x: 0 <= x < 1)
-FACTOR = Range("above 0, at most 1", lambda x: 0 < x <= 1)
+ONE_OR_MORE = Range("1 or more", 1)
+ZERO_OR_MORE = Range("0 or more", 0, without_high=True)
+ABOVE_ZERO = Range("above 0", 0, without_low=True, without_high=True)
+SHARE = Range("from 0 to below 1", 0, 1, without_high=True)
+FACTOR = Range("above 0, at most 1", 0, 1, without_low=True)
 
 
 def option(

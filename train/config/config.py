@@ -101,7 +101,7 @@ class TrainConfig:
         "folds by conclusion, the same for every seed; one is left out of training, and epochs "
         "and thresholds are chosen on it. Adapters of all folds are averaged by adapter=A+B+C. "
         "null trains on training and chooses on validation. Source: Krogh and Vedelsby, 1995.",
-        within=Range("2 or more", lambda x: x >= 2),
+        within=Range("2 or more", 2),
         group="data",
     )
     fold: int | None = option(
@@ -157,7 +157,7 @@ class TrainConfig:
         0,
         "Seed of everything random: head, dropout, order. The same seed gives the same adapter on "
         "the same machine with the same number of processes. Source: our choice.",
-        within=Range("0 to 4294967295", lambda x: 0 <= x < 2**32),
+        within=Range("0 to 4294967295", 0, 2**32 - 1),
         group="run",
         basic=True,
     )
@@ -173,7 +173,7 @@ class TrainConfig:
         "Seconds between checkpoints, or longer, so that no more than a twentieth of the time is "
         "spent on writing them; each epoch ends with one as well. 0 is one a step. Source: our "
         "choice.",
-        within=Range("0 or more", lambda x: x >= 0),
+        within=Range("0 or more", 0),
         group="run",
     )
     resume: bool = option(

@@ -50,7 +50,7 @@ class CrossEncoder(Heads):
         "Values that each argument is read with in a step of training, drawn anew each time. The "
         "loss is scaled so that it stays an unbiased estimate; a step costs that much less. "
         "Evaluation reads all. null is all 20. Source: our choice.",
-        within=Range("1 to 20", lambda x: 1 <= x <= len(VALUE_NAMES)),
+        within=Range("1 to 20", 1, len(VALUE_NAMES)),
     )
 
     @property

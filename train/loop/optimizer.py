@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from valueeval.train.config.optimisation import Optimisation
+
 # "encoder.layer.3.attention…" (BERT, DeBERTa), "layers.3.…" (ModernBERT, Llama),
 # "transformer.layer.3.…", "h.3.…" (GPT-2), "encoder.block.3.layer.0.…" (T5).
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
@@ -14,32 +16,31 @@ _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 _EMBEDDINGS = re.compile(r"embed|(?:^|\.)(?:wte|wpe|shared)\.")
 
 
-def parameter_groups(
-    model: nn.Module,
-    learning_rate: float,
-    layer_decay: float,
-    weight_decay: float,
-    head_learning_rate: float | None = None,
-) -> list[dict[str, Any]]:
-    """The parameters as AdamW takes them: a layer's rate is the next higher one's times the decay.
+def parameter_groups(model: nn.Module, options: Optimisation) -> list[dict[str, Any]]:
+    """Return the trainable parameters in groups, as AdamW takes them.
 
-    The head has the full rate (or one of its own), the last layer (and what lies beside the layers,
-    such as a final norm) one factor less, and so on down to the embeddings. Biases and norms are
-    not decayed.
+    A layer's rate is that of the layer above times ``layer_decay``: the head has the full rate (or
+    one of its own), the last layer (and what lies beside the layers, such as a final norm) one
+    factor less, and so on down to the embeddings. Biases and norms have no weight decay.
+
+    Args:
+        model: The whole model.
+        options: Learning rates, layer decay and weight decay.
 
     Returns:
         Groups with ``params``, ``lr`` and ``weight_decay``; every trainable parameter in one.
     """
+    layer_decay = 1.0 if options.layer_decay is None else options.layer_decay
     layers = _number_of_layers(model)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         distance = _distance_from_head(name, layers)
-        rate = learning_rate * layer_decay**distance
-        if distance == 0 and head_learning_rate is not None:
-            rate = head_learning_rate
-        decay = weight_decay if parameter.ndim > 1 else 0.0
+        rate = options.learning_rate * layer_decay**distance
+        if distance == 0 and options.head_learning_rate is not None:
+            rate = options.head_learning_rate
+        decay = options.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return [
         {"params": parameters, "lr": rate, "weight_decay": decay}

@@ -20,22 +20,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from valueeval.adapters.classifier.classifier import Batch
+from valueeval.adapters.classifier.classifier import Batch, ValueClassifier
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.data.inputs import Split
-from valueeval.train.loop.tracking import Log, named, no_log
-from valueeval.train.loop.training import Training
+from valueeval.train.loop.optimizer import parameter_groups
+from valueeval.train.loop.tracking import named
+from valueeval.train.loop.training import RunContext, Stage, Training
 from valueeval.train.objectives.contrastive import ContrastiveLoss, WithFeatures, contrastive_loss
 from valueeval.train.objectives.contrastive_stages import Pretrain
-from valueeval.train.runtime.processes import Processes
 from valueeval.train.runtime.progress import TrainingProgress
 from valueeval.train.storage.atomic_writing import writing
 from valueeval.train.storage.metrics import append_metrics
@@ -45,55 +44,41 @@ _STAGE = "contrastive"  # as logs name it
 
 
 class Pretraining(Training):
-    """The stage: as training, but every batch is read twice and nothing is evaluated.
+    """The contrastive stage: every batch is read twice, and nothing is evaluated.
 
     Args:
         config: The run's options.
-        stage: The stage's own.
-        model: The classifier and the queue.
-        groups: Its trainable parameters as the optimizer takes them.
-        training: What it learns from.
-        folder: The run's.
-        started: When this part of the run began, as `time.monotonic` told it.
-        processes: Those that share the work.
-        log: Where the losses of steps go.
+        options: The stage's options.
+        classifier: The model.
+        training: The arguments to learn from.
+        context: The run; the stage has a folder in the run's folder.
     """
 
     def __init__(
         self,
-        *,
         config: TrainConfig,
-        stage: Pretrain,
-        model: WithFeatures,
-        groups: Sequence[dict[str, Any]],
+        options: Pretrain,
+        classifier: ValueClassifier,
         training: Split,
-        folder: Path,
-        started: float,
-        processes: Processes,
-        log: Log = no_log,
+        context: RunContext,
     ) -> None:
-        with writing(folder):
-            (folder / FOLDER).mkdir(exist_ok=True)
-        loss: nn.Module = ContrastiveLoss(model, stage.temperature)
-        if stage.positives == "views":
-            loss = ViewsLoss(stage.temperature)
+        folder = context.folder / FOLDER
+        with writing(context.folder):
+            folder.mkdir(exist_ok=True)
+        model = WithFeatures(classifier, options.queue)
+        groups = _without_layer(parameter_groups(classifier, config.optimisation), model)
+        loss: nn.Module = ContrastiveLoss(model, options.temperature)
+        if options.positives == "views":
+            loss = ViewsLoss(options.temperature)
         super().__init__(
             # Another seed, or both stages would draw the same orders and the same dropout.
-            config=replace(
+            replace(
                 config,
-                optimisation=replace(config.optimisation, epochs=stage.epochs),
+                optimisation=replace(config.optimisation, epochs=options.epochs),
                 seed=config.seed ^ 0x9E3779B9,
             ),
-            model=model,
-            groups=_without_layer(groups, model),
-            loss=loss,
-            training=training,
-            evaluate=None,
-            folder=folder / FOLDER,
-            started=started,
-            processes=processes,
-            compares=True,
-            log=named(log, _STAGE),
+            Stage(model, groups, loss, training, compares=True),
+            replace(context, folder=folder, log=named(context.log, _STAGE)),
         )
         self.earlier_seconds = self.state.seconds
 
@@ -132,7 +117,9 @@ class Pretraining(Training):
         epoch = self.state.step // self.steps_per_epoch
         self._account()
         line = {"stage": _STAGE, **self._line(epoch, loss)}
-        self.processes.from_main(lambda: append_metrics(self.folder, line))
+        with self.processes.together():
+            if self.processes.is_main:
+                append_metrics(self.folder, line)
         self._log({"epoch": epoch}, self.state.step)
         progress.console.print(f"contrastive epoch {epoch}: loss {loss:.4f}")
 

@@ -69,70 +69,89 @@ class Fit:
     state: State
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A model, what it learns from, and by which loss.
+
+    Attributes:
+        model: The module that runs in every step; takes a batch of the inputs of `training`.
+        groups: Its trainable parameters, as `parameter_groups` returns them.
+        loss: The mean loss of a batch, from the model's outputs in float32, such as logits
+            (batch, 20), and the labels (batch, 20), floats; with a teacher its probabilities stand
+            beside the labels (batch, 40).
+        training: The arguments to learn from.
+        evaluate: Scores the model after each epoch, to choose the best; None for a stage that ends
+            at its last step.
+        compares: True if the loss compares the arguments of a batch with each other, so that it is
+            no mean over parts of the batch.
+    """
+
+    model: nn.Module
+    groups: list[dict[str, Any]]
+    loss: nn.Module
+    training: Split
+    evaluate: Evaluate | None = None
+    compares: bool = False
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """The run that a stage belongs to.
+
+    Attributes:
+        folder: The folder of checkpoints and metrics.jsonl.
+        started: `time.monotonic()` when this part of the run began.
+        processes: The processes that share the work.
+        log: Takes the losses of steps and the scores of epochs, beside metrics.jsonl.
+    """
+
+    folder: Path
+    started: float
+    processes: Processes
+    log: Log = no_log
+
+
 class Training:
-    """One run: a model on its way from the first step to the best epoch.
+    """The training of one stage, from the first step to the best epoch.
 
     Args:
         config: The run's options, none left open.
-        model: Takes a batch of its inputs.
-        groups: Its trainable parameters as the optimizer takes them.
-        loss: The mean over a batch, of what the model gives for it (in float32), such as logits
-            (batch, 20), and its labels (batch, 20), floats, with a teacher's probabilities beside
-            them if there is one (batch, 40).
-        training: What it learns from.
-        evaluate: What epochs are chosen by; None for a stage that ends at its last step.
-        folder: Where checkpoints and metrics.jsonl are.
-        started: When this part of the run began, as `time.monotonic` told it.
-        processes: Those that share the work.
-        compares: Whether the loss compares the arguments of a batch with each other, so that it is
-            no mean over parts of it.
-        log: Where the losses of steps and the scores of epochs go, beside metrics.jsonl.
+        stage: The model, its data and its loss.
+        context: The run's folder, processes and log.
     """
 
-    def __init__(
-        self,
-        *,
-        config: TrainConfig,
-        model: nn.Module,
-        groups: list[dict[str, Any]],
-        loss: nn.Module,
-        training: Split,
-        evaluate: Evaluate | None,
-        folder: Path,
-        started: float,
-        processes: Processes,
-        compares: bool = False,
-        log: Log = no_log,
-    ) -> None:
+    def __init__(self, config: TrainConfig, stage: Stage, context: RunContext) -> None:
         self.config = config
-        self.processes = processes
-        self._compares = compares
-        self._log = log
-        self.training = training
+        self.processes = processes = context.processes
+        self.folder = context.folder
+        self.training = training = stage.training
         self.lengths = training.inputs.lengths
-        self._evaluate = evaluate
-        self.folder = folder
+        self._compares = stage.compares
+        self._evaluate = stage.evaluate
+        self._log = context.log
         optimisation = config.optimisation
         self.steps_per_epoch = steps_in(training, optimisation.batch_size)
         self.total_steps = steps_in(training, optimisation.batch_size, optimisation.epochs)
-        self.model = model.to(processes.device)
+        self.model = stage.model.to(processes.device)
         # A second way to run the model, which itself stays what it is. Lengths differ from batch to
         # batch, so sizes are left open.
         self._forward = torch.compile(self.model, dynamic=True) if config.compile else self.model
-        self.optimizer = torch.optim.AdamW(groups, fused=True)
+        self.optimizer = torch.optim.AdamW(stage.groups, fused=True)
         self.scheduler = get_scheduler(
             optimisation.schedule,
             self.optimizer,
             num_warmup_steps=round(optimisation.warmup_ratio * self.total_steps),
             num_training_steps=self.total_steps,
         )
-        self.loss = loss.to(processes.device)
+        self.loss = stage.loss.to(processes.device)
         self.labels = training.targets
         self.state = self._newest_checkpoint()
-        self._started = started - self.state.seconds
+        self._started = context.started - self.state.seconds
         self._checkpoint_due = False
         self._order: tuple[int, list[list[int]]] = (-1, [])  # an epoch and its batches
-        processes.from_main(lambda: forget_metrics_after(folder, self.state.step))
+        with processes.together():
+            if processes.is_main:
+                forget_metrics_after(self.folder, self.state.step)
 
     def run(self) -> Fit:
         """Trains to the end and returns to the best epoch.
@@ -169,7 +188,9 @@ class Training:
                     self._check_weights()
                     self._end_epoch(mean_loss, progress)
                     self._save_checkpoint()
-                    self.processes.from_main(lambda: check_still_free(Path(self.config.output)))
+                    with self.processes.together():
+                        if self.processes.is_main:
+                            check_still_free(Path(self.config.output))
                 else:
                     late = time.monotonic() >= self._next_checkpoint
                     # These weights may be ruined: the next step tells.
@@ -183,8 +204,7 @@ class Training:
         """
         assert self._evaluate is not None  # noqa: S101 (stages without it do not ask)
         self.model.eval()
-        own = self._evaluate(self.model)
-        evaluation = self.processes.from_main(lambda: own)
+        evaluation = self.processes.from_main(self._evaluate(self.model))
         if not evaluation.finite:
             raise self._diverged(self.state.step, "on validation, logits are no numbers")
         return evaluation
@@ -306,9 +326,13 @@ class Training:
         best, newest = self.state.best, Best(epoch, evaluation.macro_f1)
         if best is None or not evaluation.of_this_model or newest.macro_f1 > best.macro_f1:
             self.state.best = best = newest
-            self.processes.from_main(self._save_best)
+            with self.processes.together():
+                if self.processes.is_main:
+                    save_tensors(model_tensors(self.model), best_file(self.folder, best.epoch))
         self._account()
-        self.processes.from_main(lambda: self._record(epoch, loss, evaluation))
+        with self.processes.together():
+            if self.processes.is_main:
+                self._record(epoch, loss, evaluation)
         scores = {f"validation/{name}": score for name, score in evaluation.own_scores.items()}
         self._log({"epoch": epoch, **scores}, self.state.step)
         progress.epoch(epoch, loss, evaluation.own_scores)
@@ -319,24 +343,15 @@ class Training:
         """Of the first group, as it is after the steps done."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def _save_best(self) -> None:
-        assert self.state.best is not None  # noqa: S101 (called where it has been set)
-        save_tensors(model_tensors(self.model), best_file(self.folder, self.state.best.epoch))
-
     def _save_checkpoint(self, buffers: Mapping[str, torch.Tensor] = _NONE) -> None:
-        """Writes where the run stands; buffers are as they are, or as they were."""
+        """Write a checkpoint of the model as it is, but for `buffers`, which are given."""
         self._account()
         began = time.monotonic()
-
-        def save() -> None:
-            tensors = model_tensors(self.model)
-            earlier = {name: buffers[name].cpu() for name in buffers.keys() & tensors.keys()}
-            state = self.state
-            save_checkpoint(
-                self.folder, state, {**tensors, **earlier}, self.optimizer, self.scheduler
-            )
-
-        self.processes.from_main(save)
+        with self.processes.together():
+            if self.processes.is_main:
+                tensors = model_tensors(self.model)
+                tensors |= {name: buffers[name].cpu() for name in buffers.keys() & tensors.keys()}
+                save_checkpoint(self.folder, self.state, tensors, self.optimizer, self.scheduler)
         self._checkpoint_due, now = False, time.monotonic()
         wait = self.config.checkpoint_seconds
         self._next_checkpoint = now + (wait and max(wait, (now - began) / _SHARE_OF_WRITING))
@@ -371,7 +386,7 @@ class Training:
         """Brings everything to where the newest checkpoint stands, or leaves it at the start."""
         with self.processes.together():
             state = load_checkpoint(self.folder, self.model, self.optimizer, self.scheduler)
-        main = self.processes.from_main(lambda: state.step)
+        main = self.processes.from_main(state.step)
         with self.processes.together():
             if state.step != main:
                 raise ValueEvalError(

@@ -25,7 +25,7 @@ class Bce(Loss):
         "A value's positives weigh (negatives / positives) to this power, in loss bce and in "
         "answers to template oa: 0 is plain cross-entropy, 0.5 the square root, 1 balances them. "
         "Source: our choice.",
-        within=Range("0 to 1", lambda x: 0 <= x <= 1),
+        within=Range("0 to 1", 0, 1),
     )
 
     def build(self, labels: npt.NDArray[np.bool_]) -> nn.Module:

@@ -5,11 +5,10 @@ Its contents are explained in `valueeval.adapters.directory.manifest`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -22,6 +21,7 @@ from valueeval.tasks.data.dataset import DataSet
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.config.base_defaults import form_of
 from valueeval.train.config.config import TrainConfig
+from valueeval.train.data.run_inputs import RunInputs
 from valueeval.train.loop.training import Fit
 from valueeval.train.objectives.contrastive_stages import Joint
 
@@ -36,17 +36,16 @@ _LIBRARIES = (
 )
 
 
-def describe(
-    config: TrainConfig,
-    recipe: Mapping[str, Any],
-    base: Base,
-    training: DataSet,
-    validation: DataSet,
-    model: nn.Module,
-    fit: Fit,
-    folder: Path,
-) -> Manifest:
-    """The manifest of a trained model whose files are in the folder."""
+def describe(run: RunInputs, model: nn.Module, fit: Fit, folder: Path) -> Manifest:
+    """Return the manifest of a trained model.
+
+    Args:
+        run: The options, base model and data of the run.
+        model: The whole model, trained.
+        fit: The result of the training.
+        folder: The folder that holds its files.
+    """
+    config = run.config
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     headed = model if isinstance(model, ValueClassifier) else None
     form = None
@@ -58,7 +57,7 @@ def describe(
         head=None if headed is None else Head(headed.head.kind, headed.head.pooling),
         input=form,
         labels=VALUE_NAMES,
-        base_model=BaseModel(findable_name(base), base.revision, base.sha256),
+        base_model=BaseModel(findable_name(run.base), run.base.revision, run.base.sha256),
         method=config.method.name,
         objective=objective(config),
         thresholds=fit.evaluation.thresholds,
@@ -66,9 +65,9 @@ def describe(
             total=sum(size for size, _ in sizes),
             trainable=sum(size for size, trained in sizes if trained),
         ),
-        data=describe_data(config, training, validation),
+        data=describe_data(config, run.training, run.validation),
         seed=config.seed,
-        config=recipe,
+        config=run.recipe,
         validation=fit.evaluation.own_scores,
         versions=versions(_LIBRARIES),
         seconds=round(fit.state.seconds, 1),
@@ -81,7 +80,7 @@ def describe(
 
 
 def describe_data(config: TrainConfig, training: DataSet, validation: DataSet) -> TrainingData:
-    """What is trained on, and chosen on, as the manifest keeps it."""
+    """Return what the manifest says of the data for training and for choosing epochs."""
     return TrainingData(
         name=config.data,
         set=training.name.replace("sample_", ""),
@@ -94,7 +93,7 @@ def describe_data(config: TrainConfig, training: DataSet, validation: DataSet) -
 
 
 def objective(config: TrainConfig) -> str:
-    """What was minimised, in a word: ``bce``, ``focal+contrastive``, ``contrastive, bce`` …."""
+    """Return the objective in a word: ``bce``, ``focal+contrastive``, ``contrastive, bce`` …."""
     if config.template is not None and config.template.generated:
         return "nll"
     loss = config.loss.name + ("" if config.distillation is None else "+distillation")
@@ -104,11 +103,11 @@ def objective(config: TrainConfig) -> str:
 
 
 def findable_name(base: Base) -> str:
-    """The base's name, from whatever folder it is asked for again."""
+    """Return the base's name, valid from any working directory."""
     folder = Path(base.name)
     return str(folder.resolve()) if folder.is_dir() else base.name
 
 
 def versions(libraries: Sequence[str]) -> dict[str, str]:
-    """The installed version of each library, by distribution name."""
+    """Return the installed version of each library, by distribution name."""
     return {name: metadata.version(name) for name in libraries}

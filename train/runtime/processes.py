@@ -12,7 +12,7 @@ first step, so that a resumed run would not end at the same weights.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar, cast
@@ -141,20 +141,12 @@ class Processes:
             for parameter, piece in zip(bucket, pieces, strict=True):
                 parameter.grad = piece.view_as(parameter)
 
-    def from_main(self, function: Callable[[], T]) -> T:
-        """What a function gives in the main process, which alone calls it.
-
-        Raises:
-            ValueEvalError: It fails; elsewhere `FailedElsewhereError`.
-        """
+    def from_main(self, value: T) -> T:
+        """Return the main process's value; those that the others pass are ignored."""
         if self.number == 1:
-            return function()
-        results: list[T | None] = [None]
-        with self.together():
-            if self.is_main:
-                results = [function()]
+            return value
         with _in_contact():
-            return cast(list[T], broadcast_object_list(results))[0]
+            return cast(list[T], broadcast_object_list([value if self.is_main else None]))[0]
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -194,8 +186,8 @@ class Processes:
             return cast(torch.Tensor, self._accelerator.reduce(tensor, reduction="sum"))
 
 
-def say_what_is_not_used() -> None:
-    """Names the settings of accelerate's launcher that have no effect here, if there are any."""
+def note_unused_settings() -> None:
+    """Print the settings of accelerate's launcher that have no effect here."""
     for variable, (setting, options) in _NOT_USED.items():
         value = os.environ.get(variable, "no")
         if value.lower() not in ("no", "1", ""):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_adapters import make_manifest
 from torch import nn
-from training import ENCODERS, write_encoder
+from training import ENCODERS, learning_rates, write_encoder
 from transformers import PreTrainedTokenizerBase
 
 from valueeval.adapters.classifier.backbones import check_max_length
@@ -119,7 +119,9 @@ def test_every_family_of_encoders_trains_saves_and_loads(
     model(**collate(encoded, range(4), 0)).sum().backward()
     unreached = [name for name, p in model.named_parameters() if p.grad is None]
     assert not unreached  # parameters counted as trainable that no gradient reaches
-    grouped = sum(len(group["params"]) for group in parameter_groups(model, 1.0, 0.5, 0.1))
+    grouped = sum(
+        len(group["params"]) for group in parameter_groups(model, learning_rates(0.5, 0.1))
+    )
     assert grouped == len(list(model.parameters()))
 
     folder = tmp_path_factory.mktemp("adapter")

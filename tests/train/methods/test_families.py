@@ -11,7 +11,13 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from training import LANGUAGE_MODELS, small_config, write_language_model, write_small_data
+from training import (
+    LANGUAGE_MODELS,
+    learning_rates,
+    small_config,
+    write_language_model,
+    write_small_data,
+)
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -183,7 +189,7 @@ def test_layers_and_embeddings_have_their_learning_rates(
     """Two layers: head 1, layer 1 and what is beside it a half, layer 0 a quarter, words 1/8."""
     model = build(configure("x", base=str(bases[family])))
     names = {parameter: name for name, parameter in model.named_parameters()}
-    groups = parameter_groups(model, 1.0, 0.5, 0.01)
+    groups = parameter_groups(model, learning_rates(0.5, 0.01))
     rates = {names[p]: group["lr"] for group in groups for p in group["params"]}
     assert rates.keys() == dict(model.named_parameters()).keys()
     embeddings = ("wte", "wpe", "embed_tokens", "shared")

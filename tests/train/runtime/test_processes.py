@@ -33,7 +33,7 @@ from valueeval.train.loop.gradient_cache import backward_in_parts
 from valueeval.train.objectives.contrastive import contrastive_loss
 from valueeval.train.options import changed
 from valueeval.train.run import train
-from valueeval.train.runtime.processes import Processes, say_what_is_not_used
+from valueeval.train.runtime.processes import Processes, note_unused_settings
 from valueeval.train.storage import output
 from valueeval.train.storage.output import work_folder
 
@@ -85,7 +85,7 @@ def test_settings_of_the_launcher_without_effect_are_named(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv(f"ACCELERATE_{variable}", value)
-    say_what_is_not_used()
+    note_unused_settings()
     printed = capfd.readouterr().err
     assert said in printed if said else not printed
 
