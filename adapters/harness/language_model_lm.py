@@ -481,8 +481,9 @@ class LanguageModelLM(HFLM):
         """Return what lm-eval writes under ``config`` of the results.
 
         Beside the keys of ``hf``: ``valueeval`` describes the adapter (its manifest, or what PEFT's
-        own files tell), ``arguments_cut`` counts arguments that were too long, by task, and
-        ``prompts_cut`` those whose prompts are too long even without their premise.
+        own files tell), ``reading`` says how prompts that share a beginning are read, and why,
+        ``arguments_cut`` counts arguments that were too long, by task, and ``prompts_cut`` those
+        whose prompts are too long even without their premise.
         """
         info = dict(super().get_model_info())
         info["model_num_parameters"] = self._base_parameters
@@ -491,6 +492,7 @@ class LanguageModelLM(HFLM):
             info["valueeval"] = self._manifest.to_json() if self._manifest else self._described()
         elif self._manifest:
             info["valueeval"] = self._manifest.to_json()
+        info["reading"] = self._readers.describe()
         info.update(self._cuts.all_counts())
         return info
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from valueeval.adapters.reading.cache_copy import CacheCopyScorer
 from valueeval.adapters.reading.token_tree import ArgumentTree, common_prefix
 from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
 from valueeval.adapters.reading.types import EncodedPair, LogLikelihood, SharedPrefix
@@ -26,6 +27,11 @@ class CausalReader:
         self._scorer = scorer
         self._sizer = BatchSizer(limits, "arguments")
         self._prefixes: dict[str, SharedPrefix] = {}
+
+    @property
+    def copies_cache(self) -> bool:
+        """Whether a cache is copied for each question, as the model takes no mask of ours."""
+        return isinstance(self._scorer, CacheCopyScorer)
 
     @torch.no_grad()
     def score(self, family: str, documents: _Documents) -> list[list[LogLikelihood]]:

@@ -57,6 +57,16 @@ class ReaderChoice:
     virtual_tokens: int
     reason: str | None
 
+    def describe(self) -> dict[str, str | None]:
+        """Return the name of the way of reading, and why it is not the preferred one.
+
+        The names are ``shared_passes`` (tree attention, or an encoder that reads once),
+        ``cache_copies`` and ``one_by_one``.
+        """
+        copies = isinstance(self.near, CausalReader) and self.near.copies_cache
+        name = "one_by_one" if self.near is None else "cache_copies" if copies else "shared_passes"
+        return {"name": name, "reason": self.reason}
+
     @property
     def any_length(self) -> Reader | None:
         """The reader of prompts of any length."""

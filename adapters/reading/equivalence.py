@@ -1,14 +1,24 @@
-"""Verifies numerically that reading with a shared prefix matches the model's own forward pass."""
+"""Verify numerically that reading with a shared prefix matches the model's own forward pass.
+
+In float32 both must give the same numbers. In half precision each rounds in its own way, by as much
+as the model's weights make of it, so both are compared with a pass in float32: reading together
+must be about as near to it as the model's own pass is.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from valueeval.adapters.reading.causal import CausalReader
 from valueeval.adapters.reading.encoder_decoder import EncoderDecoderReader
+from valueeval.adapters.reading.float32_pass import NoFloat32PassError, in_float32
 from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
 from valueeval.adapters.reading.types import EncodedPair, LoadedModel
 from valueeval.adapters.runtime.batch_sizes import BatchLimits
@@ -19,6 +29,13 @@ logger = logging.getLogger(__name__)
 # Attention that sees the nearest tokens only, counted along the batch and not along a path.
 _LOCAL_ATTENTION = ("gpt_neo",)
 _MASKS = ("eager", "sdpa")
+# Largest difference allowed, as a share of the spread of log-probabilities over the vocabulary.
+_TOLERANCE = 1e-3
+_TOLERANCE_WITHOUT_REFERENCE = 5e-2
+# How much farther from float32 than the model's own pass, in root mean square. Of two ways that
+# round alike, one is three times as far as the other by chance about once in 300 comparisons of
+# ten prompts; a token that attends to a wrong one is hundreds of times as far.
+_FARTHER = 3.0
 
 
 def unsupported_reason(
@@ -43,7 +60,7 @@ def unsupported_reason(
         if config.model_type in _LOCAL_ATTENTION:
             return f"{config.model_type} has local attention"
     try:
-        error, scale = _compare(loaded, scorer)
+        found = _compare(loaded, scorer)
     except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as failure:
         if is_out_of_memory(failure):  # says nothing about the model
             raise
@@ -51,12 +68,9 @@ def unsupported_reason(
         return (
             f"{config.model_type} cannot share what prompts begin with ({type(failure).__name__})"
         )
-    with loaded.autocast():
-        rounded = torch.is_autocast_enabled(loaded.device.type)
-    exact = not rounded and next(loaded.model.parameters()).dtype in (torch.float32, torch.float64)
-    if error > scale * (1e-3 if exact else 5e-2):
-        return f"{config.model_type} answers differently when prompts share what they begin with"
-    return None
+    if found.equivalent():
+        return None
+    return f"{config.model_type} answers differently when prompts share what they begin with"
 
 
 def window(config: Any) -> int | None:
@@ -93,8 +107,43 @@ def rope_limit(config: Any) -> int | None:
     return min(limits, default=None)
 
 
-def _compare(loaded: LoadedModel, scorer: type[TreeAttentionScorer]) -> tuple[float, float]:
-    """Return the largest difference in log-probability, and their spread over tokens."""
+@dataclass(frozen=True)
+class _Comparison:
+    """Log-probabilities of the same continuations, read in several ways.
+
+    Attributes:
+        together: Read together, in the model's precision.
+        alone: Each by the model's own forward pass, in its precision.
+        reference: Likewise in float32; None if there is no rounding, or no such pass.
+        rounded: Whether the model computes in half precision.
+        spread: Standard deviation of log-probabilities over the vocabulary.
+    """
+
+    together: list[float]
+    alone: list[float]
+    reference: list[float] | None
+    rounded: bool
+    spread: float
+
+    def equivalent(self) -> bool:
+        """Return whether reading together gives the model's own answers, up to rounding."""
+        if self.reference is not None:
+            own = _root_mean_square(self.alone, self.reference)
+            tolerance = max(_FARTHER * own, _TOLERANCE * self.spread)
+            return _root_mean_square(self.together, self.reference) <= tolerance
+        tolerance = _TOLERANCE_WITHOUT_REFERENCE if self.rounded else _TOLERANCE
+        pairs = zip(self.together, self.alone, strict=True)
+        return max(abs(a - b) for a, b in pairs) <= tolerance * self.spread
+
+
+def _root_mean_square(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the root mean square of the differences; infinite if one is not a number."""
+    mean = sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) / len(a)
+    return math.inf if math.isnan(mean) else math.sqrt(mean)
+
+
+def _compare(loaded: LoadedModel, scorer: type[TreeAttentionScorer]) -> _Comparison:
+    """Score continuations of random tokens, about two arguments that share a prefix."""
     generator = torch.Generator().manual_seed(0)
     # Not by the embeddings: PEFT may have wrapped them.
     size = min(loaded.model.config.get_text_config().vocab_size, 1000)
@@ -104,15 +153,64 @@ def _compare(loaded: LoadedModel, scorer: type[TreeAttentionScorer]) -> tuple[fl
 
     shared = tokens(12)
     pairs = [EncodedPair(shared + tokens(n), tokens(2)) for n in (3, 1, 2, 4)]
+    with loaded.autocast():
+        autocast = torch.is_autocast_enabled(loaded.device.type)
+    rounded = autocast or next(loaded.model.parameters()).dtype not in (
+        torch.float32,
+        torch.float64,
+    )
+    if rounded:
+        # More of them, since the two ways are compared by how far off they are on average.
+        about = [shared + tokens(9), shared + tokens(5)]
+        pairs = [EncodedPair(one + tokens(n), tokens(2)) for one in about for n in (6, 3, 1, 2, 4)]
+    half = len(pairs) // 2
     limits = BatchLimits(2)
     if loaded.backend == "seq2seq":
         documents = EncoderDecoderReader(loaded, limits).score("", [pairs])
     else:
-        documents = CausalReader(scorer(loaded), limits).score("", [pairs[:2], pairs[2:]])
-    together = [score for document in documents for score in document]
+        documents = CausalReader(scorer(loaded), limits).score("", [pairs[:half], pairs[half:]])
+    together = [score for document in documents for score, _ in document]
     alone = [_score_alone(loaded, pair) for pair in pairs]
-    error = max(abs(a - b) for (a, _), (b, _) in zip(together, alone, strict=True))
-    return error, max(deviation for _, deviation in alone)
+    return _Comparison(
+        together,
+        [score for score, _ in alone],
+        _reference(loaded, pairs) if rounded else None,
+        rounded,
+        max(deviation for _, deviation in alone),
+    )
+
+
+@torch.no_grad()
+def _reference(loaded: LoadedModel, pairs: Sequence[EncodedPair]) -> list[float] | None:
+    """Return the scores of the model's own forward pass in float32; None if there is none.
+
+    All are rows of one batch, so that the weights are converted once.
+    """
+    device = loaded.device
+    sequence2sequence = loaded.backend == "seq2seq"
+    rows = [
+        pair.context if sequence2sequence else (pair.context + pair.continuation)[:-1]
+        for pair in pairs
+    ]
+    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(device)
+    mask = pad_sequence([torch.ones(len(row)) for row in rows], batch_first=True).to(device)
+    try:
+        with in_float32(loaded.model):
+            if sequence2sequence:
+                labels = torch.tensor([pair.continuation for pair in pairs], device=device)
+                logits = loaded.model(input_ids=ids, attention_mask=mask, labels=labels).logits
+            else:
+                # What is padded comes last, where no token sees it: no mask, which some refuse.
+                logits = loaded.model(input_ids=ids).logits
+    except NoFloat32PassError as reason:
+        logger.debug("%s: no pass in float32 to compare with", reason)
+        return None
+    scores = []
+    for row, pair in enumerate(pairs):
+        end = len(pair.continuation) if sequence2sequence else len(rows[row])
+        said = logits[row, end - len(pair.continuation) : end].float().log_softmax(dim=-1).cpu()
+        scores.append(float(said.gather(1, torch.tensor(pair.continuation)[:, None]).sum()))
+    return scores
 
 
 @torch.no_grad()
