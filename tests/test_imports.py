@@ -203,6 +203,16 @@ def test_leaderboard_imports_no_torch() -> None:
     assert not {name for name in names if within(name, ("torch", "transformers", "lm_eval"))}
 
 
+def test_classifier_imports_no_lm_eval() -> None:
+    """A trained adapter can be used from Python, and trained, without the harness."""
+    names = [n for n, _ in modules("valueeval.adapters") if room_of(n, "valueeval.adapters")]
+    room = [name for name in names if within(name, ("valueeval.adapters.classifier",))]
+    assert len(room) > 3
+    loaded = loaded_by("\n".join(f"import {name}" for name in room))
+    assert set(room) <= loaded
+    assert not {name for name in loaded if within(name, ("lm_eval",))}
+
+
 def test_interpreter_start_imports_nothing_but_the_hook() -> None:
     started = loaded_by("")
     assert "lm_eval_valueeval_hook" in started

@@ -13,13 +13,13 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from valueeval.adapters.classifier.backbones import check_max_length, load_backbone, pad_token
-from valueeval.adapters.classifier.classifier import Encoded, ValueClassifier, encode
+from valueeval.adapters.classifier.classifier import TokenizedArguments, ValueClassifier, encode
 from valueeval.adapters.directory.base import Base
 from valueeval.adapters.directory.input_format import InputFormat
 from valueeval.tasks.data.dataset import DataSet
 from valueeval.train.config.base_defaults import form_of, head_of
 from valueeval.train.config.config import TrainConfig
-from valueeval.train.config.model import Classifier, Template
+from valueeval.train.config.model import ClassifierOptions, Template
 from valueeval.train.data.features import compute_features
 from valueeval.train.data.inputs import Inputs, Split, Tokens
 from valueeval.train.data.run_inputs import RunInputs
@@ -73,7 +73,7 @@ def build(run: RunInputs) -> Trainable:
     return build_classifier(run, run.config.classifier)
 
 
-def build_classifier(run: RunInputs, classifier: Classifier) -> Trainable:
+def build_classifier(run: RunInputs, classifier: ClassifierOptions) -> Trainable:
     """Build a classifier with a head."""
     config, teacher_logits = run.config, run.teacher_logits
     model = build_model(config, classifier, run.base, run.tokenizer)
@@ -129,7 +129,10 @@ def answer_loss(run: RunInputs) -> nn.Module:
 
 
 def build_model(
-    config: TrainConfig, classifier: Classifier, base: Base, tokenizer: PreTrainedTokenizerBase
+    config: TrainConfig,
+    classifier: ClassifierOptions,
+    base: Base,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> ValueClassifier:
     """Return the base, prepared for the method, with a new head; drawn by the seed."""
     method, backbone = config.method, load_backbone(base.path)
@@ -147,7 +150,7 @@ def build_model(
 
 
 def inputs_of(
-    model: ValueClassifier, run: RunInputs, classifier: Classifier, data: Sequence[DataSet]
+    model: ValueClassifier, run: RunInputs, classifier: ClassifierOptions, data: Sequence[DataSet]
 ) -> tuple[nn.Module, list[Split]]:
     """Return the module that runs in every step, and each data set as it takes it.
 
@@ -170,7 +173,9 @@ def inputs_of(
     return trained, [Split(part, of.labels) for part, of in zip(inputs, data, strict=True)]
 
 
-def tokenize(data: DataSet, tokenizer: PreTrainedTokenizerBase, form: InputFormat) -> Encoded:
+def tokenize(
+    data: DataSet, tokenizer: PreTrainedTokenizerBase, form: InputFormat
+) -> TokenizedArguments:
     """The arguments of a set as tokens; says how many of them were too long."""
     encoded = encode(tokenizer, data.arguments, form)
     if encoded.truncated:

@@ -18,7 +18,7 @@ from valueeval.tasks.templates.decide import TEMPLATES
 from valueeval.train.config.choice import Choice, ConfigError, flag_of, refuse_unknown
 from valueeval.train.config.config import DEFAULT_CHOICES, TrainConfig
 from valueeval.train.config.heads import HEADS
-from valueeval.train.config.model import Classifier, Template
+from valueeval.train.config.model import ClassifierOptions, Template
 from valueeval.train.config.optimisation import Distillation, Optimisation
 from valueeval.train.methods import METHODS
 from valueeval.train.objectives import CONTRASTIVE, LOSSES
@@ -63,7 +63,8 @@ def all_options() -> dict[str, Option]:
     """Return every option by its name."""
     found: dict[str, Option] = dict(_selectors())
     parts: list[tuple[type[Any], str]] = [
-        (part, "") for part in (TrainConfig, Template, Classifier, Distillation, Optimisation)
+        (part, "")
+        for part in (TrainConfig, Template, ClassifierOptions, Distillation, Optimisation)
     ]
     groups = {"method": "method", "heads": "head", "loss": "objective", "contrastive": "objective"}
     for choice, kinds in CHOICES.items():
@@ -117,8 +118,12 @@ def configure(output: str, **given: Any) -> TrainConfig:
     if template is None:
         heads: Any = made["heads"]
         stage: Any = made.get("contrastive")
-        own = {"segments": heads.segments, "pooling": heads.pooling, **_take(values, Classifier)}
-        parts["classifier"] = Classifier(heads, contrastive=stage, **own)
+        own = {
+            "segments": heads.segments,
+            "pooling": heads.pooling,
+            **_take(values, ClassifierOptions),
+        }
+        parts["classifier"] = ClassifierOptions(heads, contrastive=stage, **own)
         if "paraphrase" in values:
             raise ConfigError(
                 "paraphrase: has no meaning without a --template: leave it out, or name one"
@@ -278,7 +283,7 @@ def _refuse_options_of_a_head(
     template: str, chosen: dict[str, str], values: dict[str, Any]
 ) -> None:
     """Refuse what only a head has, unless it says what is so by default anyway."""
-    plain = {flag_of(item): item.default for item in fields(Classifier) if item.metadata}
+    plain = {flag_of(item): item.default for item in fields(ClassifierOptions) if item.metadata}
     plain |= {"head_learning_rate": None, "values_per_step": None}
     plain |= {"segments": HEADS["single"].segments}
     given = {name: values[name] for name in plain if name in values}

@@ -41,7 +41,7 @@ _TEXTS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
-class Encoded:
+class TokenizedArguments:
     """Arguments as tokens.
 
     Attributes:
@@ -217,12 +217,12 @@ def _base_of(folder: Path, manifest: Manifest) -> Path:
 
 def encode(
     tokenizer: PreTrainedTokenizerBase, arguments: Sequence[Argument], form: InputFormat
-) -> Encoded:
+) -> TokenizedArguments:
     """Tokenizes arguments; what is too long is cut at the end of its longest segment."""
     values: Sequence[Value | None] = VALUES if form.names_a_value else (None,)
     texts = [form.texts(argument, value) for argument in arguments for value in values]
     if not texts:
-        return Encoded([], frozenset())
+        return TokenizedArguments([], frozenset())
     joined = texts if form.separator is None else [(form.separator.join(text),) for text in texts]
     inputs = _tokens(tokenizer, joined, form.max_length)
     # Only what fills the limit can have been cut: those few are tokenized again, uncut.
@@ -237,7 +237,7 @@ def encode(
         shorter = [(_cut_longest(texts[row], tokenizer, form),) for row in long]
         for row, item in zip(long, _tokens(tokenizer, shorter, form.max_length), strict=True):
             inputs[row] = item
-    return Encoded(inputs, frozenset(row // len(values) for row in long))
+    return TokenizedArguments(inputs, frozenset(row // len(values) for row in long))
 
 
 def _tokens(
@@ -281,7 +281,10 @@ def _cut_longest(
 
 
 def collate(
-    encoded: Encoded, rows: Sequence[int], padding: int, device: torch.device | str = "cpu"
+    encoded: TokenizedArguments,
+    rows: Sequence[int],
+    padding: int,
+    device: torch.device | str = "cpu",
 ) -> Batch:
     """Pads some arguments to the longest of them: tensors of shape (rows, longest).
 
@@ -305,7 +308,9 @@ def collate(
     return {key: tensor.to(device) for key, tensor in batch.items()}
 
 
-def predict_logits(model: nn.Module, encoded: Encoded, batch_size: int, padding: int) -> np.ndarray:
+def predict_logits(
+    model: nn.Module, encoded: TokenizedArguments, batch_size: int, padding: int
+) -> np.ndarray:
     """Logits (arguments, 20), float32, of a model that is in evaluation mode; longest first.
 
     A batch holds inputs of like length, those of a cross-encoder wherever they come from; half as

@@ -47,7 +47,7 @@ from valueeval.train.runtime.hardware import advise_when_out_of_memory
 from valueeval.train.runtime.progress import TrainingProgress
 from valueeval.train.storage import atomic_writing
 from valueeval.train.storage.atomic_writing import save_tensors, write_json, writing
-from valueeval.train.storage.checkpoint import State
+from valueeval.train.storage.checkpoint import TrainingState
 from valueeval.train.storage.output import work_folder
 
 TRAINING, VALIDATION, BATCH, EPOCHS = 60, 30, 16, 2
@@ -555,7 +555,7 @@ def test_checkpoints_come_as_often_as_writing_allows(
         clock[0] += 0.6
         return step(training)
 
-    def timed_save(folder: Path, state: State, *others: Any) -> None:
+    def timed_save(folder: Path, state: TrainingState, *others: Any) -> None:
         clock[0] += taken
         steps.append(state.step)
         save(folder, state, *others)

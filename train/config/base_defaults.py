@@ -10,10 +10,10 @@ from torch import nn
 from valueeval.adapters.classifier.backbones import is_causal
 from valueeval.adapters.directory.input_format import Head, InputFormat
 from valueeval.train.config.choice import ConfigError
-from valueeval.train.config.model import Classifier
+from valueeval.train.config.model import ClassifierOptions
 
 
-def head_of(classifier: Classifier, backbone: nn.Module) -> Head:
+def head_of(classifier: ClassifierOptions, backbone: nn.Module) -> Head:
     """Return the head; on a decoder an open pooling is the last token, which has seen all others.
 
     Raises:
@@ -31,7 +31,7 @@ def head_of(classifier: Classifier, backbone: nn.Module) -> Head:
     return head
 
 
-def form_of(classifier: Classifier, backbone: nn.Module) -> InputFormat:
+def form_of(classifier: ClassifierOptions, backbone: nn.Module) -> InputFormat:
     """Return how arguments become text; on a decoder an open separator is a line break.
 
     The tokenizers of decoders join pairs without anything between them, or with a second beginning.

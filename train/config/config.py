@@ -22,7 +22,7 @@ from valueeval.train.config.choice import (
     check_ranges,
     option,
 )
-from valueeval.train.config.model import Classifier, Template
+from valueeval.train.config.model import ClassifierOptions, Template
 from valueeval.train.config.optimisation import Distillation, Optimisation
 
 ThresholdsName = Literal["half", "global", "per-value", "shrunk"]
@@ -49,7 +49,7 @@ class TrainConfig:
         group="model",
         basic=True,
     )
-    classifier: Classifier | None = None
+    classifier: ClassifierOptions | None = None
     template: Template | None = None
     distillation: Distillation | None = None
     base: str = option(
@@ -263,7 +263,7 @@ class TrainConfig:
             **DEFAULT_CHOICES,
             **_plain_options(Optimisation.of(self.method)),
             "paraphrase": 1, "teacher_weight": 0.5,
-            **{item.name: item.default for item in fields(Classifier) if item.metadata},
+            **{item.name: item.default for item in fields(ClassifierOptions) if item.metadata},
             **{item.name: item.default for item in fields(TrainConfig) if item.metadata},
         }  # fmt: skip
         plain |= {name: item.default for name, item in _own_fields(self).items()}
@@ -414,7 +414,7 @@ def _plain_options(part: Any) -> dict[str, Any]:
     }
 
 
-def _chosen(classifier: Classifier) -> dict[str, Any]:
+def _chosen(classifier: ClassifierOptions) -> dict[str, Any]:
     heads, stage = classifier.heads, classifier.contrastive
     return {
         "heads": heads.name,

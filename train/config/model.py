@@ -49,7 +49,7 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Classifier:
+class ClassifierOptions:
     """A pretrained model with a classifier head, and how arguments become what it reads."""
 
     heads: Heads

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from valueeval.adapters.classifier.classifier import (
-    Encoded,
+    TokenizedArguments,
     ValueClassifier,
     batches_by_length,
     collate,
@@ -26,7 +26,7 @@ _BATCH = 32  # inputs read at once; half as many where memory runs out
 
 
 def compute_features(
-    model: ValueClassifier, encoded: Encoded, padding: int, device: torch.device
+    model: ValueClassifier, encoded: TokenizedArguments, padding: int, device: torch.device
 ) -> Features:
     """Return what a model's head reads of each input, without dropout as in evaluation.
 
@@ -49,7 +49,7 @@ def compute_features(
 
 
 def _states(
-    model: ValueClassifier, encoded: Encoded, padding: int, rows: Sequence[int]
+    model: ValueClassifier, encoded: TokenizedArguments, padding: int, rows: Sequence[int]
 ) -> list[torch.Tensor]:
     """Return each input's states, (1, width) pooled or (length, width) without padding."""
     batch = collate(encoded, rows, padding, device_of(model))

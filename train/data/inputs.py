@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from valueeval.adapters.classifier.classifier import Batch, Encoded, collate
+from valueeval.adapters.classifier.classifier import Batch, TokenizedArguments, collate
 
 
 class Inputs(Protocol):
@@ -29,7 +29,7 @@ class Inputs(Protocol):
 class Tokens:
     """Arguments as tokens, which a whole classifier reads; padding is the padding token."""
 
-    encoded: Encoded
+    encoded: TokenizedArguments
     padding: int
 
     @property

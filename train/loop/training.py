@@ -38,7 +38,7 @@ from valueeval.train.runtime.progress import TrainingProgress, note
 from valueeval.train.storage.atomic_writing import save_tensors
 from valueeval.train.storage.checkpoint import (
     Best,
-    State,
+    TrainingState,
     best_file,
     load_best,
     load_checkpoint,
@@ -66,7 +66,7 @@ class Fit:
 
     best: Best
     evaluation: Evaluation
-    state: State
+    state: TrainingState
 
 
 @dataclass(frozen=True)
@@ -382,7 +382,7 @@ class Training:
             message += f", and the weights of {which} in {file.name}"
         return self.processes.failure(message)
 
-    def _newest_checkpoint(self) -> State:
+    def _newest_checkpoint(self) -> TrainingState:
         """Brings everything to where the newest checkpoint stands, or leaves it at the start."""
         with self.processes.together():
             state = load_checkpoint(self.folder, self.model, self.optimizer, self.scheduler)

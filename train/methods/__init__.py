@@ -5,7 +5,7 @@ The modules of the methods import nothing heavy: their classes are read for the 
 
 from valueeval.train.config.choice import Method
 from valueeval.train.methods.full import Full, PromptFull
-from valueeval.train.methods.head import Head
+from valueeval.train.methods.head import HeadOnly
 from valueeval.train.methods.lora import Lora
 from valueeval.train.methods.p_tuning import PTuning
 from valueeval.train.methods.prefix_tuning import PrefixTuning
@@ -13,5 +13,5 @@ from valueeval.train.methods.prompt_tuning import PromptTuning
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
-    for method in (Full, Head, Lora, PromptTuning, PTuning, PrefixTuning, PromptFull)
+    for method in (Full, HeadOnly, Lora, PromptTuning, PTuning, PrefixTuning, PromptFull)
 }

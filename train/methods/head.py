@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Head(Method):
+class HeadOnly(Method):
     """Nothing but the head."""
 
     name: ClassVar = "head"

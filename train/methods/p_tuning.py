@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from valueeval.train.config.choice import ONE_OR_MORE, option
-from valueeval.train.methods.soft_prompt import HIDDEN_SIZE_HELP, SoftPrompt
+from valueeval.train.methods.soft_prompt import HIDDEN_SIZE_HELP, SoftPromptMethod
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PTuning(SoftPrompt):
+class PTuning(SoftPromptMethod):
     """Embeddings before the text, made by a network."""
 
     name: ClassVar = "p-tuning"

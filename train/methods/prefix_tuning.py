@@ -25,7 +25,7 @@ from valueeval.train.config.choice import ONE_OR_MORE, ConfigError, option
 from valueeval.train.methods.soft_prompt import (
     HIDDEN_SIZE_HELP,
     INIT_HELP,
-    SoftPrompt,
+    SoftPromptMethod,
     check_init,
 )
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PrefixTuning(SoftPrompt):
+class PrefixTuning(SoftPromptMethod):
     """Keys and values in every layer."""
 
     name: ClassVar = "prefix-tuning"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from valueeval.train.config.choice import option
-from valueeval.train.methods.soft_prompt import INIT_HELP, SoftPrompt, check_init
+from valueeval.train.methods.soft_prompt import INIT_HELP, SoftPromptMethod, check_init
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PromptTuning(SoftPrompt):
+class PromptTuning(SoftPromptMethod):
     """Embeddings before the text."""
 
     name: ClassVar = "prompt-tuning"

@@ -28,7 +28,7 @@ HIDDEN_SIZE_HELP = (
 
 
 @dataclass(frozen=True)
-class SoftPrompt(Method):
+class SoftPromptMethod(Method):
     """Virtual tokens before the text; the pretrained weights are frozen."""
 
     epochs: ClassVar = 10

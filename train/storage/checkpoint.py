@@ -36,7 +36,7 @@ class Best:
 
 
 @dataclass
-class State:
+class TrainingState:
     """Where a run stands.
 
     Attributes:
@@ -58,7 +58,7 @@ class State:
 
 def save_checkpoint(
     folder: Path,
-    state: State,
+    state: TrainingState,
     tensors: dict[str, torch.Tensor],
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
@@ -101,7 +101,7 @@ def load_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
-) -> State:
+) -> TrainingState:
     """Brings model, optimizer and scheduler to the newest checkpoint; a fresh state if none is.
 
     Raises:
@@ -109,7 +109,7 @@ def load_checkpoint(
     """
     found = _checkpoints(folder)
     if not found:
-        return State()
+        return TrainingState()
     newest = found[-1]
     try:
         content = json.loads((newest / "state.json").read_text(encoding="utf-8"))
@@ -117,7 +117,7 @@ def load_checkpoint(
         _unflatten(optimizer, load_file(newest / "optimizer.safetensors"), content["groups"])
         scheduler.load_state_dict(content["scheduler"])
         best = content["state"].pop("best")
-        return State(**content["state"], best=Best(**best) if best else None)
+        return TrainingState(**content["state"], best=Best(**best) if best else None)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ValueEvalError(
             f"{newest}: this checkpoint cannot be read ({error}); remove {folder} to start again"
