@@ -23,6 +23,10 @@ COMMANDS = {
     "run": ("valueeval.run", "lm_eval run, with these tasks and models registered"),
     "predict": ("valueeval.adapters.predict.cli", "label arguments of your own with an adapter"),
     "score": ("valueeval.tasks.commands.score", "score a run file, or samples logged by lm_eval"),
+    "calibrate": (
+        "valueeval.tasks.commands.calibrate",
+        "take a prompted model's bias off its scores",
+    ),
     "export": ("valueeval.tasks.commands.export", "write logged samples as a run file"),
     "leaderboard": (
         "valueeval.leaderboard.commands.leaderboard",

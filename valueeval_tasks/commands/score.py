@@ -13,14 +13,17 @@ import numpy as np
 import numpy.typing as npt
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import iter_arguments, read_labels
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.harness.samples import read_samples
+from valueeval.tasks.harness.origin import origin_of
+from valueeval.tasks.harness.samples import Samples, read_samples
 from valueeval.tasks.scores.average_precision import macro_ap
+from valueeval.tasks.scores.calibration import read_calibration, to_json
 from valueeval.tasks.scores.intervals import LEVEL
 from valueeval.tasks.scores.runfile import read_run
 from valueeval.tasks.scores.scoring import (
@@ -56,7 +59,9 @@ def main(argv: Sequence[str]) -> int:
             samples.ids, samples.truth, samples.prediction, samples.clusters, samples.unparsed,
             samples.scores, samples.answer_mass,
         )  # fmt: skip
-    elif options.samples is None and all(of_run) and options.template is None:
+        if options.calibration is not None:
+            report["calibrated"] = _calibrated(samples, options.samples, options.calibration)
+    elif options.samples is None and all(of_run) and not (options.template or options.calibration):
         report = _score_run(options.labels, options.run, options.arguments)
     else:
         parser.error("give either --labels and --run (and --arguments), or --samples")
@@ -130,6 +135,11 @@ def _parser() -> argparse.ArgumentParser:
         choices=TEMPLATES,
         help="template of the samples' task (default: from the file's name)",
     )
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="also score the samples as `valueeval calibrate` calibrated this model and prompt",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
@@ -153,6 +163,29 @@ def _score_run(labels: str, run: str, arguments: str | None) -> dict[str, Any]:
             )
         clusters = [key[id] for id in ids]
     return make_report(ids, truth, prediction, clusters)
+
+
+def _calibrated(samples: Samples, path: str, calibration_file: str) -> dict[str, Any]:
+    """Return the report on samples after calibration, and what that was fitted on.
+
+    Raises:
+        ValueEvalError: The samples hold no scores, or are of another model or prompt.
+    """
+    calibration = read_calibration(calibration_file)
+    if samples.scores is None:
+        raise ValueEvalError(f"{path}: the samples hold no scores, so nothing can be calibrated.")
+    origin = origin_of(path)
+    if (name := calibration.origin.differs(origin)) is not None:
+        raise ValueEvalError(
+            f"{calibration_file}: fitted with {name} {clean(getattr(calibration.origin, name))}, "
+            f"but {path} has {clean(getattr(origin, name))}.\n"
+            "A calibration goes with one model and prompt: fit one to this run's."
+        )
+    scores = calibration.apply(samples.scores)
+    report = make_report(
+        samples.ids, samples.truth, scores > 0, samples.clusters, samples.unparsed, scores
+    )
+    return {**report, "fitted_on": to_json(calibration)["fitted_on"]}
 
 
 def _flat(result: Intervals) -> dict[str, float | None]:
@@ -180,15 +213,21 @@ def _per_value(truth: BoolArray, prediction: BoolArray) -> dict[str, dict[str, A
 def _print_tables(report: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(_score_table(report))
-    console.print(_value_table(report["per_value"]))
+    if "calibrated" in report:
+        fitted_on = report["calibrated"]["fitted_on"]
+        labels = "with" if fitted_on["labels_used"] else "without"
+        data = f"{fitted_on['arguments']} arguments of {escape(clean(fitted_on['set']))}"
+        title = f"calibrated on {data}, {labels} their labels"
+        console.print(_score_table(report["calibrated"], title))
+    console.print(_value_table(report.get("calibrated", report)["per_value"]))
     notes = _NOTES if report["macro_ap"] is None else (*_NOTES, _NOTE_ON_AP)
     for note in (*notes, _interval_note(report)):
         console.print(note)
 
 
-def _score_table(report: dict[str, Any]) -> Table:
+def _score_table(report: dict[str, Any], title: str | None = None) -> Table:
     by_conclusion = report["interval"]["over"] == "conclusions"
-    table = _table(f"{report['n']} arguments", "metric")
+    table = _table(title or f"{report['n']} arguments", "metric")
     table.add_column("score", justify="right")
     table.add_column("stderr", justify="right")
     table.add_column(f"{LEVEL:.0%} interval", justify="right")

@@ -14,15 +14,11 @@ from training import learning_rates
 
 from valueeval.adapters.classifier.classifier import ValueClassifier, load_backbone
 from valueeval.tasks.scores.scoring import f1_per_value, per_value_counts, score
+from valueeval.tasks.scores.thresholds import GRID, counts_on_grid, global_threshold
 from valueeval.train.config.config import ThresholdsName
 from valueeval.train.data.epoch_order import epoch_batches
 from valueeval.train.loop.optimizer import parameter_groups
-from valueeval.train.loop.thresholds import (
-    GRID,
-    choose_thresholds,
-    counts_on_grid,
-    global_threshold,
-)
+from valueeval.train.loop.thresholds import choose_thresholds
 from valueeval.train.objectives.losses import positive_weights, weighted_bce
 
 # -------------------------------------------------------------------------------------- order

@@ -1,0 +1,60 @@
+"""Which run samples are from: what the results file beside them, or their own name, tells."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from valueeval.tasks.scores.calibration import Origin
+from valueeval.tasks.templates.decide import TEMPLATES
+
+_NAME = re.compile(
+    rf"samples_valueeval_(?P<template>{'|'.join(TEMPLATES)})(?:_p(?P<paraphrase>\d))?"
+    r"(?:_(?P<set>[a-z]+))?(?:_(?P<date>\d{4}-.*))?$"
+)
+
+
+def origin_of(samples: str | Path) -> Origin:
+    """Return what is known of the run that wrote a samples file."""
+    path = Path(samples)
+    found = _NAME.match(path.stem)
+    if found is None:
+        return Origin()
+    given = found.groupdict()
+    named = Origin(
+        template=given["template"],
+        paraphrase=int(given["paraphrase"] or 1),
+        set=given["set"] or "main",
+    )
+    if not given["date"]:
+        return named
+    task = path.stem.removeprefix("samples_").removesuffix(f"_{given['date']}")
+    return _from_results(path.with_name(f"results_{given['date']}.json"), task) or named
+
+
+def _from_results(path: Path, task: str) -> Origin | None:
+    """Return what a results file says of a task; None if there is none, or it is not lm-eval's."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        metadata = content["configs"][task]["metadata"]
+        return Origin(
+            model=_model(content),
+            template=metadata["template"],
+            paraphrase=int(metadata["paraphrase"]),
+            wording=metadata.get("wording"),
+            shots=int(content["n-shot"][task]),
+            set=metadata["set"],
+            data_sha256=metadata["data_sha256"],
+        )
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _model(content: dict[str, Any]) -> str | None:
+    """Return the model's name, with what else of its arguments changes its answers."""
+    name = content.get("model_name")
+    arguments = content.get("config", {}).get("model_args")
+    peft = arguments.get("peft") if isinstance(arguments, dict) else None
+    return f"{name} + {peft}" if name and peft and str(peft) != name else name

@@ -1,0 +1,181 @@
+"""Calibrate the scores of a prompted model, as thresholds do for a trained one.
+
+A prompted model's log-odds lean to yes or to no by the words of its prompt, whatever the argument
+says (Zhao et al., 2021, «Calibrate before use»). Two remedies, applied one after the other:
+
+- the *prior*, taken off each value's score: its mean over arguments, without their labels (Zhou et
+  al., 2024, «Batch calibration»);
+- *thresholds*, tuned on labelled arguments by the rule that trained models use
+  (:mod:`valueeval.tasks.scores.thresholds`).
+
+A calibration goes with one model and one prompt, and says what it has seen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from valueeval.tasks.display import clean
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.scores.thresholds import Rule, tune_thresholds
+from valueeval.tasks.values import VALUE_SLUGS
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The run whose scores were calibrated, as far as its files tell; None is not known.
+
+    Attributes:
+        model: Name of the model, as lm-eval writes it.
+        template: One of the templates.
+        paraphrase: Which wording of it.
+        wording: ``"plain"`` or ``"chat"``.
+        shots: Number of few-shot examples.
+        set: Name of the set of arguments.
+        data_sha256: Hash of its files.
+    """
+
+    model: str | None = None
+    template: str | None = None
+    paraphrase: int | None = None
+    wording: str | None = None
+    shots: int | None = None
+    set: str | None = None
+    data_sha256: str | None = None
+
+    def differs(self, other: Origin) -> str | None:
+        """Return the name of something in which model or prompt differ; None if nothing does.
+
+        What is not known of one of the two does not differ.
+        """
+        for name in ("model", "template", "paraphrase", "wording", "shots"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if None not in (mine, theirs) and mine != theirs:
+                return name
+        return None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is taken off the scores of each value.
+
+    Attributes:
+        prior: 20 mean scores in nats; zeros where none is taken off.
+        thresholds: 20 logits, for scores without the prior; zeros where none were tuned.
+        rule: How the thresholds were tuned; None if they were not, and no label was seen.
+        arguments: Number of arguments that it was fitted on.
+        origin: The run that they are from.
+    """
+
+    prior: tuple[float, ...]
+    thresholds: tuple[float, ...]
+    rule: str | None
+    arguments: int
+    origin: Origin
+
+    def apply(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return calibrated scores, (n, 20): predicted where positive.
+
+        Args:
+            scores: (n, 20), in nats.
+        """
+        return scores - np.asarray(self.prior) - np.asarray(self.thresholds)
+
+
+def fit(
+    scores: npt.NDArray[np.float64],
+    truth: npt.NDArray[np.bool_],
+    origin: Origin,
+    use_prior: bool,
+    rule: Rule | None,
+) -> Calibration:
+    """Fit a calibration.
+
+    Args:
+        scores: (n, 20), in nats.
+        truth: (n, 20); read only where there is a rule.
+        origin: The run that they are from.
+        use_prior: Whether to take off each value's mean.
+        rule: How to tune thresholds; None: not at all.
+    """
+    prior = scores.mean(axis=0) if use_prior else np.zeros(scores.shape[1])
+    logits = np.zeros(scores.shape[1])
+    if rule is not None:
+        probabilities = tune_thresholds(rule, truth, scores - prior)
+        logits = np.log(probabilities) - np.log1p(-probabilities)
+    return Calibration(tuple(prior.tolist()), tuple(logits.tolist()), rule, len(scores), origin)
+
+
+def to_json(calibration: Calibration) -> dict[str, Any]:
+    """Return a calibration as it is written; `read_calibration` reads it."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "fitted_on": {
+            **asdict(calibration.origin),
+            "arguments": calibration.arguments,
+            "labels_used": calibration.rule is not None,
+        },
+        "rule": calibration.rule,
+        "prior": dict(zip(VALUE_SLUGS, calibration.prior, strict=True)),
+        "thresholds": dict(zip(VALUE_SLUGS, calibration.thresholds, strict=True)),
+    }
+
+
+def read_calibration(path: str | Path) -> Calibration:
+    """Read what `to_json` gives.
+
+    Raises:
+        ValueEvalError: The file cannot be read, or is no calibration; the message says where.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueEvalError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueEvalError(f"{path}: not valid JSON ({clean(error)[:200]}).") from error
+    try:
+        return _from_json(content)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueEvalError(
+            f"{path}: not a calibration that `valueeval calibrate` wrote: "
+            f"{type(error).__name__} {clean(error)[:200]}"
+        ) from error
+
+
+def _from_json(content: Any) -> Calibration:
+    if content["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"schema_version {content['schema_version']!r}; known is {SCHEMA_VERSION}")
+    fitted_on = content["fitted_on"]
+    origin = Origin(**{field.name: fitted_on[field.name] for field in fields(Origin)})
+    for field in fields(Origin):
+        kind = int if field.name in ("paraphrase", "shots") else str
+        value = getattr(origin, field.name)
+        if value is not None and type(value) is not kind:
+            raise TypeError(f"fitted_on.{field.name}: {value!r}")
+    if not (content["rule"] is None or isinstance(content["rule"], str)):
+        raise TypeError(f"rule: {content['rule']!r}")
+    arguments = fitted_on["arguments"]
+    if type(arguments) is not int:
+        raise TypeError(f"fitted_on.arguments: {arguments!r}")
+    prior, thresholds = (_numbers(content[name], name) for name in ("prior", "thresholds"))
+    return Calibration(prior, thresholds, content["rule"], arguments, origin)
+
+
+def _numbers(given: Mapping[str, Any], where: str) -> tuple[float, ...]:
+    """Return the number of each value, in the order of values."""
+    if sorted(given) != sorted(VALUE_SLUGS):
+        raise ValueError(f"{where}: not the {len(VALUE_SLUGS)} values")
+    for slug, number in given.items():
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise ValueError(f"{where}.{slug}: {number!r} is no finite number")
+    return tuple(float(given[slug]) for slug in VALUE_SLUGS)
