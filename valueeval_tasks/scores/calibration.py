@@ -89,7 +89,8 @@ class Calibration:
         Args:
             scores: (n, 20), in nats.
         """
-        return scores - np.asarray(self.prior) - np.asarray(self.thresholds)
+        calibrated: npt.NDArray[np.float64] = scores - np.add(self.prior, self.thresholds)
+        return calibrated
 
 
 def fit(
