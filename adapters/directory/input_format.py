@@ -69,16 +69,44 @@ class InputFormat:
         """Whether an argument becomes 20 inputs, each with a value beside it."""
         return any(field in VALUE_FIELDS for text in self.segments for field in _fields(text))
 
+    @property
+    def for_text_alone(self) -> tuple[str, ...]:
+        """Return the segments for a text that has no conclusion and no stance.
+
+        Of a segment with ``{premise}`` this and the fields of values stay; others stay if they name
+        a value, and go if they do not.
+
+        Raises:
+            ManifestError: No segment has ``{premise}``.
+        """
+        kept = []
+        for segment in self.segments:
+            fields = _fields(segment)
+            if "premise" in fields:
+                left = [field for field in fields if field == "premise" or field in VALUE_FIELDS]
+                kept.append(" ".join(f"{{{field}}}" for field in left))
+            elif any(field in VALUE_FIELDS for field in fields):
+                kept.append(segment)
+        if not any("premise" in _fields(segment) for segment in kept):
+            raise ManifestError(
+                "input.segments: no segment has {premise}, so the model cannot read a text alone"
+            )
+        return tuple(kept)
+
     def texts(self, argument: Argument, value: Value | None = None) -> tuple[str, ...]:
-        """The argument, beside a value if one is named, in the words of each segment."""
+        """Return the argument, beside a value if one is named, in the words of each segment.
+
+        An argument whose conclusion is empty is a text alone: see `for_text_alone`.
+        """
         words = {
             "premise": argument.premise,
             "conclusion": argument.conclusion,
             "stance": argument.stance,
-            "stance_word": STANCE_WORDS[argument.stance],
+            "stance_word": STANCE_WORDS.get(argument.stance, ""),
             "value": value,
         }
-        return tuple(segment.format_map(words) for segment in self.segments)
+        segments = self.segments if argument.conclusion else self.for_text_alone
+        return tuple(segment.format_map(words) for segment in segments)
 
 
 def check_head_and_input(head: Head, form: InputFormat) -> None:

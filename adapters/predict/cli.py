@@ -1,73 +1,312 @@
-"""``valueeval predict``: labels a table of arguments with a trained adapter."""
+"""``valueeval predict``: labels a table of arguments or texts with a trained adapter."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from valueeval.adapters.predict.predict import Columns, Source, label, refuse_existing, whole_file
-from valueeval.adapters.predict.tables import FORMATS, format_of, writer_of
+from valueeval.adapters.predict.hand_labels import Agreement, LabelColumns
+from valueeval.adapters.predict.labelling import (
+    ADDED_COLUMNS,
+    LabelledRow,
+    kinds_of,
+    label_rows,
+)
+from valueeval.adapters.predict.language import Languages
+from valueeval.adapters.predict.layout import (
+    UNKNOWN_STANCE,
+    Layout,
+    Problem,
+    Roles,
+    find_layout,
+    parse_stance_map,
+)
+from valueeval.adapters.predict.model import LOOKED_AT, Model, load_found, refuse_clash
+from valueeval.adapters.predict.one_text import print_answer
+from valueeval.adapters.predict.output import (
+    Output,
+    checking_writer,
+    choose_output,
+    refuse_existing,
+    whole_file,
+)
+from valueeval.adapters.predict.summary import Summary, check_figure, draw
+from valueeval.adapters.tables.rows import Row, as_text
+from valueeval.adapters.tables.table import (
+    FORMATS,
+    Table,
+    TableOptions,
+    opened_table,
+    opened_writer,
+)
+from valueeval.tasks.display import clean, error_message
+from valueeval.tasks.errors import ValueEvalError
+
+_LISTED = 20
 
 
 def main(argv: Sequence[str]) -> int:
-    """Label the table; returns the exit status."""
-    options = _parser().parse_args(argv)
-    source = Source(
-        options.file,
-        format_of(options.file, options.input_format, "--input-format"),
-        Columns(options.premise, options.conclusion, options.stance),
-    )
-    form = options.output_format or (
-        source.form if options.output == "-" else format_of(options.output, None, "--output-format")
-    )
-    if options.output != "-":
-        refuse_existing(Path(options.output), options.overwrite)
+    """Label the table, or the one text; return the exit status."""
+    parser = _parser()
+    # Hyphens in options are as good as underscores.
+    options = parser.parse_args([_with_underscores(word) for word in argv])
+    if (options.text is None) == (options.file is None):
+        parser.error("give a FILE (- is standard input), or --text")
+    if options.text is not None:
+        _label_one(options)
+        return 0
+    if options.figure is not None:
+        check_figure(options.figure)
+    said = TableOptions(
+        options.input_format, options.delimiter, options.encoding, options.sheet,
+        not options.no_header,
+    )  # fmt: skip
+    with opened_table(options.file, said) as table:
+        _label_table(table, options)
+    return 0
 
+
+def _with_underscores(word: str) -> str:
+    """Return an option's word as the parser knows it: ``--output-format=csv`` and the like."""
+    if not word.startswith("--"):
+        return word
+    name, equals, content = word[2:].partition("=")
+    return f"--{name.replace('-', '_')}{equals}{content}"
+
+
+def _label_one(options: argparse.Namespace) -> None:
+    """Print the answer for the text of ``--text``."""
+    for name in ("output", "figure", "by", "labels", "for_excel", "text_column", "stance_map"):
+        if getattr(options, name):
+            raise ValueEvalError(f"--{name} is for tables, and --text prints one answer.")
+    if options.conclusion is None and options.stance is None:
+        roles = Roles(text_column="text")
+    else:
+        conclusion, stance = (
+            None if given is None else "=" + given.removeprefix("=")
+            for given in (options.conclusion, options.stance)
+        )
+        roles = Roles("text", conclusion, stance)
+    row = Row("--text", {"text": options.text})
+    layout = find_layout(["text"], roles, [row], "--text")
+    argument = layout.argument(row)
+    if isinstance(argument, Problem):
+        raise ValueEvalError(f"--text: {argument.text}.")
+    model = _load(options)
+    print_answer(Console(highlight=False), model.label([argument]), layout.text_alone)
+    languages = Languages()
+    languages.add(options.text)
+    for note in filter(None, (languages.note, _cut(model))):
+        _note(note)
+
+
+def _label_table(table: Table, options: argparse.Namespace) -> None:
+    output = choose_output(
+        table, options.file, options.output, options.output_format, options.for_excel
+    )
+    if output.path != "-":
+        refuse_existing(Path(output.path), options.overwrite)
+    rows = list(islice(table.read_rows(), LOOKED_AT))
+    if not rows:
+        raise ValueEvalError(f"{table.name}: there is no row in it.")
+    roles = Roles(
+        options.premise, options.conclusion, options.stance, options.text_column,
+        parse_stance_map(options.stance_map) if options.stance_map else {},
+    )  # fmt: skip
+    layout = find_layout(table.columns, roles, rows, table.name)
+    if options.by is not None and options.by not in table.columns:
+        listed = ", ".join(map(repr, table.columns))
+        raise ValueEvalError(f"{table.name}: no column {options.by!r} (--by). Columns: {listed}.")
+    labels = LabelColumns.found_in(table.columns, table.name) if options.labels else None
+    prefix = options.prefix
+    if prefix is None:
+        # Hand labels have the names of our decisions.
+        clash = labels is not None and not set(ADDED_COLUMNS).isdisjoint(table.columns)
+        prefix = "predicted_" if clash else ""
+    refuse_clash(table.columns, prefix, table.name, "--prefix ")
+    for note in table.notes:
+        _note(f"{table.name}: {note}")
+    if not layout.is_official:
+        others = layout.text_alone and roles.text_column is None and len(table.columns) > 1
+        hint = "; --conclusion and --stance name columns that say more" if others else ""
+        _note(f"{table.name}: {layout.described}{hint}")
+    checked = _check(table, layout, labels, output, options.strict)
+    model = _load(options)
+    summary = Summary(options.by)
+    agreement = None if labels is None else Agreement(labels)
+    columns = [*table.columns, *(prefix + column for column in ADDED_COLUMNS)]
+    with (
+        whole_file(output.path, options.overwrite) as stream,
+        opened_writer(
+            output.form, stream, columns, dialect=output.dialect, kinds=kinds_of(prefix),
+            schema=table.schema, guard_formulas=output.for_excel,
+        ) as writer,
+        _progress(checked.rows) as progress,
+    ):  # fmt: skip
+        for labelled in label_rows(table.read_rows(), layout, model):
+            writer.write(Row(labelled.row.where, labelled.cells(prefix)))
+            _count(labelled, summary, agreement, table.name)
+            progress(1)
+    if options.figure is not None:
+        draw(summary, options.figure)
+    _report(summary, agreement, output, options.figure)
+    for said in filter(None, (checked.languages.note, _cut(model))):
+        _note(said)
+
+
+@dataclass
+class _Checked:
+    """What a first pass over a table found.
+
+    Attributes:
+        rows: How many rows there are.
+        problems: Rows that cannot be labelled, by kind of problem.
+        first: The first of them, with their places.
+        stances: What stands where a stance was expected, and is none.
+        languages: How many texts look English.
+    """
+
+    rows: int = 0
+    problems: Counter[str] = field(default_factory=Counter)
+    first: list[str] = field(default_factory=list)
+    stances: Counter[str] = field(default_factory=Counter)
+    languages: Languages = field(default_factory=Languages)
+
+
+def _check(
+    table: Table, layout: Layout, labels: LabelColumns | None, output: Output, strict: bool
+) -> _Checked:
+    """Read the whole table before anything slow starts.
+
+    Raises:
+        ValueEvalError: No row can be labelled; with ``strict``, some cannot; a row cannot be
+            written; a hand label is neither a yes nor a no.
+    """
+    found = _Checked()
+    with checking_writer(output, table.columns) as check_written:
+        for row in table.read_rows():
+            found.rows += 1
+            check_written(row)
+            if labels is not None:
+                labels.of(row, table.name)
+            argument = layout.argument(row)
+            if not isinstance(argument, Problem):
+                found.languages.add(argument.premise)
+                continue
+            found.problems[argument.kind] += 1
+            if len(found.first) < _LISTED:
+                found.first.append(f"{row.where}: {argument.text}")
+            if argument.kind == UNKNOWN_STANCE and len(found.stances) < _LISTED:
+                found.stances[argument.text.partition(": ")[2]] += 1
+    problems = found.problems.total()
+    if strict and problems:
+        more = f"\n… and {problems - _LISTED} more" if problems > _LISTED else ""
+        raise ValueEvalError(
+            f"{table.name}: {problems} of {found.rows} rows cannot be labelled (--strict):\n"
+            + "\n".join(found.first)
+            + more
+            + _remedy(found)
+        )
+    if problems == found.rows:
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in found.problems.most_common(5))
+        raise ValueEvalError(f"{table.name}: no row can be labelled: {kinds}.{_remedy(found)}")
+    return found
+
+
+def _remedy(found: _Checked) -> str:
+    """Return how to have unknown stances understood."""
+    if not found.stances:
+        return ""
+    shown = [stance for stance, _ in found.stances.most_common(4)]
+    mapped = ",".join(f"{stance}=…" for stance in shown)
+    return f"\nSay what the stances mean, pro or con: --stance_map {shlex.quote(mapped)}"
+
+
+def _load(options: argparse.Namespace) -> Model:
     from valueeval.adapters.directory.ensemble import find_members
 
     members = find_members(options.adapter)
-    manifest = members.manifest
-    total = source.check(form)
 
-    # Slow to import, so after everything that can be refused at once.
-    from valueeval.adapters.classifier.ensemble import load_members
-    from valueeval.adapters.runtime.devices import choose_device, parse_batch_size
+    from valueeval.adapters.runtime.devices import choose_device
 
-    batch_size = parse_batch_size(options.batch_size)
-    device = choose_device(options.device)
-    if options.device and not options.device.startswith(device.type):
+    if options.device and not options.device.startswith(choose_device(options.device).type):
         _note(f"device {options.device} is not there: running on the CPU")
-    classifier = load_members(members, device)
-    with whole_file(options.output, options.overwrite) as write, _progress(total) as progress:
-        count = label(
-            source,
-            write,
-            writer_of(form),
-            lambda arguments: classifier.logits(arguments, batch_size),
-            manifest.thresholds.logits,
-            progress,
-        )
-    if classifier.truncated:
-        limit = manifest.reading.max_length
-        _note(f"{classifier.truncated} arguments are longer than {limit} tokens and were cut")
-    _note(f"{count} argument{'' if count == 1 else 's'} labelled: {options.output}")
-    return 0
+    return load_found(options.adapter, members, options.device, options.batch_size)
+
+
+def _count(labelled: LabelledRow, summary: Summary, agreement: Agreement | None, name: str) -> None:
+    """Count a row in the summary, and in the agreement with hand labels."""
+    if labelled.argument is None or labelled.decided is None:
+        summary.problems[labelled.problem.kind if labelled.problem else ""] += 1
+        return
+    group = None
+    if summary.by is not None:
+        group = as_text(labelled.row.cells.get(summary.by)).strip() or "(empty)"
+    summary.add(labelled.decided, group)
+    labels = None if agreement is None else agreement.columns.of(labelled.row, name)
+    if agreement is not None and labels is not None:
+        agreement.add(labelled.argument, labels, labelled.decided)
+
+
+def _report(
+    summary: Summary, agreement: Agreement | None, output: Output, figure: Path | None
+) -> None:
+    """Print the summary: on stderr if the rows went to standard output."""
+    console = Console(highlight=False, stderr=output.path == "-", soft_wrap=True)
+    where = "standard output" if output.path == "-" else clean(output.path)
+    rows = summary.rows
+    console.print(
+        f"{summary.labelled.rows} of {rows} row{'s' * (rows != 1)} labelled: {where}", markup=False
+    )
+    for line in summary.lines():
+        console.print(line, markup=False)
+    console.print()
+    console.print(summary.table())
+    if summary.left_out is not None:
+        console.print(summary.left_out, markup=False)
+    console.print("These are the model's labels, and it errs: small differences can be its errors.")
+    for line in [] if agreement is None else agreement.lines():
+        console.print(line, markup=False)
+    if figure is not None:
+        console.print(f"Figure: {clean(figure)}", markup=False)
+
+
+def _cut(model: Model) -> str | None:
+    if not model.truncated:
+        return None
+    limit = model.manifest.reading.max_length
+    one = model.truncated == 1
+    return (
+        f"{model.truncated} text{' is' if one else 's are'} longer than {limit} tokens and "
+        f"{'was' if one else 'were'} cut: the model did not read the end"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="valueeval predict",
-        description="Labels arguments of your own with the 20 values. The table's columns are "
-        "kept; after them come 20 probabilities (p_…) and 20 decisions (0 or 1) a row. Columns "
-        "Premise, Conclusion and Stance are found by name, in upper or lower case.",
+        description="Label arguments or texts of your own with the 20 values. Every row and column "
+        "stays; added are `values` (their names), `problem` (why a row has no labels), "
+        "`labelled_from`, 20 decisions (0 or 1) and 20 probabilities (p_…).",
+        epilog="The models read English, and learnt from short arguments. They err often: use them "
+        "for many texts together, and read some yourself. Do not use them to judge or to select "
+        "persons: they say what a text appeals to, and nothing about who wrote it.",
     )
-    parser.add_argument("file", metavar="FILE", help="table: .tsv, .csv or .jsonl; - is stdin")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?",
+        help="table: .csv (any delimiter), .tsv, .txt, .xlsx, .parquet, .jsonl; - is stdin",
+    )  # fmt: skip
+    parser.add_argument("--text", metavar="TEXT", help="label this one text and print the answer")
     parser.add_argument(
         "--adapter",
         required=True,
@@ -75,31 +314,74 @@ def _parser() -> argparse.ArgumentParser:
         help="from `valueeval train`, one that lists members, or org/name on the Hugging Face hub; "
         "several joined by + are averaged: A+B+C",
     )
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="OUT", help=".tsv, .csv or .jsonl; - is stdout"
+    columns = parser.add_argument_group(
+        "columns", "Found by their names (Premise, Conclusion, Stance; text …) if not given."
     )
-    parser.add_argument("--overwrite", action="store_true", help="write over OUT if it exists")
-    for role, example in (("premise", "what is said"), ("conclusion", "what is argued about")):
-        parser.add_argument(f"--{role}", metavar="NAME", help=f"column of the {role} ({example})")
-    parser.add_argument(
-        "--stance",
-        metavar="NAME",
-        help="column of the stance (for, pro, in favor of, against, con, …)",
+    columns.add_argument("--premise", metavar="NAME", help="column of the premise (what is said)")
+    columns.add_argument(
+        "--conclusion", metavar="NAME",
+        help="column of the conclusion (what is argued about), or =TEXT, the same for every row",
+    )  # fmt: skip
+    columns.add_argument(
+        "--stance", metavar="NAME",
+        help="column of the stance (for, pro, 1, against, con, -1, …), or =for, =against",
+    )  # fmt: skip
+    columns.add_argument(
+        "--stance_map", metavar="MAP", help="what the stances mean: dafür=pro,dagegen=con"
     )
-    parser.add_argument("--input-format", choices=FORMATS, help="if FILE's name does not say it")
-    parser.add_argument(
-        "--output-format", choices=FORMATS, help="if OUT's name does not say it (stdout: as FILE)"
+    columns.add_argument(
+        "--text_column", metavar="NAME",
+        help="column of texts without conclusion and stance: the model reads them alone",
+    )  # fmt: skip
+    columns.add_argument(
+        "--labels", action="store_true",
+        help="compare with hand labels: columns called like the values, with 1 or 0",
+    )  # fmt: skip
+    reading = parser.add_argument_group("how the table is read, if it is not found out rightly")
+    reading.add_argument("--input_format", choices=FORMATS, help="its format")
+    reading.add_argument("--delimiter", metavar="CHAR", help="a character, comma, semicolon or tab")
+    reading.add_argument("--encoding", metavar="NAME", help="utf-8, utf-16, windows-1252 …")
+    reading.add_argument("--sheet", metavar="NAME", help="sheet of an Excel workbook")
+    reading.add_argument(
+        "--no_header", action="store_true", help="the first row is not the names of the columns"
     )
-    parser.add_argument(
-        "--batch-size", default="auto", metavar="N", help="arguments read at once (default: auto)"
+    writing = parser.add_argument_group("output")
+    writing.add_argument(
+        "-o", "--output", metavar="OUT",
+        help="file to write, its format by its ending; - is stdout (default: FILE-labelled, as "
+        "FILE is written)",
+    )  # fmt: skip
+    writing.add_argument("--overwrite", action="store_true", help="write over OUT if it exists")
+    writing.add_argument(
+        "--for_excel", action="store_true",
+        help="write what Excel opens rightly: a workbook, or for an OUT that ends in .csv UTF-8 "
+        "with a byte order mark, and no cell that Excel would run as a formula",
+    )  # fmt: skip
+    writing.add_argument("--output_format", choices=FORMATS, help="if OUT's name does not say it")
+    writing.add_argument(
+        "--prefix", metavar="NAME", help="what the names of the added columns begin with"
     )
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, mps … (default: the best)")
+    writing.add_argument(
+        "--strict", action="store_true",
+        help="refuse a table in which some rows cannot be labelled, and list them",
+    )  # fmt: skip
+    writing.add_argument(
+        "--by", metavar="COLUMN", help="show shares by what stands in this column, too"
+    )
+    writing.add_argument(
+        "--figure", type=Path, metavar="FILE", help="draw the shares (.png, .svg, .pdf)"
+    )
+    running = parser.add_argument_group("running")
+    running.add_argument(
+        "--batch_size", default="auto", metavar="N", help="texts read at once (default: auto)"
+    )
+    running.add_argument("--device", metavar="NAME", help="cpu, cuda, mps … (default: the best)")
     return parser
 
 
 @contextmanager
-def _progress(total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar of rows on stderr."""
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar of rows on stderr."""
     bar = Progress(
         TextColumn("labelling"),
         BarColumn(),
@@ -113,4 +395,4 @@ def _progress(total: int | None) -> Iterator[Callable[[int], None]]:
 
 
 def _note(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(f"note: {error_message(text)}", file=sys.stderr)

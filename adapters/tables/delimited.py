@@ -267,7 +267,7 @@ def _fit(records: Sequence[Sequence[str]]) -> tuple[float, int]:
 
 def _parsed(sample: str, delimiter: str, whole: bool) -> list[list[str]] | None:
     """Return the rows of a sample read with quoting; ``None`` if quotation marks do not pair up."""
-    records = []
+    records: list[list[str]] = []
     reader = _reader(io.StringIO(sample, newline=""), delimiter)
     try:
         records.extend(record for record in reader if record)

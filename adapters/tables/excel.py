@@ -77,6 +77,31 @@ def read_sheet(
     return _header_and_rows(rows, has_header, notes)
 
 
+class SheetLimits:
+    """What a sheet cannot hold."""
+
+    def __init__(self) -> None:
+        self._rows = 1  # the header
+
+    def check(self, row: Row) -> None:
+        """Count one row more.
+
+        Raises:
+            ValueEvalError: Excel cannot hold so many rows, or so long a text.
+        """
+        self._rows += 1
+        if self._rows > MAX_ROWS:
+            raise ValueEvalError(
+                f"{row.where}: Excel holds {MAX_ROWS:,} rows at most. Write .csv or .parquet."
+            )
+        for content in row.cells.values():
+            if isinstance(content, str) and len(_escape(content)) > MAX_TEXT:
+                raise ValueEvalError(
+                    f"{row.where}: a text of more than {MAX_TEXT:,} characters, which an Excel "
+                    "cell cannot hold. Write .csv or .parquet."
+                )
+
+
 class ExcelWriter:
     """Writes rows into a new workbook; text stays text, whatever it begins with.
 
@@ -93,8 +118,8 @@ class ExcelWriter:
         self._book = Workbook(write_only=True)
         self._sheet = self._book.create_sheet("labelled")
         self._sheet.freeze_panes = "A2"
-        self._rows = 1  # the header
-        self._sheet.append([self._cell(column, "the header") for column in columns])
+        self._limits = SheetLimits()
+        self._sheet.append([self._cell(column) for column in columns])
 
     def write(self, row: Row) -> None:
         """Write one row; columns that it lacks stay empty.
@@ -102,13 +127,8 @@ class ExcelWriter:
         Raises:
             ValueEvalError: Excel cannot hold so many rows, or so long a text.
         """
-        self._rows += 1
-        if self._rows > MAX_ROWS:
-            raise ValueEvalError(
-                f"{row.where}: Excel holds {MAX_ROWS:,} rows at most. Write .csv or .parquet."
-            )
-        cells = [self._cell(row.cells.get(column), row.where) for column in self._columns]
-        self._sheet.append(cells)
+        self._limits.check(row)
+        self._sheet.append([self._cell(row.cells.get(column)) for column in self._columns])
 
     def close(self) -> None:
         """Write the workbook; the stream stays open."""
@@ -118,7 +138,7 @@ class ExcelWriter:
         """Let go of what was not written: openpyxl's temporary file goes when it is saved."""
         self._book.save(io.BytesIO())
 
-    def _cell(self, content: Any, where: str) -> Any:
+    def _cell(self, content: Any) -> Any:
         from openpyxl.cell import WriteOnlyCell
 
         if content is None or isinstance(content, (bool, int, float)):
@@ -130,13 +150,7 @@ class ExcelWriter:
                 return content
         if type(content).__module__ == "datetime" and getattr(content, "tzinfo", None) is None:
             return content
-        text = _escape(as_text(content))
-        if len(text) > MAX_TEXT:
-            raise ValueEvalError(
-                f"{where}: a text of more than {MAX_TEXT:,} characters, which an Excel cell cannot "
-                "hold. Write .csv or .parquet."
-            )
-        cell = WriteOnlyCell(self._sheet, text)
+        cell = WriteOnlyCell(self._sheet, _escape(as_text(content)))
         cell.data_type = "s"  # never a formula, never an error value
         return cell
 

@@ -68,13 +68,12 @@ class ParquetWriter:
         import pyarrow as pa
         from pyarrow import parquet
 
-        types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+        types = {int: pa.int64(), float: pa.float64()}
         known = {field.name: field for field in schema or ()}
         fields = []
         for column in columns:
-            kind = kinds.get(column)
-            typed = pa.field(column, types.get(kind, pa.string()))
-            fields.append(typed if kind is not None else known.get(column, typed))
+            typed = pa.field(column, types.get(kinds.get(column, str), pa.string()))
+            fields.append(typed if column in kinds else known.get(column, typed))
         self._schema = pa.schema(fields)
         self._texts = [c for c in columns if c not in known and c not in kinds]
         self._columns = tuple(columns)

@@ -33,6 +33,7 @@ from valueeval.adapters.predict import cli as cli_predict
 from valueeval.registration import register
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.values import VALUE_SLUGS
 
 ARGUMENTS = load_set("sample").arguments[:9]
 HALF = Thresholds((0.5,) * 20, "none", "none")
@@ -275,4 +276,4 @@ def test_labels_a_table(joined: str, average: Path, directory: bool, tmp_path: P
     labelled = json.loads(out.read_text("utf-8"))
     classifier = load_adapter(joined, "cpu")
     decided = classifier.manifest.thresholds.decide(classifier.logits([argument]))[0]
-    assert list(labelled.values())[-20:] == decided.astype(int).tolist()
+    assert [labelled[slug] for slug in VALUE_SLUGS] == decided.astype(int).tolist()

@@ -1,0 +1,140 @@
+"""Labels rows of a table, and what is added to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from valueeval.adapters.predict.layout import Layout, Problem
+from valueeval.adapters.tables.rows import Row
+from valueeval.tasks.data.dataset import Argument
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.values import VALUE_NAMES, VALUE_SLUGS
+
+CHUNK = 1024
+"""Rows in memory at a time."""
+VALUES_COLUMN, PROBLEM_COLUMN, READ_COLUMN = "values", "problem", "labelled_from"
+PROBABILITY_COLUMNS = tuple(f"p_{slug}" for slug in VALUE_SLUGS)
+ADDED_COLUMNS = (
+    VALUES_COLUMN,
+    PROBLEM_COLUMN,
+    READ_COLUMN,
+    *VALUE_SLUGS,
+    *PROBABILITY_COLUMNS,
+)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of n arguments.
+
+    Attributes:
+        logits: (n, 20), columns in the order of ``VALUES``.
+        thresholds: (20,), as logits.
+    """
+
+    logits: npt.NDArray[np.float64]
+    thresholds: npt.NDArray[np.float64]
+
+    @property
+    def margins(self) -> npt.NDArray[np.float64]:
+        """Return logits less thresholds: (n, 20), above 0 where a value is decided on."""
+        return self.logits - self.thresholds
+
+    @property
+    def decided(self) -> npt.NDArray[np.bool_]:
+        """Return which values each argument has, (n, 20).
+
+        Each value has a threshold of its own: a probability of 0.4 can be above it, 0.6 below.
+        """
+        return self.margins > 0
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Return 1 / (1 + exp(-logit)), without overflow: (n, 20)."""
+        return np.exp(-np.logaddexp(0.0, -self.logits))
+
+
+class Labeller(Protocol):
+    """What labels arguments: `valueeval.adapters.predict.model.Model`."""
+
+    def label(self, arguments: Sequence[Argument]) -> Labels:
+        """Return the labels of arguments, in their order."""
+
+
+@dataclass(frozen=True)
+class LabelledRow:
+    """A row with its labels, or with the reason why it has none.
+
+    Attributes:
+        row: The row as it came.
+        argument: The argument in it; ``None`` if there is none.
+        problem: Why there is none; ``None`` if there is one.
+        probabilities: (20,), of an argument.
+        decided: (20,) bool, of an argument.
+    """
+
+    row: Row
+    argument: Argument | None
+    problem: Problem | None
+    probabilities: npt.NDArray[np.float64] | None
+    decided: npt.NDArray[np.bool_] | None
+
+    def cells(self, prefix: str = "") -> dict[str, Any]:
+        """Return the row's cells and those of `ADDED_COLUMNS`, named ``prefix`` and more."""
+        added: list[Any]
+        if self.argument is None or self.probabilities is None or self.decided is None:
+            problem = "" if self.problem is None else self.problem.text
+            added = ["", problem, "", *[None] * (2 * len(VALUE_SLUGS))]
+        else:
+            read = "argument" if self.argument.conclusion else "text alone"
+            shown = [float(f"{p:.6g}") for p in self.probabilities.tolist()]
+            decided = self.decided.astype(int).tolist()
+            added = [value_names(self.decided), "", read, *decided, *shown]
+        names = [prefix + column for column in ADDED_COLUMNS]
+        return {**self.row.cells, **dict(zip(names, added, strict=True))}
+
+
+def value_names(decided: Iterable[Any]) -> str:
+    """Return the names of the decided values: ``Security: personal; Tradition``."""
+    return "; ".join(name for name, is_in in zip(VALUE_NAMES, decided, strict=True) if is_in)
+
+
+def kinds_of(prefix: str = "") -> dict[str, type]:
+    """Return the Python type of each added column."""
+    kinds: dict[str, type] = dict.fromkeys((VALUES_COLUMN, PROBLEM_COLUMN, READ_COLUMN), str)
+    kinds |= dict.fromkeys(VALUE_SLUGS, int) | dict.fromkeys(PROBABILITY_COLUMNS, float)
+    return {prefix + column: kind for column, kind in kinds.items()}
+
+
+def label_rows(rows: Iterable[Row], layout: Layout, model: Labeller) -> Iterator[LabelledRow]:
+    """Yield every row with its labels; memory does not grow with the number of rows.
+
+    Args:
+        rows: The table's rows.
+        layout: Where the argument is in them.
+        model: What labels arguments.
+
+    Raises:
+        ValueEvalError: The model is broken.
+    """
+    rows = iter(rows)
+    while chunk := list(islice(rows, CHUNK)):
+        found = [layout.argument(row) for row in chunk]
+        arguments = [each for each in found if isinstance(each, Argument)]
+        labels: Iterator[tuple[Any, Any]] = iter(())
+        if arguments:
+            answers = model.label(arguments)
+            if not np.isfinite(answers.logits).all():
+                raise ValueEvalError("The adapter answers with numbers that are not finite.")
+            labels = zip(answers.probabilities, answers.decided, strict=True)
+        for row, each in zip(chunk, found, strict=True):
+            if isinstance(each, Problem):
+                yield LabelledRow(row, None, each, None, None)
+            else:
+                yield LabelledRow(row, each, None, *next(labels))

@@ -1,0 +1,227 @@
+"""Models as people use them in Python: ``valueeval.load("runs/minilm").predict(texts)``."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from valueeval.adapters.directory.ensemble import Members, adapter_name, find_members
+from valueeval.adapters.directory.manifest import Manifest
+from valueeval.adapters.predict.labelling import ADDED_COLUMNS, Labels, kinds_of, label_rows
+from valueeval.adapters.predict.layout import Roles, find_layout
+from valueeval.adapters.tables.rows import Row
+from valueeval.tasks.commands.scored import Scores, score
+from valueeval.tasks.data.dataset import Argument, load_set
+from valueeval.tasks.errors import ValueEvalError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from valueeval.adapters.classifier.classifier import Classifier
+    from valueeval.adapters.classifier.ensemble import Average
+
+LOOKED_AT = 50
+"""Rows that are looked at to see which column holds texts."""
+
+
+class Model:
+    """A trained model that labels texts with the 20 values; made by `load`.
+
+    Attributes:
+        name: What it was loaded as.
+        manifest: What its directory says about it: base model, training data, thresholds.
+    """
+
+    def __init__(self, name: str, classifier: Classifier | Average, batch_size: int) -> None:
+        self.name = name
+        self.manifest: Manifest = classifier.manifest
+        self._classifier = classifier
+        self._batch_size = batch_size
+
+    @property
+    def truncated(self) -> int:
+        """Return how many texts were too long so far, and were cut."""
+        return self._classifier.truncated
+
+    def label(self, arguments: Sequence[Argument]) -> Labels:
+        """Return the labels of arguments; one with an empty conclusion is a text alone.
+
+        Args:
+            arguments: n arguments, with conclusions and stances or all without.
+
+        Returns:
+            The same at every batch size, up to float noise.
+        """
+        logits = self._classifier.logits(arguments, self._batch_size).astype(np.float64)
+        return Labels(logits, self.manifest.thresholds.logits)
+
+    def predict(
+        self,
+        data: pd.DataFrame | Sequence[Mapping[str, Any]] | Sequence[str],
+        *,
+        premise: str | None = None,
+        conclusion: str | None = None,
+        stance: str | None = None,
+        stance_map: Mapping[str, str] | None = None,
+        text_column: str | None = None,
+        prefix: str = "",
+    ) -> pd.DataFrame:
+        """Return a table of arguments, or texts, with their labels added.
+
+        Args:
+            data: A DataFrame, a list of dicts, or a list of texts (read alone unless ``conclusion``
+                and ``stance`` are given).
+            premise: Column of the premise, or ``"=…"``: the premise of every row. Found by its
+                name if it is not given; so are the next two.
+            conclusion: Column of the conclusion, or ``"=…"``.
+            stance: Column of the stance, or ``"=for"``.
+            stance_map: What stands in the stance column → ``"pro"`` or ``"con"``.
+            text_column: Column of texts to be read alone, without conclusion and stance.
+            prefix: What the names of the added columns begin with.
+
+        Returns:
+            The rows as they came, with ``values`` (names of the values that were decided on, joined
+            by ``"; "``), ``problem`` (why a row has no labels, else empty), ``labelled_from``
+            (``"argument"`` or ``"text alone"``), a column of 0 and 1 for each value, and a column
+            ``p_…`` with its probability.
+
+        Raises:
+            ValueEvalError: It is not clear which columns hold the argument, or one of them has the
+                name of an added column.
+        """
+        import pandas as pd
+
+        table = _as_table(data)
+        columns = [str(column) for column in table.columns]
+        if _is_texts(data) and text_column is None and premise is None:
+            if conclusion is None and stance is None:
+                text_column = "text"
+            else:
+                premise = "text"
+        roles = Roles(premise, conclusion, stance, text_column, stance_map or {})
+        refuse_clash(columns, prefix, "data", "prefix=")
+        rows = list(_rows(columns, table))
+        layout = find_layout(columns, roles, rows[:LOOKED_AT], "data")
+        labelled = [each.cells(prefix) for each in label_rows(rows, layout, self)]
+        added = {}
+        for column, kind in kinds_of(prefix).items():
+            dtype = {int: "Int64", float: "float64", str: "object"}[kind]
+            cells = [row[column] for row in labelled]
+            added[column] = pd.Series(cells, index=table.index, dtype=dtype)
+        return pd.concat([table, pd.DataFrame(added, index=table.index)], axis=1)
+
+    def evaluate(self, name: str = "main", data_dir: str | None = None) -> Scores:
+        """Return the scores on a set of Touché23-ValueEval, as ``lm_eval`` computes them.
+
+        Args:
+            name: ``"main"`` (the test set), ``"validation"``, ``"zhihu"``, ``"nahjalbalagha"``,
+                ``"nyt"``, or ``"sample"``.
+            data_dir: Folder of the official files; ``None``: where ``valueeval data`` finds them.
+
+        Raises:
+            ValueEvalError: There is no such set, its files are missing, or the model was trained on
+                it.
+        """
+        trained_on = self.manifest.data
+        if name in trained_on.set.split("+"):
+            raise ValueEvalError(
+                f"{self.name} was trained on {name}, so its scores there are worth nothing. "
+                "Evaluate it on a test set."
+            )
+        found = load_set(name, data_dir)
+        labels = self.label(found.arguments)
+        return score(
+            found.labels, labels.decided, scores=labels.margins, conclusions=found.conclusions,
+            title=f"{self.name} on {name}",
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        base, data = self.manifest.base_model.name, self.manifest.data
+        return (
+            f"<Model {self.name}: {self.manifest.method} on {base}, trained on {data.name} "
+            f"{data.set}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what Jupyter shows."""
+        data, validation = self.manifest.data, self.manifest.validation.get("macro_f1")
+        rows = {
+            "model": self.name,
+            "base": self.manifest.base_model.name,
+            "method": self.manifest.method,
+            "trained on": f"{data.name} {data.set}, {data.size} arguments",
+            "validation macro_f1": "" if validation is None else f"{validation:.3f}",
+        }
+        cells = "".join(
+            f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>"
+            for key, value in rows.items()
+        )
+        return f"<table>{cells}</table>"
+
+
+def load(model: str, device: str | None = None, batch_size: int | str = "auto") -> Model:
+    """Load a trained model.
+
+    Args:
+        model: An adapter directory (``"runs/minilm"``), a name on the hub (``"org/name"``,
+            ``"org/name@revision"``), or several joined by ``+``, which are averaged.
+        device: ``"cpu"``, ``"cuda"``, ``"mps"`` …; ``None``: the best that is there.
+        batch_size: Texts read at once, or ``"auto"``.
+
+    Raises:
+        ValueEvalError: It cannot be used; the message says why.
+    """
+    return load_found(model, find_members(str(model)), device, batch_size)
+
+
+def load_found(
+    name: str, members: Members, device: Any = None, batch_size: int | str = "auto"
+) -> Model:
+    """Load a model whose files have been found and checked already; see `load`."""
+    # Slow to import, so after everything that can be refused at once.
+    from valueeval.adapters.classifier.ensemble import load_members
+    from valueeval.adapters.runtime.devices import choose_device, parse_batch_size
+
+    size = parse_batch_size(batch_size)
+    return Model(adapter_name(str(name)), load_members(members, choose_device(device)), size)
+
+
+def refuse_clash(columns: Sequence[str], prefix: str, name: str, option: str) -> None:
+    """Refuse a table that has a column with the name of an added one.
+
+    Raises:
+        ValueEvalError: It has.
+    """
+    clash = [column for column in columns if column in {prefix + added for added in ADDED_COLUMNS}]
+    if clash:
+        more = f" and {len(clash) - 3} more" if len(clash) > 3 else ""
+        shown = ", ".join(map(repr, clash[:3])) + more
+        raise ValueEvalError(
+            f"{name}: {shown} {'are' if len(clash) > 1 else 'is'} there already. Name the added "
+            f"columns otherwise: {option}NAME puts NAME before each."
+        )
+
+
+def _is_texts(data: Any) -> bool:
+    return not hasattr(data, "columns") and len(data) > 0 and isinstance(data[0], str)
+
+
+def _as_table(data: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        return data
+    if isinstance(data, (str, bytes, Mapping)):
+        raise ValueEvalError("data: give a DataFrame, a list of dicts, or a list of texts.")
+    if _is_texts(data):
+        return pd.DataFrame({"text": pd.Series(list(data), dtype="object")})
+    return pd.DataFrame.from_records([dict(row) for row in data])
+
+
+def _rows(columns: Sequence[str], table: pd.DataFrame) -> Iterator[Row]:
+    cells = [table.iloc[:, place].tolist() for place in range(len(columns))]
+    for number, row in enumerate(zip(*cells, strict=True), start=1):
+        yield Row(f"row {number}", dict(zip(columns, row, strict=True)))

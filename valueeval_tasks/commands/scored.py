@@ -1,0 +1,152 @@
+"""Scores as people use them in Python: ``valueeval.score(truth, prediction)``."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from valueeval.tasks.commands.score import make_report
+from valueeval.tasks.data.conclusions import conclusion_key
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.values import VALUE_NAMES, VALUE_SLUGS, VALUES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one system; shows itself as a table in Jupyter.
+
+    Attributes:
+        report: Everything, as ``valueeval score --json`` prints it (see
+            `valueeval.tasks.commands.score.make_report`).
+        title: What was scored.
+    """
+
+    report: dict[str, Any]
+    title: str = ""
+
+    def __getitem__(self, metric: str) -> Any:
+        """Return one score: ``scores["macro_f1"]``; ``None`` where it is not defined."""
+        return self.report[metric]
+
+    @property
+    def macro_f1(self) -> float | None:
+        """Return the mean of the per-value F1, which systems are ranked by."""
+        score: float | None = self.report["macro_f1"]
+        return score
+
+    @property
+    def official_f1(self) -> float | None:
+        """Return the shared task's score."""
+        score: float | None = self.report["official_f1"]
+        return score
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return precision, recall, F1, support and number predicted of each value."""
+        import pandas as pd
+
+        per_value = self.report["per_value"]
+        table = pd.DataFrame([per_value[value.slug] for value in VALUES])
+        table.insert(0, "value", [value.name for value in VALUES])
+        return table
+
+    def __str__(self) -> str:
+        return "\n".join([*self._head, *(": ".join(row) for row in self._rows)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Return what Jupyter shows."""
+        head = "".join(f"<p>{html.escape(line)}</p>" for line in self._head)
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
+            for name, text in self._rows
+        )
+        return f"{head}<table>{rows}</table>{self.to_pandas().to_html(index=False, na_rep='')}"
+
+    @property
+    def _head(self) -> list[str]:
+        over = self.report["interval"]
+        number = f"{self.report['n']} arguments, intervals over {over['units']} {over['over']}"
+        return [f"{self.title}: {number}" if self.title else number]
+
+    @property
+    def _rows(self) -> list[tuple[str, str]]:
+        names = ("macro_f1", "official_f1", "macro_ap", "micro_f1", "macro_precision",
+                 "macro_recall", "subset_accuracy")  # fmt: skip
+        rows = []
+        for name in names:
+            score = self.report[name]
+            low, high = (self.report.get(f"{name}_ci_{end}") for end in ("low", "high"))
+            interval = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+            if score is not None:
+                rows.append((name, f"{score:.3f}{interval}"))
+        return rows
+
+
+def score(
+    references: Any,
+    predictions: Any,
+    *,
+    scores: Any = None,
+    conclusions: Sequence[str] | None = None,
+    title: str = "",
+) -> Scores:
+    """Score predictions against labels, with 95 % intervals.
+
+    Args:
+        references: The labels, (n, 20), bool or 0/1; or a DataFrame with a column for each value,
+            by its name or slug.
+        predictions: What was predicted, likewise.
+        scores: (n, 20), higher where a value is likelier, for ``macro_ap``.
+        conclusions: The n conclusions: intervals are then over them, since arguments that share one
+            are not independent. Without, intervals are over single arguments.
+        title: What is scored, for display.
+
+    Raises:
+        ValueEvalError: Shapes differ, a column is missing, or something is neither 0 nor 1.
+    """
+    truth, decided = _labels(references, "references"), _labels(predictions, "predictions")
+    if truth.shape != decided.shape:
+        raise ValueEvalError(
+            f"references have {len(truth)} rows, predictions {len(decided)}: they must be the same "
+            "arguments in the same order."
+        )
+    keys = None
+    if conclusions is not None:
+        if len(conclusions) != len(truth):
+            raise ValueEvalError(f"conclusions: {len(conclusions)} for {len(truth)} arguments.")
+        keys = [conclusion_key(conclusion) for conclusion in conclusions]
+    numbers = None if scores is None else np.asarray(scores, dtype=np.float64)
+    if numbers is not None and numbers.shape != truth.shape:
+        raise ValueEvalError(f"scores: shape {numbers.shape} instead of {truth.shape}.")
+    ids = [str(number) for number in range(len(truth))]
+    return Scores(make_report(ids, truth, decided, keys, scores=numbers), title)
+
+
+def _labels(given: Any, name: str) -> npt.NDArray[np.bool_]:
+    """Return labels as (n, 20) bool."""
+    if hasattr(given, "columns"):
+        columns = []
+        for value, slug in zip(VALUE_NAMES, VALUE_SLUGS, strict=True):
+            column = next((c for c in given.columns if str(c) in (value, slug)), None)
+            if column is None:
+                raise ValueEvalError(f"{name}: no column {value!r} or {slug!r}.")
+            columns.append(given[column].to_numpy(dtype=object))
+        given = np.stack(columns, axis=1)
+        if any(cell is None or cell != cell for cell in given.flat):
+            raise ValueEvalError(f"{name}: some labels are missing; drop these rows.")
+        given = given.astype(np.float64)
+    array = np.asarray(given)
+    if array.ndim != 2 or array.shape[1] != len(VALUE_NAMES):
+        raise ValueEvalError(f"{name}: shape (arguments, 20) expected, got {array.shape}.")
+    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
+        raise ValueEvalError(f"{name}: only 0 and 1 are allowed.")
+    return array.astype(np.bool_)
