@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from valueeval.adapters.classifier.backbones import (
+    check_max_length,
     knows_token_types,
     load_backbone,
     load_tokenizer,
@@ -26,8 +27,8 @@ from valueeval.adapters.directory.base import fetch_base
 from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.input_format import InputFormat
 from valueeval.adapters.directory.manifest import Manifest
-from valueeval.adapters.directory.manifest_file import read_manifest
-from valueeval.adapters.directory.tensors import check_tensors
+from valueeval.adapters.directory.manifest_file import MANIFEST_FILE, read_manifest
+from valueeval.adapters.directory.tensors import check_numbers, check_tensors
 from valueeval.adapters.runtime.batch_sizes import BatchLimits, BatchSizer
 from valueeval.adapters.runtime.devices import choose_device, device_of
 from valueeval.tasks.data.dataset import Argument
@@ -184,6 +185,8 @@ def load_classifier(
         )
     source = folder if manifest.method == "full" else _base_of(folder, manifest)
     backbone = load_backbone(source)
+    if manifest.method == "full":
+        check_numbers(sorted(folder.glob("*.safetensors")))
     if manifest.method not in ("full", "head"):
         from valueeval.adapters.classifier.peft_encoder import (
             load_peft,  # its import takes a second
@@ -197,7 +200,12 @@ def load_classifier(
         raise ManifestError(f"{folder / HEAD_FILE}: cannot be read: {error}") from error
     check_tensors(folder / HEAD_FILE, head, model.head.state_dict())
     model.head.load_state_dict(head)
-    return Classifier(manifest, load_tokenizer(source), model, choose_device(device))
+    tokenizer = load_tokenizer(source)
+    try:
+        check_max_length(backbone, tokenizer, manifest.reading.max_length)
+    except ValueEvalError as error:
+        raise ManifestError(f"{folder / MANIFEST_FILE}: input.{error}") from error
+    return Classifier(manifest, tokenizer, model, choose_device(device))
 
 
 def _base_of(folder: Path, manifest: Manifest) -> Path:

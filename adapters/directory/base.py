@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import util
@@ -61,7 +62,7 @@ def fetch_base(name: str, revision: str | None = None) -> Base:
     source = resolve_base(name)
     folder = Path(source)
     commit = None
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # as is a name that is too long for a path
         folder = _download(source, revision)
         commit = folder.name  # the hub's cache names a snapshot's folder after its commit
     elif revision is not None:

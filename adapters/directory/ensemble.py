@@ -36,6 +36,8 @@ from valueeval.adapters.directory.manifest_file import MANIFEST_FILE, read_conte
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
 
+MOST_MEMBERS = 1000
+
 
 @dataclass(frozen=True)
 class Members:
@@ -73,8 +75,8 @@ class MemberList:
     schema_version: int
 
     def __post_init__(self) -> None:
-        if len(self.members) < 2:
-            raise ManifestError(f"members: {len(self.members)}; allowed: two or more")
+        if not 2 <= len(self.members) <= MOST_MEMBERS:
+            raise ManifestError(f"members: {len(self.members)}; allowed: 2 to {MOST_MEMBERS}")
 
 
 def read_adapter(adapter: str) -> Manifest:
@@ -163,7 +165,8 @@ def adapter_name(adapter: str) -> str:
 
 
 def _names(adapter: str) -> list[str]:
-    one = "+" not in adapter or Path(adapter).expanduser().exists()
+    # False of a name that is too long for a path, as many names joined may be.
+    one = "+" not in adapter or os.path.exists(Path(adapter).expanduser())
     return [adapter] if one else adapter.split("+")
 
 

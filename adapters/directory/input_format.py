@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from string import Formatter
 
 from valueeval.adapters.directory.errors import ManifestError, check_one_of
+from valueeval.adapters.directory.typed_json import shown
 from valueeval.tasks.data.dataset import STANCE_WORDS, Argument
 from valueeval.tasks.values import Value
 
@@ -132,11 +133,11 @@ def _check_segment(text: str) -> None:
     try:
         parts = list(Formatter().parse(text))
     except ValueError as error:
-        raise ManifestError(f"input.segments: {text!r}: {error}") from None
+        raise ManifestError(f"input.segments: {shown(text)}: {error}") from None
     allowed = (*INPUT_FIELDS, *VALUE_FIELDS)
     for _, name, spec, conversion in parts:
         if name is not None and (name not in allowed or spec or conversion):
             raise ManifestError(
-                f"input.segments: field {{{name}}} in {text!r}; allowed: "
+                f"input.segments: field {{{name[:80]}}} in {shown(text)}; allowed: "
                 + ", ".join(f"{{{field}}}" for field in allowed)
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -12,12 +13,14 @@ import numpy.typing as npt
 
 from valueeval.adapters.directory.errors import ManifestError, check_one_of
 from valueeval.adapters.directory.input_format import Head, InputFormat, check_head_and_input
-from valueeval.adapters.directory.typed_json import parse_dataclass
+from valueeval.adapters.directory.typed_json import parse_dataclass, shown
 from valueeval.tasks.templates.decide import TEMPLATES
 from valueeval.tasks.values import VALUE_NAMES
 
 T = TypeVar("T")
 SCHEMA_VERSION = 1
+_NOW = "2026-01-31T23:59:59+00:00"
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,8 @@ class Manifest:
 
     def __post_init__(self) -> None:
         _check_schema(self.schema_version)
+        if not _DATE.fullmatch(self.date):
+            raise ManifestError(f"date: {shown(self.date)}; allowed: such as {_NOW}")
         if self.labels != VALUE_NAMES:
             raise ManifestError(
                 "labels: not the 20 value categories in the order of the official label files"
@@ -268,6 +273,6 @@ def parse(kind: type[T], content: object) -> T:
 def _check_schema(version: object) -> None:
     if version != SCHEMA_VERSION:
         raise ManifestError(
-            f"schema_version: {version!r}; this version of valueeval reads {SCHEMA_VERSION}: "
+            f"schema_version: {shown(version)}; this version of valueeval reads {SCHEMA_VERSION}: "
             "update lm-eval-valueeval, or train the adapter again"
         )

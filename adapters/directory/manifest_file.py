@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from valueeval.adapters.directory.base import hub_origin, weight_hash
 from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.manifest import FileInfo, Manifest, manifest_from_json
+from valueeval.adapters.directory.typed_json import read_json, shown
 from valueeval.tasks.files import replacing
 
 MANIFEST_FILE = "valueeval.json"
 # The model card. The manifest does not list it: people edit it, on the hub above all.
 CARD_FILE = "README.md"
-_MOST_DIGITS = 1000  # Python itself refuses 4300, with advice for programmers
 
 
 def describe_files(folder: Path) -> dict[str, FileInfo]:
@@ -82,33 +83,16 @@ def read_content(folder: Path) -> object:
     Raises:
         ManifestError: There is none, or it cannot be read.
     """
-    path = folder / MANIFEST_FILE
-    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-        raise ManifestError(f"{path}: not a regular file")
     try:
-        text = path.read_text(encoding="utf-8")
+        return read_json(folder / MANIFEST_FILE)
     except FileNotFoundError:
         raise ManifestError(_no_manifest(folder)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: cannot be read: {error}") from error
-    try:
-        content: object = json.loads(
-            text,
-            parse_constant=_refuse_constant,
-            parse_int=_whole_number,
-            object_pairs_hook=_object,
-        )
-    except RecursionError:
-        raise ManifestError(f"{path}: lists or objects are nested too deeply") from None
-    except ValueError as error:
-        raise ManifestError(f"{path}: not valid JSON: {error}") from error
-    return content
 
 
 def _no_manifest(folder: Path) -> str:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         unfinished = folder.with_name(folder.name + ".training")
-        if unfinished.is_dir():
+        if os.path.isdir(unfinished):
             return (
                 f"{folder}: no adapter yet, training is unfinished ({unfinished}): "
                 "repeat the training command with --resume"
@@ -139,9 +123,9 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
         raise ManifestError("weights_sha256: does not go with the hashes in files")
     for name, info in manifest.files.items():
         if Path(name).name != name:
-            raise ManifestError(f"files: {name!r} is not a plain file name")
+            raise ManifestError(f"files: {shown(name)} is not a plain file name")
         file = folder / name
-        if not file.is_file():
+        if not os.path.isfile(file):  # False of a name that is too long for a file
             raise ManifestError(f"{name} is missing from the directory; copy it again")
         size = file.stat().st_size
         if size != info.bytes:
@@ -155,22 +139,3 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
             raise ManifestError(f"{name} cannot be read ({error})") from error
         if found != info.sha256:
             raise ManifestError(f"{name} was changed (its SHA-256 differs); copy it again")
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is not a number")
-
-
-def _whole_number(text: str) -> int:
-    if len(text) > _MOST_DIGITS:
-        raise ValueError(f"{text[:10]}… is a number of {len(text)} digits")
-    return int(text)
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice[:40]!r} stands there twice")
-    return content

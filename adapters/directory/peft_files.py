@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valueeval.adapters.directory.errors import ManifestError
-from valueeval.adapters.directory.hub import PEFT_WEIGHTS
+from valueeval.adapters.directory.hub import PEFT_CONFIG, PEFT_WEIGHTS
+from valueeval.adapters.directory.peft_config import check_patterns, read_peft_config
 from valueeval.adapters.directory.tensors import check_tensors
 from valueeval.tasks.errors import first_line
 
@@ -30,10 +31,14 @@ def put_adapter(base: Any, folder: Path) -> PeftModel:
     from safetensors import SafetensorError
 
     try:
+        config = read_peft_config(folder)
+        check_patterns(config, (name for name, _ in base.named_modules()), folder / PEFT_CONFIG)
         with warnings.catch_warnings():
             # `check_peft_weights` refuses what this warns of.
             warnings.filterwarnings("ignore", "Found missing adapter keys")
             model = PeftModel.from_pretrained(base, folder)
+    except ManifestError:
+        raise
     except (
         *(OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError),
         SafetensorError,
@@ -58,11 +63,26 @@ def check_peft_weights(model: PeftModel, folder: Path) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import load_file
 
-    found = load_file(folder / PEFT_WEIGHTS)
+    found = _converted(model, load_file(folder / PEFT_WEIGHTS))
     own = get_peft_model_state_dict(model, save_embedding_layers=False)
     # PEFT saves the base's embeddings beside the adapter where tokens were added.
     embeddings = get_peft_model_state_dict(model, save_embedding_layers=True)
     check_tensors(folder / PEFT_WEIGHTS, found, embeddings, optional=embeddings.keys() - own.keys())
+
+
+def _converted(model: PeftModel, found: dict[str, Any]) -> dict[str, Any]:
+    """Return an adapter's weights under the names that they have in this version of a model.
+
+    Transformers 5 joins the experts of models such as Mixtral, and PEFT those of their adapters.
+    """
+    try:
+        from peft.utils.transformers_weight_conversion import (
+            convert_peft_adapter_state_dict_for_transformers as convert,
+        )
+    except ImportError:  # a version that does not
+        return found
+    converted: dict[str, Any] = convert(model, model.peft_config["default"], found)
+    return converted
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,28 @@ def check_tensors(
     else:
         advice = "Copy the folder again, or use the configuration and base model of the training."
     raise ManifestError(f"{file}: its weights do not fit: {shown}{more}.\n{advice}")
+
+
+def check_numbers(files: Iterable[Path]) -> None:
+    """Refuse a model's files whose weights are no floats, or not finite.
+
+    Transformers would turn whole numbers into floats without a word.
+
+    Raises:
+        ManifestError: Names the file and the first tensor.
+    """
+    from safetensors import safe_open
+
+    advice = "copy the folder again, or train again"
+    for file in files:
+        with safe_open(file, "pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (no mapping)
+                tensor = tensors.get_tensor(name)
+                if not tensor.is_floating_point() and name.endswith(("weight", "bias")):
+                    kind = str(tensor.dtype).removeprefix("torch.")
+                    raise ManifestError(f"{file}: {name} holds {kind} instead of floats; {advice}")
+                if not tensor.isfinite().all():
+                    raise ManifestError(f"{file}: {name} holds NaN or infinity; {advice}")
 
 
 def _problems(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForMulti
 def is_plain_model(adapter: str) -> bool:
     """Return whether a folder holds a model and is no adapter directory."""
     folder = Path(adapter).expanduser()
-    return (folder / "config.json").is_file() and not any(
+    # False of a name that is too long for a path.
+    return os.path.isfile(folder / "config.json") and not any(
         (folder / name).is_file() for name in (MANIFEST_FILE, PEFT_CONFIG)
     )
 
@@ -37,7 +39,7 @@ def check_base(adapter: str, manifest: Manifest, pretrained: str, revision: str 
         ValueEvalError: Their weights differ, or the hub does not give them.
     """
     folder = Path(pretrained).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):
         sha256 = weight_hash(folder.glob("*.safetensors"))
     else:
         sha256 = fetch_base(pretrained, revision).sha256
@@ -111,7 +113,7 @@ def refuse_classifier(
 
 def _manifest_names_head(folder: Path) -> tuple[bool, bool]:
     """Return whether a folder has a manifest, and whether that names a classifier's head."""
-    if not (folder / MANIFEST_FILE).is_file():
+    if not os.path.isfile(folder / MANIFEST_FILE):
         return False, False
     try:
         content = read_content(folder)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from valueeval.adapters.directory.base import hub_origin, resolve_base
+from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.hub import PEFT_CONFIG, local_folder
 from valueeval.adapters.directory.manifest import Manifest
-from valueeval.adapters.directory.manifest_file import MANIFEST_FILE, check_manifest, read_content
+from valueeval.adapters.directory.manifest_file import MANIFEST_FILE, check_manifest
+from valueeval.adapters.directory.typed_json import read_json
 from valueeval.tasks.errors import ValueEvalError
 
 _LANGUAGE_MODELS = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
@@ -47,7 +49,7 @@ class ResolvedAdapter:
         if not name:
             return cls._without_manifest(arguments)
         folder = local_folder(str(name))
-        content = read_content(folder) if (folder / MANIFEST_FILE).is_file() else None
+        content = _read_json(folder / MANIFEST_FILE)
         config = _read_json(folder / PEFT_CONFIG)
         named = bool(arguments.get("pretrained") or arguments.get("peft"))
         if not _answers_in_words(content, config, named):
@@ -122,9 +124,11 @@ def _language_model_args(
         return {"pretrained": str(folder)}  # all weights were trained
     base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if isinstance(content, Mapping):
-        named = content.get("base_model", {})
+        named = content.get("base_model")
+        if not isinstance(named, Mapping):
+            raise ManifestError(f"{folder / MANIFEST_FILE}: base_model: not an object")
         base, revision = named.get("name") or base, named.get("revision")
-    if not base:
+    if not base or not isinstance(base, str):
         raise ValueEvalError(
             f"{folder}: {PEFT_CONFIG} does not name its base model: add pretrained=MODEL."
         )
@@ -156,9 +160,14 @@ def _refuse_other_weights(
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """Return the object in a JSON file; None if there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """Return the object in a JSON file; None if there is none.
+
+    Raises:
+        ManifestError: It cannot be read, or holds something else.
+    """
+    if not os.path.exists(path):  # False of a name that is too long for a path
         return None
-    return content if isinstance(content, dict) else None
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ManifestError(f"{path}: not an object")
+    return content

@@ -6,6 +6,7 @@ tell how much of the context they take. Here both follow from the adapter's conf
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import torch
 from peft import PeftConfig, PeftModel, PeftType
 
 from valueeval.adapters.directory.base import hub_origin
-from valueeval.adapters.directory.hub import PEFT_WEIGHTS
+from valueeval.adapters.directory.hub import PEFT_CONFIG, PEFT_WEIGHTS
 from valueeval.adapters.directory.manifest_file import MANIFEST_FILE
+from valueeval.adapters.directory.peft_config import read_peft_config
 from valueeval.tasks.errors import ValueEvalError
 
 _EMBEDDED = (PeftType.PROMPT_TUNING, PeftType.P_TUNING)
@@ -109,19 +111,18 @@ def check_adapter(peft: str) -> PeftConfig:
         ValueEvalError: The folder holds no adapter or one with a classifier's head, its weights are
             no safetensors, or its method is not supported.
     """
-    if not Path(peft).is_dir():
+    if not os.path.isdir(peft):  # False of a name that is too long for a path
         raise ValueEvalError(
             f"peft={peft}: no PEFT adapter there (no such folder, and no org/name of the hub)"
         )
-    try:
-        config: PeftConfig = PeftConfig.from_pretrained(peft)
-    except (OSError, ValueError) as error:
+    if not (Path(peft) / PEFT_CONFIG).exists():
         if (Path(peft) / MANIFEST_FILE).is_file():
             raise ValueEvalError(
                 f"peft={peft}: an adapter directory without a PEFT adapter in it: "
                 f"--model valueeval --model_args adapter={peft}"
-            ) from error
-        raise ValueEvalError(f"peft={peft}: no PEFT adapter there ({error})") from error
+            )
+        raise ValueEvalError(f"peft={peft}: no PEFT adapter there (no {PEFT_CONFIG})")
+    config = read_peft_config(Path(peft))
     if config.task_type not in (None, "CAUSAL_LM", "SEQ_2_SEQ_LM"):
         raise ValueEvalError(
             f"{peft} is an adapter for {config.task_type}, not of a language model: as one it "

@@ -32,6 +32,7 @@ from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
 from valueeval.adapters.predict import cli as cli_predict
 from valueeval.registration import register
 from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.display import error_message
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_SLUGS
 
@@ -167,7 +168,7 @@ def test_a_directory_of_members_moves_with_them(
 
 
 MEMBERS: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
-    ("one", lambda m: m["members"].__delitem__(slice(1, None)), "members: 1; allowed: two or more"),
+    ("one", lambda m: m["members"].__delitem__(slice(1, None)), "members: 1; allowed: 2 to 1000"),
     ("no list", lambda m: m.update(members="a+b"), "members: 'a\\+b'; allowed: a list"),
     ("other schema", lambda m: m.update(schema_version=2), "schema_version: 2"),
     ("unknown", lambda m: m.update(weights=[1, 2]), "weights: unknown field"),
@@ -183,6 +184,31 @@ MEMBERS: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
         r"members\[2\]: .*nowhere: no such adapter directory",
     ),
     ("itself", lambda m: m["members"][0].update(adapter=""), r"members\[0\]: .* an average of"),
+    (
+        "100,000",
+        lambda m: m.update(members=m["members"][:1] * 100_000),
+        "members: 100000; allowed: 2 to 1000",
+    ),
+    (
+        "path of 100,000 characters",
+        lambda m: m["members"][1].update(adapter="x" * 100_000),
+        r"members\[1\].adapter: a text of 100000 characters; allowed: at most 10000",
+    ),
+    (
+        "path of 9000 characters",
+        lambda m: m["members"][1].update(adapter="x" * 9000),
+        r"members\[1\]: .*File name too long",
+    ),
+    (
+        "path with NUL",
+        lambda m: m["members"][1].update(adapter="../b\0"),
+        r"members\[1\].adapter: '../b.x00' holds '.x00', which is no text",
+    ),
+    (
+        "path with half a surrogate pair",
+        lambda m: m["members"][1].update(adapter="../b\udc80"),
+        r"members\[1\].adapter: '../b.udc80' holds '.udc80'",
+    ),
     ("twice", lambda m: m["members"].append(m["members"][0]), "one is named twice"),
 ]
 
@@ -198,6 +224,14 @@ def test_refuses_a_list_of_members_that_is_wrong(
     with pytest.raises(ValueEvalError, match=reason) as caught:
         load_adapter(str(average))
     assert str(average / MANIFEST_FILE) in str(caught.value)
+    assert len(error_message(caught.value).splitlines()) == 1
+    assert len(error_message(caught.value)) < 1100
+
+
+def test_many_long_names_joined_are_no_path(joined: str) -> None:
+    """The file system takes names of 255 characters and paths of 4096."""
+    with pytest.raises(ValueEvalError, match="no such adapter directory"):
+        load_adapter("+".join([*joined.split("+"), *(f"nowhere{n}" for n in range(1000))]))
 
 
 def test_an_average_is_no_member(average: Path, folders: list[Path], tmp_path: Path) -> None:
@@ -205,7 +239,7 @@ def test_an_average_is_no_member(average: Path, folders: list[Path], tmp_path: P
         load_adapter(f"{folders[0]}+{average}")
     with pytest.raises(ManifestError, match="a single one is needed"):
         load_classifier(average)
-    with pytest.raises(ValueEvalError, match="members: 1; allowed: two or more"):
+    with pytest.raises(ValueEvalError, match="members: 1; allowed: 2 to 1000"):
         write_average(tmp_path / "one", str(folders[0]))
     assert not (tmp_path / "one").exists()
 

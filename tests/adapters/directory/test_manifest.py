@@ -26,6 +26,7 @@ from valueeval.adapters.directory.manifest_file import (
     write_manifest,
 )
 from valueeval.tasks.data.dataset import Argument
+from valueeval.tasks.display import error_message
 
 
 @pytest.fixture
@@ -87,6 +88,56 @@ CHANGES: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("three texts", lambda m: m["input"].update(segments=["a", "b", "c"]), "one or two"),
     ("path", lambda m: m["files"].update({"../x": m["files"]["model.safetensors"]}), "plain file"),
     ("no weights", lambda m: m.update(files={}), "no .safetensors weights listed"),
+    (
+        "500 digits in the configuration",
+        lambda m: m["config"].update(x=[10**500]),
+        r"config.x\[0\]: 1",
+    ),
+    (
+        "max_length",
+        lambda m: m["input"].update(max_length=10**30),
+        "input.max_length: 1000000000… is",
+    ),
+    ("infinite", lambda m: m["config"].update(x=float("inf")), "config.x: inf is not a finite"),
+    ("date with an escape", lambda m: m.update(date="2026-01-01\x1b[2J"), "date: .* holds '.x1b'"),
+    ("date of another kind", lambda m: m.update(date="yesterday"), "date: 'yesterday'; allowed"),
+    ("date of two lines", lambda m: m.update(date=m["date"] + "\n"), "date: .*; allowed: such as"),
+    ("method with a bell", lambda m: m.update(method="full\a"), "method: .* holds '.x07'"),
+    (
+        "name of 100,000 characters",
+        lambda m: m["base_model"].update(name="x" * 100_000),
+        "base_model.name: a text of 100000 characters; allowed: at most 10000",
+    ),
+    (
+        "field of 100,000 characters",
+        lambda m: m.update({"x" * 100_000: 1}),
+        "x: unknown field",
+    ),
+    (
+        "file of 100,000 characters",
+        lambda m: m["files"].update({"x" * 100_000: m["files"]["model.safetensors"]}),
+        "files: a text of 100000 characters",
+    ),
+    (
+        "file of 5000 characters",
+        lambda m: m["files"].update({"x" * 5000: m["files"]["model.safetensors"]}),
+        "xx is missing from the directory",
+    ),
+    (
+        "file with NUL",
+        lambda m: m["files"].update({"x\0": m["files"]["model.safetensors"]}),
+        "files: 'x.x00' holds '.x00'",
+    ),
+    (
+        "file with half a surrogate pair",
+        lambda m: m["files"].update({"x\ud800": m["files"]["model.safetensors"]}),
+        "files: 'x.ud800' holds",
+    ),
+    (
+        "premise 200,000 times",
+        lambda m: m["input"].update(segments=["{premise}" * 200_000]),
+        r"input.segments\[0\]: a text of 1800000 characters",
+    ),
     ("weights hash", lambda m: m.update(weights_sha256="0"), "weights_sha256"),
 ]
 
@@ -102,6 +153,13 @@ def test_refuses_with_the_reason(
     with pytest.raises(ManifestError, match=reason) as caught:
         read_manifest(adapter)
     assert str(adapter / MANIFEST_FILE) in str(caught.value)
+    assert len(error_message(caught.value).splitlines()) == 1
+    assert len(error_message(caught.value)) < 1100
+
+
+def test_refuses_an_adapter_whose_name_no_file_can_have() -> None:
+    with pytest.raises(ManifestError, match="File name too long"):
+        read_manifest("x" * 100_000)
 
 
 def test_refuses_weights_that_cannot_be_read(
@@ -117,7 +175,7 @@ def test_refuses_weights_that_cannot_be_read(
 
 def test_refuses_nan(adapter: Path) -> None:
     edit(adapter, lambda m: m.update(seconds=float("nan")))
-    with pytest.raises(ManifestError, match="NaN is not a number"):
+    with pytest.raises(ManifestError, match="seconds: nan is not a finite number"):
         read_manifest(adapter)
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,18 @@ from language_models import task_manager
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.loggers import EvaluationTracker
+from safetensors.torch import load_file, save_file
 from tiny_adapters import write_adapter
 
 from valueeval.adapters.classifier.classifier import load_classifier
 from valueeval.adapters.directory.errors import ManifestError
-from valueeval.adapters.directory.manifest_file import read_manifest, write_manifest
+from valueeval.adapters.directory.manifest_file import (
+    MANIFEST_FILE,
+    combined_hash,
+    describe_files,
+    read_manifest,
+    write_manifest,
+)
 from valueeval.adapters.harness import argument_lm as harness
 from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.adapters.runtime.devices import AUTO_BATCH_SIZE, choose_device, parse_batch_size
@@ -374,6 +382,73 @@ def test_truncated_weights_are_refused(tmp_path: Path, tiny_bert: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(ManifestError, match=r"model\.safetensors"):
         ClassifierLM(str(folder))
+
+
+def rewrite(folder: Path, file: str, change: Callable[[dict[str, torch.Tensor]], object]) -> Path:
+    """Change the weights in a file of an adapter, and what its manifest says about that."""
+    weights = load_file(folder / file)
+    change(weights)
+    save_file(weights, folder / file, metadata={"format": "pt"})
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    files = describe_files(folder)
+    manifest["files"] = {name: asdict(info) for name, info in files.items()}
+    manifest["weights_sha256"] = combined_hash(files)
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    return folder
+
+
+EMBEDDINGS = "embeddings.word_embeddings.weight"
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "reason"),
+    [
+        ("head", lambda w: w.update(weight=w["weight"].long()), "weight holds int64 instead"),
+        ("head", lambda w: w.update(weight=w["weight"].bool()), "weight holds bool instead"),
+        ("head", lambda w: w.update(bias=w["bias"] + 0j), "bias holds complex64 instead"),
+        ("head", lambda w: w["bias"].__setitem__(3, float("nan")), "bias holds NaN or infinity"),
+        ("head", lambda w: w["weight"].fill_(float("inf")), "weight holds NaN or infinity"),
+        ("head", lambda w: w.update(weight=w["weight"][:19].clone()), r"weight is \[19, 32\]"),
+        ("model", lambda w: w[EMBEDDINGS].fill_(float("nan")), f"{EMBEDDINGS} holds NaN or inf"),
+        ("model", lambda w: w[EMBEDDINGS][7].fill_(float("inf")), f"{EMBEDDINGS} holds NaN or"),
+        ("model", lambda w: w.update({EMBEDDINGS: w[EMBEDDINGS].long()}), "holds int64 instead"),
+    ],
+)
+def test_weights_that_are_no_finite_floats_are_refused(
+    file: str, change: Callable[[Any], object], reason: str, tmp_path: Path, tiny_bert: Path
+) -> None:
+    folder = write_adapter(tmp_path / "broken", tiny_bert)
+    rewrite(folder, f"{file}.safetensors", change)
+    with pytest.raises(ManifestError, match=rf"{file}\.safetensors: .*{reason}"):
+        ClassifierLM(str(folder))
+
+
+def test_an_input_that_is_longer_than_the_model_is_refused(tmp_path: Path, tiny_bert: Path) -> None:
+    folder = write_adapter(tmp_path / "long", tiny_bert)
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    manifest["input"]["max_length"] = 10**15
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    with pytest.raises(ManifestError, match=r"input\.max_length: 10+; allowed .* at most 512"):
+        ClassifierLM(str(folder))
+
+
+def test_lm_eval_refuses_a_broken_head_in_a_line(tmp_path: Path, tiny_bert: Path) -> None:
+    folder = write_adapter(tmp_path / "broken", tiny_bert)
+    rewrite(folder, "head.safetensors", lambda w: w.update(weight=w["weight"].long()))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "lm_eval", "--model", "valueeval", "--device", "cpu"),
+            *("--model_args", f"adapter={folder}", "--tasks", "valueeval_cls_sample"),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith(f"valueeval: {folder / 'head.safetensors'}: weight holds int64 instead")
+    assert "Traceback" not in done.stderr
 
 
 # ------------------------------------------------------------------------------------- devices
