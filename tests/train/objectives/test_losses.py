@@ -11,7 +11,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.objectives import LOSSES
-from valueeval.train.objectives.losses import DistributionBalancedLoss, FocalLoss
+from valueeval.train.objectives.losses import (
+    DistributionBalancedLoss,
+    FocalLoss,
+    positive_weights,
+    weighted_bce,
+)
 from valueeval.train.options import configure
 
 LOG3 = log(3)  # the logit of 3/4
@@ -122,3 +127,22 @@ def test_values_of_no_and_of_every_argument() -> None:
         assert torch.isfinite(loss(torch.randn(3, 20), torch.from_numpy(labels).float()))
     one = np.ones((1, 20), dtype=bool)
     assert torch.isfinite(DistributionBalancedLoss(one)(torch.zeros(1, 20), torch.ones(1, 20)))
+
+
+def test_positive_weights_by_hand() -> None:
+    """4 arguments: value 0 has 1 positive (3 negatives each), value 1 has 2, value 2 none."""
+    labels = np.zeros((4, 20), dtype=bool)
+    labels[0, 0] = labels[0, 1] = labels[1, 1] = True
+    for power, first in ((0.0, 1.0), (0.5, 3**0.5), (1.0, 3.0)):
+        weights = positive_weights(labels, power)
+        assert weights[:3].tolist() == pytest.approx([first, 1.0, 1.0])
+
+
+def test_loss_by_hand() -> None:
+    """At logit 0 each answer costs log 2, a positive one its weight times that."""
+    weights = torch.ones(20)
+    weights[0] = 3.0
+    labels = torch.zeros(1, 20)
+    labels[0, 0] = 1.0
+    loss = weighted_bce(weights)(torch.zeros(1, 20), labels)
+    assert loss.item() == pytest.approx(np.log(2) * (19 + 3) / 20)

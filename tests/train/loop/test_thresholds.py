@@ -1,106 +1,18 @@
-"""The parts of training that can be checked by hand: order, loss, rates, thresholds."""
+"""Thresholds, checked by hand and against all others."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training import learning_rates
 
-from valueeval.adapters.classifier.classifier import ValueClassifier, load_backbone
 from valueeval.tasks.scores.scoring import f1_per_value, per_value_counts, score
 from valueeval.tasks.scores.thresholds import GRID, counts_on_grid, global_threshold
 from valueeval.train.config.config import ThresholdsName
-from valueeval.train.data.epoch_order import epoch_batches
-from valueeval.train.loop.optimizer import parameter_groups
 from valueeval.train.loop.thresholds import choose_thresholds
-from valueeval.train.objectives.losses import positive_weights, weighted_bce
-
-# -------------------------------------------------------------------------------------- order
-
-
-@settings(deadline=None)
-@given(
-    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=300),
-    batch_size=st.integers(1, 9),
-    seed=st.integers(0, 2**32 - 1),
-    epoch=st.integers(0, 5),
-)
-def test_an_epoch_reads_every_argument_once(
-    lengths: list[int], batch_size: int, seed: int, epoch: int
-) -> None:
-    batches = epoch_batches(lengths, batch_size, seed, epoch)
-    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
-    assert len(batches) == -(-len(lengths) // batch_size)
-    assert max(len(batch) for batch in batches) <= batch_size
-    assert batches == epoch_batches(lengths, batch_size, seed, epoch)
-
-
-def test_epochs_and_seeds_differ_in_order() -> None:
-    lengths = list(range(50))
-    orders = [epoch_batches(lengths, 4, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
-    assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
-
-
-def test_batches_are_of_like_length() -> None:
-    lengths = np.random.default_rng(0).integers(10, 100, size=2000).tolist()
-    batches = epoch_batches(lengths, 8, 0, 0)
-    padded = sum(max(lengths[row] for row in batch) * len(batch) for batch in batches)
-    assert padded < 1.05 * sum(lengths)  # against about 1.7 in random batches of 8
-
-
-# --------------------------------------------------------------------------------------- loss
-
-
-def test_positive_weights_by_hand() -> None:
-    """4 arguments: value 0 has 1 positive (3 negatives each), value 1 has 2, value 2 none."""
-    labels = np.zeros((4, 20), dtype=bool)
-    labels[0, 0] = labels[0, 1] = labels[1, 1] = True
-    for power, first in ((0.0, 1.0), (0.5, 3**0.5), (1.0, 3.0)):
-        weights = positive_weights(labels, power)
-        assert weights[:3].tolist() == pytest.approx([first, 1.0, 1.0])
-
-
-def test_loss_by_hand() -> None:
-    """At logit 0 each answer costs log 2, a positive one its weight times that."""
-    weights = torch.ones(20)
-    weights[0] = 3.0
-    labels = torch.zeros(1, 20)
-    labels[0, 0] = 1.0
-    loss = weighted_bce(weights)(torch.zeros(1, 20), labels)
-    assert loss.item() == pytest.approx(np.log(2) * (19 + 3) / 20)
-
-
-# -------------------------------------------------------------------------------------- rates
-
-
-def test_learning_rates_by_layer(tiny_bert: Path) -> None:
-    """Two layers: head 1, layer 1 a half, layer 0 a quarter, embeddings an eighth."""
-    model = ValueClassifier(load_backbone(tiny_bert), "mean")
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    groups = parameter_groups(model, learning_rates(0.5, 0.01))
-    rates = {names[p]: group["lr"] for group in groups for p in group["params"]}
-    assert rates.keys() == dict(model.named_parameters()).keys()
-    expected = {"head": 1.0, "layer.1": 0.5, "layer.0": 0.25, "embeddings": 0.125}
-    for name, rate in rates.items():
-        assert rate == next(value for part, value in expected.items() if part in name), name
-
-
-def test_biases_and_norms_do_not_decay(tiny_bert: Path) -> None:
-    model = ValueClassifier(load_backbone(tiny_bert), "mean")
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    for group in parameter_groups(model, learning_rates(1.0, 0.01)):
-        for parameter in group["params"]:
-            plain = "LayerNorm" in names[parameter] or names[parameter].endswith("bias")
-            assert group["weight_decay"] == (0.0 if plain else 0.01)
-
-
-# ---------------------------------------------------------------------------------- thresholds
 
 
 def logit(probability: float) -> float:

@@ -1,0 +1,245 @@
+"""Language models trained with a template: save, load, and answer the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from language_models import load_base
+from peft import PeftModel
+from safetensors.torch import load_file
+from template_runs import (
+    CUES,
+    SOFT_PROMPTS,
+    check_adapter,
+    check_gradients,
+    check_texts,
+    config_of,
+    cue_of,
+    in_training,
+    plain_score,
+)
+from training import (
+    harness_answers,
+    kill_training,
+    load_lm,
+    shorten_answers,
+    stop_training,
+    train_noting_answers,
+    write_language_model,
+)
+from transformers import (
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from valueeval.adapters.classifier.classifier import load_tokenizer
+from valueeval.adapters.directory.manifest import Manifest
+from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.scores.scoring import score
+from valueeval.tasks.templates.decide import decide
+from valueeval.train.config.config import TrainConfig
+from valueeval.train.config.model import GENERATED
+from valueeval.train.objectives.losses import DistributionBalancedLoss, FocalLoss
+from valueeval.train.options import changed
+from valueeval.train.run import train
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning"),
+]
+
+
+FILES = {
+    "README.md", "adapter_config.json", "adapter_model.safetensors", "metrics.jsonl",
+    "valueeval.json",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random models hardly ever end what they say."""
+    shorten_answers(monkeypatch)
+
+
+@pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS, "prompt+full"])
+def test_every_method_reads_back(
+    base: Path, backend: str, data_dir: Path, tmp_path: Path, method: str
+) -> None:
+    config = config_of(base, data_dir, tmp_path / "a", template="bca", method=method)
+    train(config)
+    manifest = check_adapter(tmp_path / "a", "bca", data_dir)
+    files = {path.name for path in (tmp_path / "a").iterdir()}
+    if method == "prompt+full":
+        assert {"model.safetensors", "config.json", "tokenizer.json"} <= files
+        assert manifest.parameters.trainable == manifest.parameters.total
+        return
+    assert files == FILES
+    size = sum(p.numel() for p in load_base(base, backend).parameters())
+    assert manifest.parameters.total == size + manifest.parameters.trainable
+    # PEFT's own files, for whoever has nothing but PEFT.
+    PeftModel.from_pretrained(load_base(base, backend), tmp_path / "a")
+    held = load_file(tmp_path / "a" / "adapter_model.safetensors")
+    if method == "prompt-tuning":
+        assert [tuple(tensor.shape) for tensor in held.values()] == [(20, 32)]
+
+
+@pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS])
+@pytest.mark.parametrize("template", ["bca", "cls"])
+def test_stock_peft_says_the_same(
+    base: Path, backend: str, data_dir: Path, tmp_path: Path, template: str, method: str
+) -> None:
+    """One prompt at a time, by PEFT's own forward pass of the adapter's files."""
+    config = config_of(base, data_dir, tmp_path / "a", template=template, method=method)
+    manifest = train(config)
+    check_against_stock_peft(config, backend, data_dir, manifest)
+
+
+def check_against_stock_peft(
+    config: TrainConfig, backend: str, data_dir: Path, manifest: Manifest
+) -> None:
+    base, folder, template = Path(config.base), Path(config.output), config.template.name
+    if config.method.name == "prompt+full":
+        stock = load_base(folder, backend)
+    else:
+        stock = PeftModel.from_pretrained(load_base(base, backend), folder).eval()
+    _, (lm, _), requests = in_training(config, data_dir)
+    with torch.no_grad():
+        said = [
+            [
+                (float(plain_score(stock, backend, *one)), False)
+                for one in [prompt.tokens for prompt in lm.fit(document)]
+            ]
+            for document in requests
+        ]
+    logits = np.array([decide(template, answers).scores for answers in said], dtype=np.float32)
+    ours = harness_logits(folder, template, data_dir)
+    cuts = np.array(manifest.thresholds.values)
+    np.testing.assert_allclose(ours, logits - np.log(cuts / (1 - cuts)), atol=5e-4)
+    truth = load_set("validation", data_dir).labels
+    assert score(truth, manifest.thresholds.decide(logits)) == manifest.validation
+
+
+def harness_logits(folder: Path, template: str, data_dir: Path) -> Any:
+    """Logits less thresholds, (arguments, 20), by `--model valueeval`."""
+    answers = harness_answers(load_lm(folder, 4), template, data_dir)
+    return np.array([decide(template, document).scores for document in answers])
+
+
+@pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS, "prompt+full"])
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_families_of_larger_models(
+    family: str, method: str, tiny_bert: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    """Grouped queries and rotary positions; a tokenizer that puts a beginning before every text."""
+    base = write_language_model(tmp_path / "base", family, tiny_bert)
+    config = config_of(base, data_dir, tmp_path / "a", template="bca", method=method)
+    config = changed(config, max_tokens_per_microbatch=512, learning_rate=0.01)
+    model, (lm, asked), requests = in_training(config, data_dir)
+    check_gradients(model, "causal", lm, asked, requests)
+    manifest = train(config)
+    check_adapter(tmp_path / "a", "bca", data_dir)
+    check_against_stock_peft(config, "causal", data_dir, manifest)
+
+
+@pytest.fixture(scope="module")
+def talkative(base: Path, backend: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A language model whose texts depend on the argument; those of the lively T5 do not."""
+    if backend == "causal":
+        return base
+    folder = tmp_path_factory.mktemp("talkative")
+    torch.manual_seed(1)
+    config = T5Config.from_pretrained(base, initializer_factor=3.0)
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    load_tokenizer(base).save_pretrained(folder)
+    return folder
+
+
+# Far enough from where they start for other answers.
+RATES = {"lora": 0.02, "prompt-tuning": 0.3, "p-tuning": 0.05, "prefix-tuning": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("template", "method"),
+    [(template, "lora") for template in ("cls", *GENERATED)]
+    + [("cot", method) for method in SOFT_PROMPTS],
+)
+def test_every_template_reads_back(
+    talkative: Path, backend: str, data_dir: Path, tmp_path: Path, template: str, method: str
+) -> None:
+    options = {"template": template, "method": method, "learning_rate": RATES[method]}
+    _, said = train_noting_answers(config_of(talkative, data_dir, tmp_path / "a", **options))
+    check_adapter(tmp_path / "a", template, data_dir)
+    if template in GENERATED:
+        check_texts(tmp_path / "a", talkative, template, data_dir, said)
+        # So has the argument, but for a T5 that one long instruction makes say the same.
+        assert (backend, template) == ("seq2seq", "mbc") or any(one != said[0] for one in said)
+
+
+@pytest.mark.parametrize("word", CUES)
+def test_answers_in_full_are_parsed_after_reading_back(
+    echo: Path, all_yes: Path, tmp_path: Path, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Template mbc: 20 times yes, or no."""
+    shorten_answers(monkeypatch, 20)
+    config = cue_of(echo, all_yes, tmp_path / "a", word, template="mbc", thresholds="shrunk")
+    manifest, said = train_noting_answers(changed(config, learning_rate=1e-9))
+    assert [text.split() for (text,) in said] == [[word] * 20] * 2
+    assert manifest.validation["unparsed"] == 0.0
+    assert manifest.validation["macro_f1"] == (word == "yes")
+    check_adapter(tmp_path / "a", "mbc", all_yes)
+    for batch_size in (1, 8):
+        assert harness_answers(load_lm(tmp_path / "a", batch_size), "mbc", all_yes) == said
+
+
+@pytest.mark.parametrize("signal_of", ["SIGINT", "SIGKILL"])
+def test_a_killed_run_goes_on_to_the_same_weights(
+    tiny_t5: Path, data_dir: Path, tmp_path: Path, signal_of: str
+) -> None:
+    options = {"template": "bca", "method": "prompt+full", "checkpoint_seconds": 0.0}
+    whole = config_of(tiny_t5, data_dir, tmp_path / "whole", **options)
+    whole = changed(whole, epochs=2)
+    train(whole)
+    stopped = changed(whole, output=str(tmp_path / "stopped"))
+    if signal_of == "SIGKILL":
+        kill_training(stopped, 2)
+    else:
+        stop_training(stopped, 3)
+    train(changed(stopped, resume=True))
+    weights = [load_file(tmp_path / n / "model.safetensors") for n in ("whole", "stopped")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_an_encoder_cannot_answer_in_words(tiny_bert: Path, data_dir: Path, tmp_path: Path) -> None:
+    config = config_of(tiny_bert, data_dir, tmp_path / "x", template="bca", method="lora")
+    with pytest.raises(ValueEvalError, match=r"\(bert\) is no language model.*leave --template"):
+        train(config)
+
+
+@pytest.mark.parametrize("template", ["bca", "cls"])
+@pytest.mark.parametrize("loss", ["focal", "distribution-balanced"])
+def test_every_loss_of_logits(
+    tiny_gpt2: Path, data_dir: Path, tmp_path: Path, template: str, loss: str
+) -> None:
+    """They are those of a classifier, of the logits that log-likelihoods give."""
+    config = config_of(tiny_gpt2, data_dir, tmp_path / "a", template=template, method="lora")
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    kind = {"focal": FocalLoss, "distribution-balanced": DistributionBalancedLoss}[loss]
+    forward = kind.forward
+
+    def noted(self: Any, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        seen.append((logits, labels))
+        return forward(self, logits, labels)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "forward", noted)
+        manifest = train(changed(config, loss=loss, epochs=1))
+    assert (manifest.objective, manifest.config["loss"]) == (loss, loss)
+    assert all(logits.shape == labels.shape and logits.shape[1] == 20 for logits, labels in seen)
+    with pytest.raises(ValueEvalError, match=rf"another run \(.*loss '{loss}' there, 'bce' here"):
+        train(changed(config, epochs=1, resume=True))
