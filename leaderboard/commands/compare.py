@@ -14,9 +14,8 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from valueeval.leaderboard.commands.compared_runs import pair_of_run_files, pairs_of_results
-from valueeval.leaderboard.commands.comparison_text import print_comparison
 from valueeval.leaderboard.commands.families import families
-from valueeval.leaderboard.inference.comparison import compare
+from valueeval.leaderboard.commands.interface import compared
 from valueeval.tasks.errors import ValueEvalError
 
 
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             pairs = [pair_of_run_files(*files, options.labels, options.arguments)]
         console = Console(highlight=False)
         for pair in pairs:
-            print_comparison(console, pair, compare(pair.a, pair.b), options.arguments_shown)
+            compared(pair).print(console, options.arguments_shown)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,18 +10,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from valueeval.leaderboard.commands.interface import leaderboard
 from valueeval.leaderboard.formats import exchange
 from valueeval.leaderboard.formats import to_csv as format_csv
 from valueeval.leaderboard.formats import to_json as format_json
 from valueeval.leaderboard.formats import to_latex as format_latex
 from valueeval.leaderboard.formats import to_markdown as format_markdown
-from valueeval.leaderboard.inference.analysis import analyse
 from valueeval.leaderboard.page import to_html as format_html
-from valueeval.leaderboard.reading.finding import find_files
-from valueeval.leaderboard.reading.results_files import read_manifests, read_results
-from valueeval.leaderboard.reading.run_files import read_run_files
 from valueeval.leaderboard.reading.runs import merged
-from valueeval.leaderboard.table.collate import collate
 from valueeval.leaderboard.table.table import RANKED, Table
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
@@ -47,9 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     outputs = [Path(output) for output in arguments.output]
     for output in outputs:
         _check_format(output)
-    collated = _collate(arguments.results, arguments.adapters)
-    _check_reference(collated, arguments.reference)
-    table = _analyse(collated, arguments.reference)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        def show_progress(files: int) -> Callable[[], None]:
+            task = progress.add_task("samples", total=files)
+            return lambda: progress.advance(task)
+
+        table = leaderboard(
+            arguments.results, reference=arguments.reference, adapters=arguments.adapters,
+            show_progress=show_progress,
+        ).table  # fmt: skip
     for problem in merged(table.problems):
         print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
     for note in table.notes:
@@ -73,40 +76,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         + ", ".join(map(str, outputs))
     )
     return 0
-
-
-def _collate(places: Sequence[str], adapters: Sequence[str]) -> Table:
-    results, run_files = find_files(places)
-    runs, problems = read_results(results, read_manifests(adapters))
-    more_runs, more_problems = read_run_files(run_files)
-    return collate([*runs, *more_runs], [*problems, *more_problems])
-
-
-def _check_reference(table: Table, name: str | None) -> None:
-    """Refuse a name that no ranked row has, or that several of one board have."""
-    boards = [board for board in table.boards if board.status == RANKED]
-    if name is None or not boards:
-        return
-    called = [[row for row in board.rows if row.is_called(name)] for board in boards]
-    if not any(called):
-        names = sorted({row.name for board in boards for row in board.rows})
-        near = difflib.get_close_matches(name, names, n=3) or names[:8]
-        raise ValueEvalError(
-            f"--reference {name}: no ranked row is called so; there are {', '.join(near)}"
-        )
-    for rows in called:
-        if len(rows) > 1:
-            templates = ", ".join(f"'{row.name} {row.prompt}'" for row in rows)
-            raise ValueEvalError(f"--reference {name}: several rows are called so; say {templates}")
-
-
-def _analyse(table: Table, reference: str | None) -> Table:
-    """Show a progress bar on stderr where samples take long to read."""
-    files = sum(len(row.runs) for board in table.boards for row in board.rows)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("samples", total=files)
-        return analyse(table, reference, advance=lambda: progress.advance(task))
 
 
 def _parser() -> argparse.ArgumentParser:

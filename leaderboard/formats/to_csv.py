@@ -18,13 +18,13 @@ def render(table: Table) -> str:
     """Return `table` as CSV; missing is empty; no cell is a formula to a spreadsheet."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    lines = [_flat(record) for record in records(table)]
+    lines = [flat(record) for record in records(table)]
     writer.writerow(lines[0])
     writer.writerows([_cell(value) for value in line.values()] for line in lines)
     return out.getvalue()
 
 
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
+def flat(record: dict[str, Any]) -> dict[str, Any]:
     """Turn lists of one score per value into a column per value."""
     flat: dict[str, Any] = {}
     for key, value in record.items():
