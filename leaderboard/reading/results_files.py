@@ -22,7 +22,7 @@ from valueeval.leaderboard.reading.runs import METRICS, RUN_FILE, Problem, Run
 from valueeval.leaderboard.reading.system import describe_system, trained_on, warnings_of
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.templates.decide import TEMPLATES
+from valueeval.tasks.templates.decide import ALL_TEMPLATES
 
 TASK_PREFIX = "valueeval_"
 MAX_FILE_BYTES = 256 * 2**20
@@ -138,10 +138,10 @@ def _read_task(
         raise RefusedError("not a name that a ValueEval task can have")
     metadata = mapping(mapping(content["configs"].get(task)).get("metadata"))
     template = metadata.get("template")
-    if template not in TEMPLATES:
+    if template not in ALL_TEMPLATES:
         raise RefusedError(
-            f"its metadata names none of our templates ({', '.join(TEMPLATES)}); was it run with "
-            "another task of the same name?"
+            f"its metadata names none of our templates ({', '.join(ALL_TEMPLATES)}); was it run "
+            "with another task of the same name?"
         )
     sha = string(metadata.get("data_sha256"))
     if sha is None:

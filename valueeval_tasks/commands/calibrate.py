@@ -17,7 +17,7 @@ from valueeval.tasks.harness.origin import origin_of
 from valueeval.tasks.harness.samples import Samples, read_samples
 from valueeval.tasks.scores.calibration import Calibration, Origin, fit, to_json
 from valueeval.tasks.scores.scoring import score
-from valueeval.tasks.templates.decide import TEMPLATES
+from valueeval.tasks.templates.decide import ALL_TEMPLATES
 
 _TEST_SETS = ("main", "nahjalbalagha", "nyt")
 
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--template",
-        choices=TEMPLATES,
+        choices=ALL_TEMPLATES,
         help="the task's template (default: from the files' names)",
     )
     return parser

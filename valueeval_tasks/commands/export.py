@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from valueeval.tasks.harness.samples import read_samples
 from valueeval.tasks.scores.runfile import write_run
-from valueeval.tasks.templates.decide import TEMPLATES
+from valueeval.tasks.templates.decide import ALL_TEMPLATES
 
 
 def main(argv: Sequence[str]) -> int:
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", required=True, metavar="RUN.tsv", help="file to write")
     parser.add_argument(
         "--template",
-        choices=TEMPLATES,
+        choices=ALL_TEMPLATES,
         help="the task's template (default: from the files' names)",
     )
     arguments = parser.parse_args(argv)

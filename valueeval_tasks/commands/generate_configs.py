@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from valueeval.tasks.templates.decide import TEMPLATES
+from valueeval.tasks.templates.decide import ALL_TEMPLATES, SECOND_TURNS
 
 FOLDER = Path(__file__).resolve().parents[1]
 SETS = ("validation", "zhihu", "nahjalbalagha", "nyt", "sample")
@@ -21,7 +21,7 @@ def wordings() -> list[str]:
 
     Those are the files that are there, so a new paraphrase needs to be named nowhere else.
     """
-    pattern = re.compile(rf"valueeval_({'|'.join(TEMPLATES)})(_p[0-9]+)?")
+    pattern = re.compile(rf"valueeval_({'|'.join(ALL_TEMPLATES)})(_p[0-9]+)?")
     return sorted(p.stem for p in FOLDER.glob("valueeval_*.yaml") if pattern.fullmatch(p.stem))
 
 
@@ -33,14 +33,15 @@ def set_configs() -> dict[str, str]:
 
 
 def _config(parent: str, name: str) -> str:
-    paraphrase = parent.count("_") > 1
+    # Groups hold one wording of each template, without those that need replies.
+    grouped = parent.count("_") == 1 and not parent.endswith(SECOND_TURNS)
     sample = name == "sample"
     lines = [
         "# Written by `python -m valueeval.tasks.commands.generate_configs`; edit that instead.",
         f"include: [{parent}.yaml, _sample_yaml]" if sample else f"include: {parent}.yaml",
         f"task: {parent}_{name}",
         # Without an empty tag the parent's would be inherited.
-        f"tag: {'[]' if paraphrase else f'valueeval_{name}'}",
+        f"tag: {f'valueeval_{name}' if grouped else '[]'}",
         *([] if sample else [f"test_split: {name}"]),
     ]
     return "\n".join(lines) + "\n"

@@ -33,7 +33,7 @@ from valueeval.tasks.scores.scoring import (
     per_value_counts,
     score,
 )
-from valueeval.tasks.templates.decide import TEMPLATES
+from valueeval.tasks.templates.decide import ALL_TEMPLATES
 from valueeval.tasks.values import VALUES
 
 _POINTS = ("official_f1", "macro_f1")
@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--samples", metavar="FILE", help="samples_….jsonl of a ValueEval task")
     parser.add_argument(
         "--template",
-        choices=TEMPLATES,
+        choices=ALL_TEMPLATES,
         help="template of the samples' task (default: from the file's name)",
     )
     parser.add_argument(

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from valueeval.tasks.scores.calibration import Origin
-from valueeval.tasks.templates.decide import TEMPLATES
+from valueeval.tasks.templates.decide import ALL_TEMPLATES
 
 _NAME = re.compile(
-    rf"samples_valueeval_(?P<template>{'|'.join(TEMPLATES)})(?:_p(?P<paraphrase>\d))?"
+    rf"samples_valueeval_(?P<template>{'|'.join(ALL_TEMPLATES)})(?:_p(?P<paraphrase>\d))?"
     r"(?:_(?P<set>[a-z]+))?(?:_(?P<date>\d{4}-.*))?$"
 )
 

@@ -17,10 +17,10 @@ import numpy.typing as npt
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.templates.decide import TEMPLATES, entries_from_sample
+from valueeval.tasks.templates.decide import ALL_TEMPLATES, entries_from_sample
 from valueeval.tasks.values import VALUES
 
-_TASK = re.compile(rf"valueeval_({'|'.join(TEMPLATES)})(?![a-z])")
+_TASK = re.compile(rf"valueeval_({'|'.join(ALL_TEMPLATES)})(?![a-z0-9])")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def template_of(path: str | Path) -> str:
     if not found:
         raise ValueEvalError(
             f"{path}: the file's name does not say the task (samples_valueeval_….jsonl).\n"
-            f"Name the template with --template: {', '.join(TEMPLATES)}."
+            f"Name the template with --template: {', '.join(ALL_TEMPLATES)}."
         )
     return found[1]
 
@@ -84,7 +84,7 @@ def read_samples(paths: Sequence[str | Path], template: str | None = None) -> Sa
     key_of: dict[str, str] = {}  # one string a conclusion
     for number, path in enumerate(files):
         form = template or template_of(path)
-        for line, sample in _json_lines(path):
+        for line, sample in json_lines(path):
             where = f"{path}, line {line}"
             try:
                 entries = entries_from_sample(sample, form)
@@ -125,7 +125,7 @@ def read_samples(paths: Sequence[str | Path], template: str | None = None) -> Sa
     )
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield number (from 1) and content of each line.
 
     Raises:

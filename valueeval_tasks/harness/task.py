@@ -23,7 +23,7 @@ from valueeval.tasks.templates.wording import Wording
 from valueeval.tasks.values import VALUE_NAMES, VALUES
 
 _OWN_KEYS = (
-    *("version", "template", "paraphrase", "question", "empty_argument", "chat"),
+    *("version", "template", "paraphrase", "question", "empty_argument", "chat", "follow_up"),
     "provenance",
 )
 _REQUIRED_KEYS = ("version", "template", "paraphrase", "question", "doc_to_text", "test_split")
@@ -70,8 +70,8 @@ class ValueEvalTask(ConfigurableTask):
 
         self.template: str = own["template"]
         self._asks = decide.ASKS[self.template]
-        self._wording = _compile_wording(config, own, {})
-        self._chat_wording = _compile_wording(config, own, own.get("chat") or {})
+        self._wording = compile_wording(config, own, {})
+        self._chat_wording = compile_wording(config, own, own.get("chat") or {})
         self._data_dir: str | None = (config.get("metadata") or {}).get("data_dir", data_dir)
         self._fewshot_seed = 0
         self._openings: dict[tuple[int, str | None, bool], list[Message]] = {}
@@ -312,14 +312,14 @@ def _check_keys(config: Mapping[str, Any]) -> None:
     missing = [key for key in _REQUIRED_KEYS if key not in config]
     if missing:
         raise ValueEvalError(f"task {config.get('task')}: the YAML file lacks {', '.join(missing)}")
-    if config["template"] not in decide.TEMPLATES:
+    if config["template"] not in decide.ALL_TEMPLATES:
         raise ValueEvalError(
             f"task {config.get('task')}: no template {config['template']!r}; "
-            f"there are {', '.join(decide.TEMPLATES)}"
+            f"there are {', '.join(decide.ALL_TEMPLATES)}"
         )
 
 
-def _compile_wording(
+def compile_wording(
     config: Mapping[str, Any], own: Mapping[str, Any], changes: Mapping[str, str]
 ) -> Wording:
     """Return the wording of a YAML file, with other words for some of its parts."""

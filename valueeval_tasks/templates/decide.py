@@ -16,12 +16,20 @@ from valueeval.tasks.templates.wording import Ask
 from valueeval.tasks.values import VALUES
 
 TEMPLATES = ("cls", "mbc", "bca", "oa", "cot")
+"""Templates that ask once about an argument, or once about each value."""
+
+SECOND_TURNS = ("cot2", "cot2list")
+"""Second turns of cot, which ask about the model's own reply as bca and mbc ask."""
+
+ALL_TEMPLATES = (*TEMPLATES, *SECOND_TURNS)
+
 _SCORES: dict[str, Callable[[Sequence[Any]], tuple[Any, ...]]] = {
     "cls": cls.scores,
     "bca": bca.scores,
+    "cot2": bca.scores,
 }
-_ANSWER_MASSES = {"cls": cls.answer_mass, "bca": bca.answer_mass}
-_PARSERS = {"mbc": mbc.parse, "cot": cot.parse}
+_ANSWER_MASSES = {"cls": cls.answer_mass, "bca": bca.answer_mass, "cot2": bca.answer_mass}
+_PARSERS = {"mbc": mbc.parse, "cot": cot.parse, "cot2list": mbc.parse}
 _NOTHING = (False,) * len(VALUES)
 
 ASKS: dict[str, tuple[Ask, ...]] = {
@@ -30,6 +38,8 @@ ASKS: dict[str, tuple[Ask, ...]] = {
     "oa": tuple(Ask(v, v, "answer") for v in range(len(VALUES))),
     "mbc": (Ask(0, None, "answer"),),
     "cot": (Ask(0, None, "answer"),),
+    "cot2": bca.ASKS,
+    "cot2list": (Ask(0, None, "answer"),),
 }
 """The requests of each template about one argument, in the order in which they are sent."""
 
@@ -74,7 +84,7 @@ def decide(template: str, responses: Sequence[Any]) -> Decision:
     """Return the decision of one template about one argument.
 
     Args:
-        template: One of :data:`TEMPLATES`.
+        template: One of :data:`ALL_TEMPLATES`.
         responses: One for each of ``ASKS[template]``, in that order: (log-likelihood, is_greedy)
             or the generated text. Strings stand for numbers in samples files; both are read. Those
             of bca may be the 40 that version 1.0 of the task asked for.
@@ -98,7 +108,7 @@ def entries_from_sample(sample: Mapping[str, Any], template: str) -> dict[str, A
 
     Args:
         sample: The line, with ``doc`` and ``filtered_resps``.
-        template: One of :data:`TEMPLATES`.
+        template: One of :data:`ALL_TEMPLATES`.
 
     Returns:
         What :func:`valueeval.tasks.scores.scoring.metric_entries` returns.
@@ -107,7 +117,7 @@ def entries_from_sample(sample: Mapping[str, Any], template: str) -> dict[str, A
         ValueEvalError: a field is missing or is not what a ValueEval task writes.
     """
     if template not in ASKS:
-        raise ValueEvalError(f"no template {template!r}; there are {', '.join(TEMPLATES)}")
+        raise ValueEvalError(f"no template {template!r}; there are {', '.join(ALL_TEMPLATES)}")
     try:
         doc, responses = sample["doc"], sample["filtered_resps"]
         return entries(doc, decide(template, responses))
@@ -134,7 +144,7 @@ def differences(template: str, loglikelihoods: Sequence[Any]) -> tuple[Any, ...]
     """Return the 20 scores of cls or bca, whose signs decide.
 
     Args:
-        template: ``"cls"`` or ``"bca"``.
+        template: ``"cls"``, ``"bca"`` or ``"cot2"``.
         loglikelihoods: One for each of ``ASKS[template]``: numbers, or tensors of one shape.
     """
     return _SCORES[template](loglikelihoods)

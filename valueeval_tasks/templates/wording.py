@@ -79,6 +79,10 @@ class Wording:
         variables = _variables(doc)
         return _join(self._argument.render(variables), self._render_question(variables, value))
 
+    def ask(self, doc: Mapping[str, Any], value: int | None = None) -> str:
+        """Return the question alone."""
+        return self._render_question(_variables(doc), value)
+
     def turns(self, doc: Mapping[str, Any], about: tuple[int | None, ...]) -> list[str]:
         """Return one turn for each entry of ``about``; all begin with the argument's text."""
         variables = _variables(doc)

@@ -10,14 +10,16 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from tasks import FOLDER, NAMES, SUFFIXES, TEMPLATES, WORDINGS
 
 from valueeval.tasks.commands import generate_configs
+from valueeval.tasks.harness.second_turn import SecondTurnTask
 from valueeval.tasks.harness.task import ValueEvalTask
+from valueeval.tasks.templates.decide import ALL_TEMPLATES, SECOND_TURNS
 
 
 def test_every_template_has_two_paraphrases_at_least() -> None:
-    assert {f"valueeval_{t}{w}" for t in TEMPLATES for w in WORDINGS} <= set(
+    assert {f"valueeval_{t}{w}" for t in ALL_TEMPLATES for w in WORDINGS} <= set(
         generate_configs.wordings()
     )
-    assert len(NAMES) >= 90
+    assert len(NAMES) >= 126
 
 
 def test_there_are_all_tasks_and_their_tags() -> None:
@@ -29,7 +31,7 @@ def test_there_are_all_tasks_and_their_tags() -> None:
         **{f"valueeval{s}": {f"valueeval_{t}{s}" for t in TEMPLATES} for s in SUFFIXES[1:]},
         **{
             f"valueeval_{t}_all": {w for w in generate_configs.wordings() if w.split("_")[1] == t}
-            for t in TEMPLATES
+            for t in ALL_TEMPLATES
         },
     }
     assert not manager.all_groups
@@ -40,7 +42,8 @@ def test_every_file_loads(path: Path) -> None:
     """Directly: lm-eval swallows errors in YAML files."""
     config = load_yaml(path)
     assert config["task"] == path.stem
-    assert config["class"] is ValueEvalTask
+    second = config["template"] in SECOND_TURNS
+    assert config["class"] is (SecondTurnTask if second else ValueEvalTask)
 
 
 def test_the_set_files_are_up_to_date() -> None:

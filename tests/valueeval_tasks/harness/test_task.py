@@ -9,18 +9,30 @@ from typing import Any
 
 import pytest
 from lm_eval.tasks._yaml_loader import load_yaml
-from tasks import FOLDER, NAMES, VERSIONS, chat
+from tasks import DOC, FOLDER, NAMES, VERSIONS, chat
 
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.harness.task import ValueEvalTask
 from valueeval.tasks.scores import scoring
+from valueeval.tasks.templates.decide import SECOND_TURNS
+
+
+@pytest.fixture(scope="module")
+def replies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("replies") / "samples_valueeval_cot.jsonl"
+    arguments = {"gen_args_0": {"arg_0": "prompt"}}
+    sample = {"doc": DOC, "arguments": arguments, "filtered_resps": ["reply"]}
+    path.write_text(json.dumps(sample) + "\n", encoding="utf-8")
+    return path
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_task_knows_what_it_is(load: Callable[..., ValueEvalTask], name: str) -> None:
-    task = load(name)
+def test_every_task_knows_what_it_is(
+    load: Callable[..., ValueEvalTask], name: str, replies: Path
+) -> None:
     _, template, *rest = name.split("_")
+    task = load(name, replies=str(replies)) if template in SECOND_TURNS else load(name)
     metadata = task.dump_config()["metadata"]
     assert metadata["template"] == task.template == template
     paraphrase = rest.pop(0) if rest and rest[0][1:].isdigit() else "p1"

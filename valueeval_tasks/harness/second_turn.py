@@ -1,0 +1,145 @@
+"""The task class of second turns: a model's reply is given back to it, and asked about.
+
+The paper's chain of thought has two turns: which values does the argument indicate; then, the reply
+given back, is it aligned with each value. The first is ``valueeval_cot``; its samples are named by
+``--metadata '{"replies": "samples_valueeval_cot_….jsonl"}'``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lm_eval.api.utils import Message
+
+from valueeval.tasks.display import clean
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness.first_turn import Reply, read_first_turn
+from valueeval.tasks.harness.task import ValueEvalTask, compile_wording
+from valueeval.tasks.templates.wording import Wording
+
+_EXAMPLE = (
+    '--metadata \'{"replies": "runs/*/samples_valueeval_cot_2*.jsonl"}\', the samples of '
+    "valueeval_cot by the same model (--log_samples)"
+)
+
+
+class SecondTurnTask(ValueEvalTask):
+    """One wording of a second turn on one set.
+
+    The YAML file includes that of the first turn, whose words are asked again, and has
+    ``follow_up``: the second question, ``plain`` and ``chat``.
+
+    Raises:
+        ValueEvalError: As the base class; or no replies are named, they cannot be read, or are of
+            another model.
+    """
+
+    def __init__(self, *args: Any, config: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        given = dict(config or {})
+        follow_up = given.get("follow_up") or {}
+        if set(follow_up) != {"plain", "chat"}:
+            raise ValueEvalError(f"task {given.get('task')}: `follow_up` needs plain and chat")
+        self._follow_ups = {
+            form: compile_wording(given, {"question": text}, {}) for form, text in follow_up.items()
+        }
+        metadata = given.get("metadata") or {}
+        if not metadata.get("replies"):
+            raise ValueEvalError(
+                f"{given.get('task')} asks about a model's replies: name them by {_EXAMPLE}."
+            )
+        self._first_turn = read_first_turn(metadata["replies"])
+        super().__init__(*args, config=given, **kwargs)
+        self._refuse_another_model(metadata.get("pretrained") or metadata.get("model"))
+        self._identity["first_turn"] = {
+            "model": self._first_turn.model,
+            "samples_sha256": self._first_turn.sha256,
+        }
+        self.config.metadata = {**self.config.metadata, **self._identity}
+
+    def fewshot_context(
+        self,
+        doc: Mapping[str, Any],
+        num_fewshot: int,
+        system_instruction: str | None = None,
+        apply_chat_template: bool = False,
+        fewshot_as_multiturn: bool = False,
+        chat_template: Callable[[list[dict[str, str]]], str] | None = None,
+        gen_prefix: str | None = None,
+    ) -> list[str]:
+        """Return the prompts about one argument: the first turn, its reply, a question about it.
+
+        Returns:
+            One prompt for each index that ``Ask.prompt`` takes in this template.
+
+        Raises:
+            ValueEvalError: Examples are asked for; there is no reply; or it answers another prompt
+                (another wording, system instruction or chat template, or examples).
+        """
+        if num_fewshot:
+            raise ValueEvalError(f"{self.config.task} has no few-shot examples: leave them out.")
+        template = chat_template if apply_chat_template else None
+        wording = self._wording if template is None else self._chat_wording
+        system = system_instruction or ""
+        (first,) = self._first_prompts(doc, wording, system, template)
+        reply = self._reply(doc, first)
+        follow_up = self._follow_ups["plain" if template is None else "chat"]
+        values = dict.fromkeys(ask.value for ask in self._asks)
+        questions = [follow_up.ask(doc, value) for value in values]
+        if template is None:
+            blank = "" if reply.text[:1].isspace() else " "
+            return [f"{first}{blank}{reply.text.rstrip()}\n{question}" for question in questions]
+        said = self._messages(doc, wording, system)
+        return [
+            template(
+                [m.to_dict() for m in (*said, Message("assistant", reply.text.strip()), asked)]
+            )
+            for asked in (Message("user", question) for question in questions)
+        ]
+
+    def _first_prompts(
+        self,
+        doc: Mapping[str, Any],
+        wording: Wording,
+        system: str,
+        template: Callable[[list[dict[str, str]]], str] | None,
+    ) -> list[str]:
+        """Return the first turn's prompt, as the task of the first turn gives it."""
+        if template is not None:
+            return [template([m.to_dict() for m in self._messages(doc, wording, system)])]
+        delimiter = self.config.fewshot_delimiter
+        parts = [part for part in (system, wording.description) if part]
+        return [delimiter.join([*parts, wording.turn(doc)])]
+
+    def _messages(self, doc: Mapping[str, Any], wording: Wording, system: str) -> list[Message]:
+        user = Message("user", f"{wording.description}\n\n{wording.turn(doc)}")
+        return [Message("system", system), user] if system else [user]
+
+    def _turns(self, doc: Mapping[str, Any], wording: Wording) -> list[str]:
+        """Render everything once, so that an unknown variable is told at once."""
+        for follow_up in self._follow_ups.values():
+            follow_up.ask(doc, self._asks[0].value)
+        return [wording.turn(doc)]
+
+    def _reply(self, doc: Mapping[str, Any], prompt: str) -> Reply:
+        reply = self._first_turn.replies.get(doc["id"])
+        if reply is None:
+            raise ValueEvalError(
+                f"{self.config.task}: no reply about argument {clean(doc['id'])}. Name the samples "
+                "of the same set, and of the same --limit or more."
+            )
+        if reply.prompt != prompt:
+            raise ValueEvalError(
+                f"{self.config.task}: the reply about argument {clean(doc['id'])} answers another "
+                "prompt: ask both turns with the same paraphrase, --apply_chat_template and "
+                "--system_instruction, without --num_fewshot."
+            )
+        return reply
+
+    def _refuse_another_model(self, model: object) -> None:
+        known = self._first_turn.model
+        if known is not None and model is not None and known != model:
+            raise ValueEvalError(
+                f"{self.config.task}: the replies are by {clean(known)}, not by {clean(model)}. "
+                f"Name {_EXAMPLE}."
+            )
