@@ -35,7 +35,13 @@ class SecondTurnTask(ValueEvalTask):
             another model.
     """
 
-    def __init__(self, *args: Any, config: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        data_dir: str | None = None,
+        cache_dir: str | None = None,
+        download_mode: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         given = dict(config or {})
         follow_up = given.get("follow_up") or {}
         if set(follow_up) != {"plain", "chat"}:
@@ -49,7 +55,7 @@ class SecondTurnTask(ValueEvalTask):
                 f"{given.get('task')} asks about a model's replies: name them by {_EXAMPLE}."
             )
         self._first_turn = read_first_turn(metadata["replies"])
-        super().__init__(*args, config=given, **kwargs)
+        super().__init__(data_dir, cache_dir, download_mode, given)
         self._refuse_another_model(metadata.get("pretrained") or metadata.get("model"))
         self._identity["first_turn"] = {
             "model": self._first_turn.model,
