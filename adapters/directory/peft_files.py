@@ -50,6 +50,32 @@ def put_adapter(base: Any, folder: Path) -> PeftModel:
     return model
 
 
+def held_embeddings(base: Any, folder: Path) -> tuple[int | None, int | None]:
+    """Return for how many tokens an adapter holds input and output embeddings; None: it has none.
+
+    Args:
+        base: The base model that it goes on.
+        folder: The adapter's folder.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    names = {module: name for name, module in base.named_modules()}
+    rows: list[int | None] = []
+    try:
+        with safe_open(folder / PEFT_WEIGHTS, "pt") as weights:
+            there = set(weights.keys())
+            for module in (base.get_input_embeddings(), base.get_output_embeddings()):
+                # PEFT's names: resized or in modules_to_save; beside a LoRA of them.
+                own = {
+                    f"base_model.model.{names.get(module)}.{x}weight" for x in ("", "base_layer.")
+                }
+                found = sorted(own & there)
+                rows.append(weights.get_slice(found[0]).get_shape()[0] if found else None)
+    except (OSError, SafetensorError, IndexError):  # `put_adapter` says what is wrong
+        return None, None
+    return rows[0], rows[1]
+
+
 def check_peft_weights(model: PeftModel, folder: Path) -> None:
     """Compare names, shapes and number types of an adapter's weights with what PEFT expects.
 

@@ -24,7 +24,7 @@ from lm_eval.utils import simple_parse_args_string
 
 from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.hub import local_folder
-from valueeval.adapters.directory.peft_files import put_adapter
+from valueeval.adapters.directory.peft_files import held_embeddings, put_adapter
 from valueeval.adapters.harness import fingerprints
 from valueeval.adapters.harness.answer_cache import AnswerCache
 from valueeval.adapters.harness.argument_lm import join_processes
@@ -46,7 +46,7 @@ from valueeval.adapters.runtime.devices import (
     check_max_length,
     choose_device,
 )
-from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.errors import ValueEvalError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,8 @@ class LanguageModelLM(HFLM):
 
     Args:
         pretrained: As ``hf``: a hub id, a folder, or a model.
-        peft: As ``hf``: a PEFT adapter, folder or hub id (also ``org/name@revision``).
+        peft: As ``hf``: a PEFT adapter, folder or hub id (also ``org/name@revision``). Its folder's
+            tokenizer and chat template are used, unless ``tokenizer`` names another.
         adapter: The adapter directory that ``pretrained`` and ``peft`` were taken from, if any: the
             thresholds of its manifest apply.
         **kwargs: As ``hf``.
@@ -179,9 +180,7 @@ class LanguageModelLM(HFLM):
         self._count_base_parameters()
         if not peft:
             return
-        if len(self.tokenizer) > self._model.get_input_embeddings().num_embeddings:
-            # An adapter with tokens of its own was trained with their embeddings.
-            self._model.resize_token_embeddings(len(self.tokenizer))
+        self._make_room_for_tokens(Path(peft))
         try:
             self._model = put_adapter(self._model, Path(peft))
         except ManifestError as error:
@@ -191,6 +190,62 @@ class LanguageModelLM(HFLM):
         # The base's weights are tied already. hf ties them once more, and fails on embeddings that
         # PEFT has wrapped.
         self._model.tie_weights = lambda *_, **__: None
+
+    def _create_tokenizer(
+        self, pretrained: Any, tokenizer: Any, subfolder: str | None = "", **kwargs: Any
+    ) -> None:
+        """Make the tokenizer as ``hf``, from the adapter's folder where that has one."""
+        peft = self._given["peft"]
+        own = peft is not None and not tokenizer
+        if own and (Path(peft) / "tokenizer_config.json").is_file():
+            logger.info("peft=%s: the tokenizer of its folder is used", peft)
+            tokenizer, subfolder = peft, ""  # the base's subfolder
+        try:
+            super()._create_tokenizer(pretrained, tokenizer, subfolder=subfolder, **kwargs)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            if not own or tokenizer != peft:
+                raise
+            raise ValueEvalError(
+                f"peft={peft}: the tokenizer in its folder cannot be read ({first_line(error)}): "
+                "name one by tokenizer=MODEL"
+            ) from error
+        template = Path(peft) / "chat_template.jinja" if own else None
+        if template is not None and tokenizer != peft and template.is_file():
+            logger.info("peft=%s: the chat template of its folder is used", peft)
+            self.tokenizer.chat_template = template.read_text(encoding="utf-8")
+
+    def _make_room_for_tokens(self, peft: Path) -> None:
+        """Give the base as many embeddings as the adapter was trained with."""
+        inner, outer = self._model.get_input_embeddings(), self._model.get_output_embeddings()
+        there, known = inner.num_embeddings, len(self.tokenizer)
+        inner_rows, outer_rows = held_embeddings(self._model, peft)
+        needed = inner_rows or outer_rows or max(there, known)
+        random = []
+        if inner_rows is None and not getattr(self._peft_config, "trainable_token_indices", None):
+            random.append("input")
+        if outer_rows is None and outer is not None and outer.weight is not inner.weight:
+            random.append("output")
+        if needed > there and random:
+            logger.warning(
+                "peft=%s: the adapter holds no %s embeddings for %d tokens that the base does not "
+                "know (%s): they are random",
+                peft,
+                " and ".join(random),
+                needed - there,
+                ", ".join(
+                    self.tokenizer.convert_ids_to_tokens(range(there, min(known, there + 3)))
+                ),
+            )
+        if needed > max(there, known):
+            logger.warning(
+                "peft=%s: the adapter was trained with %d tokens, and the tokenizer knows %d: if "
+                "some are its own, name its tokenizer by tokenizer=FOLDER",
+                peft,
+                needed,
+                known,
+            )
+        if needed != there:
+            self._model.resize_token_embeddings(needed, mean_resizing=False)
 
     def _count_base_parameters(self) -> None:
         parameters = getattr(self._model, "num_parameters", None)

@@ -97,7 +97,8 @@ def check_kind(peft: str, config: PeftConfig, backend: str) -> None:
         kind = {"causal": "a decoder", "seq2seq": "an encoder-decoder"}[backend]
         raise ValueEvalError(
             f"peft={peft}: an adapter for {task_type}, but the base model is {kind} ({expected}).\n"
-            "Give the base that it was trained on: pretrained=MODEL"
+            f'If it was trained on this base: set "task_type": "{expected}" in its {PEFT_CONFIG}; '
+            "else give the base that it was trained on: pretrained=MODEL"
         )
 
 
