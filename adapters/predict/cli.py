@@ -138,7 +138,9 @@ def _label_table(table: Table, options: argparse.Namespace) -> None:
         _note(f"{table.name}: {note}")
     if not layout.is_official:
         others = layout.text_alone and roles.text_column is None and len(table.columns) > 1
-        hint = "; --conclusion and --stance name columns that say more" if others else ""
+        hint = (
+            "; if others say what it argues for, give --conclusion and --stance" if others else ""
+        )
         _note(f"{table.name}: {layout.described}{hint}")
     checked = _check(table, layout, labels, output, options.strict)
     model = _load(options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from valueeval.adapters.directory.ensemble import Members, adapter_name, find_members
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.predict.labelling import ADDED_COLUMNS, Labels, kinds_of, label_rows
-from valueeval.adapters.predict.layout import Roles, find_layout
+from valueeval.adapters.predict.layout import LayoutError, Roles, find_layout
 from valueeval.adapters.tables.rows import Row
 from valueeval.tasks.commands.scored import Scores, score
 from valueeval.tasks.data.dataset import Argument, load_set
@@ -60,7 +60,7 @@ class Model:
 
     def predict(
         self,
-        data: pd.DataFrame | Sequence[Mapping[str, Any]] | Sequence[str],
+        data: pd.DataFrame | pd.Series | Iterable[Mapping[str, Any]] | Iterable[str],
         *,
         premise: str | None = None,
         conclusion: str | None = None,
@@ -72,8 +72,8 @@ class Model:
         """Return a table of arguments, or texts, with their labels added.
 
         Args:
-            data: A DataFrame, a list of dicts, or a list of texts (read alone unless ``conclusion``
-                and ``stance`` are given).
+            data: A DataFrame, a list of dicts, or a list (or Series) of texts, which are read alone
+                unless ``conclusion`` and ``stance`` are given.
             premise: Column of the premise, or ``"=…"``: the premise of every row. Found by its
                 name if it is not given; so are the next two.
             conclusion: Column of the conclusion, or ``"=…"``.
@@ -94,17 +94,20 @@ class Model:
         """
         import pandas as pd
 
-        table = _as_table(data)
+        table, is_texts = _as_table(data)
         columns = [str(column) for column in table.columns]
-        if _is_texts(data) and text_column is None and premise is None:
+        if is_texts and text_column is None and premise is None:
             if conclusion is None and stance is None:
                 text_column = "text"
             else:
                 premise = "text"
-        roles = Roles(premise, conclusion, stance, text_column, stance_map or {})
         refuse_clash(columns, prefix, "data", "prefix=")
         rows = list(_rows(columns, table))
-        layout = find_layout(columns, roles, rows[:LOOKED_AT], "data")
+        try:
+            roles = Roles(premise, conclusion, stance, text_column, stance_map or {})
+            layout = find_layout(columns, roles, rows[:LOOKED_AT], "data")
+        except LayoutError as error:  # it names the command's options
+            raise LayoutError(str(error).replace("--", "")) from None
         labelled = [each.cells(prefix) for each in label_rows(rows, layout, self)]
         added = {}
         for column, kind in kinds_of(prefix).items():
@@ -205,20 +208,23 @@ def refuse_clash(columns: Sequence[str], prefix: str, name: str, option: str) ->
         )
 
 
-def _is_texts(data: Any) -> bool:
-    return not hasattr(data, "columns") and len(data) > 0 and isinstance(data[0], str)
-
-
-def _as_table(data: Any) -> pd.DataFrame:
+def _as_table(data: Any) -> tuple[pd.DataFrame, bool]:
+    """Return data as a DataFrame, and whether it was a list of texts (column ``text`` then)."""
     import pandas as pd
 
-    if isinstance(data, pd.DataFrame):
-        return data
     if isinstance(data, (str, bytes, Mapping)):
         raise ValueEvalError("data: give a DataFrame, a list of dicts, or a list of texts.")
-    if _is_texts(data):
-        return pd.DataFrame({"text": pd.Series(list(data), dtype="object")})
-    return pd.DataFrame.from_records([dict(row) for row in data])
+    if isinstance(data, pd.DataFrame):
+        twice = data.columns[data.columns.duplicated()]
+        if len(twice):
+            raise ValueEvalError(f"data: column {str(twice[0])!r} is there twice. Rename one.")
+        return data, False
+    if isinstance(data, pd.Series):
+        return data.to_frame("text"), True
+    rows = list(data)
+    if rows and all(isinstance(row, Mapping) for row in rows):
+        return pd.DataFrame.from_records([dict(row) for row in rows]), False
+    return pd.DataFrame({"text": pd.Series(rows, dtype="object")}), True
 
 
 def _rows(columns: Sequence[str], table: pd.DataFrame) -> Iterator[Row]:

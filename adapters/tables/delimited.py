@@ -11,15 +11,17 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, BinaryIO, TextIO
 
 from valueeval.adapters.tables.encodings import shown_encoding
-from valueeval.adapters.tables.rows import Header, Row, as_text, without_blank_end
+from valueeval.adapters.tables.rows import Header, Row, as_text, title_rows, without_blank_end
 from valueeval.tasks.errors import ValueEvalError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 NO_DELIMITER = "\x1f"  # the unit separator: stands between the columns of a table that has one
 _SAMPLE = 1 << 20  # characters that the dialect is read from
+_TITLE_ROWS = 10  # the header is one of the first
 _CSV_LINE = 1 << 30  # the csv module's own limit is 131,072 characters a cell
 
 
@@ -103,20 +105,29 @@ def read_header_and_rows(
         has_header: Whether the first row names the columns; if not they are ``column 1`` …, and an
             only one is ``text``.
 
+    Returns:
+        Rows above the header with a single cell (a title) are left out, which the header's notes
+        say.
+
     Raises:
         ValueEvalError: It is not text of that encoding, or a quotation mark is missing (also while
             iterating).
     """
     records = _records(stream, name, dialect)
-    first = next(records, None)
-    if first is None:
+    first = list(islice(records, _TITLE_ROWS))
+    if not first:
         return Header(()), iter(())
-    if has_header:
-        header = Header.of(first[1])
-    else:
-        records = _put_back(first, records)
-        header = Header.of(["text"] if len(first[1]) == 1 else [""] * len(first[1]))
-    return header, _rows(header, records)
+    width = len(first[0][1])
+    if not has_header:
+        header = Header.of(["text"] if width == 1 else [""] * width)
+        return header, _rows(header, chain(first, records))
+    title = title_rows([cells for _, cells in first])
+    line, cells = first[title]
+    header = Header.of(cells)
+    if title:
+        note = f"the header is in line {line}; what stands above it is left out"
+        header.notes = (note, *header.notes)
+    return header, _rows(header, chain(first[title + 1 :], records))
 
 
 def _rows(header: Header, records: Iterator[tuple[int, list[str]]]) -> Iterator[Row]:
@@ -126,13 +137,6 @@ def _rows(header: Header, records: Iterator[tuple[int, list[str]]]) -> Iterator[
             yield Row(where, dict.fromkeys(header.columns, ""), "the row is empty")
         else:
             yield header.row(where, cells)
-
-
-def _put_back(
-    first: tuple[int, list[str]], rest: Iterator[tuple[int, list[str]]]
-) -> Iterator[tuple[int, list[str]]]:
-    yield first
-    yield from rest
 
 
 class DelimitedWriter:

@@ -13,7 +13,14 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from valueeval.adapters.tables.rows import Header, Row, as_text, is_blank, without_blank_end
+from valueeval.adapters.tables.rows import (
+    Header,
+    Row,
+    as_text,
+    is_blank,
+    title_rows,
+    without_blank_end,
+)
 from valueeval.tasks.errors import ValueEvalError
 
 MAX_ROWS = 1_048_576
@@ -265,8 +272,7 @@ def _header_and_rows(
     if not rows:
         return Header(()), []
     width = max(len(cells) for _, cells in rows)
-    filled = [sum(not is_blank(cell) for cell in cells) for _, cells in rows[:10]]
-    title = next((place for place, number in enumerate(filled) if number > 1), 0)
+    title = title_rows([[*cells, *[None] * (width - len(cells))] for _, cells in rows[:10]])
     if has_header:
         if title:
             notes.append(f"the header is in row {rows[title][0]}; what stands above it is left out")

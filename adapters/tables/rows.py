@@ -79,6 +79,20 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
+def title_rows(first: Sequence[Sequence[Any]]) -> int:
+    """Return how many of a table's first rows stand above its header: those with a single cell.
+
+    A spreadsheet's title is such a row. It has several words: a single one can be the name of the
+    only column that has a name. In a table of one column there is no title.
+    """
+    filled = [[cell for cell in cells if not is_blank(cell)] for cells in first]
+    if not filled or len(first[0]) < 2 or len(filled[0]) > 1:
+        return 0
+    if filled[0] and len(as_text(filled[0][0]).split()) < 2:
+        return 0
+    return next((place for place, cells in enumerate(filled) if len(cells) > 1), 0)
+
+
 def without_blank_end(rows: Iterator[tuple[int, Sequence[Any]]]) -> Iterator[tuple[int, Any]]:
     """Yield numbered rows of cells, without the blank ones that a spreadsheet leaves at the end."""
     blank: list[int] = []

@@ -76,6 +76,20 @@ def test_stance_map_and_prefix(model: Model) -> None:
         model.predict(model.predict(ROWS))
 
 
+def test_texts_in_any_wrapping(model: Model) -> None:
+    texts = ["Trees give shade", "They are messy"]
+    expected = model.predict(texts)
+    pd.testing.assert_frame_equal(model.predict(iter(texts)), expected)
+    pd.testing.assert_frame_equal(model.predict(np.array(texts, dtype=object)), expected)
+    series = pd.Series(texts, index=[7, 8], name="said")
+    assert model.predict(series)["values"].to_dict() == dict(
+        zip((7, 8), expected["values"], strict=True)
+    )
+    found = model.predict([None, texts[0], 3])
+    assert found["problem"].tolist() == ["the text is empty", "", "the text is not text: 3"]
+    assert len(model.predict([])) == 0
+
+
 def test_nothing_to_label(model: Model) -> None:
     found = model.predict(pd.DataFrame({"text": []}))
     assert list(found.columns) == ["text", *ADDED_COLUMNS]
@@ -86,8 +100,13 @@ def test_what_is_no_table(model: Model) -> None:
     for data in ("a text", {"text": "a"}):
         with pytest.raises(ValueEvalError, match="give a DataFrame, a list of dicts, or a list of"):
             model.predict(data)  # type: ignore[arg-type]
-    with pytest.raises(ValueEvalError, match="no column 'x'"):
+    with pytest.raises(ValueEvalError, match=r"data: no column 'x' \(premise\)"):
         model.predict(ROWS, premise="x")
+    with pytest.raises(ValueEvalError, match="Say conclusion and stance: each a column"):
+        model.predict([{"premise": "a", "b": "c"}])
+    twice = pd.DataFrame([["a", "b"]], columns=["text", "text"])
+    with pytest.raises(ValueEvalError, match="column 'text' is there twice"):
+        model.predict(twice)
 
 
 def test_evaluate(model: Model, adapter: Path) -> None:

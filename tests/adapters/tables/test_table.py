@@ -228,6 +228,18 @@ def test_odd_headers_and_rows(tmp_path: Path) -> None:
     assert rows[2].cells == {"text": "1", "column 2": "2", "text (2)": "", "x": ""}
 
 
+def test_titles_above_the_header(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "Survey 2024;;\n;;\nID;Answer;Age\n1;We care;33\n2;;\n")
+    table, rows = read(path)
+    assert table.columns == ("ID", "Answer", "Age")
+    assert "the header is in line 3; what stands above it is left out" in table.notes
+    assert [row.where for row in rows] == ["line 4", "line 5"]
+    assert len(cells(path, has_header=False)) == 5
+    assert cells(write(path, "text\nWe care\n")) == [{"text": "We care"}]
+    stray = write(path, "text;\nWe care;\nWe all care;see above\n")
+    assert read(stray)[0].columns == ("text", "column 2")
+
+
 def test_no_header(tmp_path: Path) -> None:
     path = write(tmp_path / "t.txt", "We should plant many more trees.\nThey are beautiful.\n")
     assert "give --no_header" in refusal(path)
