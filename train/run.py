@@ -49,6 +49,7 @@ from valueeval.train.runtime.progress import note
 from valueeval.train.storage.checkpoint import newest_step
 from valueeval.train.storage.metrics import copy_metrics
 from valueeval.train.storage.output import (
+    check_name,
     earlier_recipe,
     finished_adapter,
     is_finished,
@@ -85,6 +86,7 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
     """
     started, output = time.monotonic(), Path(config.output)
     with processes.together():
+        check_name(output)
         earlier = earlier_recipe(output) if config.resume and processes.is_main else {}
     config = processes.from_main(resolve_precision(config, processes.device, earlier))
     with processes.together():

@@ -10,6 +10,7 @@ a removal that was killed half way is recognised, whatever it has left.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -45,6 +46,22 @@ _PATIENCE = 30.0  # seconds until a file that another machine has made must be s
 def work_folder(output: Path) -> Path:
     """Where a run lives while it trains."""
     return output.with_name(output.name + ".training")
+
+
+def check_name(output: Path) -> None:
+    """Raise an error if an output's name, or that of its run's folder, is too long for a file.
+
+    Raises:
+        ValueEvalError: The file system takes no such name.
+    """
+    try:
+        os.stat(work_folder(output))
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ValueEvalError(
+                f"--output {output}: this name is too long for a folder; it must stay short enough "
+                "with .training at its end, where the run lives while it trains"
+            ) from error
 
 
 def is_finished(output: Path, recipe: Mapping[str, Any], resume: bool) -> bool:

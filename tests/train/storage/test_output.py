@@ -25,6 +25,7 @@ from training import (
 )
 
 from valueeval.adapters.directory.manifest_file import read_manifest
+from valueeval.tasks.display import error_message
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train import run
 from valueeval.train.config.config import TrainConfig
@@ -194,6 +195,18 @@ def test_a_run_that_ends_just_before_another_gets_the_lock_is_not_repeated(
             train(short_run)
     assert read_manifest(Path(short_run.output)) == manifest
     assert not work_folder(Path(short_run.output)).exists()
+
+
+@pytest.mark.parametrize("resume", [True, False])
+@pytest.mark.parametrize("length", [250, 256, 100_000])
+def test_a_name_that_is_too_long_for_a_folder(
+    config: TrainConfig, length: int, resume: bool, tmp_path: Path
+) -> None:
+    long = str(tmp_path / ("x" * length))
+    with pytest.raises(ValueEvalError, match="this name is too long for a folder") as caught:
+        train(changed(config, output=long, resume=resume))
+    assert len(error_message(caught.value).splitlines()) == 1
+    assert not os.listdir(tmp_path)
 
 
 def test_a_lock_of_a_removed_folder_is_not_taken_for_one(tmp_path: Path) -> None:
