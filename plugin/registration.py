@@ -1,4 +1,4 @@
-"""Registration with lm-eval: two harness models, one folder of tasks, errors shown plainly.
+"""Registration with lm-eval: three harness models, one folder of tasks, errors shown plainly.
 
 Called by the start-up hook once lm-eval's own modules are loaded, and by ``valueeval run``. Nothing
 is done twice: where lm-eval has already found the models or tasks by the entry points of
@@ -20,6 +20,7 @@ from typing import Any
 MODELS = {
     "valueeval": "valueeval.adapters.harness.classifier_lm:ClassifierLM",
     "valueeval_baseline": "valueeval.adapters.harness.baseline_lm:BaselineLM",
+    "valueeval_chat": "valueeval.adapters.harness.chat_server_lm:ChatServerLM",
 }
 DEBUG_VARIABLE = "VALUEEVAL_DEBUG"
 

@@ -31,7 +31,7 @@ TAGS = {
     for path in (ROOT / "valueeval_tasks").glob("valueeval_*.yaml")
     for tag in re.findall(r"valueeval\w*", path.read_text().partition("\ntag: ")[2].split("\n")[0])
 }
-MODELS = {"hf", "valueeval", "valueeval_baseline", "vllm", "sglang"}
+MODELS = {"hf", "valueeval", "valueeval_baseline", "valueeval_chat", "vllm", "sglang"}
 
 
 def commands(page: Path) -> list[list[str]]:

@@ -76,6 +76,11 @@ def read_first_turn(given: str | Sequence[str]) -> FirstTurn:
     return FirstTurn(replies, origin_of(paths[0]).model, digest.hexdigest())
 
 
+def prompt_text(prompt: Any) -> Any:
+    """Return a prompt as text: lm-eval wraps that of a chat server in a tuple of one."""
+    return prompt[0] if isinstance(prompt, (list, tuple)) and len(prompt) == 1 else prompt
+
+
 def _reply(sample: dict[str, Any], where: str) -> tuple[str, Reply]:
     try:
         id, prompt = sample["doc"]["id"], sample["arguments"]["gen_args_0"]["arg_0"]
@@ -84,6 +89,7 @@ def _reply(sample: dict[str, Any], where: str) -> tuple[str, Reply]:
         raise ValueEvalError(
             f"{where}: not a sample that lm_eval --log_samples wrote for valueeval_cot"
         ) from error
+    prompt = prompt_text(prompt)
     if not all(isinstance(each, str) for each in (id, prompt, text)):
         raise ValueEvalError(f"{where}: id, prompt and reply must be text")
     return id, Reply(prompt, without_thinking(text) or "")

@@ -14,7 +14,7 @@ from lm_eval.api.utils import Message
 
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.harness.first_turn import Reply, read_first_turn
+from valueeval.tasks.harness.first_turn import Reply, prompt_text, read_first_turn
 from valueeval.tasks.harness.task import ValueEvalTask, compile_wording
 from valueeval.tasks.templates.wording import Wording
 
@@ -134,7 +134,7 @@ class SecondTurnTask(ValueEvalTask):
                 f"{self.config.task}: no reply about argument {clean(doc['id'])}. Name the samples "
                 "of the same set, and of the same --limit or more."
             )
-        if reply.prompt != prompt:
+        if reply.prompt != prompt_text(prompt):
             raise ValueEvalError(
                 f"{self.config.task}: the reply about argument {clean(doc['id'])} answers another "
                 "prompt: ask both turns with the same paraphrase, --apply_chat_template and "
