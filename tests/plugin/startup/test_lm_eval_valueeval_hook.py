@@ -53,7 +53,7 @@ print(sorted(model_registry), len(TaskManager().paths))
     shown = python(code, small_lm_eval(tmp_path), VALUEEVAL_NO_HOOK="1")
     assert shown.splitlines() == [
         "False ['hf'] 1",
-        "['hf', 'valueeval', 'valueeval_baseline'] 2",
+        "['hf', 'valueeval', 'valueeval_baseline', 'valueeval_chat'] 2",
     ]
 
 
