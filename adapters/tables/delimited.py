@@ -159,8 +159,11 @@ class DelimitedWriter:
     ) -> None:
         self._columns = tuple(columns)
         self._dialect = dialect
-        self._guard = guard_formulas
+        self._guards = guard_formulas
         self._text = io.TextIOWrapper(stream, encoding=dialect.encoding, newline="")
+        self._line = io.StringIO()
+        # With this line end both of its characters are quoted inside a cell.
+        self._csv = csv.writer(self._line, delimiter=dialect.delimiter, lineterminator="\r\n")
         self._has_header = False
 
     def write(self, row: Row) -> None:
@@ -187,8 +190,7 @@ class DelimitedWriter:
             self._text.detach()
 
     def _write(self, cells: Sequence[Any], where: str) -> None:
-        texts = [self._guarded(cell) for cell in cells]
-        line = self._joined(texts, where)
+        line = self._joined(list(map(self._guarded if self._guards else as_text, cells)), where)
         try:
             self._text.write(line)
         except UnicodeEncodeError as error:
@@ -199,7 +201,7 @@ class DelimitedWriter:
 
     def _guarded(self, cell: Any) -> str:
         text = as_text(cell)
-        if self._guard and isinstance(cell, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        if isinstance(cell, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
             try:
                 float(text[:400])
             except ValueError:
@@ -209,10 +211,10 @@ class DelimitedWriter:
     def _joined(self, texts: Sequence[str], where: str) -> str:
         delimiter, line_end = self._dialect.delimiter, self._dialect.line_end
         if self._dialect.quoted:
-            out = io.StringIO()
-            # With this line end both of its characters are quoted inside a cell.
-            csv.writer(out, delimiter=delimiter, lineterminator="\r\n").writerow(texts)
-            return out.getvalue().removesuffix("\r\n") + line_end
+            self._line.seek(0)
+            self._line.truncate()
+            self._csv.writerow(texts)
+            return self._line.getvalue().removesuffix("\r\n") + line_end
         for text in texts:
             if any(character in text for character in (delimiter, "\n", "\r")):
                 raise ValueEvalError(

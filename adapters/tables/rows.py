@@ -131,6 +131,11 @@ def as_text(cell: Any) -> str:
         return ""
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
         return str(int(cell))
+    if type(cell) is int:
+        # Python writes no decimal number of more than 4300 digits.
+        return repr(cell) if cell.bit_length() < 14_000 else hex(cell)
+    if type(cell) is float and math.isfinite(cell):
+        return repr(cell)
     plain = as_json(cell)
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
