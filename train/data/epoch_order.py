@@ -13,11 +13,11 @@ _BATCHES_IN_POOL = 50
 def epoch_batches(
     lengths: Sequence[int], batch_size: int, seed: int, epoch: int
 ) -> list[list[int]]:
-    """The batches of one epoch, each argument in exactly one.
+    """Return the batches of one epoch, each argument in exactly one.
 
     The arguments are shuffled, sorted by length within pools of 50 batches, cut into batches, and
-    the batches shuffled. The order depends on nothing but the arguments of this function, so a
-    resumed run needs only its step to find its place.
+    the batches shuffled. The order depends only on the arguments of this function, so a resumed
+    run finds its place by its step alone.
 
     Args:
         lengths: Tokens of each argument.
@@ -26,7 +26,7 @@ def epoch_batches(
         epoch: Number of the epoch, from 0.
 
     Returns:
-        Lists of row numbers; as many in every epoch.
+        Lists of row numbers; every epoch has the same number of batches.
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))

@@ -1,8 +1,8 @@
-"""Features of a frozen model: what its head reads, computed once.
+"""Compute once the features of a frozen model that its head reads.
 
-That is one pooled vector an argument or, where the head pools by attention, every hidden state.
-They are kept in memory in float32, so that training sees what evaluation will see: 5393 arguments
-of 34 tokens take 8 MB (pooled), or 280 MB with states of 384 numbers, three times that with 1024.
+They are one pooled vector per argument or, where the head pools by attention, all hidden states.
+They are kept in memory in float32, as in evaluation: 5393 arguments of 34 tokens take 8 MB
+(pooled), or 280 MB with states of 384 numbers, three times that with 1024.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BATCH = 32  # inputs read at once; half as many where memory runs out
 def compute_features(
     model: ValueClassifier, encoded: TokenizedArguments, padding: int, device: torch.device
 ) -> Features:
-    """Return what a model's head reads of each input, without dropout as in evaluation.
+    """Return the features of each input that a model's head reads, without dropout.
 
     Raises:
         RuntimeError: Memory does not suffice for a single input.

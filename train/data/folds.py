@@ -1,10 +1,10 @@
 """Folds by conclusion, for cross-validation: ``--folds N --fold K``.
 
-Training and validation are taken together and cut into N folds; fold K is what epochs and
-thresholds are chosen on, the rest is trained on. So each of N runs has its thresholds from
-arguments that it was not trained on, and their average (``adapter=A+B+…``) has learnt from all of
-them: an ensemble by cross-validation (Krogh and Vedelsby, 1995, «Neural network ensembles, cross
-validation, and active learning»).
+Training and validation are joined and cut into N folds; epochs and thresholds are chosen on fold K,
+and the other folds are trained on. So each of N runs has its thresholds from arguments that it was
+not trained on, and their average (``adapter=A+B+…``) has learnt from all of them: an ensemble by
+cross-validation (Krogh and Vedelsby, 1995, «Neural network ensembles, cross validation, and active
+learning»).
 
 Arguments that share a conclusion are not independent, so a conclusion is in one fold. The folds are
 alike in size and in how often each value occurs, as far as that allows: Sechidis et al., 2011, «On
@@ -31,15 +31,15 @@ from valueeval.train.config.choice import ConfigError
 def split_by_fold(
     training: DataSet, validation: DataSet, folds: int, fold: int
 ) -> tuple[DataSet, DataSet]:
-    """What is trained on and what is left out, each in the order of its files.
+    """Return the training part and the fold that is left out, each in the order of the files.
 
     Names and hashes of both sets are joined by ``+``.
 
     Args:
         training: The training set.
         validation: The validation set.
-        folds: How many folds, N.
-        fold: Which of them is left out, from 0.
+        folds: Number of folds, N.
+        fold: Number of the fold that is left out, from 0.
 
     Raises:
         ConfigError: There are fewer conclusions than folds.
@@ -55,7 +55,7 @@ def split_by_fold(
 
 
 def joined(training: DataSet, validation: DataSet) -> DataSet:
-    """Both sets as one; names and hashes are joined by ``+``."""
+    """Return both sets as one; names and hashes are joined by ``+``."""
     return replace(
         training,
         name=f"{training.name}+{validation.name}",
@@ -67,7 +67,7 @@ def joined(training: DataSet, validation: DataSet) -> DataSet:
 
 
 def folds_of(data: DataSet, folds: int) -> npt.NDArray[np.int64]:
-    """The fold of each argument of a set, as `assign_folds`.
+    """Return the fold of each argument of a set, as `assign_folds` does.
 
     Raises:
         ConfigError: There are fewer conclusions than folds.
@@ -78,15 +78,16 @@ def folds_of(data: DataSet, folds: int) -> npt.NDArray[np.int64]:
 def assign_folds(
     conclusions: Sequence[str], labels: npt.NDArray[np.bool_], folds: int
 ) -> npt.NDArray[np.int64]:
-    """The fold of each argument, from 0.
+    """Return the fold of each argument, from 0.
 
-    One conclusion after the other, that with the most arguments and values first, goes where the
+    The conclusions, those with the most arguments and values first, each go to the fold where the
     sum of squares of the folds' shares (of all arguments, and of each value) grows least.
 
     Args:
-        conclusions: Of n arguments; those that differ in case, blanks or the final mark are one.
+        conclusions: The conclusions of n arguments; differences in case, blanks and the final mark
+            do not count.
         labels: (n, 20).
-        folds: How many.
+        folds: Number of folds.
 
     Returns:
         Shape (n,).
@@ -99,7 +100,7 @@ def assign_folds(
     )
     if folds > len(distinct):
         raise ConfigError(
-            f"folds: {folds}; allowed for this data: at most {len(distinct)}, as many as there are "
+            f"folds: {folds}; allowed for this data: at most {len(distinct)}, the number of "
             "conclusions"
         )
     counts = np.zeros((len(distinct), 1 + labels.shape[1]))
@@ -116,6 +117,6 @@ def assign_folds(
 
 
 def _rounded(terms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Sums along the last axis, so that noise of the last digit decides no tie."""
+    """Return sums along the last axis, rounded so that noise in the last digit decides no tie."""
     rounded: npt.NDArray[np.float64] = terms.sum(axis=-1).round(12)
     return rounded

@@ -1,4 +1,4 @@
-"""What a training run feeds to its model, in padded batches: tokens, or features of them."""
+"""The inputs of a model in training, in padded batches: tokens, or features of them."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from valueeval.adapters.classifier.classifier import Batch, TokenizedArguments, 
 
 
 class Inputs(Protocol):
-    """Some arguments as a model takes them, one input each (a cross-encoder: 20 each)."""
+    """Arguments as a model takes them, one input each (a cross-encoder: 20 each)."""
 
     @property
     def lengths(self) -> list[int]:
-        """Length of each input: tokens, or features."""
+        """Return the length of each input, in tokens or features."""
 
     def batch(self, rows: Sequence[int], device: torch.device) -> Batch:
-        """Some of them, padded to the longest, as the model's keyword arguments."""
+        """Return some inputs, padded to the longest, as the model's keyword arguments."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Arguments as tokens, which a whole classifier reads; padding is the padding token."""
+    """Arguments as tokens for a whole classifier; padding is the padding token."""
 
     encoded: TokenizedArguments
     padding: int
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each argument."""
+        """Return the number of tokens of each argument."""
         return self.encoded.lengths
 
     def batch(self, rows: Sequence[int], device: torch.device) -> Batch:
-        """``input_ids`` and what goes with them, (rows, longest)."""
+        """Return ``input_ids`` and the tensors that belong to them, (rows, longest)."""
         return collate(self.encoded, rows, self.padding, device)
 
 
 @dataclass(frozen=True)
 class Features:
-    """Arguments as hidden states, each (length, width), which a head reads alone."""
+    """Arguments as hidden states for the head alone, each (length, width)."""
 
     states: list[torch.Tensor]
 
     @property
     def lengths(self) -> list[int]:
-        """Hidden states of each argument."""
+        """Return the number of hidden states of each argument."""
         return [len(states) for states in self.states]
 
     def batch(self, rows: Sequence[int], device: torch.device) -> Batch:
-        """``hidden`` (rows, longest, width) and ``attention_mask`` (rows, longest)."""
+        """Return ``hidden`` (rows, longest, width) and ``attention_mask`` (rows, longest)."""
         hidden = pad_sequence([self.states[row] for row in rows], batch_first=True)
         lengths = torch.tensor([len(self.states[row]) for row in rows])
         mask = (torch.arange(hidden.shape[1]) < lengths.unsqueeze(1)).long()
@@ -63,7 +63,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Split:
-    """Arguments as the model takes them, and what they are to be answered with.
+    """Arguments as the model takes them, with their labels.
 
     Attributes:
         inputs: The arguments.
@@ -77,7 +77,7 @@ class Split:
 
     @property
     def targets(self) -> torch.Tensor:
-        """What the loss compares with: labels as floats, followed by a teacher's probabilities."""
+        """Return the labels as floats, followed by a teacher's probabilities if there is one."""
         labels = torch.from_numpy(self.labels).float()
         if self.teacher is None:
             return labels

@@ -1,6 +1,6 @@
-"""Less training data: nested subsets, so that curves over their sizes are smooth.
+"""Draw nested subsets of the training data, so that curves over their sizes are smooth.
 
-A seed puts the arguments in one order; a larger subset of the same seed holds every smaller one.
+A seed puts the arguments in one order; a larger subset of a seed contains every smaller one.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from valueeval.train.config.config import TrainConfig
 
 
 def training_subset(data: DataSet, config: TrainConfig) -> DataSet:
-    """The part of the training data that the options ask for, in its own order; hash unchanged.
+    """Return the part of the training data that the options ask for, in its order; hash unchanged.
 
     Raises:
-        ConfigError: It has not as many arguments, or not as many of some value.
+        ConfigError: The data has fewer arguments, or fewer of some value.
     """
     if config.train_size is not None:
         chosen = first_arguments(len(data.arguments), config.train_size, config.seed)
@@ -35,7 +35,7 @@ def training_subset(data: DataSet, config: TrainConfig) -> DataSet:
 
 
 def first_arguments(available: int, size: int, seed: int) -> list[int]:
-    """Row numbers of that many arguments, drawn at random."""
+    """Return the row numbers of `size` arguments, drawn at random."""
     if size > available:
         raise ConfigError(f"train_size: {size}; allowed for this data: at most {available}")
     order: list[int] = np.random.default_rng(seed).permutation(available).tolist()
@@ -43,23 +43,23 @@ def first_arguments(available: int, size: int, seed: int) -> list[int]:
 
 
 def first_of_each_value(labels: npt.NDArray[np.bool_], size: int, seed: int) -> list[int]:
-    """Row numbers of arguments with at least so many positives of each value.
+    """Return row numbers of arguments with at least `size` positives per value.
 
-    In round n every value that has not n positives yet gets one more argument, the next in a random
-    order; rare values choose first, as theirs bring along the common ones. Common values end up
-    with more than they need: arguments have several values.
+    In round n every value with fewer than n positives gets one more argument, the next in a random
+    order. Rare values choose first, as their arguments often have common values too; common values
+    end up with more positives than needed.
 
     Args:
         labels: (arguments, 20).
         size: Positives of each value, and number of rounds.
-        seed: Of the random order.
+        seed: Seed of the random order.
     """
     frequency = labels.sum(axis=0)
     rarest = int(frequency.argmin())
     if size > frequency[rarest]:
         raise ConfigError(
-            f"shots_per_value: {size}; allowed for this data: at most {frequency[rarest]}, as many "
-            f"as have {VALUE_NAMES[rarest]!r}"
+            f"shots_per_value: {size}; allowed for this data: at most {frequency[rarest]}, the "
+            f"number of arguments with {VALUE_NAMES[rarest]!r}"
         )
     order = np.random.default_rng(seed).permutation(len(labels))
     queues = {value: iter(order[labels[order, value]].tolist()) for value in range(labels.shape[1])}

@@ -1,4 +1,4 @@
-"""How good a model is on validation: what epochs are compared by, and what the manifest keeps."""
+"""Evaluate a model on validation: scores to compare epochs by, and thresholds for the manifest."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Evaluation:
     """Thresholds tuned on validation, and the scores there with them.
 
     Attributes:
-        thresholds: Those of split ``"none"`` for answers that are text, which no threshold touches.
+        thresholds: The thresholds; of split ``"none"`` where answers are text.
         scores: By metric; ``macro_f1`` and ``official_f1`` are among them.
-        prediction: Which values are predicted, (arguments, 20).
-        finite: Whether the model gave numbers.
-        of_this_model: Whether the scores are the model's. Where they are its teachers', no epoch is
-            better than another: the last one is kept.
+        prediction: True for predicted values, (arguments, 20).
+        finite: True if all logits are finite.
+        of_this_model: True if the scores are the model's own. Where they are its teachers', no
+            epoch is better than another, and the last one is kept.
     """
 
     thresholds: Thresholds
@@ -43,30 +43,31 @@ class Evaluation:
 
     @property
     def own_scores(self) -> dict[str, float | None]:
-        """The model's scores; none where they are its teachers'."""
+        """Return the model's own scores; empty where they are its teachers'."""
         return self.scores if self.of_this_model else {}
 
     @property
     def macro_f1(self) -> float:
-        """The score that epochs are compared by; 0 where it is undefined."""
+        """Return the score that epochs are compared by; 0 where it is undefined."""
         return self.scores["macro_f1"] or 0.0
 
 
 Evaluate = Callable[[nn.Module], Evaluation]
-"""Evaluates a model, which is in evaluation mode and on the device where it is trained.
+"""Evaluates a model that is in evaluation mode and on its training device.
 
-Of several processes each calls it, and what it gives in the main one counts.
+Every process calls it; the main process's result counts.
 """
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Thresholds for a model that has seen all labels: tuned on answers by others that had not.
+    """Tune thresholds for a model that has seen all labels, on out-of-fold answers of teachers.
 
     Args:
-        labels: Of the training data, (arguments, 20).
-        logits: Out of fold, (arguments, 20): each argument's by teachers that it was left out of.
-        thresholds: How they are chosen there.
+        labels: The labels of the training data, (arguments, 20).
+        logits: Out-of-fold logits, (arguments, 20): each argument is answered by teachers that
+            were not trained on it.
+        thresholds: The way to choose thresholds.
     """
 
     labels: npt.NDArray[np.bool_]
@@ -74,7 +75,7 @@ class OutOfFold:
     thresholds: ThresholdsName
 
     def __call__(self, model: nn.Module) -> Evaluation:
-        """The same for every model: thresholds, and the scores of the teachers with them."""
+        """Return thresholds and the teachers' scores with them, the same for every model."""
         thresholds = choose_thresholds(self.thresholds, self.labels, self.logits, "training")
         prediction = thresholds.decide(self.logits)
         return Evaluation(
@@ -87,10 +88,10 @@ class EvaluateLogits:
     """Evaluates a model that gives logits (batch, 20).
 
     Args:
-        validation: What is read and scored.
-        thresholds: How they are chosen there.
-        processes: Those that share the reading.
-        name: What the manifest calls it.
+        validation: The arguments to read and score.
+        thresholds: The way to choose thresholds.
+        processes: The processes that share the reading.
+        name: The manifest's name for these arguments.
     """
 
     validation: Split
@@ -99,7 +100,7 @@ class EvaluateLogits:
     name: str = "validation"
 
     def __call__(self, model: nn.Module) -> Evaluation:
-        """Chooses thresholds on validation and scores it with them."""
+        """Choose thresholds on validation and score the model with them."""
         truth, logits = self.validation.labels, self._logits(model)
         thresholds = choose_thresholds(self.thresholds, truth, logits, self.name)
         prediction = thresholds.decide(logits)
@@ -107,9 +108,9 @@ class EvaluateLogits:
         return Evaluation(thresholds, score(truth, prediction), prediction, finite)
 
     def _logits(self, model: nn.Module) -> npt.NDArray[np.float32]:
-        """Those of all arguments, (arguments, 20); each process reads its share of the batches.
+        """Return the logits of all arguments, (arguments, 20).
 
-        Where memory runs out, half as many at once.
+        Each process reads its share of the batches; a batch is halved where memory runs out.
         """
         inputs, device = self.validation.inputs, device_of(model)
         batches = list(batches_by_length(inputs.lengths, _BATCH))

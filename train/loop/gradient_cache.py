@@ -1,11 +1,11 @@
-"""The gradient of a loss over a whole batch that is read in parts.
+"""Compute the gradient of a loss over a whole batch that is read in parts.
 
 A contrastive loss compares every argument of a batch with every other: it is no sum over parts, and
 the graph of all of them at once may not fit into memory. Gao et al., 2021, «Scaling deep
 contrastive learning batch size under memory limited setup», section 3.2: read every part and keep
-nothing but what the model gives; take the gradient of the loss with respect to that; read every
-part again and pass its share of this gradient through. Costs a second forward pass; memory is that
-of one part.
+only the model's outputs; take the gradient of the loss with respect to them; read every part again
+and back-propagate its share of this gradient. It costs a second forward pass and the memory of one
+part.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ def backward_in_parts(
     parts: int,
     loss: Callable[[Sequence[torch.Tensor]], torch.Tensor],
 ) -> torch.Tensor:
-    """Adds the gradient of a batch's loss to the parameters; returns the loss.
+    """Add the gradient of a batch's loss to the parameters and return the loss.
 
     Args:
-        read: What the model gives for a part, by the part's number, (arguments, …); the same at
+        read: Returns the model's outputs for the part of a number, (arguments, …); the same at
             every call, dropout included.
-        parts: How many there are; none if others read the whole batch.
-        loss: A scalar, of what the model gives for all of them.
+        parts: Number of parts; 0 if other processes read the whole batch.
+        loss: Returns the loss, a scalar, of the outputs of all parts.
     """
     # With a graph, which goes away at once: compiled models have other dropout without gradients.
     given = [read(part).detach().requires_grad_() for part in range(parts)]

@@ -1,18 +1,17 @@
-"""A stage of contrastive learning before the classifier's training (``--contrastive pretrain``).
+"""Pretrain contrastively, in a stage before the classifier's training (``--contrastive pretrain``).
 
-Every argument is read twice, under two draws of dropout: two views of the same. Which views are
-drawn together is the option ``--contrastive_positives``:
+Every argument is read twice, under two draws of dropout: two views of it. The option
+``--contrastive_positives`` says which views attract each other:
 
 ``views``
-    The two of the same argument, and nothing else; labels are not used. This is SimCSE without
-    supervision (Gao et al., 2021, section 3), with the views of both draws among the others.
+    The two views of one argument alone; labels are not used. This is unsupervised SimCSE (Gao et
+    al., 2021, section 3), with the views of both draws among the negatives.
 ``labels``
-    Also those of arguments with values in common, by how much they share; views of earlier batches
-    wait in the queue.
+    Also the views of arguments with values in common, weighted by how much they share; the queue
+    holds views of earlier batches.
 
-The loss is that of `valueeval.train.objectives.contrastive`; with ``views`` each argument counts
-as having a
-label of its own. What the head's pooling and the method let change is trained, the head's linear
+The loss is that of `valueeval.train.objectives.contrastive`; with ``views`` each argument has a
+label of its own. The head's pooling and the parameters of the method are trained, the head's linear
 layer is not. Checkpoints are in the folder ``pretraining`` of the run.
 """
 
@@ -40,7 +39,7 @@ from valueeval.train.storage.atomic_writing import writing
 from valueeval.train.storage.metrics import append_metrics
 
 FOLDER = "pretraining"
-_STAGE = "contrastive"  # as logs name it
+_STAGE = "contrastive"  # its name in logs
 
 
 class Pretraining(Training):
@@ -83,33 +82,33 @@ class Pretraining(Training):
         self.earlier_seconds = self.state.seconds
 
     def check_views(self) -> None:
-        """Refuses a model of whose arguments both views are the same.
+        """Refuse a model without dropout, for which both views of an argument are the same.
 
         Raises:
-            ValueEvalError: It has no dropout.
+            ValueEvalError: The model has no dropout.
         """
         self.model.train()
         with torch.no_grad():
             first, second = self._read([0])[:, len(VALUE_NAMES) :].chunk(2)
-        # That of LoRA's updates, which start at zero, changes nothing before the first step.
+        # Dropout in LoRA's updates, which start at zero, changes nothing before the first step.
         backbone = cast(WithFeatures, self.model).classifier.backbone
         dropout = (module for module in backbone.modules() if isinstance(module, nn.Dropout))
         if torch.equal(first, second) and not any(module.p > 0 for module in dropout):
             raise ValueEvalError(
                 "contrastive_positives: 'views' has no meaning with this base model, which has no "
-                "dropout: both views of an argument are the same; take labels, or --method lora"
+                "dropout: both views of an argument are the same; use labels, or --method lora"
             )
 
     def outputs(self, batch: Batch) -> torch.Tensor:
-        """Both views, (2 batch, 20 + width): first views, then second ones."""
+        """Return both views, (2 batch, 20 + width): first views, then second ones."""
         return torch.cat([super().outputs(batch), super().outputs(batch)])
 
     def targets(self, rows: Sequence[int]) -> torch.Tensor:
-        """The labels of both, (2 batch, 20)."""
+        """Return the labels of both views, (2 batch, 20)."""
         return self.labels[rows].repeat(2, 1)
 
     def joined(self, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """All first views, then all second ones."""
+        """Join the parts of a batch: all first views, then all second ones."""
         first, second = zip(*(views.chunk(2) for views in outputs), strict=True)
         return torch.cat([*first, *second])
 
@@ -132,7 +131,7 @@ class ViewsLoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """A scalar, of outputs (2 batch, 20 + width): first views, then second ones."""
+        """Return the loss, a scalar, of outputs (2 batch, 20 + width): first, then second views."""
         features = outputs[:, len(VALUE_NAMES) :]
         own = torch.eye(len(features) // 2, device=features.device).repeat(2, 1)
         nothing = features[:0].detach(), own[:0]

@@ -1,10 +1,10 @@
-"""The course of training in TensorBoard or Weights & Biases (``--log_with``), by accelerate.
+"""Log training to TensorBoard or Weights & Biases (``--log_with``), through accelerate.
 
-The loss and the learning rate of every step (those of ``--contrastive pretrain`` as
-``contrastive/loss`` and ``contrastive/learning_rate``; the steps after it are counted on), and the
-scores on validation of every epoch, in ``OUTPUT.logs`` beside the adapter. What is given to the
-libraries besides are the run's options; Weights & Biases adds what it always does (machine,
-installed packages, output). A run that is resumed goes on in the same log.
+Logged to ``OUTPUT.logs`` beside the adapter are the loss and the learning rate of every step (those
+of ``--contrastive pretrain`` as ``contrastive/loss`` and ``contrastive/learning_rate``; later steps
+continue its numbering), the validation scores of every epoch, and the run's options. Weights &
+Biases adds what it always does (machine, installed packages, output). A resumed run continues its
+log.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from valueeval.train.runtime.progress import note
 from valueeval.train.storage.atomic_writing import replacing, writing
 
 Log = Callable[[Mapping[str, float | None], int], None]
-"""Takes numbers by name, and the step that they belong to; None is left out."""
+"""Logs numbers by name, and the step that they belong to; None is left out."""
 
 
 def no_log(values: Mapping[str, float | None], step: int) -> None:
-    """Logs nothing."""
+    """Log nothing."""
 
 
 def shifted(log: Log, steps: int) -> Log:
-    """A log of a stage that follows so many steps of another one."""
+    """Return a log whose steps are numbered on from `steps`, for a stage after another."""
     return lambda values, step: log(values, step + steps)
 
 
 def named(log: Log, stage: str) -> Log:
-    """A log of a stage whose numbers have names of their own."""
+    """Return a log that puts the stage's name before the names of its numbers."""
 
     def log_stage(values: Mapping[str, float | None], step: int) -> None:
         log({f"{stage}/{name}": value for name, value in values.items()}, step)
@@ -49,10 +49,10 @@ def named(log: Log, stage: str) -> Log:
 
 
 def check_tracker(config: TrainConfig) -> None:
-    """Whether the library asked for is there.
+    """Raise an error if the library of ``--log_with`` is not installed.
 
     Raises:
-        ValueEvalError: It is not.
+        ValueEvalError: It is not installed.
     """
     available = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
     if config.log_with is not None and not available[config.log_with]():
@@ -64,12 +64,12 @@ def check_tracker(config: TrainConfig) -> None:
 
 @contextmanager
 def tracking(config: TrainConfig, processes: Processes, step: int) -> Iterator[Log]:
-    """Opens the log of a run, in its main process, and closes it.
+    """Open the log of a run in its main process, and close it after the block.
 
     Args:
         config: The run's options.
-        processes: Those of the run.
-        step: How many steps it has done, of all stages; what the log has of later ones comes again.
+        processes: The processes of the run.
+        step: Number of steps done, over all stages; later steps in the log are overwritten.
 
     Raises:
         ValueEvalError: The log cannot be opened.
@@ -102,18 +102,18 @@ def _open(config: TrainConfig, name: str, step: int) -> Accelerator:
     project = os.environ.get("WANDB_PROJECT", "valueeval")
     try:
         accelerator.init_trackers(project, _without_lists(config.recipe()), {name: options})
-    except Exception as error:  # whatever kinds of it the library has
+    except Exception as error:  # the libraries raise errors of any kind
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
         raise ValueEvalError(
-            f"--log_with {name}: it cannot start ({first_line(error)}): put that right (for wandb "
+            f"--log_with {name}: it cannot start ({first_line(error)}): fix that (for wandb "
             "`wandb login`, or WANDB_MODE=offline), or leave the option out"
         ) from error
     return accelerator
 
 
 class _Tracker:
-    """Logs for as long as that works: training is worth more than its log."""
+    """A log that stops at its first failure: training is worth more than its log."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
@@ -123,11 +123,11 @@ class _Tracker:
         if not self._works:
             return
         known = {name: value for name, value in values.items() if value is not None}
-        with self._surviving("training goes on without it"):
+        with self._surviving("training continues without it"):
             self._accelerator.log(known, step=step)
 
     def finish(self) -> None:
-        """Writes what is not written yet; what has failed before says no more."""
+        """Write what is pending."""
         for tracker in self._accelerator.trackers:
             with self._surviving("its last numbers may be missing"):
                 tracker.finish()
@@ -136,14 +136,14 @@ class _Tracker:
     def _surviving(self, result: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # whatever kinds of it the library has
+        except Exception as error:  # the libraries raise errors of any kind
             if self._works:
                 note(f"logging has failed ({first_line(error)}); {result}")
             self._works = False
 
 
 def _run_id(folder: Path, step: int) -> str:
-    """What Weights & Biases knows the run by: a new one for a new run."""
+    """Return the run's id in Weights & Biases: a resumed run keeps its id."""
     path = folder / "wandb-run"
     if step and path.exists():
         return path.read_text("utf-8").strip()
@@ -154,7 +154,7 @@ def _run_id(folder: Path, step: int) -> str:
 
 
 def _without_lists(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with lists as text: TensorBoard takes none."""
+    """Return the options with lists as text, as TensorBoard takes no lists."""
     return {
         name: str(value) if isinstance(value, list) else value for name, value in recipe.items()
     }

@@ -1,11 +1,11 @@
 """The training loop: steps, evaluation after each epoch, checkpoints, progress.
 
-The randomness of a step is a function of the seed and the step's number, nothing else: its batch
-comes from `epoch_batches` and its dropout from generators seeded for it. So a run that is killed
-and resumed goes through the very same steps as one that is not.
+The randomness of a step depends only on the seed and the step's number: its batch comes from
+`epoch_batches` and its dropout from generators seeded for it. So a run that is killed and resumed
+takes the same steps as an uninterrupted one.
 
-Several processes share the arguments of a batch. A step is the same as that of one process, but for
-dropout, which each draws by itself.
+Several processes share the arguments of a batch. A step is the same as that of one process, except
+for dropout, which each process draws by itself.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ from valueeval.train.storage.metrics import append_metrics, forget_metrics_after
 from valueeval.train.storage.output import check_still_free
 
 _NONE: Mapping[str, torch.Tensor] = {}
-# Of the time between checkpoints, writing one takes no more: those of large models come less often.
+# The largest share of the time that writing checkpoints may take: those of large models are rarer.
 _SHARE_OF_WRITING = 0.05
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A finished run: the model is at its best epoch.
+    """The result of a run whose model is at its best epoch.
 
     Attributes:
-        best: That epoch.
-        evaluation: Its thresholds and scores.
-        state: Where the run ended: steps, seconds, memory.
+        best: The best epoch.
+        evaluation: The thresholds and scores of the model.
+        state: The end of the run: steps, seconds, memory.
     """
 
     best: Best
@@ -133,8 +133,8 @@ class Training:
         self.steps_per_epoch = steps_in(training, optimisation.batch_size)
         self.total_steps = steps_in(training, optimisation.batch_size, optimisation.epochs)
         self.model = stage.model.to(processes.device)
-        # A second way to run the model, which itself stays what it is. Lengths differ from batch to
-        # batch, so sizes are left open.
+        # Compiling gives a second way to run the same model. Lengths differ from batch to batch, so
+        # sizes are left open.
         self._forward = torch.compile(self.model, dynamic=True) if config.compile else self.model
         self.optimizer = torch.optim.AdamW(stage.groups, fused=True)
         self.scheduler = get_scheduler(
@@ -154,10 +154,10 @@ class Training:
                 forget_metrics_after(self.folder, self.state.step)
 
     def run(self) -> Fit:
-        """Trains to the end and returns to the best epoch.
+        """Train to the end, load the best epoch and evaluate it.
 
         Raises:
-            ValueEvalError: The loss is not a number, or a checkpoint cannot be written.
+            ValueEvalError: Training diverged, or a checkpoint cannot be written.
         """
         self.all_steps()
         best = self.state.best
@@ -168,16 +168,16 @@ class Training:
         return Fit(best, evaluation, self.state)
 
     def all_steps(self) -> None:
-        """Goes through the steps that are left, with a checkpoint now and then.
+        """Take the remaining steps, with a checkpoint from time to time.
 
-        A checkpoint holds nothing but weights that gave finite numbers, so that a run that diverges
-        is not resumed from ruined ones.
+        A checkpoint holds only weights that gave finite numbers, so a run that diverges is not
+        resumed from ruined ones.
 
         Raises:
             ValueEvalError: As `run`.
         """
         if self.state.step:
-            note(f"going on after step {self.state.step} of {self.total_steps}")
+            note(f"continuing after step {self.state.step} of {self.total_steps}")
         self._next_checkpoint = time.monotonic() + self.config.checkpoint_seconds
         with TrainingProgress(self.total_steps, self.state.step) as progress:
             while self.state.step < self.total_steps:
@@ -193,36 +193,36 @@ class Training:
                             check_still_free(Path(self.config.output))
                 else:
                     late = time.monotonic() >= self._next_checkpoint
-                    # These weights may be ruined: the next step tells.
+                    # The next step shows whether these weights are finite.
                     self._checkpoint_due = self.processes.any(late)
 
     def evaluate(self) -> Evaluation:
-        """How good the model is now.
+        """Evaluate the model as it is now.
 
         Raises:
-            ValueEvalError: It does not give numbers.
+            ValueEvalError: Its logits are not finite.
         """
         assert self._evaluate is not None  # noqa: S101 (stages without it do not ask)
         self.model.eval()
         evaluation = self.processes.from_main(self._evaluate(self.model))
         if not evaluation.finite:
-            raise self._diverged(self.state.step, "on validation, logits are no numbers")
+            raise self._diverged(self.state.step, "the logits on validation are not finite")
         return evaluation
 
     def outputs(self, batch: Batch) -> Any:
-        """What the loss is computed from."""
+        """Return the model's outputs, which the loss is computed from."""
         return self._forward(**batch)
 
     def targets(self, rows: Sequence[int]) -> torch.Tensor:
-        """The labels that the loss compares `outputs` with."""
+        """Return the labels that the loss compares `outputs` with."""
         return self.labels[rows]
 
     def joined(self, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """What `outputs` gives for a batch, from what it gives for the batch's parts."""
+        """Join the outputs of a batch's parts."""
         return torch.cat(list(outputs))
 
     def _step(self) -> float:
-        """One optimizer step; returns the mean loss of the epoch so far."""
+        """Take one optimizer step and return the mean loss of the epoch so far."""
         epoch, position = divmod(self.state.step, self.steps_per_epoch)
         if position == 0:
             self.state.loss_sum = 0.0
@@ -243,7 +243,7 @@ class Training:
         norm = nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.optimisation.max_grad_norm
         )
-        # Here a GPU is waited for, in one process once in a step.
+        # The only GPU synchronisation of a step.
         loss, size = torch.stack([value.to(norm.device), norm]).tolist()
         if not (math.isfinite(loss) and math.isfinite(size)):
             what = f"the loss is {loss} and its gradient {size}"
@@ -259,17 +259,17 @@ class Training:
         return self.state.loss_sum / (position + 1)
 
     def _parts(self, rows: Sequence[int]) -> list[Sequence[int]]:
-        """A batch in parts that are read one after the other.
+        """Split a batch into parts that are read one after the other.
 
-        Otherwise a batch of the longest arguments would need several times the memory of any other
-        (2.6 instead of 1.5 GB).
+        Otherwise a batch of the longest arguments would need far more memory than any other (2.6
+        instead of 1.5 GB).
         """
         longest = max((self.lengths[row] for row in rows), default=1)
         size = max(1, self.config.max_tokens_per_microbatch // longest)
         return [rows[first : first + size] for first in range(0, len(rows), size)]
 
     def _backward(self, rows: Sequence[int], share: float) -> torch.Tensor:
-        """Adds the gradient of a part's loss, weighted by its share of the batch; returns that."""
+        """Add the gradient of a part's loss times its share of the batch; return that loss."""
         # Losses are means over arguments, so the parts' shares add up to the batch's mean.
         loss = self.loss(self._read(rows), self._targets_there(rows)) * share
         loss.backward()
@@ -278,9 +278,9 @@ class Training:
     def _backward_of_whole(
         self, rows: Sequence[int], parts: Sequence[Sequence[int]]
     ) -> torch.Tensor:
-        """Adds the gradient of a loss over the whole batch, of which this process reads parts.
+        """Add the gradient of a loss over the whole batch, of which this process reads parts.
 
-        All processes compute the same loss, each with the gradient of what it has read itself.
+        All processes compute the same loss, each with the gradient of its own parts.
 
         Returns:
             This process's share of the loss.
@@ -288,7 +288,7 @@ class Training:
         processes = self.processes
 
         def read(part: int) -> torch.Tensor:
-            # The same dropout at every reading of a part, and in every process another.
+            # A part has the same dropout at both readings, and other dropout in every process.
             share = part * processes.number + processes.index
             set_seed(_step_seed(self.config.seed, self.state.step, share))
             return self._read(parts[part])
@@ -301,7 +301,7 @@ class Training:
         return backward_in_parts(read, len(parts), loss) / processes.number
 
     def _read(self, rows: Sequence[int]) -> torch.Tensor:
-        """What the loss is computed from, in float32."""
+        """Return the outputs for some arguments, in float32."""
         device = self.processes.device
         batch = self.training.inputs.batch(rows, device)
         bfloat16 = self.config.precision == "bfloat16"
@@ -340,7 +340,7 @@ class Training:
             progress.best(best.macro_f1)
 
     def _learning_rate(self) -> float:
-        """Of the first group, as it is after the steps done."""
+        """Return the first group's learning rate after the steps done."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def _save_checkpoint(self, buffers: Mapping[str, torch.Tensor] = _NONE) -> None:
@@ -357,17 +357,17 @@ class Training:
         self._next_checkpoint = now + (wait and max(wait, (now - began) / _SHARE_OF_WRITING))
 
     def _check_weights(self) -> None:
-        """Refuses weights that are no numbers.
+        """Raise an error if weights are not finite.
 
         Raises:
             ValueEvalError: Some are not.
         """
         trained = [p for p in self.model.parameters() if p.requires_grad]
         if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
-            raise self._diverged(self.state.step, "weights are no numbers any more")
+            raise self._diverged(self.state.step, "weights are not finite any more")
 
     def _diverged(self, step: int, what: str) -> ValueEvalError:
-        """The error of a run that cannot go on: resumed, it would come to the same."""
+        """Return the error of a run that diverged; resumed, it would diverge again."""
         message = (
             f"step {step} of {self.total_steps}: {what}: training diverged. Start again with a "
             f"lower --learning_rate (now {self.config.optimisation.learning_rate})"
@@ -383,7 +383,7 @@ class Training:
         return self.processes.failure(message)
 
     def _newest_checkpoint(self) -> TrainingState:
-        """Brings everything to where the newest checkpoint stands, or leaves it at the start."""
+        """Load the newest checkpoint, if there is one, and return the state."""
         with self.processes.together():
             state = load_checkpoint(self.folder, self.model, self.optimizer, self.scheduler)
         main = self.processes.from_main(state.step)
@@ -410,7 +410,7 @@ class Training:
         append_metrics(self.folder, line)
 
     def _line(self, epoch: int, loss: float) -> dict[str, Any]:
-        """What metrics.jsonl says of every epoch, of whatever stage."""
+        """Return the line of metrics.jsonl that every stage writes after an epoch."""
         line = {
             "step": self.state.step,
             "epoch": epoch,
@@ -424,18 +424,18 @@ class Training:
 
 
 def steps_in(training: Split, batch_size: int, epochs: int | None = 1) -> int:
-    """How many steps a stage of some epochs takes."""
+    """Return the number of steps in some epochs."""
     assert epochs is not None  # noqa: S101 (for the type checker)
     return epochs * math.ceil(len(training.labels) / batch_size)
 
 
 def _step_seed(seed: int, step: int, share: int) -> int:
-    """Of a process's share of a step, or of a part that is read by itself."""
+    """Return the seed of a process's share of a step, or of a part that is read by itself."""
     numbers = [seed, step, share] if share else [seed, step]
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _peak_memory() -> int:
-    """The largest resident set of this process so far, in bytes."""
+    """Return the largest resident set of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

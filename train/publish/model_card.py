@@ -1,8 +1,7 @@
 """The model card: ``README.md`` of an adapter directory, which the Hugging Face hub shows.
 
-For people who find the adapter without having trained it: what it is, how good, how to load it,
-what not to use it for. Its text is the template ``model_card.md``. Nothing in it tells where on the
-trainer's machine anything lay.
+It tells people who find the adapter what it is, how good it is, how to load it, and what not to use
+it for. Its text is the template ``model_card.md``. It holds no path of the trainer's machine.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from valueeval.train.config.model import GENERATED
 
 # Stands for the adapter's name on the hub until it has one.
 NAME = "ORG/NAME"
-# Stands for where a teacher lies, in the training options.
+# Stands for the path of a teacher, in the training options.
 TEACHER = "PATH/TO/TEACHER"
 _TEMPLATE = Path(__file__).with_name("model_card.md")
 _DATASET = "webis/Touche23-ValueEval"
@@ -50,15 +49,15 @@ def write_card(
     data: tuple[DataSet, DataSet],
     prediction: npt.NDArray[np.bool_],
 ) -> None:
-    """Writes the model card into an adapter directory.
+    """Write the model card into an adapter directory.
 
     Args:
-        folder: The directory; what it is to hold beside card and manifest is there.
-        manifest: What will describe it.
+        folder: The directory, complete except for card and manifest.
+        manifest: The manifest that will be written.
         base: The model that training started from.
         data: The training set and the validation set.
-        prediction: Of the finished model for the latter, (arguments, 20); if it has been trained on
-            that, its teachers'.
+        prediction: The finished model's predictions for the validation set, (arguments, 20); if it
+            was trained on that set, its teachers' predictions.
     """
     validation = data[1]
     clusters = [conclusion_key(conclusion) for conclusion in validation.conclusions]
@@ -77,15 +76,15 @@ def model_card(
     found: Intervals,
     task_type: str | None = None,
 ) -> str:
-    """The card's text: metadata for the hub, then Markdown; the adapter is called `NAME` in it.
+    """Return the card's text: metadata for the hub, then Markdown; `NAME` stands for the adapter.
 
     Args:
-        manifest: What the adapter directory holds.
+        manifest: The manifest of the adapter directory.
         base: The model that training started from.
         data: The training set and the validation set.
-        found: Intervals of the scores on the latter.
-        task_type: What PEFT calls the kind of a PEFT adapter's base, or of a language model all of
-            whose weights are there; None for anything else.
+        found: Intervals of the scores on the validation set.
+        task_type: PEFT's task type of a PEFT adapter, or of a language model with all weights;
+            None for anything else.
     """
     sample = manifest.data.name == "sample"
     whole = manifest.method == "prompt+full"
@@ -118,14 +117,14 @@ def model_card(
 
 
 def base_on_hub(base: Base) -> str | None:
-    """The id under which anyone finds the base model; None for a folder of the trainer's own."""
+    """Return the hub id of the base model; None for a folder of the trainer's own."""
     if base.name == MINILM:
         return MINILM_HUB_ID
     return base.name if base.revision is not None else None
 
 
 def base_label(base: Base) -> str:
-    """What to call a base model: its hub id, or the last part of its folder's path."""
+    """Return the name of a base model: its hub id, or the last part of its folder's path."""
     return base_on_hub(base) or Path(base.name).resolve().name
 
 
@@ -146,10 +145,10 @@ def _metadata(
     found: Intervals,
     peft: bool,
 ) -> ModelCardData:
-    """What the hub sorts by. No licence: that is for the author to choose."""
+    """Return the metadata for the hub, without a licence, which the author chooses."""
     hub_id = base_on_hub(base)
     published = all(part.official for part in data)
-    # A fold holds other arguments than validation: its scores are not to be ranked with those.
+    # A fold holds other arguments than validation, so its scores must not be ranked with those.
     found_on_validation = published and manifest.data.folds is None
     return ModelCardData(
         language="en",
@@ -176,7 +175,7 @@ def _library(manifest: Manifest, peft: bool) -> str:
 
 
 def _results(found: Intervals) -> list[EvalResult]:
-    """For the published validation set alone: other data's numbers are not to be ranked with it."""
+    """Return the scores on the published validation set, the only ones that may be ranked."""
     return [
         EvalResult(
             task_type="text-classification",
@@ -199,7 +198,7 @@ def _parts(interval: Interval) -> dict[str, float | None]:
 
 
 def _shown(interval: Interval) -> tuple[str, str]:
-    """A score and its interval as a person reads them."""
+    """Return a score and its interval as text."""
     if interval.ci_low is None or interval.ci_high is None:
         return _number(interval.estimate), "unknown: too few conclusions"
     return _number(interval.estimate), f"{interval.ci_low:.3f} to {interval.ci_high:.3f}"
@@ -226,12 +225,12 @@ def _thresholds(manifest: Manifest) -> str:
 
 
 def _out_of_fold(manifest: Manifest) -> bool:
-    """Whether it has been trained on all folds, and teachers answer for what each left out."""
+    """Return True if the adapter was trained on all folds and scored by its teachers' answers."""
     return manifest.data.folds is not None and not manifest.data.left_out
 
 
 def _chosen_on(manifest: Manifest) -> str:
-    """What epoch and thresholds were chosen on."""
+    """Return the name of the data that epoch and thresholds were chosen on."""
     if _out_of_fold(manifest):
         return f"training+validation by cross-validation in {manifest.data.folds} folds"
     return (
@@ -254,7 +253,7 @@ def _unparsed(manifest: Manifest) -> str | None:
 
 
 def _teacher(manifest: Manifest) -> str | None:
-    """The teacher by its hash: its name may be a path on the trainer's machine."""
+    """Return the teacher's hash, as its name may be a path on the trainer's machine."""
     if manifest.config.get("teacher") is None:
         return None
     sha256, weight = manifest.config["teacher_sha256"], manifest.config["teacher_weight"]
@@ -281,7 +280,7 @@ def _validation(manifest: Manifest, validation: DataSet) -> str:
 
 
 def _options(manifest: Manifest, base: Base) -> str:
-    """The recipe as a file that `valueeval train --config` takes."""
+    """Return the recipe as a file for `valueeval train --config`."""
     recipe = {name: value for name, value in manifest.config.items() if value is not None}
     if recipe.pop("teacher_sha256", None) is not None:
         recipe["teacher"] = TEACHER

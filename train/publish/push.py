@@ -1,8 +1,7 @@
-"""``--push_to_hub``: uploads a finished adapter to the Hugging Face hub.
+"""Upload a finished adapter to the Hugging Face hub (``--push_to_hub``).
 
-All of huggingface_hub's own making: where it finds a token (`hf auth login`, ``HF_TOKEN``), how it
-moves large files, which hub it talks to (``HF_ENDPOINT``). The token stays there; nothing here asks
-for its text.
+huggingface_hub itself finds the token (`hf auth login`, ``HF_TOKEN``), uploads large files and
+chooses the hub (``HF_ENDPOINT``). Nothing here reads the text of the token.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from valueeval.train.config.config import TrainConfig
 from valueeval.train.publish.model_card import NAME
 from valueeval.train.runtime.progress import note
 
-# What loaders look for first: that of an older adapter must not stay behind.
+# The files that loaders look for first; those of an older adapter must not stay behind.
 _WEIGHTS = ["*.safetensors", "*.safetensors.index.json", "*.bin", "config.json", PEFT_CONFIG]
 
 
 def check_push(config: TrainConfig) -> None:
-    """Refuses at once, before hours of training, what could not be pushed after them.
+    """Check before the training that the adapter can be pushed after it.
 
     Raises:
-        ValueEvalError: There is no token, or the hub may not be asked.
+        ValueEvalError: There is no token, or the hub is switched off.
     """
     if config.push_to_hub is None:
         return
@@ -57,10 +56,10 @@ def check_push(config: TrainConfig) -> None:
 
 
 def push(config: TrainConfig) -> None:
-    """Uploads the adapter in the output directory, if the configuration says where to.
+    """Upload the adapter in the output directory if the configuration names a hub model.
 
     Raises:
-        ValueEvalError: It could not be uploaded; says how to do so later.
+        ValueEvalError: It could not be uploaded; the message says how to do so later.
     """
     if config.push_to_hub is None:
         return
@@ -71,26 +70,26 @@ def push(config: TrainConfig) -> None:
         later = command(replace(config, resume=True))
         raise ValueEvalError(
             f"{config.output} is finished, but was not pushed to {config.push_to_hub}: {why}.\n"
-            f"When that is put right: {later}"
+            f"When that is fixed: {later}"
         ) from error
     note(f"pushed to {url}")
 
 
 def upload(folder: Path, repo: str, private: bool) -> str:
-    """Makes a model on the hub hold what an adapter directory holds, in place of an older adapter.
+    """Upload an adapter directory to a model on the hub, replacing an older adapter.
 
-    Its model card is left alone if it describes this adapter already: somebody may have edited it.
+    A model card there that describes this adapter already stays: somebody may have edited it.
 
     Returns:
         The address of its page.
 
     Raises:
-        ValueEvalError: It holds another model, which is no adapter of ours.
+        ValueEvalError: The hub has another model of this name, which is no adapter of ours.
     """
     from huggingface_hub import HfApi
 
     api = HfApi()
-    # None: what the organisation's settings say.
+    # None leaves the choice to the organisation's settings.
     url = api.create_repo(repo, private=private or None, exist_ok=True)
     there = api.list_repo_files(repo)
     ours = MANIFEST_FILE in there
@@ -110,7 +109,7 @@ def upload(folder: Path, repo: str, private: bool) -> str:
 
 
 def command(config: TrainConfig) -> str:
-    """The command line that asks for a configuration."""
+    """Return the command line of a configuration."""
     words = []
     for name, value in config.given().items():
         text = value if isinstance(value, str) else json.dumps(value)

@@ -1,8 +1,8 @@
-"""Dropout that does not wait for its random numbers.
+"""Dropout with faster random numbers.
 
-On a CPU PyTorch draws them one after the other: in fine-tuning a small encoder that took a quarter
-of all time. NumPy's SFC64 gives random bytes more than ten times faster. On other devices PyTorch's
-own dropout stays.
+On a CPU PyTorch draws them one after the other, which took a quarter of the time of fine-tuning a
+small encoder. NumPy's SFC64 gives random bytes more than ten times faster. On other devices
+PyTorch's own dropout stays.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _LEVELS = 2**16  # 16 random bits decide about an element
 
 
 class Dropout(nn.Dropout):
-    """As `torch.nn.Dropout`; on a CPU the probability is rounded to a multiple of 2^-16.
+    """`torch.nn.Dropout`, but on a CPU the probability is rounded to a multiple of 2^-16.
 
-    What is drawn depends on PyTorch's own generator alone, so its seed is this module's, too.
+    The draws depend on PyTorch's own generator alone, so its seed is the seed of this module.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """The input with elements set to 0, and the others scaled by 1 / (1 - p)."""
+        """Return the input with elements set to 0, and the others scaled by 1 / (1 - p)."""
         dropped = round(self.p * _LEVELS)
         if not self.training or input.device.type != "cpu" or not 0 < dropped < _LEVELS:
             return super().forward(input)
@@ -33,7 +33,7 @@ class Dropout(nn.Dropout):
 
 
 def use_fast_dropout(model: nn.Module) -> None:
-    """Puts `Dropout` in the place of every `torch.nn.Dropout` of a model."""
+    """Replace every `torch.nn.Dropout` of a model by `Dropout`."""
     for module in model.modules():
         for name, child in module.named_children():
             if type(child) is nn.Dropout:

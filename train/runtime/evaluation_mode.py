@@ -1,4 +1,4 @@
-"""A model in evaluation mode for a while, whatever mode it is in."""
+"""Put a model into evaluation mode for a block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """No dropout within the block; after it the model is in the mode that it was in."""
+    """Put the model into evaluation mode within the block, and back into its mode after it."""
     training = model.training
     model.eval()
     try:

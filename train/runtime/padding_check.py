@@ -1,4 +1,4 @@
-"""Whether a model can be trained with a head as it is prepared: tried, not believed."""
+"""Verify numerically that a head can be trained on a model, as it is prepared."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _SHORT, _LONG = [10, 11, 12], [13, 14, 15, 16, 17, 18, 19]
 
 
 def read_beside_padding(backbone: nn.Module, padding: int = 0) -> torch.Tensor:
-    """Hidden states (3, width) of three tokens, which padding follows, in evaluation mode."""
+    """Return the hidden states (3, width) of three tokens that padding follows."""
     return _read(backbone, [_SHORT, _LONG], padding)[0, : len(_SHORT)]
 
 
 def check_reading(backbone: nn.Module, padding: int) -> None:
-    """Refuses a model whose hidden states are not what a head needs.
+    """Refuse a model whose hidden states a head cannot use.
 
     They may depend on the padding after the text, so that scores would change with the batch (FNet
-    has no mask), or be of another width than the configuration says (OPT-350m's are projected).
+    has no mask), or have another width than the configuration says (OPT-350m's are projected).
 
     Args:
         backbone: The model, with or without a PEFT adapter.
         padding: The padding token's number.
 
     Raises:
-        ValueEvalError: It is one.
+        ValueEvalError: A head cannot use them.
     """
     with torch.no_grad():
         beside = read_beside_padding(backbone, padding)
@@ -43,13 +43,13 @@ def check_reading(backbone: nn.Module, padding: int) -> None:
         problem = "reads the padding beside a text, so scores would depend on the batch"
     if problem is not None:
         raise ValueEvalError(
-            f"this {config.model_type} {kind_of(config)} takes no head: it {problem}; take another "
+            f"this {config.model_type} {kind_of(config)} takes no head: it {problem}; use another "
             "--base"
         )
 
 
 def _read(backbone: nn.Module, texts: list[list[int]], padding: int) -> torch.Tensor:
-    """The text's hidden states (texts, longest, width), those of virtual tokens left out."""
+    """Return the texts' hidden states (texts, longest, width), without virtual tokens."""
     longest = max(map(len, texts))
     tokens = torch.tensor([text + [padding] * (longest - len(text)) for text in texts])
     mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts])

@@ -1,10 +1,10 @@
 """The processes of a run: one, or those that ``accelerate launch`` or ``torchrun`` has started.
 
-Each reads its share of every batch, and gradients are summed over all before an optimizer step, so
-all have the same weights at every step. The main process alone writes and speaks; what goes wrong
-in one ends all.
+Each process reads its share of every batch, and gradients are summed over all processes before an
+optimizer step, so all have the same weights at every step. Only the main process writes files and
+messages; an error in one process ends all.
 
-`Accelerator.prepare` would wrap the model in PyTorch's DistributedDataParallel. That counts every
+`Accelerator.prepare` would wrap the model in PyTorch's DistributedDataParallel. That weights every
 process alike, however many arguments it has read, and it sums in an order that changes after its
 first step, so that a resumed run would not end at the same weights.
 """
@@ -29,9 +29,9 @@ from valueeval.train.runtime.progress import note
 
 T = TypeVar("T")
 
-# Elements that are summed at once (a copy of them in memory, 64 MB).
+# Elements that are summed at once; a copy of them takes 64 MB.
 _BUCKET = 2**24
-# Settings of accelerate, as its launcher hands them on, and the options that say the same here.
+# Settings of accelerate's launcher, and the options that replace them here.
 _NOT_USED = {
     "ACCELERATE_MIXED_PRECISION": ("mixed_precision", "--precision"),
     "ACCELERATE_DYNAMO_BACKEND": ("dynamo_backend", "--compile"),
@@ -44,25 +44,25 @@ _SHARDED = (DistributedType.DEEPSPEED, DistributedType.FSDP, DistributedType.MEG
 
 
 class FailedElsewhereError(ValueEvalError):
-    """Another process of the run has failed, and says why."""
+    """Another process of the run has failed and shows its error."""
 
 
 class Processes:
-    """This process among those of its run.
+    """This process and the other processes of its run.
 
     Attributes:
-        number: How many there are.
-        index: Which this one is, from 0.
-        device: Where its model is.
+        number: Number of processes.
+        index: Index of this process, from 0.
+        device: Device of this process's model.
 
     Raises:
-        ValueEvalError: They cannot work together on this machine, or in the way asked for.
+        ValueEvalError: The processes cannot work together on this machine, or in the way asked for.
     """
 
     def __init__(self) -> None:
         started = int(os.environ.get("WORLD_SIZE", "1"))
         _check_gpus()
-        # Accelerate takes several processes on CPUs only for what they are if it is told.
+        # Accelerate must be told that several processes run on CPUs.
         cpu = True if started > 1 and choose_device(None).type == "cpu" else None
         # A process waits for the slowest, however long that evaluates or writes.
         patience = InitProcessGroupKwargs(timeout=timedelta(weeks=1))
@@ -73,8 +73,8 @@ class Processes:
         self.device: torch.device = self._accelerator.device
         if self._accelerator.distributed_type in _SHARDED:
             raise ValueEvalError(
-                f"a model shared out by {self._accelerator.distributed_type.value} cannot be "
-                "trained: choose multi-GPU in `accelerate config`; every process holds the model"
+                f"a model sharded by {self._accelerator.distributed_type.value} cannot be trained: "
+                "choose multi-GPU in `accelerate config`, where every process holds the whole model"
             )
         if self.number < started:
             raise ValueEvalError(
@@ -84,29 +84,29 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that writes and speaks."""
+        """Return True for the process that writes files and messages."""
         return self.index == 0
 
     def own(self, items: Sequence[T]) -> Sequence[T]:
-        """This process's share of something: every so-manieth, maybe none."""
+        """Return this process's share: items index, index + number, …; may be empty."""
         return self.shares(items)[self.index]
 
     def shares(self, items: Sequence[T]) -> list[Sequence[T]]:
-        """What each process has of something."""
+        """Return the shares of all processes."""
         return [items[index :: self.number] for index in range(self.number)]
 
     def total(self, share: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes, of tensors of one shape, on the CPU."""
+        """Return the sum over all processes of tensors of one shape, on the CPU."""
         if self.number == 1:
             return share
         return self._sum(share.to(self.device)).cpu()
 
     def any(self, here: bool) -> bool:
-        """Whether something holds in any process."""
+        """Return True if `here` is true in any process."""
         return bool(self.total(torch.tensor(int(here))))
 
     def collect(self, own: Sequence[T]) -> list[T]:
-        """The shares of all processes, in the order from which `own` took them."""
+        """Return the items of all processes, in the order from which `own` took them."""
         if self.number == 1:
             return list(own)
         with _in_contact():
@@ -117,9 +117,9 @@ class Processes:
         return together
 
     def exchange(self, own: torch.Tensor | None) -> list[torch.Tensor]:
-        """What the processes have computed, those left out that have nothing.
+        """Return the tensors of all processes that have one.
 
-        Gradients flow into this process's own tensor alone: the others' are constants.
+        Gradients flow only into this process's own tensor; the others are constants.
         """
         if self.number == 1:
             return [] if own is None else [own]
@@ -129,7 +129,7 @@ class Processes:
         return [tensor.to(self.device) for tensor in there if tensor is not None]
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Gives all processes the sum of their gradients; none to what none has a gradient of."""
+        """Sum gradients over all processes; a parameter without any gradient keeps none."""
         if self.number == 1:
             return
         trained = [parameter for parameter in parameters if parameter.requires_grad]
@@ -150,10 +150,10 @@ class Processes:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """All wait here for each other, and if one has failed within, all fail. Not to be nested.
+        """Wait for all processes after the block; if one has failed in it, all fail. Do not nest.
 
         Raises:
-            ValueEvalError: What went wrong here; `FailedElsewhereError` in the other processes.
+            ValueEvalError: The error of this process; `FailedElsewhereError` in the others.
         """
         problem: ValueEvalError | None = None
         try:
@@ -173,11 +173,11 @@ class Processes:
             raise FailedElsewhereError(problems[failed[0]])
 
     def failure(self, message: str) -> ValueEvalError:
-        """An error that all processes have found: the main one says it."""
+        """Return the error that all processes have found; the main process shows it."""
         return ValueEvalError(message) if self.is_main else FailedElsewhereError(message)
 
     def leave(self) -> None:
-        """Takes leave of the other processes, which must be the last thing."""
+        """Leave the process group, as the last thing of the run."""
         if self.number > 1:
             self._accelerator.state.destroy_process_group()
 
@@ -195,9 +195,9 @@ def note_unused_settings() -> None:
 
 
 def _check_gpus() -> None:
-    """Refuses more processes than this machine has GPUs: two of them cannot share one.
+    """Refuse more processes than this machine has GPUs, as two cannot share one.
 
-    Asks launchers that let every process see all GPUs; in others' each may see one, its own.
+    Checked under torchelastic alone: other launchers may show each process only its own GPU.
     """
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if "TORCHELASTIC_RUN_ID" not in os.environ or choose_device(None).type != "cuda":
@@ -224,14 +224,14 @@ def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]
 
 @contextmanager
 def _in_contact() -> Iterator[None]:
-    """Turns the end of another process into an error for people."""
+    """Turn the end of another process into an error for people."""
     try:
         yield
     except RuntimeError as error:
-        if is_out_of_memory(error):  # of this process's own
+        if is_out_of_memory(error):  # in this process
             raise
         reason = first_line(error)
         raise ValueEvalError(
-            f"lost the other processes of this run ({reason}): one of them has ended; see what it "
-            "said. The last checkpoint is kept: --resume goes on from it"
+            f"lost the other processes of this run ({reason}): one of them has ended; see its "
+            "message. The last checkpoint is kept: --resume continues from it"
         ) from error

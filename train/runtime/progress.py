@@ -1,4 +1,4 @@
-"""What a person sees while training goes on: one bar, and a line for each epoch, on stderr."""
+"""Show the progress of training on stderr: one bar, and a line for each epoch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class TrainingProgress:
-    """A context manager with a bar of steps: loss, best validation macro_f1, time left."""
+    """A bar of steps with loss, best validation macro_f1 and time left; a context manager."""
 
     def __init__(self, total: int, done: int) -> None:
         self.console = _console()
@@ -40,12 +40,12 @@ class TrainingProgress:
         self._bar.stop()
 
     def step(self, loss: float) -> None:
-        """One more step done; loss is the mean of this epoch so far."""
+        """Count a step; loss is the mean of this epoch so far."""
         self._loss = f"loss {loss:.4f}"
         self._bar.update(self._task, advance=1, scores=self._loss + self._best)
 
     def epoch(self, number: int, loss: float, scores: Mapping[str, float | None]) -> None:
-        """One more epoch done (number from 1), with scores on validation, if there are any."""
+        """Print an epoch's line: number from 1, loss, and scores on validation if there are any."""
         text = f"epoch {number}: loss {loss:.4f}"
         if scores:
             macro_f1, official_f1 = (scores[name] or 0.0 for name in ("macro_f1", "official_f1"))
@@ -53,14 +53,14 @@ class TrainingProgress:
         self.console.print(text)
 
     def best(self, macro_f1: float) -> None:
-        """The best validation macro_f1 so far, to stand beside the loss."""
+        """Show the best validation macro_f1 so far beside the loss."""
         self._best = f", validation macro_f1 {macro_f1:.4f}"
         self._bar.update(self._task, scores=self._loss + self._best)
 
 
 @contextmanager
 def reading(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar for reading arguments once; gives a function that says how many more are done."""
+    """Show a bar for reading arguments; yield a function that adds to the number of those read."""
     columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=_console()) as bar:
         task = bar.add_task("", total=total)
@@ -68,10 +68,10 @@ def reading(total: int) -> Iterator[Callable[[int], None]]:
 
 
 def note(text: str) -> None:
-    """A line for the person at the terminal, on stderr."""
+    """Print a line on stderr."""
     _console().print(text, markup=False, soft_wrap=True)
 
 
 def _console() -> Console:
-    """Stderr; of several processes the main one alone speaks."""
+    """Return the console of stderr, which is quiet in all processes but the main one."""
     return Console(stderr=True, highlight=False, quiet=not PartialState().is_main_process)

@@ -1,10 +1,10 @@
-"""Checkpoints: everything that a killed run needs to go on to the same result.
+"""Checkpoints: everything that a killed run needs to reach the same result.
 
 A checkpoint is a folder ``checkpoint-<step>`` with ``model.safetensors`` (trained weights),
 ``optimizer.safetensors`` (AdamW's moments as flat tensors) and ``state.json``. It is written under
-a temporary name and renamed when whole, and only then are older ones removed, so at every moment
-there is a whole one. No random state is in it: the randomness of a step is a function of the seed
-and the step's number (see `valueeval.train.loop.training`).
+a temporary name and renamed when whole, and older ones are removed after that, so at every moment
+one is whole. It holds no random state: the randomness of a step is a function of the seed and the
+step's number (see `valueeval.train.loop.training`).
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class Best:
 
 @dataclass
 class TrainingState:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
         step: Optimizer steps done.
         loss_sum: Sum of the losses of this epoch's steps.
         best: The best epoch so far.
-        seconds: Time spent, all parts of the run together.
+        seconds: Time spent, over all parts of the run.
         peak_memory_bytes: The largest resident set of any part so far.
-        peak_device_bytes: The most of the GPU's memory that PyTorch held in any part; 0 without.
+        peak_device_bytes: The most GPU memory that PyTorch held in any part; 0 without a GPU.
     """
 
     step: int = 0
@@ -63,17 +63,17 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
 ) -> None:
-    """Writes a checkpoint and then removes those before it.
+    """Write a checkpoint, then remove earlier ones.
 
     Args:
-        folder: The run's.
-        state: Where it stands.
-        tensors: The model's, as `model_tensors` gives them.
-        optimizer: Its moments are kept, too.
-        scheduler: Likewise.
+        folder: The run's folder.
+        state: The progress of the run.
+        tensors: The model's tensors, as `model_tensors` returns them.
+        optimizer: The optimizer, whose moments are written.
+        scheduler: The scheduler, whose state is written.
 
     Raises:
-        ValueEvalError: It cannot be written (no space, no permission); the one before is kept.
+        ValueEvalError: It cannot be written (no space, no permission); the earlier one is kept.
     """
     final = folder / f"{_PREFIX}{state.step}"
     temporary = folder / f"{_PREFIX}{state.step}.tmp"
@@ -102,7 +102,9 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
 ) -> TrainingState:
-    """Brings model, optimizer and scheduler to the newest checkpoint; a fresh state if none is.
+    """Load the newest checkpoint into model, optimizer and scheduler, and return its state.
+
+    Without a checkpoint nothing is loaded, and the state is a fresh one.
 
     Raises:
         ValueEvalError: It cannot be read, or belongs to another model.
@@ -125,12 +127,12 @@ def load_checkpoint(
 
 
 def newest_step(folder: Path) -> int:
-    """The step of the newest checkpoint, 0 if there is none."""
+    """Return the step of the newest checkpoint, 0 if there is none."""
     return max(map(_step, _checkpoints(folder)), default=0)
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """Those that are whole, oldest first."""
+    """Return the whole checkpoints, oldest first."""
     return sorted(
         (path for path in folder.glob(f"{_PREFIX}*") if _number(path).isdecimal()),
         key=_step,
@@ -146,10 +148,10 @@ def _number(checkpoint: Path) -> str:
 
 
 def load_best(folder: Path, epoch: int, model: nn.Module) -> None:
-    """Brings a model to its best epoch.
+    """Load the weights of the best epoch into a model.
 
     Raises:
-        ValueEvalError: Its weights are not there, or cannot be read.
+        ValueEvalError: They are missing, or cannot be read.
     """
     file = best_file(folder, epoch)
     try:
@@ -162,14 +164,14 @@ def load_best(folder: Path, epoch: int, model: nn.Module) -> None:
 
 
 def best_file(folder: Path, epoch: int) -> Path:
-    """Where the weights of the best epoch are kept."""
+    """Return the file of the weights of the best epoch."""
     return folder / _BEST.format(epoch=epoch)
 
 
 def model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """What training changes in a model, by name: contiguous, on the CPU; no frozen weights.
+    """Return the tensors that training changes, by name: contiguous, on the CPU; no frozen weights.
 
-    Weights that go by two names (embeddings that are the output layer, too) are there once.
+    Weights that have two names (embeddings tied to the output layer) are returned once.
     """
     once = {name for name, _ in model.named_parameters()}
     left_out = {
@@ -185,10 +187,10 @@ def model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def load_model_tensors(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Brings a model to what `model_tensors` gave.
+    """Load tensors of `model_tensors` into a model.
 
     Raises:
-        RuntimeError: They are those of another model.
+        RuntimeError: They belong to another model.
     """
     if tensors.keys() != model_tensors(model).keys():
         raise RuntimeError("it holds the weights of another model")
@@ -198,7 +200,7 @@ def load_model_tensors(model: nn.Module, tensors: dict[str, torch.Tensor]) -> No
 def _flatten(
     optimizer: torch.optim.Optimizer,
 ) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
-    """The optimizer's state as tensors named ``<parameter>.<moment>``, and its groups as JSON."""
+    """Return the optimizer's state as tensors ``<parameter>.<moment>``, and its groups as JSON."""
     content = optimizer.state_dict()
     tensors = {
         f"{number}.{name}": tensor.detach().cpu().contiguous()

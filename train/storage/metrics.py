@@ -1,6 +1,6 @@
 """``metrics.jsonl``: a line for each epoch, in the run's folder and later in the adapter's.
 
-Those of a contrastive stage before the others have ``"stage": "contrastive"``.
+Lines of a contrastive stage come first and have ``"stage": "contrastive"``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def append_metrics(folder: Path, line: Mapping[str, Any]) -> None:
-    """Adds a line, which has a ``step``.
+    """Append a line, which has a ``step``.
 
     Raises:
         ValueEvalError: It cannot be written.
@@ -27,7 +27,7 @@ def append_metrics(folder: Path, line: Mapping[str, Any]) -> None:
 
 
 def copy_metrics(stages: Sequence[Path], adapter: Path) -> None:
-    """Puts the lines of a run's stages into its adapter, one stage after the other.
+    """Write the lines of a run's stages into its adapter, in the order of the stages.
 
     Raises:
         OSError: They cannot be read or written.
@@ -38,7 +38,7 @@ def copy_metrics(stages: Sequence[Path], adapter: Path) -> None:
 
 
 def forget_metrics_after(folder: Path, step: int) -> None:
-    """Drops the lines that a killed run wrote after its last checkpoint: they come again.
+    """Remove the lines that a killed run wrote after its last checkpoint.
 
     Raises:
         ValueEvalError: It cannot be written.

@@ -1,4 +1,4 @@
-"""The output directory: what may be there before a run, and how the adapter gets there whole.
+"""The output directory and the run's folder: what they may hold, and how an adapter is finished.
 
 While it trains, a run lives in ``OUTPUT.training``; the adapter is put together in there and then
 renamed to ``OUTPUT``, so that an ``OUTPUT`` that exists is finished.
@@ -44,7 +44,7 @@ _PATIENCE = 30.0  # seconds until a file that another machine has made must be s
 
 
 def work_folder(output: Path) -> Path:
-    """Where a run lives while it trains."""
+    """Return the folder of a run while it trains."""
     return output.with_name(output.name + ".training")
 
 
@@ -65,24 +65,26 @@ def check_name(output: Path) -> None:
 
 
 def is_finished(output: Path, recipe: Mapping[str, Any], resume: bool) -> bool:
-    """Whether a run that is to be resumed has already ended and left its adapter.
+    """Return True if a run to be resumed has finished and left its adapter.
 
     Raises:
         ValueEvalError: The adapter cannot be put there: the directory holds something else, which
             is not touched, or is a link.
     """
     if output.exists() and not output.is_dir():
-        raise ValueEvalError(f"--output {output} is a file; name a directory that is not there yet")
+        raise ValueEvalError(
+            f"--output {output} is a file; name a directory that does not exist yet"
+        )
     if not output.exists() or not any(output.iterdir()):
         if output.is_symlink() or output.is_mount():
             raise ValueEvalError(
                 f"--output {output} is a link or the root of a disk, which the adapter's directory "
-                "cannot take the place of: name a directory that is not there yet, within it"
+                "cannot replace: name a directory inside it that does not exist yet"
             )
         return False
     if not (output / MANIFEST_FILE).exists():
         raise ValueEvalError(
-            f"--output {output} holds other files; name a directory that is not there yet"
+            f"--output {output} holds other files; name a directory that does not exist yet"
         )
     if not resume:
         raise ValueEvalError(
@@ -95,7 +97,7 @@ def is_finished(output: Path, recipe: Mapping[str, Any], resume: bool) -> bool:
 
 
 def earlier_recipe(output: Path) -> Mapping[str, Any]:
-    """The options of the run that has ended, or was interrupted, there; none if there is none."""
+    """Return the recipe of the finished or interrupted run there; empty without one."""
     if (output / MANIFEST_FILE).is_file():
         return read_manifest(output).config
     recipe = (_read_run(work_folder(output) / _RUN_FILE) or {}).get("config")
@@ -103,14 +105,14 @@ def earlier_recipe(output: Path) -> Mapping[str, Any]:
 
 
 def finished_adapter(output: Path, run: Mapping[str, Any]) -> Manifest:
-    """The manifest of a run that is to be resumed and has ended.
+    """Return the manifest of a finished run that was to be resumed.
 
     Args:
-        output: Where its adapter is.
-        run: What its result depends on, as for `run_folder`.
+        output: The adapter's directory.
+        run: Recipe and hashes, as for `run_folder`.
 
     Raises:
-        ValueEvalError: It is of other data (training or validation) or another base model.
+        ValueEvalError: The adapter was trained on other data or another base model.
     """
     manifest = read_manifest(output)
     there = {
@@ -134,7 +136,7 @@ def check_still_free(output: Path) -> None:
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise ValueEvalError(
             f"--output {output} has appeared while this run was training: move it away, then the "
-            f"same command with --resume goes on from {work_folder(output)}"
+            f"same command with --resume continues from {work_folder(output)}"
         )
 
 
@@ -150,17 +152,17 @@ def _refuse_other_run(output: Path, differences: str) -> None:
 def run_folder(
     output: Path, run: Mapping[str, Any], resume: bool, processes: Processes
 ) -> Iterator[Path]:
-    """Opens the folder of a run, new or to be resumed, and keeps other runs out of it.
+    """Open the folder of a run, new or to be resumed, and lock it against other runs.
 
     Args:
-        output: Where the adapter will be.
+        output: The directory that the adapter will have.
         run: What the result depends on: the recipe, the hashes of data and base model.
-        resume: Whether to go on with what is there.
-        processes: Those of the run.
+        resume: True to continue an interrupted run.
+        processes: The processes of the run.
 
     Raises:
-        ValueEvalError: It holds another run, an unfinished one that is not to be resumed, one
-            that a process is working on, or it cannot be written.
+        ValueEvalError: The folder holds another run, an unfinished one that is not to be resumed,
+            or one that a process is working on; or it cannot be written.
     """
     work = work_folder(output)
     with ExitStack() as held:
@@ -176,12 +178,12 @@ def run_folder(
             yield work
         except BaseException as error:
             kept = _worth_keeping(work)
-            # A checkpoint, or what took long to compute: a teacher's answers.
+            # Kept are checkpoints, and a teacher's answers, which took long to compute.
             if processes.is_main and not any(work.rglob("*.safetensors")):
                 shutil.rmtree(work, ignore_errors=True)
             if isinstance(error, KeyboardInterrupt):
                 note(
-                    f"interrupted: the same command with --resume goes on from {work}"
+                    f"interrupted: the same command with --resume continues from {work}"
                     if kept
                     else "interrupted before the first checkpoint: the same command starts again"
                 )
@@ -196,7 +198,7 @@ def _lock(work: Path) -> IO[str]:
 
 
 def _is_in(work: Path, lock: IO[str]) -> bool:
-    """Return whether an open lock is the one that others would find in the folder."""
+    """Return True if an open lock is the file that other runs would find in the folder."""
     try:
         return os.path.samestat(os.fstat(lock.fileno()), (work / _LOCK).stat())
     except FileNotFoundError:
@@ -220,29 +222,29 @@ def _try_lock(work: Path) -> IO[str]:
         raise ValueEvalError(f"{work}: another process is training there") from None
     except OSError as error:  # a file system without locks: Lustre unless mounted with flock
         note(
-            f"{work}: this file system has no locks ({error.strerror}), so see to it that no other "
-            "run has the same --output"
+            f"{work}: this file system has no locks ({error.strerror}), so make sure that no other "
+            "run uses the same --output"
         )
     return lock
 
 
 def _worth_keeping(work: Path) -> bool:
-    """Whether a run has come far enough to be resumed: it has a checkpoint, of whatever stage."""
+    """Return True if a run can be resumed: a stage of it has a checkpoint."""
     return any(newest_step(folder) for folder in (work, *work.glob("*/")))
 
 
 def _refuse_strangers(work: Path) -> None:
-    """Refuses a folder with files that are no run's: it would be removed in the end."""
+    """Refuse a folder with files that no run has written, as it would be removed in the end."""
     if not work.is_dir() or _is_a_runs(work):
         return
     raise ValueEvalError(
-        f"{work}, where the run would live while it trains, holds other files: choose another "
+        f"{work}, the folder of the run while it trains, holds other files: choose another "
         "--output, or move them"
     )
 
 
 def _is_a_runs(work: Path) -> bool:
-    """Return whether a run has made a folder, if only the lock of one killed at its start."""
+    """Return True if a run has made the folder, even if it was killed at its start."""
     names = {path.name for path in work.iterdir()}
     return bool({_RUN_FILE, _FINISHED} & names) or all(
         _RUN_FILE in name or name == _LOCK for name in names
@@ -250,13 +252,13 @@ def _is_a_runs(work: Path) -> bool:
 
 
 def _check_shared(work: Path) -> None:
-    """Refuses a folder that the main process has made and this one does not see."""
+    """Refuse a folder that the main process has created but this process does not see."""
     deadline = time.monotonic() + _PATIENCE
     while not (work / _RUN_FILE).is_file():
         if time.monotonic() > deadline:
             raise ValueEvalError(
-                f"{work}: made by the main process, and not there for another one: --output must "
-                "be in a folder that all machines share"
+                f"{work}: created by the main process, but another one does not see it: "
+                "--output must be in a folder that all machines share"
             )
         time.sleep(0.1)
 
@@ -270,12 +272,12 @@ def _check_same_disk(work: Path) -> None:
 
 
 def _claim(work: Path, run: Mapping[str, Any], resume: bool) -> None:
-    """Makes the folder this run's; what a run left there that was killed at its start goes away."""
+    """Make the folder this run's; remove the files of a run that was killed at its start."""
     if _has_ended(work):
         _empty(work)
     path, kept = work / _RUN_FILE, _worth_keeping(work)
     there = _read_run(path)
-    # None: of a file that is not there, or that no run has written.
+    # None if the file is missing, or no run has written it.
     differences = None if there is None else _differences(_flat(there), _flat(run), _FREE_TO_CHANGE)
     if not kept and differences != "":
         for entry in set(work.iterdir()) - {work / _LOCK}:
@@ -284,22 +286,22 @@ def _claim(work: Path, run: Mapping[str, Any], resume: bool) -> None:
         write_json(run, path)
     elif differences is None:
         raise ValueEvalError(
-            f"{path}: cannot be read as what a run has written; remove {work} to start again"
+            f"{path}: cannot be read as the file of a run; remove {work} to start again"
         )
     elif differences:
         raise ValueEvalError(
             f"{work} holds an unfinished run of another configuration ({differences}): "
-            f"choose another --output, or remove {work} to give that run up"
+            f"choose another --output, or remove {work} to discard that run"
         )
     elif kept and not resume:
         raise ValueEvalError(
-            f"{work} holds an unfinished run of this configuration: add --resume to go on, "
-            "or remove it to start again"
+            f"{work} holds an unfinished run of this configuration: add --resume to continue it, "
+            "or remove the folder to start again"
         )
 
 
 def _read_run(path: Path) -> dict[str, Any] | None:
-    """What is in a run's file; None if that is nothing that a run writes."""
+    """Return the content of a run's file; None if no run can have written it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -309,7 +311,7 @@ def _read_run(path: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def new_adapter(work: Path, output: Path) -> Iterator[Path]:
-    """A folder to put the adapter together in; renamed to the output when the block ends well."""
+    """Yield a folder for the adapter's files; rename it to the output when the block succeeds."""
     folder, finished = work / _ADAPTER, work / _FINISHED
     finished.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
@@ -329,7 +331,7 @@ def new_adapter(work: Path, output: Path) -> Iterator[Path]:
 
 
 def _has_ended(work: Path) -> bool:
-    """Return whether the run of a folder has put its adapter where it belongs."""
+    """Return True if the run of a folder has moved its adapter to the output directory."""
     return (work / _FINISHED).exists() and not (work / _ADAPTER).exists()
 
 
@@ -353,7 +355,7 @@ def _empty(work: Path) -> None:
 
 
 def _on_disk(folder: Path) -> None:
-    """Waits until a folder is on the disk: the checkpoints, which go away then, are."""
+    """Wait until a folder is on the disk, before the checkpoints are removed."""
     for path in folder.rglob("*"):
         _sync(path)
     _sync(folder)
@@ -370,7 +372,7 @@ def _sync(path: Path) -> None:
 
 
 def _let_others_read(folder: Path) -> None:
-    """Gives files the rights that the user's umask allows: safetensors writes them as 0600.
+    """Give files the rights that the user's umask allows; safetensors writes them as 0600.
 
     On a shared cluster a colleague could otherwise read the manifest but not the weights.
     """

@@ -1,4 +1,4 @@
-"""Training with ``--template``: the language model, what it is asked, how it is evaluated."""
+"""Load, question and evaluate the language model of a run with ``--template``."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ _READ_AT_ONCE = 8  # arguments, in evaluation
 
 
 def load_language_model(base: Base) -> nn.Module:
-    """The causal model or encoder-decoder in a Transformers model directory, in float32.
+    """Return the causal model or encoder-decoder of a Transformers model directory, in float32.
 
     Raises:
-        ValueEvalError: It is neither, or cannot be read.
+        ValueEvalError: The model is neither, or cannot be read.
     """
     config = read_config(base.path)
     return load_weights(_kind(config, base), base.path, config, "language model")
@@ -68,7 +68,7 @@ def _kind(config: Any, base: Base) -> Any:
     if named is None or (encoder and named not in (config.architectures or ())):
         raise ValueEvalError(
             f"--template: base model {base.name!r} ({config.model_type}) is no language model, so "
-            "it cannot answer in words: leave --template out (a classifier head), or take a GPT-2, "
+            "it cannot answer in words: leave --template out (a classifier head), or use a GPT-2, "
             "Llama, Qwen, T5 … as --base"
         )
     return AutoModelForCausalLM
@@ -77,7 +77,7 @@ def _kind(config: Any, base: Base) -> Any:
 def build_language_model(
     config: TrainConfig, base: Base, instruction: str, device: torch.device
 ) -> nn.Module:
-    """The base, prepared for the method; what is random depends on the seed."""
+    """Return the base model, prepared for the method, with random parts drawn by the seed."""
     model = load_language_model(base)
     set_seed(config.seed)
     model = config.method.prepare(model, base, instruction)
@@ -86,15 +86,15 @@ def build_language_model(
 
 
 def harness_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> LanguageModelLM:
-    """The model as the harness will run it: the same tokens, cuts and answers."""
+    """Return the model as the harness runs it: the same tokens, cuts and answers."""
     with _quiet_harness(), evaluating(model):
         return LanguageModelLM(pretrained=model, tokenizer=tokenizer, batch_size=_READ_AT_ONCE)
 
 
 def questions_of(lm: LanguageModelLM, task: Any, data: DataSet, config: TrainConfig) -> Questions:
-    """What is asked about the arguments of a set, and (where it is text) the right answers.
+    """Return the questions about the arguments of a set and, for generated templates, the answers.
 
-    They are cut as they will be in evaluation, where a generated answer needs room.
+    Prompts are cut as in evaluation, where a generated answer needs room.
     """
     power = config.loss.pos_weight_power if isinstance(config.loss, Bce) else 0.0
     weights = positive_weights(data.labels, power).tolist()
@@ -103,7 +103,7 @@ def questions_of(lm: LanguageModelLM, task: Any, data: DataSet, config: TrainCon
         prompts = lm.fit(requests)
         cut = any(prompt.lost for prompt in prompts)
         if task.template in GENERATED:
-            # An answer may be longer than what is left for it.
+            # An answer may be longer than the space that is left for it.
             kept = cast(list[ValueRequest], [prompt.request for prompt in prompts])
             prompts = lm.fit(answered(task, kept, labels, end_of_answer(lm)))
             cut = cut or any(prompt.lost for prompt in prompts)
@@ -121,7 +121,7 @@ def questions_of(lm: LanguageModelLM, task: Any, data: DataSet, config: TrainCon
 
 
 def end_of_answer(lm: LanguageModelLM) -> str:
-    """The text of the token that ends what a model says."""
+    """Return the text of the token that ends an answer."""
     return str(lm.tok_decode(lm.eot_token_id, skip_special_tokens=False))
 
 
@@ -143,15 +143,15 @@ def _answer_weights(
 
 
 class EvaluateAnswers:
-    """Asks a model about validation as the harness does, and reads what it answers.
+    """Evaluate a model on validation as the harness does.
 
     Args:
         lm: The model.
-        task: What is asked.
-        validation: About these arguments.
-        thresholds: How thresholds are chosen where answers are log-likelihoods.
-        processes: Those that share the arguments.
-        name: What the manifest calls these arguments.
+        task: The task of the template.
+        validation: The arguments to ask about.
+        thresholds: The way to choose thresholds where answers are log-likelihoods.
+        processes: The processes that share the arguments.
+        name: The manifest's name for these arguments.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class EvaluateAnswers:
         self._name = name
 
     def __call__(self, model: nn.Module) -> Evaluation:
-        """Thresholds and scores of the model as it is now."""
+        """Return thresholds and scores of the model as it is now."""
         self._lm.weights_changed()
         decisions = self._decisions()
         if self._template in GENERATED:
@@ -200,7 +200,7 @@ class EvaluateAnswers:
 
 @contextmanager
 def _quiet_harness() -> Iterator[None]:
-    """Without lm-eval's warnings that a model was given and not a name."""
+    """Silence lm-eval's warnings that it was given a model instead of a name."""
     logger = logging.getLogger("lm_eval.models.huggingface")
     level = logger.level
     logger.setLevel(logging.ERROR)

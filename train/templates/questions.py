@@ -1,7 +1,7 @@
-"""What a template asks about arguments, in the words of its task: the same in training as later.
+"""Make a template's questions about arguments, the same in training as in evaluation.
 
-The prompts come from the task's own class and YAML file, so what is trained is what
-`lm_eval --tasks valueeval_<template>` measures.
+The prompts come from the task's own class and YAML file, so training uses the prompts that
+`lm_eval --tasks valueeval_<template>` evaluates.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from valueeval.train.config.choice import ConfigError
 
 
 def load_task(template: str, paraphrase: int, split: str, data_dir: str | None) -> ValueEvalTask:
-    """The task of a template on one of our sets.
+    """Return the task of a template on one of our sets.
 
     Raises:
         ConfigError: There is no such paraphrase.
@@ -36,7 +36,7 @@ def load_task(template: str, paraphrase: int, split: str, data_dir: str | None) 
 
 
 def instruction(template: str, paraphrase: int) -> str:
-    """What a template's prompts begin with."""
+    """Return the instruction that a template's prompts begin with."""
     config = _config(template, paraphrase)
     return Wording(config["description"], config["doc_to_text"], config["question"]).description
 
@@ -52,7 +52,7 @@ def _config(template: str, paraphrase: int) -> dict[str, Any]:
 
 
 def questions(task: ValueEvalTask, arguments: Sequence[Argument]) -> list[list[ValueRequest]]:
-    """The requests of the task about each argument, as a harness model gets them.
+    """Return the requests of the task about each argument, as a harness model gets them.
 
     Their ``doc`` has no labels.
     """
@@ -71,12 +71,12 @@ def answered(
     labels: npt.NDArray[np.bool_],
     end: str,
 ) -> list[ValueRequest]:
-    """The requests about an argument, with generated answers, the right one to each to be scored.
+    """Return the requests about an argument with the right answers, to be scored.
 
     Args:
-        task: Its template is one of `GENERATED`.
-        requests: As `questions` gives them, or shorter.
-        labels: The argument's, (20,).
+        task: A task whose template is one of `GENERATED`.
+        requests: The requests of `questions`, or shortened ones.
+        labels: The argument's labels, (20,).
         end: The text of the token that ends an answer.
     """
     delimiter, own = task.config.target_delimiter, labels.astype(int).tolist()

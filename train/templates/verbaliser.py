@@ -1,21 +1,21 @@
-"""A language model that answers in words: what is trained with ``--template``.
+"""A language model that answers in words: the model of a run with ``--template``.
 
-Of each argument the model reads the prompts of the template's task. With log-likelihoods ll, as the
-task decides (`valueeval.tasks.templates.decide`), the 20 logits z are
+The model reads the prompts of the template's task about each argument. With log-likelihoods ll, as
+the task decides (`valueeval.tasks.templates.decide`), the 20 logits z are
 
 ``bca``
     z_v = ll(yes | question about v) - ll(no | question about v), each over all its spellings
 ``cls``
     z_v = ll(name of v | argument) - ll(name of v | empty argument)
 
-and every ``--loss`` of a classifier's logits is one of these, too: with ``bce``, yes and no alone
-share the probability (Schick and Schütze, 2021, «Exploiting cloze questions», section 3.1). The
+and every ``--loss`` of a classifier's logits applies to these: with ``bce``, yes and no alone share
+the probability (Schick and Schütze, 2021, «Exploiting cloze questions», section 3.1). The
 other templates' answers are text; their loss is the mean of -log p over the tokens of the right
 answers, of ``oa`` weighted like a classifier's positives: w_v where the argument has value v, else
 1.
 
-An argument is read once for all questions about it, as in evaluation; what all prompts begin with
-is read once a batch. Gradients flow through both.
+An argument is read once for all questions about it, as in evaluation; the common beginning of all
+prompts is read once per batch. Gradients flow through both.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from valueeval.train.runtime.evaluation_mode import evaluating
 
 
 class Asked(NamedTuple):
-    """What is scored about one argument.
+    """The answers to be scored about one argument.
 
     Attributes:
-        own: After its prompts.
-        empty: After the empty argument (cls), the same for every argument.
-        weights: How much each of ``own`` counts.
+        own: Prompts of the argument and their answers.
+        empty: Prompts of the empty argument (cls) and their answers, the same for every argument.
+        weights: Weight of each of ``own``.
     """
 
     own: list[EncodedPair]
@@ -59,11 +59,11 @@ class Questions:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each argument's prompts; what they begin with counts once."""
+        """Return the number of tokens of each argument's prompts; shared beginnings count once."""
         return [_distinct_tokens(one.own) for one in self.asked]
 
     def batch(self, rows: Sequence[int], device: torch.device) -> dict[str, Any]:
-        """``asked``: some of them."""
+        """Return some of the arguments as ``asked``."""
         return {"asked": [self.asked[row] for row in rows]}
 
 
@@ -75,7 +75,7 @@ class Verbaliser(nn.Module):
         template: cls, mbc, bca, oa or cot.
 
     Raises:
-        ValueEvalError: It cannot share what prompts begin with.
+        ValueEvalError: The model cannot share the beginning of prompts.
     """
 
     def __init__(self, model: nn.Module, template: str) -> None:
@@ -95,7 +95,7 @@ class Verbaliser(nn.Module):
         self._reader = choice.any_length
 
     def forward(self, asked: Sequence[Asked]) -> torch.Tensor:
-        """Logits (batch, 20); or, where answers are text, the loss of each argument (batch,)."""
+        """Return logits (batch, 20) or, where answers are text, each argument's loss (batch,)."""
         documents = [one.own for one in asked]
         empty = asked[0].empty
         said = self._reader.log_likelihoods([*documents, empty] if empty else documents)
@@ -110,10 +110,10 @@ class Verbaliser(nn.Module):
 
 
 class MeanLoss(nn.Module):
-    """The mean of what the model gives, which is a loss already."""
+    """The mean of the model's outputs, which are losses already."""
 
     def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """A scalar, of losses (batch,)."""
+        """Return the mean, a scalar, of losses (batch,)."""
         return outputs.mean()
 
 

@@ -162,7 +162,7 @@ def test_says_how_to_push_later(
         f"{finished.output} is finished, but was not pushed to org/new: the hub does not accept "
         "your token: `hf auth login`, or set HF_TOKEN."
     )
-    later = shlex.split(message.partition("When that is put right: ")[2])
+    later = shlex.split(message.partition("When that is fixed: ")[2])
     assert later[:2] == ["valueeval", "train"]
     assert parse_config(later[2:]) == finished
     assert not hub.repos
@@ -179,7 +179,7 @@ def test_pushes_later_from_a_machine_that_would_train_in_another_precision(
     assert "the hub says that your token may not do this" in message
     hub.writers = writers
     monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda device: True)
-    assert main(shlex.split(message.partition("put right: ")[2])[2:]) == 0
+    assert main(shlex.split(message.partition("is fixed: ")[2])[2:]) == 0
     assert "org/new" in hub.repos
 
 

@@ -324,7 +324,7 @@ def test_refuses_an_unfinished_run_unless_it_is_to_be_resumed(
     with pytest.raises(ValueEvalError, match=r"another configuration \(epochs 2 there, 3 here\)"):
         train(changed(unfinished, epochs=3, resume=True))
     assert train(changed(unfinished, resume=True)).seconds > 0
-    assert f"going on after step {STEPS} of {EPOCHS * STEPS}" in capfd.readouterr().err
+    assert f"continuing after step {STEPS} of {EPOCHS * STEPS}" in capfd.readouterr().err
     assert weights(Path(unfinished.output)) == weights(adapter)
 
 
@@ -355,7 +355,7 @@ def test_a_stopped_run_says_how_it_goes_on(
     stop_training(changed(unfinished, resume=True), STEPS + 2)
     work = work_folder(Path(unfinished.output))
     said = capfd.readouterr().err.replace("\n", " ")
-    assert f"interrupted: the same command with --resume goes on from {work}" in said
+    assert f"interrupted: the same command with --resume continues from {work}" in said
 
 
 def test_what_a_run_killed_at_its_start_leaves_is_in_nobodys_way(
@@ -379,7 +379,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(config: TrainConfig) -> None:
     work.mkdir()
     (work / "notes.txt").write_text("mine", "utf-8")
     for resume in (False, True):
-        with pytest.raises(ValueEvalError, match=r"where the run would live .* holds other files"):
+        with pytest.raises(ValueEvalError, match=r"the folder of the run .* holds other files"):
             train(changed(config, resume=resume))
     assert [path.name for path in work.iterdir()] == ["notes.txt"]
 
@@ -390,7 +390,7 @@ def test_a_broken_run_file_beside_checkpoints_is_named(
 ) -> None:
     path = work_folder(Path(unfinished.output)) / "run.json"
     path.write_text(content, "utf-8")
-    with pytest.raises(ValueEvalError, match=r"run\.json: cannot be read as what a run has"):
+    with pytest.raises(ValueEvalError, match=r"run\.json: cannot be read as the file of a run"):
         train(changed(unfinished, resume=True))
 
 
