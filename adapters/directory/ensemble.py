@@ -41,12 +41,12 @@ MOST_MEMBERS = 1000
 
 @dataclass(frozen=True)
 class Members:
-    """Adapters that answer together; often it is just one.
+    """One adapter, or several that answer together.
 
     Attributes:
-        folders: Their directories.
-        manifests: Their manifests, in the same order; the directories go with them.
-        manifest: What describes them together.
+        folders: The adapters' directories.
+        manifests: Their manifests, in the same order.
+        manifest: The manifest of all of them together.
     """
 
     folders: tuple[Path, ...]
@@ -56,7 +56,7 @@ class Members:
 
 @dataclass(frozen=True)
 class ListedMember:
-    """A member as an average's manifest lists it.
+    """A member in the manifest of an average.
 
     Attributes:
         adapter: Path of its directory, as seen from that of the average.
@@ -80,7 +80,7 @@ class MemberList:
 
 
 def read_adapter(adapter: str) -> Manifest:
-    """The manifest of an adapter directory, or of several together.
+    """Return the manifest of an adapter directory, or of several together.
 
     Raises:
         ValueEvalError: One cannot be used, or they do not go together.
@@ -89,7 +89,7 @@ def read_adapter(adapter: str) -> Manifest:
 
 
 def find_members(adapter: str) -> Members:
-    """What an adapter's name stands for, read and checked (hashing the weights takes a while).
+    """Read and check the adapters that a name stands for (hashing the weights takes a while).
 
     Args:
         adapter: An adapter directory or its name on the hub, several joined by ``+``, or the
@@ -112,10 +112,10 @@ def find_members(adapter: str) -> Members:
 
 
 def write_average(folder: str | Path, adapter: str) -> None:
-    """Writes the directory of an average; its members stay where they are.
+    """Write the directory of an average; its members stay where they are.
 
     Args:
-        folder: The directory; it must not be there yet, or be empty.
+        folder: The directory, which must be new or empty.
         adapter: The members, joined by ``+``.
 
     Raises:
@@ -132,7 +132,7 @@ def write_average(folder: str | Path, adapter: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise ValueEvalError(f"{folder}: holds other files; name a directory that is new")
+            raise ValueEvalError(f"{folder}: holds other files; name a new directory")
         with replacing(folder / MANIFEST_FILE) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
@@ -140,12 +140,12 @@ def write_average(folder: str | Path, adapter: str) -> None:
 
 
 def member_folders(adapter: str) -> list[Path]:
-    """The directories that an adapter's name stands for; one, unless they are joined by ``+``.
+    """Return the directories that an adapter's name stands for: one, or several joined by ``+``.
 
-    Those on the hub are fetched.
+    Adapters on the hub are fetched.
 
     Raises:
-        ValueEvalError: A name is missing, or one is there twice; or as `local_folder`.
+        ValueEvalError: A name is missing or given twice; also as `local_folder`.
     """
     names = _names(adapter)
     if not all(name.strip() for name in names):
@@ -156,7 +156,7 @@ def member_folders(adapter: str) -> list[Path]:
 
 
 def adapter_name(adapter: str) -> str:
-    """A short name: for members in one folder, that folder is named once (``runs/a+b+c``)."""
+    """Return a short name, in which a folder of all members occurs once (``runs/a+b+c``)."""
     folders = [Path(name).expanduser() for name in _names(adapter)]
     parents = {folder.parent for folder in folders}
     if len(folders) == 1 or len(parents) > 1:
@@ -165,18 +165,18 @@ def adapter_name(adapter: str) -> str:
 
 
 def _names(adapter: str) -> list[str]:
-    # False of a name that is too long for a path, as many names joined may be.
+    # False for a name that is too long for a path, as joined names may be.
     one = "+" not in adapter or os.path.exists(Path(adapter).expanduser())
     return [adapter] if one else adapter.split("+")
 
 
 def _refuse_twice(folders: Sequence[Path], where: str) -> None:
     if len({folder.resolve() for folder in folders}) < len(folders):
-        raise ValueEvalError(f"{where}: one is named twice; it would count twice")
+        raise ValueEvalError(f"{where}: a name is given twice; it would count twice")
 
 
 def _read_list(folder: Path) -> tuple[ListedMember, ...] | None:
-    """What the manifest of an average lists; None if it is that of one adapter."""
+    """Return the members that a manifest lists; None for the manifest of one adapter."""
     content = read_content(folder)
     if not isinstance(content, dict) or "members" not in content:
         return None
@@ -187,7 +187,7 @@ def _read_list(folder: Path) -> tuple[ListedMember, ...] | None:
 
 
 def _read_listed(average: Path, number: int, member: ListedMember) -> Manifest:
-    """A member's own manifest, if its weights are those listed."""
+    """Return the manifest of a member, after checking its weights against the list."""
     where = f"{average / MANIFEST_FILE}: members[{number}]"
     folder = average / member.adapter
     try:
@@ -233,7 +233,7 @@ def _together(folders: Sequence[Path], manifests: Sequence[Manifest]) -> Manifes
         ),
         data=_common_data([manifest.data for manifest in manifests]),
         config={"members": [_member(*pair) for pair in zip(folders, manifests, strict=True)]},
-        validation={},  # of the members, in config; nobody has measured the mean
+        validation={},  # config has the members' scores; the average's are unknown
         seconds=sum(manifest.seconds for manifest in manifests),
         peak_memory_bytes=max(manifest.peak_memory_bytes for manifest in manifests),
         peak_device_bytes=max(m.peak_device_bytes or 0 for m in manifests) or None,
@@ -244,7 +244,7 @@ def _together(folders: Sequence[Path], manifests: Sequence[Manifest]) -> Manifes
 
 
 def _shown(folder: Path) -> str:
-    """A member's path; of one from the hub its name and commit there."""
+    """Return a member's path, or its name and commit on the hub."""
     return hub_origin(folder) or str(folder)
 
 

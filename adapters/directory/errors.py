@@ -1,4 +1,4 @@
-"""What is wrong with an adapter directory, or with what would be written into one."""
+"""Errors about adapter directories."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class ManifestError(ValueEvalError):
 
 
 def check_one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuses a value that a field cannot have.
+    """Refuse a value that a field cannot have.
 
     Raises:
-        ManifestError: It names the field, the value and what is allowed.
+        ManifestError: Names the field, the value and what is allowed.
     """
     if value not in allowed:
         raise ManifestError(f"{field}: {value!r}; allowed: {', '.join(allowed)}")

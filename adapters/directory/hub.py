@@ -1,8 +1,8 @@
 """Adapters on the Hugging Face hub: ``org/name`` or ``org/name@revision`` in place of a folder.
 
-A folder of that name on this machine comes first. What the hub has is kept in huggingface_hub's own
-cache and follows its settings (``HF_HOME``, ``HF_TOKEN``, ``HF_HUB_OFFLINE``, ``HF_ENDPOINT``).
-Safetensors, JSON and the tokenizer's texts are fetched: no pickles, no code.
+A folder of that name on this machine takes precedence. Downloads are kept in huggingface_hub's
+cache and follow its settings (``HF_HOME``, ``HF_TOKEN``, ``HF_HUB_OFFLINE``, ``HF_ENDPOINT``).
+Only safetensors, JSON and the tokenizer's text files are fetched: no pickles, no code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
 
 
 class HubId(NamedTuple):
-    """A model on the hub, and a branch, tag or commit of it; None is its main branch."""
+    """A model on the hub, with a branch, tag or commit; None is the main branch."""
 
     repo: str
     revision: str | None
@@ -33,7 +33,7 @@ class HubId(NamedTuple):
 
 
 def hub_id(name: str) -> HubId | None:
-    """The model that a name can stand for on the hub; None if it cannot be one's name there."""
+    """Return the hub model that a name can stand for; None if no model can have the name."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -48,17 +48,17 @@ def hub_id(name: str) -> HubId | None:
 
 
 def local_folder(name: str, revision: str | None = None) -> Path:
-    """The folder of an adapter; fetched from the hub if there is none of that name here.
+    """Return the folder of an adapter, fetched from the hub if no folder has its name.
 
     Args:
         name: A path, ``org/name``, or ``org/name@revision``.
-        revision: What is meant by ``org/name`` alone; None is the main branch.
+        revision: The revision of ``org/name`` alone; None is the main branch.
 
     Returns:
-        The folder; the path itself if it is not there, and no name on the hub.
+        The folder; the path itself if nothing is there and the name cannot be one on the hub.
 
     Raises:
-        ValueEvalError: It is neither here nor on the hub, or the hub did not give it.
+        ValueEvalError: The adapter is neither here nor on the hub, or cannot be fetched.
     """
     path = Path(name).expanduser()
     named = hub_id(name)
@@ -68,7 +68,7 @@ def local_folder(name: str, revision: str | None = None) -> Path:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong between us and the hub, in a line that helps."""
+    """Return in one line why the hub request failed and what to do."""
     from huggingface_hub.errors import (
         GatedRepoError,
         LocalEntryNotFoundError,
@@ -77,34 +77,34 @@ def reason(error: BaseException) -> str:
         RevisionNotFoundError,
     )
 
-    # These two only say that there is no copy in the cache either, or which file it was.
+    # These two only say that the cache has no copy either, or which file it was.
     if isinstance(error, (LocalEntryNotFoundError, RuntimeError)) and error.__cause__ is not None:
         return reason(error.__cause__)
     if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set, and the hub's cache on this machine does not hold it"
+        return "HF_HUB_OFFLINE is set, and the hub's cache on this machine does not have it"
     if isinstance(error, GatedRepoError):
-        return "the hub gives it to those only whom its owner has let in: ask on its page there"
+        return "this model is gated: request access on its page on the hub"
     if isinstance(error, RepositoryNotFoundError):
         return (
-            "the hub has none of that name, or none that you may see (for a private one: "
+            "the hub has no model of this name, or none that you may see (for a private one: "
             "`hf auth login`, or set HF_TOKEN)"
         )
     if isinstance(error, RevisionNotFoundError):
-        return "the hub has no such revision of it"
+        return "the hub has no such revision of this model"
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status == 401:
         return "the hub does not accept your token: `hf auth login`, or set HF_TOKEN"
     if status == 403:
-        return "the hub says that your token may not do this"
+        return "the hub says that your token does not allow this"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"the hub did not answer as it should ({': '.join([type(error).__name__, *lines[:1]])})"
+    return f"unexpected answer of the hub ({': '.join([type(error).__name__, *lines[:1]])})"
 
 
 def _fetch(named: HubId, asked: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        # A large model that is no adapter is not fetched for nothing.
+        # Look first, so that a large model that is no adapter is not fetched.
         marks = snapshot_download(
             named.repo, revision=named.revision, allow_patterns=[MANIFEST_FILE, PEFT_CONFIG]
         )
@@ -113,7 +113,7 @@ def _fetch(named: HubId, asked: str) -> Path:
                 f"{asked}: this model on the hub is no adapter: it has neither {MANIFEST_FILE} "
                 f"nor {PEFT_CONFIG}"
             )
-        # The very same commit, whatever has been pushed since.
+        # The same commit, whatever has been pushed since.
         return Path(
             snapshot_download(
                 named.repo,
@@ -124,12 +124,12 @@ def _fetch(named: HubId, asked: str) -> Path:
         )
     except ManifestError:
         raise
-    except Exception as error:  # the library's own, and those of whatever moves its bytes
+    except Exception as error:  # errors of the library, and of the transports below it
         raise ValueEvalError(
             f"{asked}: no such adapter directory here, and {reason(error)}"
         ) from error
 
 
 def _unfinished(path: Path) -> Path:
-    """Where `valueeval train` leaves what it has not finished: nobody means the hub then."""
+    """Return the folder of an unfinished training, whose adapter is not meant to be on the hub."""
     return path.with_name(path.name + ".training")

@@ -1,4 +1,4 @@
-"""How an argument becomes what a model reads, and what kind of head reads that."""
+"""The text that a model reads of an argument, and the kind of head that reads it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class Head:
         kind: ``"linear"``: one linear layer with an output for each value; ``"multiple"``: a
             classifier for each value with an attention pooling of its own; ``"cross-encoder"``: one
             output, for the value that the input describes beside the argument.
-        pooling: What it reads: ``"mean"`` of the last hidden states, that of the first token
-            (``"cls"``) or the last one (``"last"``), or their mean weighted by ``"attention"``.
+        pooling: The vector that it reads: the ``"mean"`` of the last hidden states, the first
+            token's (``"cls"``) or the last token's (``"last"``), or their mean weighted by
+            ``"attention"``.
     """
 
     kind: str
@@ -40,17 +41,17 @@ class Head:
 
 @dataclass(frozen=True)
 class InputFormat:
-    """How an argument becomes the text that the model reads.
+    """The text that the model reads of an argument.
 
     Attributes:
         segments: One or two texts with fields in braces: ``{premise}``, ``{conclusion}``,
             ``{stance}`` ("in favor of" or "against"), ``{stance_word}`` ("for" or "against").
             With a field of a value (``{value.name}``, ``{value.short}``: its description in a few
             words, ``{value.long}``: in a sentence or two) an argument becomes 20 inputs.
-        max_length: Tokens at most, special tokens included; a longer input loses words from the
-            end of its longest segment.
-        separator: What stands between two segments; None: they are read as a pair, as the
-            tokenizer joins pairs (where it does: that of GPT-2 puts nothing between them).
+        max_length: Largest number of tokens, special tokens included; a longer input loses words
+            from the end of its longest segment.
+        separator: The text between two segments; None for a pair as the tokenizer joins pairs
+            (GPT-2's puts nothing between them).
     """
 
     segments: tuple[str, ...]
@@ -67,7 +68,7 @@ class InputFormat:
 
     @property
     def names_a_value(self) -> bool:
-        """Whether an argument becomes 20 inputs, each with a value beside it."""
+        """Return True if an argument becomes 20 inputs, each with a value beside it."""
         return any(field in VALUE_FIELDS for text in self.segments for field in _fields(text))
 
     @property
@@ -111,7 +112,7 @@ class InputFormat:
 
 
 def check_head_and_input(head: Head, form: InputFormat) -> None:
-    """Refuses a cross-encoder that is told of no value, and other heads that are told of one.
+    """Refuse a cross-encoder whose input names no value, and other heads whose input names one.
 
     Raises:
         ManifestError: Names the segments and what is allowed.
@@ -125,7 +126,7 @@ def check_head_and_input(head: Head, form: InputFormat) -> None:
 
 
 def _fields(text: str) -> list[str]:
-    """The names of the fields in a segment."""
+    """Return the names of the fields in a segment."""
     return [name for _, name, _, _ in Formatter().parse(text) if name is not None]
 
 

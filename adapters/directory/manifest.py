@@ -1,4 +1,4 @@
-"""The manifest: what an adapter directory holds and where it comes from (see `manifest_file`)."""
+"""The manifest: content and origin of an adapter directory (see `manifest_file`)."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class BaseModel:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where each value's probability turns into a decision: predicted if strictly greater.
+    """The threshold of each value's probability: predicted if strictly greater.
 
     Attributes:
         values: A probability in (0, 1) for each value, in label order.
         split: The data that they were tuned on, ``"fold"`` if that is the fold left out of training
             (see `TrainingData`); never a test set.
-        metric: What they were tuned for.
+        metric: The metric that they were tuned for.
     """
 
     values: tuple[float, ...]
@@ -81,18 +81,18 @@ class Thresholds:
 
     @property
     def logits(self) -> npt.NDArray[np.float64]:
-        """The thresholds as logits τ, shape (20,)."""
+        """Return the thresholds as logits τ, shape (20,)."""
         probabilities = np.array(self.values, dtype=np.float64)
         return np.log(probabilities) - np.log1p(-probabilities)
 
     def decide(self, logits: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-        """Which values are predicted: logits (…, 20) strictly above τ."""
+        """Return True for each predicted value: logits (…, 20) strictly above τ."""
         return logits.astype(np.float64) - self.logits > 0
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """How many parameters the model has, head included, and how many of them were trained."""
+    """The number of parameters, head included, and of trained ones."""
 
     total: int
     trainable: int
@@ -100,20 +100,19 @@ class Parameters:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What the model was trained on.
+    """The data that the model was trained on.
 
     Attributes:
         name: ``"touche23"``, or ``"sample"`` for the set that ships with the package.
         set: The split, e.g. ``"training"``; several are joined by ``+``.
-        size: Arguments used; of an average, by the member that used the most.
-        sha256: Hash of the split's files, as `valueeval.tasks.data.dataset.DataSet.sha256`; of
-        several,
-            theirs, joined by ``+``.
-        folds: Into how many folds by conclusion the data were cut; None if they were not.
-        left_out: The fold (from 0) that was not trained on; of an average, that of each member;
-            empty if all folds were trained on.
+        size: Arguments used; for an average, by the member that used the most.
+        sha256: Hash of the split's files, as `valueeval.tasks.data.dataset.DataSet.sha256`;
+            several are joined by ``+``.
+        folds: Number of folds by conclusion; None if the data were not cut into folds.
+        left_out: The fold (from 0) that was not trained on; for an average, the fold of each
+            member; empty if all folds were trained on.
         validation_sha256: Hash of the files that epochs and thresholds were chosen on; None in
-            manifests that do not say it.
+            manifests without it.
     """
 
     name: str
@@ -134,7 +133,7 @@ class TrainingData:
 
     @property
     def described(self) -> str:
-        """In words: ``touche23 training (d09c9a1f…)``, and what was left out of it."""
+        """Return the data in words: ``touche23 training (d09c9a1f…)``, and the fold left out."""
         left = " or ".join(map(str, self.left_out))
         folds = f", in {self.folds} folds" if self.folds else ""
         without = f", fold {left} of {self.folds} left out" if self.left_out else folds
@@ -157,13 +156,13 @@ class Manifest:
     Attributes:
         template: The task template whose verbaliser gives the answer; None for a head.
         head: The classifier head; None for a template.
-        input: How an argument becomes text; None for a template, whose task has the words.
+        input: The text of an argument; None for a template, whose task has the words.
         labels: The names of the values in the order of the outputs.
-        base_model: What training started from.
-        method: What was trained, e.g. ``"full"``.
+        base_model: The model that training started from.
+        method: The training method, e.g. ``"full"``.
         objective: The loss, e.g. ``"bce"``.
         thresholds: Decision thresholds.
-        parameters: Counts.
+        parameters: Numbers of parameters.
         data: The training data.
         seed: Seed of the run.
         config: The full training configuration.
@@ -175,7 +174,7 @@ class Manifest:
         date: When it was finished, ISO 8601 in UTC.
         files: Every other file of the directory but its model card.
         weights_sha256: One hash for all weights: over the safetensors files in order of name.
-        peak_device_bytes: The most of a GPU's memory that PyTorch held for the (main) process; None
+        peak_device_bytes: The most GPU memory that PyTorch held for the (main) process; None
             without a GPU.
         schema_version: Version of this layout.
     """
@@ -223,13 +222,13 @@ class Manifest:
 
     @property
     def reading(self) -> InputFormat:
-        """How a model with a head reads an argument."""
+        """Return the input format of a model with a head."""
         assert self.input is not None  # noqa: S101 (checked above; for the type checker)
         return self.input
 
     @property
     def task(self) -> str:
-        """The task that asks as the adapter was trained, on test arguments of its data set."""
+        """Return the task with the adapter's template and wording, on its data's test arguments."""
         paraphrase = self.config.get("paraphrase") or 1
         wording = "" if paraphrase == 1 else f"_p{paraphrase}"
         sample = "_sample" if self.data.name == "sample" else ""
@@ -237,20 +236,20 @@ class Manifest:
 
     @property
     def cost(self) -> str:
-        """Time and memory that training took, in words."""
+        """Return the time and memory of the training in words."""
         device = self.peak_device_bytes
         on_gpu = f" and {device / 2**30:.1f} GiB of a GPU's" if device else ""
         return f"{self.seconds:.0f} s, {self.peak_memory_bytes / 2**30:.1f} GiB{on_gpu}"
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest as JSON values (what lm-eval's results hold as ``config.valueeval``)."""
+        """Return the manifest as JSON values, as in ``config.valueeval`` of lm-eval's results."""
         first = {"schema_version": self.schema_version}
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
         return first | plain
 
 
 def manifest_from_json(content: object) -> Manifest:
-    """The manifest that `Manifest.to_json` gave, every field's type and range checked.
+    """Return the manifest of JSON values, after checking every field's type and range.
 
     Raises:
         ManifestError: Names the field, what it holds and what is allowed.
@@ -259,7 +258,7 @@ def manifest_from_json(content: object) -> Manifest:
 
 
 def parse(kind: type[T], content: object) -> T:
-    """JSON values as a dataclass with a schema version, every field's type and range checked.
+    """Return JSON values as a dataclass with a schema version, after checking every field.
 
     Raises:
         ManifestError: Names the field, what it holds and what is allowed.

@@ -1,7 +1,7 @@
-"""`valueeval.json` in an adapter directory: written last, and read with the files that it lists.
+"""Read and write `valueeval.json`, and check the files that it lists.
 
-A directory that has one is whole: it is the last file written there. It lists the other files with
-size and SHA-256, so a reader notices what changed since.
+It is the last file written, so a directory that has one is complete. It lists the other files with
+size and SHA-256, so a reader notices later changes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from valueeval.adapters.directory.typed_json import read_json, shown
 from valueeval.tasks.files import replacing
 
 MANIFEST_FILE = "valueeval.json"
-# The model card. The manifest does not list it: people edit it, on the hub above all.
+# The model card. The manifest does not list it, as people edit it on the hub.
 CARD_FILE = "README.md"
 
 
 def describe_files(folder: Path) -> dict[str, FileInfo]:
-    """Size and hash of every file in a folder but the manifest and the model card, by name."""
+    """Return size and hash of every file in a folder but the manifest and the card, by name."""
     return {
         file.name: FileInfo(file.stat().st_size, weight_hash([file]))
         for file in sorted(folder.iterdir())
@@ -33,13 +33,13 @@ def describe_files(folder: Path) -> dict[str, FileInfo]:
 
 
 def combined_hash(files: Mapping[str, FileInfo]) -> str:
-    """One hash that identifies the weights: over the hashes of the safetensors files."""
+    """Return one hash of all weights, over the hashes of the safetensors files."""
     hashes = [info.sha256 for name, info in sorted(files.items()) if name.endswith(".safetensors")]
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> None:
-    """Writes ``valueeval.json``: under a temporary name first, then renamed.
+    """Write ``valueeval.json`` under a temporary name, then rename it.
 
     Raises:
         ManifestError: A file that the manifest lists is not in the folder as listed.
@@ -52,10 +52,10 @@ def write_manifest(folder: str | Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """Reads ``valueeval.json`` and checks the directory against it.
+    """Read ``valueeval.json`` and check the directory against it.
 
     Raises:
-        ManifestError: There is none, it cannot be read as schema version 1, or a file that it
+        ManifestError: The file is missing, it cannot be read as schema version 1, or a file that it
             lists is missing, truncated or changed.
     """
     return check_manifest(Path(folder), read_content(Path(folder)))
@@ -78,10 +78,10 @@ def check_manifest(folder: Path, content: object) -> Manifest:
 
 
 def read_content(folder: Path) -> object:
-    """What ``valueeval.json`` holds, as JSON values, unchecked.
+    """Return the JSON values of ``valueeval.json``, unchecked.
 
     Raises:
-        ManifestError: There is none, or it cannot be read.
+        ManifestError: The file is missing, or cannot be read.
     """
     try:
         return read_json(folder / MANIFEST_FILE)
@@ -99,13 +99,13 @@ def _no_manifest(folder: Path) -> str:
             )
         return f"{folder}: no such adapter directory"
     return (
-        f"{folder}: no {MANIFEST_FILE} in it, so this is no adapter directory as "
-        "`valueeval train` writes it"
+        f"{folder}: no {MANIFEST_FILE} in it, so this is not an adapter directory of "
+        "`valueeval train`"
     )
 
 
 def _about_copy(folder: Path) -> str:
-    """What can be done about a copy from the hub that cannot be used."""
+    """Return advice about an unusable copy from the hub; empty for other folders."""
     origin = hub_origin(folder)
     if origin is None:
         return ""
@@ -116,7 +116,7 @@ def _about_copy(folder: Path) -> str:
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
-    """Compares the files of the folder with the manifest's list, sizes first (cheap)."""
+    """Compare the files of the folder with the manifest's list, sizes first (cheap)."""
     if not any(name.endswith(".safetensors") for name in manifest.files):
         raise ManifestError("files: no .safetensors weights listed")
     if manifest.weights_sha256 != combined_hash(manifest.files):

@@ -68,7 +68,7 @@ def shown(value: object) -> str:
 
 
 def parse_dataclass(kind: type[T], content: object) -> T:
-    """JSON values as a dataclass.
+    """Return JSON values as a dataclass.
 
     Raises:
         ManifestError: Names the field, what it holds and what is allowed.
@@ -77,7 +77,7 @@ def parse_dataclass(kind: type[T], content: object) -> T:
 
 
 def _parse(kind: Any, value: object, where: str) -> Any:
-    """Reads a JSON value as a type: dataclass, optional, tuple, mapping, str, int, float."""
+    """Return a JSON value as a type: dataclass, optional, tuple, mapping, str, int, float."""
     origin = get_origin(kind)
     if kind is Any:
         return value

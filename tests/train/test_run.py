@@ -134,7 +134,7 @@ def test_needs_a_model_that_takes_a_head(
 ) -> None:
     base = shutil.copytree(tiny_gpt2, tmp_path / "base")
     (base / "config.json").write_text('{"model_type": "bart"}', "utf-8")
-    with pytest.raises(ValueEvalError, match="a bart model takes no head here: take an encoder"):
+    with pytest.raises(ValueEvalError, match="a bart model takes no head here: use an encoder"):
         train(changed(config, base=str(base)))
     assert not Path(config.output + ".training").exists()
 

@@ -203,7 +203,7 @@ def test_refuses_batch_size_0(
 def test_refuses_what_takes_no_head(kind: str, tmp_path: Path) -> None:
     """Encoder-decoders without a class for the encoder alone, and what reads more than text."""
     (tmp_path / "config.json").write_text(f'{{"model_type": "{kind}"}}', "utf-8")
-    with pytest.raises(ValueEvalError, match=f"a {kind} model takes no head here: take an enc"):
+    with pytest.raises(ValueEvalError, match=f"a {kind} model takes no head here: use an enc"):
         load_backbone(tmp_path)
 
 
@@ -270,7 +270,7 @@ def test_refuses_a_folder_with_pickled_weights_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["no-such/model-anywhere", "no good name"])
 def test_a_name_that_is_nothing(name: str) -> None:
     """Offline (tests/conftest.py), so the hub knows no model either."""
-    with pytest.raises(ValueEvalError, match=f"base model '{name}' is no folder here") as caught:
+    with pytest.raises(ValueEvalError, match=f"base model '{name}' is not a folder here") as caught:
         fetch_base(name)
     assert "\n" not in str(caught.value)
 

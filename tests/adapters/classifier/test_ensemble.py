@@ -111,7 +111,7 @@ def test_names(folders: list[Path], joined: str, tmp_path: Path) -> None:
 
 def test_refusals(folders: list[Path], tmp_path: Path, tiny_bert: Path) -> None:
     a = str(folders[0])
-    with pytest.raises(ValueEvalError, match="named twice"):
+    with pytest.raises(ValueEvalError, match="given twice"):
         load_adapter(f"{a}+{a}/")
     with pytest.raises(ValueEvalError, match="missing beside a"):
         load_adapter(f"{a}+")
@@ -209,7 +209,7 @@ MEMBERS: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
         lambda m: m["members"][1].update(adapter="../b\udc80"),
         r"members\[1\].adapter: '../b.udc80' holds '.udc80'",
     ),
-    ("twice", lambda m: m["members"].append(m["members"][0]), "one is named twice"),
+    ("twice", lambda m: m["members"].append(m["members"][0]), "a name is given twice"),
 ]
 
 

@@ -58,7 +58,7 @@ def test_spellings_of_a_conclusion_are_one() -> None:
 
 
 def test_more_folds_than_conclusions() -> None:
-    with pytest.raises(ConfigError, match="folds: 3; allowed for this data: at most 2, as many as"):
+    with pytest.raises(ConfigError, match="folds: 3; allowed for this data: at most 2, the num"):
         assign_folds(["a", "b", "A"], one_value(0, 1, 2), 3)
 
 

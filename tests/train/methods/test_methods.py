@@ -139,7 +139,7 @@ def test_refuses_other_weights_under_the_name_of_the_base(
     with pytest.raises(ManifestError, match=f"trained on base model '{base}' with weights"):
         load_classifier(config.output)
     shutil.rmtree(base)
-    with pytest.raises(ValueEvalError, match="is no folder here"):
+    with pytest.raises(ValueEvalError, match="is not a folder here"):
         load_classifier(config.output)
 
 

@@ -266,7 +266,7 @@ def test_the_sample_set_is_marked(manifest: Manifest, sets: tuple[DataSet, DataS
     sample = replace(manifest, data=replace(manifest.data, name="sample"))
     own = tuple(replace(s, official=False) for s in sets)
     text = model_card(sample, HUB_BASE, own, FOUND)  # type: ignore[arg-type]
-    assert "**Trained on a small set of arguments that the package brings along" in text
+    assert "**Trained on the small set of arguments that the package ships" in text
     assert "| training data | the package's sample set, 200 arguments |" in text
     assert "--tasks valueeval_cls_sample " in text
 

@@ -176,7 +176,7 @@ def test_pushes_later_from_a_machine_that_would_train_in_another_precision(
 ) -> None:
     writers, hub.writers = hub.writers, ()
     message = failure(changed(finished, push_to_hub="org/new", precision="auto"))
-    assert "the hub says that your token may not do this" in message
+    assert "the hub says that your token does not allow this" in message
     hub.writers = writers
     monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda device: True)
     assert main(shlex.split(message.partition("is fixed: ")[2])[2:]) == 0
@@ -201,7 +201,7 @@ def test_an_upload_that_breaks_off_leaves_the_hub_as_it_was(
     with monkeypatch.context() as patch:
         patch.setattr(fake_hub._Handler, "_put", broken)
         message = failure(finished)
-    assert "the hub did not answer as it should (HfHubHTTPError: " in message
+    assert "unexpected answer of the hub (HfHubHTTPError: " in message
     assert hub.repos["org/new"].files.keys() == {".gitattributes"}
     train(finished)
     assert MANIFEST_FILE in hub.repos["org/new"].files
