@@ -33,7 +33,7 @@ _ENCODES = "_encode_pair"
 
 @dataclass
 class Trace:
-    """What was called.
+    """The calls of a block.
 
     Attributes:
         files: Files of the package whose functions were called.

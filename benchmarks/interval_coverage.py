@@ -535,7 +535,7 @@ def rows_of_cautious(study: Study, name: str) -> Iterator[str]:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What is simulated, and how often.
+    """The simulated designs and the number of simulations.
 
     Attributes:
         data: Real arguments and predictions.

@@ -120,7 +120,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["causal", "seq2seq"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """What lm-eval calls the two kinds of language models."""
+    """Return lm-eval's name of a kind of language model."""
     return str(request.param)
 
 

@@ -1,4 +1,4 @@
-"""What the documentation shows exists: commands, options, tasks, models, make targets, links."""
+"""The documentation's commands, options, tasks, models, make targets and links exist."""
 
 from __future__ import annotations
 

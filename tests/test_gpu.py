@@ -284,7 +284,7 @@ def test_templates(
 
 
 def test_accelerate_launch_and_lm_eval(bases: dict[str, Path], tmp_path: Path) -> None:
-    """As a user types them; the data are the built-in sample."""
+    """The commands as a user types them, on the built-in sample."""
     python, adapter = sys.executable, tmp_path / "adapter"
     launch = [python, "-m", "accelerate.commands.launch", "--num_processes", "1", "-m"]
     options = f"--base {bases['bert']} --data sample --epochs 1 --output {adapter}"

@@ -173,7 +173,7 @@ def test_no_folder_is_crowded() -> None:
 
 
 def _typing(tree: ast.Module) -> set[str]:
-    """What is imported under ``if TYPE_CHECKING`` and by functions, hence not at import."""
+    """Return the names imported under ``if TYPE_CHECKING`` and by functions, so not at import."""
     later = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     found: set[str] = set()
     for node in tree.body:

@@ -1,4 +1,4 @@
-"""What ``--model_args`` name: the adapter, its base model, its manifest; each file read once."""
+"""Resolve ``--model_args`` to adapter, base model and manifest; each file is read once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LANGUAGE_MODELS = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
 
 @dataclass(frozen=True)
 class ResolvedAdapter:
-    """What ``--model_args`` stand for.
+    """The adapter, base model and manifest that ``--model_args`` name.
 
     Attributes:
         is_language_model: Whether the model answers in words; else it is a classifier with a head.

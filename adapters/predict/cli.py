@@ -168,7 +168,7 @@ def _label_table(table: Table, options: argparse.Namespace) -> None:
 
 @dataclass
 class _Checked:
-    """What a first pass over a table found.
+    """The findings of a first pass over a table.
 
     Attributes:
         rows: How many rows there are.

@@ -61,7 +61,7 @@ class Labels:
 
 
 class Labeller(Protocol):
-    """What labels arguments: `valueeval.adapters.predict.model.Model`."""
+    """The interface of a model that labels arguments: `valueeval.adapters.predict.model.Model`."""
 
     def label(self, arguments: Sequence[Argument]) -> Labels:
         """Return the labels of arguments, in their order."""

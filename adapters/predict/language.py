@@ -1,4 +1,4 @@
-"""Whether texts look English: by the share of English function words."""
+"""Recognise English texts by the share of English function words."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Roles:
-    """What a person says about the columns; ``None``: found by their names.
+    """The user's choice of columns; ``None``: found by their names.
 
     Attributes:
         premise: Column of the premise, or ``=`` and the premise of every row.
@@ -155,7 +155,7 @@ class Layout:
 
     @property
     def text_alone(self) -> bool:
-        """Whether texts are read without conclusion and stance."""
+        """Return True if texts are read without conclusion and stance."""
         return self.conclusion is None
 
     @property
@@ -169,7 +169,7 @@ class Layout:
 
     @property
     def is_official(self) -> bool:
-        """Whether the columns are those of the shared task's files, so that nothing was guessed."""
+        """Return True if the columns are those of the shared task's files, with no guess."""
         parts = (self.premise, self.conclusion, self.stance)
         return all(part is not None and part.column == part.role.capitalize() for part in parts)
 

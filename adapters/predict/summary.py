@@ -1,4 +1,4 @@
-"""What a labelled table holds: the share of each value, by group, and rows without labels."""
+"""Summarise a labelled table: the share of each value, by group, and rows without labels."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class CausalReader:
 
     @property
     def copies_cache(self) -> bool:
-        """Whether a cache is copied for each question, as the model takes no mask of ours."""
+        """Return True if a cache is copied for each question, as the model takes no mask."""
         return isinstance(self._scorer, CacheCopyScorer)
 
     @torch.no_grad()

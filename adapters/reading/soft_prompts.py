@@ -51,7 +51,7 @@ class SoftPrompt:
 
     @property
     def in_cache(self) -> bool:
-        """Whether the virtual tokens are keys and values."""
+        """Return True if the virtual tokens are keys and values."""
         return self.length > 0 and not self.embedded
 
     def embeddings(self, batch: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What all readers share: encoded prompts, scores, shared prefixes, the model they run."""
+"""Types of all readers: encoded prompts, scores, shared prefixes, the model."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class SharedPrefix:
-    """What stands before the prompts of every argument in a batch, read already.
+    """The beginning of all prompts in a batch, read already.
 
     Attributes:
         tokens: Tokens of the text; virtual tokens are not among them.

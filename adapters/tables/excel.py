@@ -85,7 +85,7 @@ def read_sheet(
 
 
 class SheetLimits:
-    """What a sheet cannot hold."""
+    """Content that a sheet cannot hold."""
 
     def __init__(self) -> None:
         self._rows = 1  # the header

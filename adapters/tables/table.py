@@ -40,7 +40,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What a person may say about a table that it does not say itself.
+    """The user's options for reading a table.
 
     Attributes:
         form: One of ``FORMATS``; ``None``: by its ending and first bytes.

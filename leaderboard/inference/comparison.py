@@ -50,7 +50,7 @@ class Compared:
 
     @property
     def told_apart(self) -> bool:
-        """Whether A and B differ at 5 % after the correction for the family."""
+        """Return True if A and B differ at 5 % after the correction for the family."""
         return self.p_holm is not None and self.p_holm < 1 - LEVEL
 
 

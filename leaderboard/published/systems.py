@@ -62,7 +62,7 @@ class Published:
 
     @property
     def oracle(self) -> bool:
-        """Whether it is the best of many systems per value, chosen on the test set."""
+        """Return True for the best of many systems per value, chosen on the test set."""
         return self.system.startswith(ORACLE)
 
     @property

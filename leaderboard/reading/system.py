@@ -1,4 +1,4 @@
-"""What a results file says about the system that it is of: its name, size, method and identity."""
+"""Read the system of a results file: its name, size, method and identity."""
 
 from __future__ import annotations
 

@@ -123,13 +123,13 @@ class Row:
 
     @property
     def gamed(self) -> bool:
-        """Whether official_f1 exceeds macro_f1 by more than `GAMING_MARGIN`."""
+        """Return True if official_f1 exceeds macro_f1 by more than `GAMING_MARGIN`."""
         official = self.mean("official_f1")
         return official is not None and official - self.macro_f1 > GAMING_MARGIN
 
     @property
     def trained_on(self) -> str:
-        """What it was trained on, where that is another set than training; else empty."""
+        """Return the training data where that is another set than training; else ""."""
         data = self.run.training_data or ""
         return "" if data == "training" else data
 
@@ -181,7 +181,7 @@ class Board:
 
     @property
     def finding(self) -> str:
-        """What the rows show, in a sentence or two; empty where nothing is ranked."""
+        """Return a sentence or two about the rows; empty where nothing is ranked."""
         rows = self.compared
         if self.status != RANKED or not self.rows:
             return ""

@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "evaluation.py"
 
 
 def run(tmp_path: Path, *options: str) -> tuple[str, Any]:
-    """What is printed, and the report."""
+    """Return the printed text and the report."""
     report = tmp_path / "report.json"
     command = [sys.executable, str(SCRIPT), *options, "--size", "tiny", "--rounds", "1"]
     command += ["--threads", "1", "--models", str(tmp_path / "models"), "--json", str(report)]
@@ -26,7 +26,7 @@ def run(tmp_path: Path, *options: str) -> tuple[str, Any]:
 def compare(
     tmp_path: Path, part: str, shape: str, *options: str
 ) -> tuple[str, list[dict[str, Any]]]:
-    """What is printed, and the rows of a part that compares, about two tasks."""
+    """Return the printed text, and the rows of a comparing part about two tasks."""
     about = ["--parts", part, "--tasks", "bca,cls", "--arguments", "2", "--shape", shape]
     printed, report = run(tmp_path, *about, *options)
     rows = report[part]

@@ -44,13 +44,13 @@ class Repo:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """What the main branch holds."""
+        """Return the files of the main branch."""
         return self.commits[self.refs["main"]]
 
 
 @dataclass
 class FakeHub:
-    """What the server holds, what it was asked, and what goes wrong.
+    """The server's models, the requests that it got, and its failures.
 
     Attributes:
         url: Where it listens.
@@ -181,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, b"{}", {"X-Error-Code": code})
 
     def _allowed(self) -> bool:
-        """Whether the request comes with the right token."""
+        """Return True if the request comes with the right token."""
         return self.headers.get("Authorization") == f"Bearer {TOKEN}"
 
     def _found(self, name: str, revision: str) -> tuple[str, dict[str, bytes]] | None:

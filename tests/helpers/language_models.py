@@ -91,7 +91,7 @@ def task_manager() -> TaskManager:
 
 
 def assert_loadable_by_vllm(folder: Path, rank: int) -> None:
-    """What vLLM asks of a LoRA adapter (its vllm/lora/peft_helper.py and lora_model.py, 2026).
+    """Check vLLM's demands on a LoRA adapter (vllm/lora/peft_helper.py and lora_model.py, 2026).
 
     Nothing but pairs of low-rank matrices of this rank, of modules named one by one, without the
     vocabulary's projection.

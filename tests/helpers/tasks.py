@@ -1,4 +1,4 @@
-"""What tests of the lm-eval tasks share: their names, one document, a chat template."""
+"""Helpers for tests of the lm-eval tasks: their names, one document, a chat template."""
 
 from __future__ import annotations
 

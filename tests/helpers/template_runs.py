@@ -94,7 +94,7 @@ def check_gradients(
 
 
 def plain_score(model: Any, backend: str, before: list[int], asked: list[int]) -> torch.Tensor:
-    """As `reference_score`, by PEFT's own forward pass, with its gradient."""
+    """Return `reference_score` by PEFT's own forward pass, with its gradient."""
     if backend == "seq2seq":
         ids = torch.tensor([before])
         logits = model(

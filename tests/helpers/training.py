@@ -255,7 +255,7 @@ def train_noting_answers(config: TrainConfig) -> tuple[Manifest, list[list[Any]]
 
 
 def harness_answers(lm: Any, template: str, data_dir: Path) -> list[list[Any]]:
-    """What a model of the harness answers about each argument of validation."""
+    """Return a harness model's answers about each argument of validation."""
     task = load_task(template, 1, "validation", str(data_dir))
     documents = questions(task, load_set("validation", data_dir).arguments)
     flat = [request for document in documents for request in document]

@@ -1,4 +1,4 @@
-"""What the documentation says of this project's own runs is what their results give."""
+"""The documentation's numbers of this project's runs are those of their results."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
 
 
 def test_where_a_character_cannot_be_printed() -> None:
-    """As in the log of a job whose locale is not UTF-8; the help has «…» in it."""
+    """For the log of a job whose locale is not UTF-8; the help has «…» in it."""
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "valueeval", "train", "--help"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -82,7 +82,7 @@ class Environment:
         return done.returncode, done.stdout
 
     def run(self, program: str, *arguments: str | Path, **variables: str) -> str:
-        """What a program of the environment prints; it must succeed."""
+        """Return the output of a program of the environment, which must succeed."""
         status, shown = self.try_run(program, *arguments, **variables)
         assert status == 0, shown
         return shown

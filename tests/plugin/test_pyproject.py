@@ -1,4 +1,4 @@
-"""What pyproject.toml declares: entry points, pinned and lowest versions."""
+"""Declarations of pyproject.toml: entry points, pinned and lowest versions."""
 
 from __future__ import annotations
 

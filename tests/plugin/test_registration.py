@@ -1,4 +1,4 @@
-"""What is registered with lm-eval, where, and how our errors are shown there."""
+"""Registration with lm-eval, and how our errors are shown there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shown of text that anybody may have written."""
+"""Text that anybody may have written is shown safely."""
 
 from __future__ import annotations
 

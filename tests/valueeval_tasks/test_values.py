@@ -21,7 +21,7 @@ def words(text: str) -> list[str]:
 
 
 def letters(keyword: str) -> str:
-    """What template `oa` compares: hyphens and spaces make no difference."""
+    """The words that template `oa` compares: hyphens and spaces make no difference."""
     return re.sub(r"[^a-z]", "", keyword.lower())
 
 

@@ -1,4 +1,4 @@
-"""What a classifier's options are where they are left open and depend on the base model."""
+"""Defaults of a classifier that depend on the base model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the choices of a training have in common: methods, losses, heads, contrastive stages.
+"""Base classes of the choices of a training: methods, losses, heads, contrastive stages.
 
 Each choice is a frozen dataclass in a file of its own (`valueeval.train.methods.lora.Lora`): its
 fields are its options, with their defaults, checks and help. `valueeval.train.options` makes the
@@ -108,9 +108,9 @@ class Choice:
     """One of several ways, with the options that it alone has."""
 
     name: ClassVar[str]
-    """What the option that chooses it calls it."""
+    """Name of the choice on the command line."""
     summary: ClassVar[str]
-    """What it does and where it comes from, for ``--help``."""
+    """Description and source of the choice, for ``--help``."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -130,7 +130,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Method(Choice):
-    """What is trained of a pretrained model, and how fast unless told otherwise.
+    """A way to train a pretrained model, with its default epochs and learning rates.
 
     Class attributes:
         epochs, learning_rate: Where these are left open.

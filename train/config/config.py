@@ -29,12 +29,12 @@ ThresholdsName = Literal["half", "global", "per-value", "shrunk"]
 
 
 DEFAULT_CHOICES = {"method": "full", "heads": "single", "loss": "bce", "contrastive": "none"}
-"""What is chosen where nothing is said."""
+"""The default choices."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What a training run does.
+    """The configuration of a training run.
 
     Exactly one of `classifier` and `template` is there.
     """
@@ -216,12 +216,12 @@ class TrainConfig:
 
     @property
     def out_of_fold(self) -> bool:
-        """Whether nothing is left out, and teachers answer for the folds that they left out."""
+        """Return True if no fold is left out and teachers answer for the folds left out of them."""
         return self.folds is not None and self.fold is None and self.distillation is not None
 
     @property
     def chosen_on(self) -> str:
-        """What the manifest calls the arguments that epochs and thresholds are chosen on."""
+        """Return the manifest's name for the arguments that epochs and thresholds are chosen on."""
         return "validation" if self.folds is None else "fold"
 
     @property

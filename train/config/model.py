@@ -1,4 +1,4 @@
-"""What a run trains: a model with a classifier head, or one that answers a template."""
+"""The model of a run: one with a classifier head, or one that answers a template."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Template:
 
     @property
     def generated(self) -> bool:
-        """Whether the answer is text."""
+        """Return True if the answer is text."""
         return self.name in GENERATED
 
 

@@ -67,7 +67,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is taken off the scores of each value.
+    """The amounts that are subtracted from the scores of each value.
 
     Attributes:
         prior: 20 mean scores in nats; zeros where none is taken off.

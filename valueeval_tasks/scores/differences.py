@@ -32,7 +32,7 @@ class Difference:
 
     @property
     def told_apart(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Return True if the interval does not contain 0."""
         return self.p is not None and self.p < _SIGNIFICANT
 
     def verdict(self, a: str = "A", b: str = "B") -> str:

@@ -32,7 +32,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class Influence:
-    """What single conclusions do to a score or difference.
+    """The influence of single conclusions on a score or difference.
 
     Attributes:
         low, high: The range of the score when any one conclusion is left out.

@@ -48,7 +48,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Spread:
-    """What a contrast of runs varies by.
+    """The sources of variation of a contrast of runs.
 
     Attributes:
         conclusions: Variance over conclusions, with `df_conclusions` degrees of freedom.

@@ -42,7 +42,7 @@ _NEGLIGIBLE_DF = 400
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """What can be said of G systems together, with 95 % confidence in all of it.
+    """Statements about G systems together that hold with 95 % confidence.
 
     Attributes:
         can_be_best: (G,), whether the system can be the best of them.

@@ -18,7 +18,7 @@ _STRUCK = re.compile(
     r"~~[^~\n]{1,200}~~|(?<!\A)<(del|strike|s)\b[^<>\n]{0,40}>[^<>\n]{0,200}</\1>", re.IGNORECASE
 )
 STRUCK = " () "
-"""What :func:`clean` puts in place of struck-out words: an empty aside."""
+"""The text with which :func:`clean` replaces struck-out words: an empty aside."""
 _ITEM_TAG = re.compile(r"<li\b[^<>\n]{0,200}>", re.IGNORECASE)
 _LINE_TAG = re.compile(r"</?(?:br|p|div|ul|ol|tr|h[1-6])\b[^<>\n]{0,200}>", re.IGNORECASE)
 _CELL_TAG = re.compile(r"</?t[dh]\b[^<>\n]{0,200}>", re.IGNORECASE)

@@ -63,7 +63,7 @@ def gold(template: str, labels: Sequence[int], value: int | None) -> str:
 
 
 class Decision(NamedTuple):
-    """What was predicted for one argument.
+    """The decision about one argument.
 
     Attributes:
         prediction: 20, whether each value was predicted.

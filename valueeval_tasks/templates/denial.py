@@ -185,4 +185,4 @@ BESIDE_VERDICT = word_set(
     "true false definitely certainly absolutely hardly barely scarcely rarely never quite they are "
     "is it he she isn't aren't of course"
 )
-"""What may stand beside a verdict: "I'd say no", "not at all", "not especially"."""
+"""Words that may stand beside a verdict: "I'd say no", "not at all", "not especially"."""

@@ -99,7 +99,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 
 
 class _Said(Enum):
-    """What an answer says of a word: that it fits, that it does not, or neither for certain."""
+    """The verdict of an answer on a word: it fits, it does not, or neither for certain."""
 
     HOLDS = 1
     DENIED = 2

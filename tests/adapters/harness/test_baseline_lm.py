@@ -63,7 +63,7 @@ def test_every_value() -> None:
 
 
 def test_draws_follow_the_training_frequencies() -> None:
-    """Of many arguments with any ids, the share predicted is the frequency in training."""
+    """The share of predicted arguments is the frequency in training, whatever their ids."""
     frequencies = load_set("sample_training").labels.mean(0)
     drawn = []
     for seed in range(30):

@@ -55,7 +55,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
 
 
 def requests_of(template: str, task: str = "valueeval_task") -> list[ValueRequest]:
-    """What a task sends about the first arguments; the prompts are nonsense."""
+    """Return a task's requests about the first arguments; the prompts are nonsense."""
     requests = []
     for number, argument in enumerate(SAMPLE.arguments[:N]):
         doc = asdict(argument)  # no labels in it

@@ -22,7 +22,7 @@ MAX_LENGTH = 361  # some arguments are cut, in both processes
 
 
 def evaluate(base: Path, out: Path, launcher: list[str], *options: str) -> tuple[Any, str]:
-    """What lm-eval writes (results, and samples by task and argument), and its log."""
+    """Return lm-eval's results, its samples by task and argument, and its log."""
     arguments = ["-m", "lm_eval", "run", "--model", "valueeval", "--batch_size", "2"]
     arguments += ["--model_args", f"pretrained={base},max_length={MAX_LENGTH}"]
     arguments += ["--tasks", ",".join(TASKS), "--limit", str(N), "--log_samples"]

@@ -89,7 +89,7 @@ def test_greedy_continuations_are_known(base: Path, backend: str) -> None:
 def test_less_at_once_where_memory_runs_out(
     base: Path, backend: str, batch_size: int | str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As if the memory held two rows: the same answers, and nothing too large is tried again."""
+    """With memory for two rows: the same answers, and nothing too large is tried again."""
     plain = load(base, 1)
     scores = [score for score, _ in plain.loglikelihood(scoring_requests(), disable_tqdm=True)]
     texts = plain.generate_until(generation_requests(STEPS), disable_tqdm=True)

@@ -1,4 +1,4 @@
-"""What --model valueeval reads: each input once, and the instruction once a run."""
+"""--model valueeval reads each input once, and the instruction once per run."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_scores_are_those_of_hf(base: Path, manager: TaskManager) -> None:
 
 
 def test_texts_are_those_of_hf(tiny_gpt2: Path, tmp_path: Path, manager: TaskManager) -> None:
-    """Of a causal model; an encoder-decoder's are longer in stock hf (trap 2)."""
+    """For a causal model; an encoder-decoder's are longer in stock hf (trap 2)."""
     base = write_lively(tmp_path, tiny_gpt2, "causal")
     stock = responses(HFLM(str(base), batch_size=4, device="cpu"), manager, ["valueeval_oa_sample"])
     assert responses(load(base), manager, ["valueeval_oa_sample"]) == stock
@@ -265,7 +265,7 @@ def test_samples_of_one_prompt_differ(tiny_gpt2: Path) -> None:
 
 
 def test_the_same_prompt_is_read_once(tiny_gpt2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the empty argument of valueeval_cls, which every argument is compared with."""
+    """Like the empty argument of valueeval_cls, which every argument is compared with."""
     model = load(tiny_gpt2)
     reader = model._readers.near
     assert reader is not None
@@ -368,7 +368,7 @@ def test_peft_alone_finds_its_base(tiny_gpt2: Path, tmp_path: Path) -> None:
 
 
 def test_an_adapter_with_a_head_as_peft_is_sent_on(tiny_bert: Path, tmp_path: Path) -> None:
-    """Of PEFT's files, and of a whole model."""
+    """With PEFT's files, and with a whole model."""
     whole = write_adapter(tmp_path / "whole", tiny_bert)
     encoder = AutoModel.from_pretrained(tiny_bert)
     config = LoraConfig(task_type="FEATURE_EXTRACTION", target_modules=["query"])

@@ -217,7 +217,7 @@ def _scores(answers: list[tuple[float, bool]]) -> list[float]:
 def test_a_cache_is_used_again(
     tiny_gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was cut is counted all the same."""
+    """Cut requests are counted all the same."""
     asked = {
         "loglikelihood": scoring_requests()[:6],
         "generate_until": generation_requests(4)[:3],
@@ -380,7 +380,7 @@ def test_trap_7_results_lie_in_the_adapters_folder(
     ],
 )
 def test_trap_8_every_metric_has_its_own_aggregation(task_class: type[ConfigurableTask]) -> None:
-    """What process_results returns beyond metric_list is averaged: nonsense for F1."""
+    """Results of process_results beyond metric_list are averaged: nonsense for F1."""
     task = task_manager().load(["valueeval_cls_sample"])["tasks"]["valueeval_cls_sample"]
     if task_class is ConfigurableTask:
         config = {"metric_list": [{"metric": "acc"}], "task": "t", "output_type": "loglikelihood"}

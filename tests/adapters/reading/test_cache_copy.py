@@ -120,7 +120,7 @@ def documents(seed: int = 0) -> list[list[EncodedPair]]:
 
 
 def assert_right(model: Any, reader: CausalReader, asked: list[list[EncodedPair]]) -> None:
-    """As the model's own forward pass says, one prompt at a time."""
+    """Compared with the model's own forward pass, one prompt at a time."""
     for document, results in zip(asked, reader.score("", asked), strict=True):
         expected = [reference_score(model, "causal", *encoded) for encoded in document]
         assert [score for score, _ in results] == pytest.approx(expected, abs=1e-4)

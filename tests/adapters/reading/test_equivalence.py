@@ -1,4 +1,4 @@
-"""Whether reading together gives a model's own answers, up to its rounding."""
+"""Reading together gives a model's own answers, up to its rounding."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def reader(model: Any, batch_size: int | None = 2) -> CausalReader:
 
 
 def test_a_tree_by_hand() -> None:
-    """Of 7 7 8, 7 7 9 and 7: three tokens are shared or first, two ends."""
+    """In 7 7 8, 7 7 9 and 7 three tokens are shared or first, two are ends."""
     tree = TokenTree()
     paths = [tree.add(sequence) for sequence in ([7, 7, 8], [7, 7, 9], [7])]
     assert paths == [[0, 1, 2], [0, 1, 3], [0]]
@@ -102,7 +102,7 @@ def test_any_prompts_are_continued_as_one_by_one(model: Any, asked: list[list[li
 
 
 def test_later_arguments_may_begin_otherwise(model: Any) -> None:
-    """What a run's first prompts share need not be what all share."""
+    """The shared beginning of a run's first prompts need not be that of all."""
     one = reader(model)
     documents = [
         [EncodedPair([3, 4, 5, 6], [7])],

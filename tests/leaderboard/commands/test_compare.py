@@ -102,7 +102,7 @@ def test_folders_and_seeds_are_compared(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_seeds_in_folders_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As the archive has them; the same as both seeds in one folder."""
+    """With the files of the archive; the same as both seeds in one folder."""
     sides: dict[str, list[Path]] = {"m": [], "n": []}
     for name, places in sides.items():
         for seed in (1, 2):

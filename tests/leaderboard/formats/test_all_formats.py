@@ -1,4 +1,4 @@
-"""What holds in every format: the same bytes again, and nothing in a name is ever executed."""
+"""Every format: the same bytes again, and nothing in a name is ever executed."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_the_conclusion_on_which_a_difference_hangs_is_found() -> None:
 
 
 def test_a_family_of_equal_systems_rarely_tells_any_apart() -> None:
-    """Of 60 families of 6, 3 are expected to reject; more than 9 has a chance of 0.1 %."""
+    """3 of 60 families of 6 are expected to reject; more than 9 has a chance of 0.1 %."""
     wrong = 0
     for draw in range(60):
         left = leave_conclusions_out([run(0.5, 100 * draw)], [run(0.5, 100 * draw + 1)], "macro_f1")

@@ -1,4 +1,4 @@
-"""What is read of a results file, and how a file that cannot be used is named."""
+"""Results files are read, and those that cannot be used are named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a results file says about its system: method, seed, warnings."""
+"""The system of a results file: method, seed, warnings."""
 
 from __future__ import annotations
 

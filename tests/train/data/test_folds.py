@@ -101,7 +101,7 @@ def test_folds_of_the_sample_set_are_alike() -> None:
 
 
 def test_folds_of_the_real_data_are_alike(real_data_dir: Path) -> None:
-    """As the module's docstring says."""
+    """The numbers of the module's docstring."""
     sizes, values = cut_of("", 5, real_data_dir)
     assert [round(size * 7289 / 5) for size in (sizes.min(), sizes.max())] == [1419, 1493]
     assert [round(share, 2) for share in (values.min(), values.max())] == [0.86, 1.20]

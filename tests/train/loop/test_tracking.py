@@ -65,7 +65,7 @@ class Recorder(accelerate.tracking.GeneralTracker):  # type: ignore[misc]
 
     @property
     def tracker(self) -> Recorder:
-        """What accelerate takes for the library's own."""
+        """Return the tracker that accelerate takes for the library's own."""
         return self
 
     def store_init_configuration(self, values: dict[str, Any]) -> None:
@@ -207,7 +207,7 @@ def test_a_log_that_cannot_start_leaves_nothing(
 
 
 def test_tensorboard_has_every_step_once(config: TrainConfig) -> None:
-    """Of a run that was stopped two steps after its checkpoint."""
+    """For a run that was stopped two steps after its checkpoint."""
     stop_training(config, STEPS + 2)
     train(changed(config, resume=True))
     assert steps_in_tensorboard(config) == [1, 2, 3, 4, 5, 6]

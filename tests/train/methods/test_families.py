@@ -247,7 +247,7 @@ def test_lm_eval_takes_them_for_classifiers(
 def test_given_as_a_language_model_it_is_refused(
     family: str, config: TrainConfig, bases: dict[str, Path]
 ) -> None:
-    """As one it would get its random head back, and a score."""
+    """Loaded as one it would get a random head, and a score."""
     for method, name in (("full", "pretrained"), ("lora", "peft")):
         output = config.output + method
         train(changed(with_method(config, method, bases[family]), output=output))

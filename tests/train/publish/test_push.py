@@ -47,7 +47,7 @@ def trained(recipe: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def finished(recipe: TrainConfig, trained: Path, tmp_path: Path) -> TrainConfig:
-    """What pushes a finished adapter: the command that trained it, with two options more."""
+    """Return the command that trained a finished adapter, with two options to push it."""
     folder = shutil.copytree(trained, tmp_path / "adapter")
     return changed(recipe, output=str(folder), resume=True, push_to_hub="org/new")
 
@@ -105,7 +105,7 @@ def test_a_card_edited_there_is_left_alone(hub: FakeHub, finished: TrainConfig) 
 
 
 def test_what_is_missing_there_is_added(hub: FakeHub, finished: TrainConfig) -> None:
-    """As after an upload in several commits that broke off in between."""
+    """The state after an upload in several commits that broke off in between."""
     train(finished)
     repo = hub.repos["org/new"]
     whole = dict(repo.files)
@@ -143,7 +143,7 @@ def test_a_directory_that_cannot_be_written_is_pushed_too(
 
 
 def failure(config: TrainConfig) -> str:
-    """What the failure to push a finished adapter says; the adapter is as it was."""
+    """Return the message of a failure to push a finished adapter, which is unchanged."""
     folder = Path(config.output)
     before = contents(folder)
     with pytest.raises(ValueEvalError) as caught:

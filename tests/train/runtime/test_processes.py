@@ -347,7 +347,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_a_folder_that_only_the_main_process_sees(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on two machines with a disk each."""
+    """Like two machines with a disk each."""
     monkeypatch.setattr(output, "_PATIENCE", 0.0)
     elsewhere = Processes()
     elsewhere.index = 1

@@ -1,4 +1,4 @@
-"""What soft prompts can learn from the answers to a template."""
+"""Soft prompts learn from the answers to a template."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_loss_of_every_soft_prompt_falls(
 
 
 def first_and_last_loss(folder: Path) -> tuple[float, float]:
-    """Of the epochs of a run."""
+    """Return the losses of a run's first and last epochs."""
     first, *_, last = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
     return json.loads(first)["loss"], json.loads(last)["loss"]
 
@@ -117,7 +117,7 @@ def test_initialisations_differ_and_begin_as_they_say(
 def said_after(
     model: Any, backend: str, start: torch.Tensor, before: list[int], asked: list[int]
 ) -> float:
-    """As `reference_score`, with some embeddings before the text."""
+    """Return `reference_score` with some embeddings before the text."""
     read = before if backend == "seq2seq" else (before + asked)[:-1]
     inputs = torch.cat([start, model.get_input_embeddings()(torch.tensor(read))])[None]
     more = {"labels": torch.tensor([asked])} if backend == "seq2seq" else {}

@@ -1,4 +1,4 @@
-"""What SAMPLE_SET.md promises of the sample set, counted on the files that ship."""
+"""The promises of SAMPLE_SET.md, counted on the files that ship."""
 
 from __future__ import annotations
 
