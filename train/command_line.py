@@ -182,7 +182,7 @@ def _read(file: Path, parser: jsonargparse.ArgumentParser) -> dict[str, Any]:
         if name not in all_options():
             raise ConfigError(f"{_CONFIG} {file}: no option {name}{near(name, '')}")
         if name in options:
-            raise ConfigError(f"{_CONFIG} {file}: option {name} is there twice")
+            raise ConfigError(f"{_CONFIG} {file}: option {name} is given twice")
         if value is None:
             default = all_options()[name].default
             if default not in (..., None) and name in {f.name for f in fields(TrainConfig)} | {
@@ -208,7 +208,7 @@ def _current(name: str, value: Any) -> tuple[str, Any]:
     if (now, replaced) != (name, value):
         new = now if now != name else replaced
         old = name if now != name else value
-        print(f"note: {old} is called {new} now", file=sys.stderr)
+        print(f"note: {old} is now called {new}", file=sys.stderr)
     return now, replaced
 
 

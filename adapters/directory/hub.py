@@ -97,7 +97,7 @@ def reason(error: BaseException) -> str:
     if status == 403:
         return "the hub says that your token does not allow this"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"unexpected answer of the hub ({': '.join([type(error).__name__, *lines[:1]])})"
+    return f"the request to the hub failed ({': '.join([type(error).__name__, *lines[:1]])})"
 
 
 def _fetch(named: HubId, asked: str) -> Path:

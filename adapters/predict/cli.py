@@ -171,11 +171,11 @@ class _Checked:
     """The findings of a first pass over a table.
 
     Attributes:
-        rows: How many rows there are.
+        rows: Number of rows.
         problems: Rows that cannot be labelled, by kind of problem.
         first: The first of them, with their places.
-        stances: What stands where a stance was expected, and is none.
-        languages: How many texts look English.
+        stances: Texts in the stance column that are no stance.
+        languages: Counts of texts that look English.
     """
 
     rows: int = 0
@@ -368,7 +368,7 @@ def _parser() -> argparse.ArgumentParser:
         help="refuse a table in which some rows cannot be labelled, and list them",
     )  # fmt: skip
     writing.add_argument(
-        "--by", metavar="COLUMN", help="show shares by what stands in this column, too"
+        "--by", metavar="COLUMN", help="also show the shares for each content of this column"
     )
     writing.add_argument(
         "--figure", type=Path, metavar="FILE", help="draw the shares (.png, .svg, .pdf)"

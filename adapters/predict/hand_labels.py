@@ -81,7 +81,7 @@ class Agreement:
     """Collects labels of people and of the model, row by row.
 
     Attributes:
-        columns: Where the labels are.
+        columns: The columns of the labels.
     """
 
     columns: LabelColumns

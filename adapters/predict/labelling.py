@@ -117,8 +117,8 @@ def label_rows(rows: Iterable[Row], layout: Layout, model: Labeller) -> Iterator
 
     Args:
         rows: The table's rows.
-        layout: Where the argument is in them.
-        model: What labels arguments.
+        layout: The columns of the argument.
+        model: The model that labels arguments.
 
     Raises:
         ValueEvalError: The model is broken.

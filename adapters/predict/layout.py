@@ -64,7 +64,7 @@ class Roles:
         conclusion: Column of the conclusion, or ``=`` and the conclusion of every row.
         stance: Column of the stance, or ``=`` and the stance of every row.
         text_column: Column of texts that have no conclusion and no stance.
-        stance_map: What is in the stance column → a known stance.
+        stance_map: Contents of the stance column → a known stance.
     """
 
     premise: str | None = None
@@ -145,7 +145,7 @@ class Layout:
         premise: The premise, or the text that stands alone.
         conclusion: The conclusion; ``None`` for texts alone.
         stance: The stance; ``None`` for texts alone.
-        stances: What may stand in the stance column, normalised → official stance.
+        stances: Contents of the stance column, normalised → official stance.
     """
 
     premise: _Part
@@ -199,9 +199,9 @@ def find_layout(
 
     Args:
         columns: The table's columns.
-        roles: What was said about them.
+        roles: The user's choice of columns.
         first_rows: Some rows, to see which column holds texts if the names do not say it.
-        name: What to call the table in messages.
+        name: The name of the table in messages.
 
     Raises:
         LayoutError: A column is not there, or it is not clear which is meant; the message names

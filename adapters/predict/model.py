@@ -31,8 +31,8 @@ class Model:
     """A trained model that labels texts with the 20 values; made by `load`.
 
     Attributes:
-        name: What it was loaded as.
-        manifest: What its directory says about it: base model, training data, thresholds.
+        name: The name that it was loaded by.
+        manifest: Its manifest: base model, training data, thresholds.
     """
 
     def __init__(self, name: str, classifier: Classifier | Average, batch_size: int) -> None:
@@ -78,9 +78,9 @@ class Model:
                 name if it is not given; so are the next two.
             conclusion: Column of the conclusion, or ``"=…"``.
             stance: Column of the stance, or ``"=for"``.
-            stance_map: What stands in the stance column → ``"pro"`` or ``"con"``.
+            stance_map: Contents of the stance column → ``"pro"`` or ``"con"``.
             text_column: Column of texts to be read alone, without conclusion and stance.
-            prefix: What the names of the added columns begin with.
+            prefix: The beginning of the names of the added columns.
 
         Returns:
             The rows as they came, with ``values`` (names of the values that were decided on, joined
@@ -171,7 +171,7 @@ def load(model: str, device: str | None = None, batch_size: int | str = "auto") 
     Args:
         model: An adapter directory (``"runs/minilm"``), a name on the hub (``"org/name"``,
             ``"org/name@revision"``), or several joined by ``+``, which are averaged.
-        device: ``"cpu"``, ``"cuda"``, ``"mps"`` …; ``None``: the best that is there.
+        device: ``"cpu"``, ``"cuda"``, ``"mps"`` …; ``None``: the best available.
         batch_size: Texts read at once, or ``"auto"``.
 
     Raises:

@@ -17,9 +17,9 @@ def print_answer(console: Console, labels: Labels, text_alone: bool) -> None:
     """Print the values of one text, and those that come closest after them.
 
     Args:
-        console: Where to.
-        labels: Of one argument.
-        text_alone: Whether it was read without conclusion and stance.
+        console: The console to print on.
+        labels: The labels of one argument.
+        text_alone: True if it was read without conclusion and stance.
     """
     (decided,), (probabilities,), (margins,) = labels.decided, labels.probabilities, labels.margins
     order = np.argsort(-margins, kind="stable")

@@ -32,7 +32,7 @@ class Output:
         path: The file; ``-`` is standard output.
         form: Its format, one of ``valueeval.adapters.tables.table.FORMATS``.
         dialect: How delimited text is written; ``None`` for the other formats.
-        for_excel: Whether it must be safe and right in Excel.
+        for_excel: True if it must be safe and correct in Excel.
     """
 
     path: str
@@ -47,11 +47,11 @@ def choose_output(
     """Return where to write: as the names say, else beside the table and as it came in.
 
     Args:
-        table: What came in.
+        table: The table that was read.
         came_from: Its path; ``-`` is standard input.
         path: The output's path, if it was given.
         form: Its format, if it was given.
-        for_excel: Whether Excel is to open it.
+        for_excel: True if Excel will open it.
 
     Raises:
         ValueEvalError: The format is not clear, or is none that Excel opens.

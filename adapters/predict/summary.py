@@ -30,7 +30,7 @@ class Group:
     """Rows of one group.
 
     Attributes:
-        rows: How many were labelled.
+        rows: Number of labelled rows.
         counts: (20,) how many have each value.
     """
 
@@ -52,10 +52,10 @@ class Summary:
     Attributes:
         by: The column whose content makes groups, if there is one.
         labelled: All labelled rows.
-        groups: Those of each group.
+        groups: The shares of each group.
         problems: Reasons why rows have no labels.
-        wide: How many rows have more than `WIDE` values.
-        none: How many rows have no value.
+        wide: Number of rows with more than `WIDE` values.
+        none: Number of rows without a value.
     """
 
     by: str | None = None
@@ -162,7 +162,7 @@ def draw(summary: Summary, path: Path) -> None:
     """Draw the share of each value, a dot for each group.
 
     Args:
-        summary: What to draw.
+        summary: The shares to draw.
         path: The file; its ending says the format.
 
     Raises:

@@ -263,7 +263,7 @@ def test_a_wrong_option_in_the_file_is_named(tmp_path: Path) -> None:
         (b"- output\n", "allowed: lines of `option: value`"),
         (b"epochs: many\n", "epochs: 'many'; allowed: a whole number"),
         (b"output: 3\n", "output: '3'; allowed: text (in quotes, if it looks like a number)"),
-        (b"batch-size: 3\nbatch_size: 4\n", "option batch_size is there twice"),
+        (b"batch-size: 3\nbatch_size: 4\n", "option batch_size is given twice"),
         (b"batch_size: null\n", "batch_size: null; leave it out for its default, 32"),
         (b"config: other.yaml\n", "no option config; see --help"),
     ],
@@ -415,7 +415,7 @@ def test_options_of_earlier_versions_are_read(
     assert capsys.readouterr().err == ""
     assert parse_config([f"--config={tmp_path}/old.yaml"]) == expected
     if "null" not in old:
-        assert "is called" in capsys.readouterr().err
+        assert "is now called" in capsys.readouterr().err
         name, value = old.split(": ")
         assert parse_config(["--output=x", f"--{name}={value}"]) == expected
         assert parse_config(["--output=x", f"--{name}", value]) == expected

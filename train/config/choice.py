@@ -72,7 +72,7 @@ def option(
 
     Args:
         default: Its value where it is not given; ``...`` for one that must be.
-        help: What it does, and the source of its default.
+        help: Its effect, and the source of its default.
         within: The numbers that it can be.
         flag: Its name on the command line, if that is not the field's.
         group: The heading that it stands under in ``--help``; a choice's own options stand under
@@ -105,7 +105,7 @@ def check_ranges(options: Any) -> None:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several ways, with the options that it alone has."""
+    """One of several choices, with its own options."""
 
     name: ClassVar[str]
     """Name of the choice on the command line."""
@@ -133,14 +133,14 @@ class Method(Choice):
     """A way to train a pretrained model, with its default epochs and learning rates.
 
     Class attributes:
-        epochs, learning_rate: Where these are left open.
-        layer_decay: Likewise; None where all layers have one rate.
-        head_learning_rate: Likewise; None is `learning_rate`.
-        own_head_rate: Whether the head can have a rate of its own.
-        heads, templates: Whether it trains models with a head, and models that answer a template.
+        epochs, learning_rate: Defaults.
+        layer_decay: Default; None if all layers have one rate.
+        head_learning_rate: Default; None is `learning_rate`.
+        own_head_rate: True if the head can have its own learning rate.
+        heads, templates: True if it trains models with a head, and models that answer a template.
         frozen: The model does not change, so its features are computed once.
         whole: All weights are trained, and saved.
-        why_no_checkpointing: What makes gradient checkpointing impossible; empty if it is not.
+        why_no_checkpointing: The reason why gradient checkpointing is impossible; else empty.
         instead: What to take where an architecture does not support it.
     """
 
@@ -157,7 +157,7 @@ class Method(Choice):
 
     @property
     def prompt_length(self) -> int:
-        """Virtual tokens that a text shares the model's context with."""
+        """Return the number of virtual tokens in the model's context."""
         return 0
 
     def prepare(self, backbone: nn.Module, base: Base, instruction: str) -> nn.Module:
@@ -165,7 +165,7 @@ class Method(Choice):
 
         Args:
             backbone: The pretrained model.
-            base: Where it comes from.
+            base: The base model that it was loaded from.
             instruction: The words that its prompts begin with.
 
         Raises:
@@ -182,14 +182,14 @@ class Loss(Choice):
         """Return the loss, called with logits and labels as floats, both (batch, 20).
 
         Args:
-            labels: Those of the training data, (arguments, 20).
+            labels: Labels of the training data, (arguments, 20).
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Contrastive(Choice):
-    """A loss that draws arguments with values in common together, in a stage or beside another."""
+    """A contrastive loss, which attracts arguments with values in common."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class Heads(Choice):
     """A kind of classifier head, and what it reads unless told otherwise.
 
     Class attributes:
-        kind: What the manifest calls it.
+        kind: The manifest's name for it.
         segments: The text of an argument.
         pooling: The only pooling that it can have; None leaves the choice.
     """
@@ -208,7 +208,7 @@ class Heads(Choice):
 
     @property
     def values_at_once(self) -> int | None:
-        """How many values an argument is read with in a step of training; None for all 20."""
+        """Return the number of values that a step reads an argument with; None for all 20."""
         return None
 
 

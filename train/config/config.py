@@ -36,7 +36,7 @@ DEFAULT_CHOICES = {"method": "full", "heads": "single", "loss": "bce", "contrast
 class TrainConfig:
     """The configuration of a training run.
 
-    Exactly one of `classifier` and `template` is there.
+    Exactly one of `classifier` and `template` is given.
     """
 
     method: Method
@@ -45,7 +45,7 @@ class TrainConfig:
     output: str = option(
         ...,
         "Adapter directory to write. While training goes on, its checkpoints and metrics.jsonl "
-        "are in OUTPUT.training beside it. It must be named.",
+        "are in OUTPUT.training beside it. Required.",
         group="model",
         basic=True,
     )
@@ -178,8 +178,8 @@ class TrainConfig:
     )
     resume: bool = option(
         False,
-        "Go on with an interrupted run of the same configuration; where there is none, start one, "
-        "so that a job that is queued again can use one command. max_tokens_per_microbatch may "
+        "Continue an interrupted run of the same configuration; without one, start a run, so that "
+        "a job that is queued again can use the same command. max_tokens_per_microbatch may "
         "have changed, as after too little memory: steps stay the same but for rounding and the "
         "noise of dropout.",
         group="run",
@@ -189,7 +189,7 @@ class TrainConfig:
         None,
         "Model on the Hugging Face hub, org/name, to upload the finished adapter to; created if "
         "it does not exist. Takes the token of `hf auth login` or $HF_TOKEN. With resume, an "
-        "adapter that is finished already is uploaded. null uploads nothing.",
+        "finished adapter is uploaded. null uploads nothing.",
         group="run",
         basic=True,
     )
@@ -226,7 +226,7 @@ class TrainConfig:
 
     @property
     def contrastive(self) -> Contrastive | None:
-        """The contrastive stage of a classifier, if there is one."""
+        """Return the contrastive stage of a classifier, or None."""
         return None if self.classifier is None else self.classifier.contrastive
 
     def recipe(self) -> dict[str, Any]:

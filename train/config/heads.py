@@ -55,7 +55,7 @@ class CrossEncoder(Heads):
 
     @property
     def values_at_once(self) -> int | None:
-        """How many values an argument is read with in a step of training; None for all 20."""
+        """Return the number of values that a step reads an argument with; None for all 20."""
         return self.values_per_step
 
 

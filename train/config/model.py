@@ -24,7 +24,7 @@ GENERATED = ("mbc", "oa", "cot")
 
 @dataclass(frozen=True)
 class Template:
-    """A language model answers in words what a task asks, and has no head.
+    """A language model that answers the questions of a task in words, without a head.
 
     Attributes:
         name: The template.
@@ -50,7 +50,7 @@ class Template:
 
 @dataclass(frozen=True)
 class ClassifierOptions:
-    """A pretrained model with a classifier head, and how arguments become what it reads."""
+    """A pretrained model with a classifier head, and the text that it reads."""
 
     heads: Heads
     segments: tuple[str, ...] = option(
@@ -131,10 +131,10 @@ class ClassifierOptions:
 
     @property
     def head(self) -> Head:
-        """The head as the manifest keeps it; a pooling left open is that of an encoder."""
+        """Return the head for the manifest; an open pooling is that of an encoder."""
         return Head(self.heads.kind, self.pooling or "mean")
 
     @property
     def input_format(self) -> InputFormat:
-        """How arguments become text, as the manifest keeps it."""
+        """Return the input format for the manifest."""
         return InputFormat(self.segments, self.max_length, self.separator)

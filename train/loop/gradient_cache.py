@@ -28,7 +28,7 @@ def backward_in_parts(
         parts: Number of parts; 0 if other processes read the whole batch.
         loss: Returns the loss, a scalar, of the outputs of all parts.
     """
-    # With a graph, which goes away at once: compiled models have other dropout without gradients.
+    # With a graph, freed at once: compiled models have other dropout without gradients.
     given = [read(part).detach().requires_grad_() for part in range(parts)]
     value = loss(given)
     if given:

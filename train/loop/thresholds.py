@@ -23,7 +23,7 @@ def choose_thresholds(
         how: ``half`` tunes nothing; else a rule of `tune_thresholds`.
         truth: Labels of validation, (arguments, 20).
         logits: (arguments, 20).
-        split: What the manifest calls these arguments.
+        split: The manifest's name for these arguments.
     """
     if how == "half":
         return Thresholds((0.5,) * len(VALUE_NAMES), split="none", metric="none")

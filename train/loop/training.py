@@ -174,7 +174,7 @@ class Training:
         resumed from ruined ones.
 
         Raises:
-            ValueEvalError: As `run`.
+            ValueEvalError: Training diverged, or a checkpoint cannot be written.
         """
         if self.state.step:
             note(f"continuing after step {self.state.step} of {self.total_steps}")

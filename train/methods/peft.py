@@ -49,7 +49,7 @@ def word_embeddings(backbone: nn.Module) -> torch.Tensor:
     """Return the embedding of each word as the model reads it: (vocabulary, width).
 
     Some are narrower than hidden states. Gemma's are their weights times a number, and what takes
-    their place before a text has to be, too.
+    their place before a text has to be as well.
     """
     embedding = cast(Any, backbone).get_input_embeddings()
     weights = cast(torch.Tensor, embedding.weight.detach())

@@ -1,8 +1,8 @@
 """Contrastive learning: its loss and queue; beside the classifier's loss (``--contrastive joint``).
 
-Arguments with values in common are drawn together, others apart. With features u of length 1 (what
-the head pools), the label sets Y, a temperature T, and for argument i the others k of the batch and
-of the queue:
+Arguments with values in common attract each other, others repel. With features u of length 1 (the
+head's pooled vectors), the label sets Y, a temperature T, and for argument i the others k of the
+batch and of the queue:
 
     J_ij = |Y_i and Y_j| / |Y_i or Y_j|                                   (Jaccard)
     loss_i = -sum_j J_ij / (sum_k J_ik) log( exp(u_i u_j / T) / sum_k exp(u_i u_k / T) )
@@ -35,13 +35,13 @@ _VALUES = len(VALUE_NAMES)
 
 
 class WithFeatures(nn.Module):
-    """A classifier that, in training, gives its features beside its logits; and the queue of them.
+    """A classifier that, in training, returns its features beside its logits; with their queue.
 
-    The queue is among the tensors of a checkpoint, so a resumed run goes on with the same.
+    The queue is among the tensors of a checkpoint, so a resumed run continues with it.
 
     Args:
-        classifier: It trains; in evaluation mode this is nothing but the classifier.
-        queue: How many arguments are remembered.
+        classifier: The classifier; in evaluation mode this module returns its logits alone.
+        queue: Number of remembered arguments.
     """
 
     past_features: torch.Tensor
@@ -57,22 +57,22 @@ class WithFeatures(nn.Module):
         self.register_buffer("seen", torch.tensor(0))
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, 20); in training followed by features of length 1, (batch, 20 + width)."""
+        """Return logits (batch, 20), in training with features of length 1: (batch, 20 + width)."""
         head = self.classifier.head
         pooled = head.pool(self.classifier.hidden(**inputs), inputs["attention_mask"])
         logits = head.classify(pooled)
         if not self.training:
             return logits
-        one = pooled.mean(dim=1) if pooled.ndim == 3 else pooled  # heads of their own: their mean
+        one = pooled.mean(dim=1) if pooled.ndim == 3 else pooled  # one vector per value: their mean
         return torch.cat([logits.float(), normalize(one.float(), dim=1)], dim=1)
 
     def past(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features and labels in the queue: (n, width), (n, 20)."""
+        """Return features and labels in the queue: (n, width), (n, 20)."""
         n = min(int(self.seen), len(self.past_features))
         return self.past_features[:n], self.past_labels[:n]
 
     def remember(self, features: torch.Tensor, labels: torch.Tensor) -> None:
-        """Puts arguments into the queue, in place of the oldest ones."""
+        """Put arguments into the queue, replacing the oldest ones."""
         size = len(self.past_features)
         features, labels = features.detach()[-size:], labels[-size:]
         places = (torch.arange(len(features), device=features.device) + self.seen) % size
@@ -82,10 +82,10 @@ class WithFeatures(nn.Module):
 
 
 class ContrastiveLoss(nn.Module):
-    """The contrastive loss on what `WithFeatures` gives.
+    """The contrastive loss of the outputs of `WithFeatures`.
 
     Args:
-        memory: Whose features these are; its queue is read and filled.
+        memory: The model, whose queue is read and filled.
         temperature: T.
     """
 
@@ -95,9 +95,9 @@ class ContrastiveLoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """A scalar, of outputs (batch, 20 + width) and labels (batch, 20).
+        """Return the loss, a scalar, of outputs (batch, 20 + width) and labels (batch, 20).
 
-        What stands beside the labels (a teacher's probabilities) is left alone.
+        Further columns of the labels (a teacher's probabilities) are ignored.
         """
         (memory,), features, labels = self._memory, outputs[:, _VALUES:], labels[:, :_VALUES]
         loss = contrastive_loss(features, labels, *memory.past(), self.temperature)
@@ -106,7 +106,7 @@ class ContrastiveLoss(nn.Module):
 
 
 class JointLoss(nn.Module):
-    """The classifier's loss and the contrastive one, on what `WithFeatures` gives.
+    """The classifier's loss plus the contrastive loss, of the outputs of `WithFeatures`.
 
     Args:
         loss: The loss of logits and labels.
@@ -121,7 +121,7 @@ class JointLoss(nn.Module):
         self.weight = weight
 
     def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The sum, a scalar, of outputs (batch, 20 + width) and labels (batch, 20)."""
+        """Return the sum, a scalar, of outputs (batch, 20 + width) and labels (batch, 20)."""
         plain = self.loss(outputs[:, :_VALUES], labels)
         return cast(torch.Tensor, plain + self.weight * self.contrast(outputs, labels))
 
@@ -133,12 +133,12 @@ def contrastive_loss(
     past_labels: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
-    """The contrastive loss of a batch, a scalar; 0 if no argument shares a value with another.
+    """Return the contrastive loss of a batch, a scalar; 0 if no two arguments share a value.
 
     Args:
         features: Vectors of length 1, (batch, width).
         labels: (batch, labels), floats; 20 labels, or any others.
-        past_features: Those of the queue, (n, width).
+        past_features: Features of the queue, (n, width).
         past_labels: (n, labels).
         temperature: T.
     """

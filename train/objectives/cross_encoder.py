@@ -38,7 +38,7 @@ class EachValue:
 
     Attributes:
         inputs: The inputs, those of an argument in the order of the values.
-        values_per_step: How many of an argument's are in a batch, drawn at random by PyTorch's
+        values_per_step: Number of an argument's values in a batch, drawn at random by PyTorch's
             generator; None is all of them.
     """
 
@@ -58,7 +58,7 @@ class EachValue:
     def batch(self, rows: Sequence[int], device: torch.device) -> Batch:
         """The inputs of some arguments, one after the other.
 
-        If some are left out, ``values`` (rows, k) says which are there.
+        If some are left out, ``values`` (rows, k) names those present.
         """
         if self.values_per_step is None:
             return self.inputs.batch(
@@ -103,7 +103,7 @@ class SampledLoss(nn.Module):
     Args:
         loss: A mean over arguments and values, of logits (batch, 20) and targets: labels (batch,
             20), with a teacher's probabilities beside them (batch, 40) if there is one.
-        values_per_step: How many logits of an argument are finite; the others count as right.
+        values_per_step: Number of finite logits of an argument; the others count as right.
     """
 
     def __init__(self, loss: nn.Module, values_per_step: int) -> None:

@@ -1,11 +1,11 @@
 """Distillation: a student learns from labels and from a teacher's probabilities (``--teacher``).
 
 The teacher is an adapter, or the average of several; it reads every training argument once, before
-the student's first step, as it would in an evaluation. The loss is in
+the student's first step, as in an evaluation. The loss is in
 `valueeval.train.objectives.losses`.
 
-**What is honest.** A teacher knows the labels that it was trained on, and hands on what it learnt
-from them. So each of its members must have seen no other labels than the student may see: those of
+**No leaked labels.** A teacher passes on what it learnt from the labels that it was trained on. So
+each of its members may have seen only labels that the student may see: those of
 the same training data, by hash, or of a smaller subset by the same seed; with ``--folds``, of the
 same cut with the same fold left out. The average of all folds is therefore no teacher for a student
 with a ``--fold``: whatever fold that is, most members have been trained on it, and epoch and
@@ -52,24 +52,24 @@ _CHUNK = 512  # arguments between two steps of the bar
 
 
 def find_teacher(config: TrainConfig) -> Members | None:
-    """The teacher that a run asks for, read and checked; None without one.
+    """Read and check the teacher of a run; return None without one.
 
     Raises:
-        ValueEvalError: It cannot be used.
+        ValueEvalError: The teacher cannot be used.
     """
     return None if config.distillation is None else find_members(config.distillation.teacher)
 
 
 def check_teacher(teacher: Members, config: TrainConfig, data: TrainingData) -> None:
-    """Refuses a teacher that has seen labels which the student must not see.
+    """Refuse a teacher that has seen labels which the student must not see.
 
     Args:
-        teacher: Its members.
+        teacher: The teacher's members.
         config: The student's options.
         data: The training data of the student.
 
     Raises:
-        ValueEvalError: Which member it is, what that was trained on, what would be right.
+        ValueEvalError: Names the member, its training data, and a right choice.
     """
     for folder, manifest in zip(teacher.folders, teacher.manifests, strict=True):
         if manifest.head is None:
@@ -101,7 +101,7 @@ def check_teacher(teacher: Members, config: TrainConfig, data: TrainingData) -> 
 
 
 def _check_folds(teacher: Members, config: TrainConfig) -> None:
-    """Refuses a teacher that has no member for a fold, or one that has left out none."""
+    """Refuse a teacher without a member for a fold, or with a member that left out none."""
     folds = config.folds or 0
     for folder, manifest in zip(teacher.folders, teacher.manifests, strict=True):
         if len(manifest.data.left_out) != 1:
@@ -113,7 +113,7 @@ def _check_folds(teacher: Members, config: TrainConfig) -> None:
     if missing := sorted(set(range(folds)) - found):
         raise ValueEvalError(
             f"--teacher: no adapter has left out fold {' or '.join(map(str, missing))} of {folds}: "
-            f"train it by --folds {folds} --fold {missing[0]} and name it, too; or give the "
+            f"train it by --folds {folds} --fold {missing[0]} and add it to --teacher; or give the "
             "student a --fold, and the teacher that has left out the same"
         )
 
@@ -126,14 +126,14 @@ def teacher_logits(
     They are kept in the run's folder, so that a resumed run learns from the very same numbers.
 
     Args:
-        teacher: Its members.
-        training: The arguments.
+        teacher: The teacher's members.
+        training: The training arguments.
         folder: The run's folder.
-        folds: If each argument is to be read by those members alone that were not trained on it:
-            into how many folds it is cut.
+        folds: Number of folds, if each argument is to be read only by members that were not trained
+            on it; else None.
 
     Raises:
-        ValueEvalError: The teacher cannot be loaded, or what was kept cannot be read.
+        ValueEvalError: The teacher cannot be loaded, or its kept answers cannot be read.
     """
     kept = folder / TEACHER_FILE
     if not kept.exists():
@@ -143,7 +143,7 @@ def teacher_logits(
         logits: npt.NDArray[np.float32] = load_file(kept)["logits"].numpy()
     except (OSError, KeyError, SafetensorError) as error:
         raise ValueEvalError(
-            f"{kept}: cannot be read ({error}); remove it, and the teacher is asked again"
+            f"{kept}: cannot be read ({error}); remove it, and the teacher will be asked again"
         ) from error
     return logits
 
@@ -155,7 +155,7 @@ def _read(teacher: Members, training: DataSet) -> npt.NDArray[np.float32]:
 
 
 def _out_of_fold(teacher: Members, training: DataSet, folds: int) -> npt.NDArray[np.float32]:
-    """The mean of the members that have left out an argument's fold, for each argument."""
+    """Return for each argument the mean of the members that left out its fold."""
     note("the teachers read the training arguments that each has not seen")
     fold_of = folds_of(training, folds)
     logits = np.zeros(training.labels.shape, dtype=np.float32)
@@ -168,7 +168,7 @@ def _out_of_fold(teacher: Members, training: DataSet, folds: int) -> npt.NDArray
 
 
 def members_without(teacher: Members, fold: int) -> Members:
-    """Those members that a fold was left out of, as a teacher of their own."""
+    """Return the members that left out a fold, as a teacher."""
     chosen = [
         (folder, manifest)
         for folder, manifest in zip(teacher.folders, teacher.manifests, strict=True)

@@ -115,7 +115,7 @@ class DistributionBalancedLoss(nn.Module):
 
     - r = a + s(b (R - m)) for value k and an argument with the values S, where
       R = (1 / n_k) / (sum over i in S of 1 / n_i): how much rarer k is than the argument's own
-      values. Sampling rare values more often samples the common ones beside them, too; R undoes
+      values. Sampling rare values more often also samples the common ones beside them; R undoes
       that.
     - b_k = 0.05 / l log(N / n_k - 1) shifts value k towards its frequency; the slope l saturates
       negatives sooner.

@@ -94,7 +94,9 @@ def upload(folder: Path, repo: str, private: bool) -> str:
     there = api.list_repo_files(repo)
     ours = MANIFEST_FILE in there
     if not ours and any(fnmatch(name, pattern) for name in there for pattern in _WEIGHTS):
-        raise ValueEvalError("another model is there, and no adapter of ours: choose another name")
+        raise ValueEvalError(
+            "the hub has another model of this name, not an adapter of ours: choose another name"
+        )
     same = ours and _manifest_there(repo) == (folder / MANIFEST_FILE).read_bytes()
     with suppress(OSError):  # a directory that nobody may write to keeps its card as it is
         _name_in_card(folder, repo)

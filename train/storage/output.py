@@ -156,7 +156,7 @@ def run_folder(
 
     Args:
         output: The directory that the adapter will have.
-        run: What the result depends on: the recipe, the hashes of data and base model.
+        run: Recipe, and hashes of data and base model.
         resume: True to continue an interrupted run.
         processes: The processes of the run.
 

@@ -201,7 +201,7 @@ def test_an_upload_that_breaks_off_leaves_the_hub_as_it_was(
     with monkeypatch.context() as patch:
         patch.setattr(fake_hub._Handler, "_put", broken)
         message = failure(finished)
-    assert "unexpected answer of the hub (HfHubHTTPError: " in message
+    assert "the request to the hub failed (HfHubHTTPError: " in message
     assert hub.repos["org/new"].files.keys() == {".gitattributes"}
     train(finished)
     assert MANIFEST_FILE in hub.repos["org/new"].files
@@ -212,7 +212,7 @@ def test_another_model_of_that_name_is_not_touched(
 ) -> None:
     hub.add("org/new", tiny_gpt2)
     before = dict(hub.repos["org/new"].files)
-    assert "another model is there, and no adapter of ours: choose another name" in failure(
+    assert "another model of this name, not an adapter of ours: choose another name" in failure(
         finished
     )
     assert hub.repos["org/new"].files == before
