@@ -48,7 +48,7 @@ _MAX_STOPS = 4  # more are refused
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a server said to one request.
+    """The answer of a server to one request.
 
     Attributes:
         text: The answer; empty if there is none.
@@ -277,7 +277,7 @@ class ChatServerLM(LM):
 
     @property
     def tokenizer_name(self) -> str:
-        """What lm-eval tells cached prompts of chat models apart by."""
+        """Return the key by which lm-eval tells cached prompts of chat models apart."""
         return f"{self.base_url} {self.model_name}"
 
     # ------------------------------------------------------------------------------ identity

@@ -18,7 +18,7 @@ from valueeval.tasks.templates.thinking import without_thinking
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model said about an argument.
+    """A model's reply about an argument.
 
     Attributes:
         prompt: The text that it was given.

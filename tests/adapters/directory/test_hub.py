@@ -377,7 +377,7 @@ def test_unreachable_the_cache_will_do(
         hub.add("org/a", adapters[0])
         expected = read_adapter("org/a")
     assert read_adapter("org/a") == expected
-    with pytest.raises(ValueEvalError, match=r"org/b: .*request to the hub failed \(ConnectError: "):
+    with pytest.raises(ValueEvalError, match=r"org/b: .*the hub failed \(ConnectError: "):
         read_adapter("org/b")
 
 

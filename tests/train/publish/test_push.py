@@ -189,7 +189,7 @@ def test_a_hub_that_cannot_be_reached(
     with fake_hub.running() as hub:
         url = hub.url
     fake_hub.use(monkeypatch, url, tmp_path / "cache")
-    assert "as it should (ConnectError: " in failure(finished)
+    assert "request to the hub failed (ConnectError: " in failure(finished)
 
 
 def test_an_upload_that_breaks_off_leaves_the_hub_as_it_was(
