@@ -159,7 +159,7 @@ def test_kept_answers_that_cannot_be_read(config: TrainConfig) -> None:
     stop_training(config, 1)
     kept = work_folder(Path(config.output)) / TEACHER_FILE
     kept.write_bytes(kept.read_bytes()[:100])
-    with pytest.raises(ValueEvalError, match="remove it, and the teacher is asked again"):
+    with pytest.raises(ValueEvalError, match="remove it, and the teacher will be asked again"):
         train(changed(config, resume=True))
     kept.unlink()
     train(changed(config, resume=True))
