@@ -34,6 +34,11 @@ _TEXT_NAMES = (
     *("text", "texts", "sentence", "comment", "post", "tweet", "content", "body", "message"),
     *("response", "answer", "utterance", "statement", "quote", "paragraph"),
 )
+# How tables say that a text is missing: codes of statistics programs, and Excel's errors.
+_MISSING = frozenset(
+    ("na", "n/a", "nan", "null", "none", "#n/a", "#ref!", "#value!", "#name?", "#div/0!", "#null!",
+     "#num!")
+)  # fmt: skip
 UNKNOWN_STANCE = "unknown stance"
 _PROSE_WORDS = 4  # a column whose cells have as many words, on average, holds texts
 
@@ -122,6 +127,14 @@ class _Part:
         cell = row.cells.get(self.column)
         if is_blank(cell):
             return Problem(f"the {self.role} is empty", f"the {self.role} is empty")
+        if isinstance(cell, str) and self.role != "stance":
+            if cell.strip().casefold() in _MISSING:
+                return Problem(
+                    f"the {self.role} is empty", f"the {self.role} is empty: {cell[:40]}"
+                )
+            if not any(map(str.isalpha, cell)):
+                problem = f"the {self.role} has no letters"
+                return Problem(problem, f"{problem}: {cell[:40]}")
         if isinstance(cell, str):
             return cell
         if self.role == "stance" and isinstance(cell, (int, float)) and not isinstance(cell, bool):
