@@ -37,6 +37,8 @@ from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
 from valueeval.adapters.harness.thresholds import apply_threshold
 from valueeval.adapters.harness.truncation import Counts, CutCounter, fit_document
 from valueeval.adapters.reading.choose_reader import ReaderChoice, choose_reader
+from valueeval.adapters.reading.forms import FormOf
+from valueeval.adapters.reading.guided import Guide
 from valueeval.adapters.reading.soft_prompts import check_adapter, check_kind, virtual_tokens
 from valueeval.adapters.reading.types import LoadedModel, LogLikelihood
 from valueeval.adapters.runtime.batch_sizes import BatchLimits
@@ -75,6 +77,8 @@ class LanguageModelLM(HFLM):
             tokenizer and chat template are used, unless ``tokenizer`` names another.
         adapter: The adapter directory that ``pretrained`` and ``peft`` were taken from, if any: the
             thresholds of its manifest apply.
+        guided: Whether generated answers are held to the form that their template asks for, so that
+            all can be read (`valueeval.adapters.reading.guided`).
         **kwargs: As ``hf``.
 
     Raises:
@@ -90,6 +94,7 @@ class LanguageModelLM(HFLM):
         pretrained: Any,
         peft: str | None = None,
         adapter: str | ResolvedAdapter | None = None,
+        guided: bool = False,
         **kwargs: Any,
     ) -> None:
         if isinstance(adapter, str):
@@ -113,7 +118,8 @@ class LanguageModelLM(HFLM):
             if not kwargs.get("tp_plan"):
                 # Else Accelerate would not know of processes on the CPU.
                 join_processes(cpu=choose_device(kwargs.get("device")).type == "cpu")
-        self._given = {**kwargs, "peft": peft}
+        self._guided = guided
+        self._given = {**kwargs, "peft": peft, **({"guided": True} if guided else {})}
         super().__init__(pretrained, peft=peft, **kwargs)
         if not peft:
             self._count_base_parameters()
@@ -393,10 +399,14 @@ class LanguageModelLM(HFLM):
         texts: dict[int, list[str]] = {}
         for group in self._readers.plan(lengths):
             if group.reader is not None and settings.other_decoding is None:
+                asked = [documents[row] for row in group.rows]
                 rows = [prompts[row] for row in group.rows]
-                found = group.reader.generate(family, rows, settings.steps, settings.stop)
+                found = group.reader.generate(
+                    family, rows, settings.steps, settings.stop, self._form_of(asked, settings)
+                )
                 said = [[settings.stop.text(tokens) for tokens in row] for row in found]
             else:
+                self._refuse_guided(settings.other_decoding)
                 if settings.other_decoding is not None:
                     logger.info(
                         "generation with %s: by Transformers' generate()", settings.other_decoding
@@ -405,6 +415,23 @@ class LanguageModelLM(HFLM):
                 said = self._generate_as_hf(rest, group.beyond_rope)
             texts.update(zip(group.rows, said, strict=True))
         return [texts[row] for row in range(len(documents))]
+
+    def _form_of(
+        self, documents: Sequence[Sequence[Prompt]], settings: GenerationSettings
+    ) -> FormOf | None:
+        """Return what makes the forms of answers; None if they are free."""
+        if not self._guided:
+            return None
+        guide = Guide(self.tokenizer, settings.stop.ends)
+        return lambda d, k: guide.form(documents[d][k].request, settings.steps)
+
+    def _refuse_guided(self, other_decoding: str | None) -> None:
+        if self._guided:
+            why = other_decoding or self._readers.reason or "these prompts are read one by one"
+            raise ValueEvalError(
+                f"guided=True works with greedy decoding by --model valueeval alone ({why}): leave "
+                "one of the two out"
+            )
 
     def _generate_as_hf(
         self, documents: Sequence[Sequence[Prompt]], beyond_rope: bool
@@ -548,6 +575,7 @@ class LanguageModelLM(HFLM):
         elif self._manifest:
             info["valueeval"] = self._manifest.to_json()
         info["reading"] = self._readers.describe()
+        info["guided"] = self._guided
         info.update(self._cuts.all_counts())
         return info
 

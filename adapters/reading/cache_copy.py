@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from valueeval.adapters.reading.forms import Form, Forms
 from valueeval.adapters.reading.stopping import GreedyAnswers
 from valueeval.adapters.reading.token_tree import ArgumentTree, common_prefix
 from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
@@ -56,14 +57,20 @@ class CacheCopyScorer(TreeAttentionScorer):
         trees: Sequence[ArgumentTree],
         steps: int,
         done: Callable[[list[int]], bool],
+        forms: Forms | None = None,
     ) -> list[list[list[int]]]:
         """Continue the prompts of each tree greedily, as :meth:`TreeAttentionScorer.generate`."""
+        form_of: dict[Node, Form | None] = {}
+        for t, row in enumerate(forms or ()):
+            for one, form in zip(trees[t].continuations, row, strict=True):
+                form_of[t, one.nodes[-1]] = form
         ends = [sorted({one.nodes[-1] for one in tree.continuations}) for tree in trees]
         answers: dict[Node, list[int]] = {}
         for group in _groups(_stems(trees, ends, 1)):
             _, past = self._read_stems(prefix, trees, group, set())
             for origins, tails in self._batches(prefix, group, _tails(group)):
-                grown = GreedyAnswers(len(tails), steps, done)
+                own = [form_of.get(tail[-1]) for tail in tails]
+                grown = GreedyAnswers(len(tails), steps, done, own)
                 self._grow(_tokens(trees, tails), _copied(past, origins), grown)
                 for tail, tokens in zip(tails, grown.tokens, strict=True):
                     answers[tail[-1]] = tokens
@@ -148,8 +155,8 @@ class CacheCopyScorer(TreeAttentionScorer):
             [prompt[:read] for prompt in prompts], past, rows, torch.full_like(rows, read - 1)
         )
         for position in count(read):
-            best = logits.argmax(dim=-1).tolist()
             answering = [position >= len(prompt) for prompt in prompts]
+            best = answers.choose(logits, answering)
             if not answers.add([b if a else None for b, a in zip(best, answering, strict=True)]):
                 return
             inputs = [

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from valueeval.adapters.reading.cache_copy import CacheCopyScorer
+from valueeval.adapters.reading.forms import FormOf
 from valueeval.adapters.reading.token_tree import ArgumentTree, common_prefix
 from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
 from valueeval.adapters.reading.types import EncodedPair, LogLikelihood, SharedPrefix
@@ -65,6 +66,7 @@ class CausalReader:
         documents: Sequence[Sequence[list[int]]],
         steps: int,
         done: Callable[[list[int]], bool],
+        form_of: FormOf | None = None,
     ) -> list[list[list[int]]]:
         """Continue the prompts about each argument greedily.
 
@@ -73,6 +75,7 @@ class CausalReader:
             documents: Prompts about each argument, as tokens.
             steps: Number of tokens to generate at most.
             done: Returns whether an answer ends with the last of the tokens given to it.
+            form_of: Makes the form of an answer; None: all are free.
         """
         # A target of one token marks the end of a prompt; which token does not matter.
         pairs = [[EncodedPair(tokens, [0]) for tokens in document] for document in documents]
@@ -82,7 +85,11 @@ class CausalReader:
         answers: dict[int, list[list[int]]] = {}
         for batch in self._sizer.batches(order, [len(trees[i]) for i in order]):
             with batch.retry_smaller():
-                found = self._scorer.generate(prefix, [trees[i] for i in batch.rows], steps, done)
+                some = [trees[i] for i in batch.rows]
+                forms = None
+                if form_of is not None:
+                    forms = [[form_of(i, k) for k in range(len(documents[i]))] for i in batch.rows]
+                found = self._scorer.generate(prefix, some, steps, done, forms)
                 answers.update(zip(batch.rows, found, strict=True))
         return [answers[i] for i in range(len(trees))]
 

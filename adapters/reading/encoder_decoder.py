@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from valueeval.adapters.reading.forms import Form, FormOf
 from valueeval.adapters.reading.soft_prompts import SoftPrompt
 from valueeval.adapters.reading.stopping import GreedyAnswers
 from valueeval.adapters.reading.types import (
@@ -114,14 +115,22 @@ class EncoderDecoderReader:
         documents: Sequence[Sequence[list[int]]],
         steps: int,
         done: Callable[[list[int]], bool],
+        form_of: FormOf | None = None,
     ) -> list[list[list[int]]]:
         """Answer prompts greedily, as `CausalReader.generate`; ``family`` is not used."""
-        distinct = dict.fromkeys(tuple(tokens) for document in documents for tokens in document)
-        contexts = sorted(distinct, key=len, reverse=True)  # little padding
+        places = {
+            tuple(tokens): (d, k)
+            for d, document in enumerate(documents)
+            for k, tokens in enumerate(document)
+        }
+        contexts = sorted(places, key=len, reverse=True)  # little padding
         answers: dict[_Tokens, list[int]] = {}
         for batch in self._sizer.batches(contexts, list(map(len, contexts))):
             with batch.retry_smaller():
-                found = self._decode(self._read(batch.rows), steps, done)
+                forms = None
+                if form_of is not None:
+                    forms = [form_of(*places[context]) for context in batch.rows]
+                found = self._decode(self._read(batch.rows), steps, done, forms)
                 answers.update(zip(batch.rows, found, strict=True))
         return [[list(answers[tuple(tokens)]) for tokens in document] for document in documents]
 
@@ -208,14 +217,19 @@ class EncoderDecoderReader:
         return results
 
     def _decode(
-        self, read: _ReadInputs, steps: int, done: Callable[[list[int]], bool]
+        self,
+        read: _ReadInputs,
+        steps: int,
+        done: Callable[[list[int]], bool],
+        forms: Sequence[Form | None] | None,
     ) -> list[list[int]]:
-        answers = GreedyAnswers(len(read.first), steps, done)
+        answers = GreedyAnswers(len(read.first), steps, done, forms)
         rows = torch.arange(len(read.first), device=self._device)
-        best, past = read.first.argmax(dim=-1), read.cache(rows)
-        while answers.add(best.tolist()):
-            output = self._step(read, rows, best[:, None].to(self._device), past)
-            best, past = output.logits[:, -1].argmax(dim=-1), output.past_key_values
+        best, past = answers.choose(read.first), read.cache(rows)
+        while answers.add(best):
+            inputs = torch.tensor(best, device=self._device)[:, None]
+            output = self._step(read, rows, inputs, past)
+            best, past = answers.choose(output.logits[:, -1]), output.past_key_values
         return answers.tokens
 
     def _step(self, read: _ReadInputs, rows: torch.Tensor, tokens: torch.Tensor, past: Any) -> Any:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from lm_eval.models.utils import postprocess_generated_text
+
+from valueeval.adapters.reading.forms import Form
 
 # Settings with which Transformers' generate() does more than take the best token, unless they have
 # one of these neutral values.
@@ -45,19 +48,22 @@ class Stop:
         tokenizer: The model's tokenizer.
         until: Stop strings.
         ends: Tokens that end a sequence.
+
+    Attributes:
+        ends: Likewise.
     """
 
     def __init__(self, tokenizer: Any, until: Sequence[str], ends: set[int]) -> None:
         self._tokenizer = tokenizer
         self._until = [text for text in until if text]
-        self._ends = ends
+        self.ends = ends
         lengths = [len(tokenizer.encode(text, add_special_tokens=False)) for text in self._until]
         # A model may write the same text with a token or two more; lm-eval looks as far back.
         self._tail = max(lengths, default=0) + 2
 
     def __call__(self, tokens: list[int]) -> bool:
         """Return whether an answer ends with the last of these tokens."""
-        if tokens[-1] in self._ends:
+        if tokens[-1] in self.ends:
             return True
         if not self._until:
             return False
@@ -66,7 +72,7 @@ class Stop:
 
     def text(self, tokens: list[int]) -> str:
         """Return the text of an answer up to the stop string."""
-        if tokens and tokens[-1] in self._ends:
+        if tokens and tokens[-1] in self.ends:
             tokens = tokens[:-1]
         text = self._tokenizer.decode(tokens, skip_special_tokens=True)
         answer: str = postprocess_generated_text(text, self._until, None)
@@ -80,15 +86,36 @@ class GreedyAnswers:
         number: Number of answers.
         steps: Number of tokens of an answer at most.
         done: Returns whether an answer ends with the last of the tokens given to it.
+        forms: The form of each answer; None for a free one.
 
     Attributes:
         tokens: Tokens of each answer so far.
     """
 
-    def __init__(self, number: int, steps: int, done: Callable[[list[int]], bool]) -> None:
+    def __init__(
+        self,
+        number: int,
+        steps: int,
+        done: Callable[[list[int]], bool],
+        forms: Sequence[Form | None] | None = None,
+    ) -> None:
         self.tokens: list[list[int]] = [[] for _ in range(number)]
+        self._forms = [None] * number if forms is None else list(forms)
         self._growing = [steps > 0] * number
         self._steps, self._done = steps, done
+
+    def choose(self, logits: torch.Tensor, answering: Sequence[bool] | None = None) -> list[int]:
+        """Return the next token of each answer: the likeliest that its form allows.
+
+        Args:
+            logits: (answers, vocabulary).
+            answering: Whether each answer's prompt has been read; None: all have.
+        """
+        chosen: list[int] = logits.argmax(dim=-1).tolist()
+        for i, form in enumerate(self._forms):
+            if form is not None and self._growing[i] and (answering is None or answering[i]):
+                chosen[i] = form.choose(logits[i])
+        return chosen
 
     def add(self, chosen: Sequence[int | None]) -> bool:
         """Append a token to each unfinished answer; return whether any is unfinished after that.

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
+from valueeval.adapters.reading.forms import Forms
 from valueeval.adapters.reading.soft_prompts import SoftPrompt
 from valueeval.adapters.reading.stopping import GreedyAnswers
 from valueeval.adapters.reading.token_tree import ArgumentTree
@@ -100,6 +101,7 @@ class TreeAttentionScorer:
         trees: Sequence[ArgumentTree],
         steps: int,
         done: Callable[[list[int]], bool],
+        forms: Forms | None = None,
     ) -> list[list[list[int]]]:
         """Continue the prompts of each tree greedily.
 
@@ -108,13 +110,15 @@ class TreeAttentionScorer:
             trees: Their continuations have one node each, the prompt's last.
             steps: Number of tokens to generate at most.
             done: Returns whether an answer ends with the last of the tokens given to it.
+            forms: The form of the answer to each prompt; None: all are free.
         """
         packed = _PackedTrees(prefix, trees, self._device)
         leaves = [[one.nodes[-1] for one in tree.continuations] for tree in trees]
         logits, past = self._read(packed, leaves, keep=True)
-        answers = GreedyAnswers(sum(map(len, leaves)), steps, done)
+        flat_forms = None if forms is None else [form for row in forms for form in row]
+        answers = GreedyAnswers(sum(map(len, leaves)), steps, done, flat_forms)
         ends = _GrowingEnds(packed, leaves, self._device)
-        while answers.add(chosen := logits.argmax(dim=-1).tolist()):
+        while answers.add(chosen := answers.choose(logits)):
             inputs, mask, positions = ends.step(chosen, self._dtype)
             with self._autocast(), self._projecting(ends.rows, ends.columns):
                 output = self._prompt.base(

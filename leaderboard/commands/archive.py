@@ -41,7 +41,9 @@ _KEPT = (
     "system_instruction_sha", "fewshot_as_multiturn", "chat_template_sha", "task_hashes",
     "total_evaluation_time_seconds",
 )  # fmt: skip
-_METADATA = ("version", "template", "paraphrase", "set", "sample", "data_sha256", "data_official")
+_METADATA = (
+    "version", "template", "paraphrase", "wording", "set", "sample", "data_sha256", "data_official",
+)  # fmt: skip
 _BY_TASK = ("results", "configs", "versions", "n-shot", "n-samples", "task_hashes")
 _FOLDERS = re.compile(r"(?<![^+,=])(?:[A-Za-z]:)?[/\\~][^+,=]*[/\\]")
 

@@ -30,7 +30,8 @@ class System:
     Attributes:
         model: Name to show.
         base: Name of the base model, if known.
-        method: How the system came about: ``full``, ``lora`` …, ``zero-shot``, ``baseline`` ….
+        method: How the system came about: ``full``, ``lora`` …, ``zero-shot`` (or ``few-shot``;
+            also ``zero-shot, chat, guided``), ``baseline`` ….
         parameters: Parameters in all; ``None`` if unknown.
         trainable: Parameters that were trained; 0 if nothing was.
         training_size: How many arguments it was trained on.
@@ -85,7 +86,10 @@ def describe_system(
     elif adapter:
         method, seed, trainable = "adapter", None, None
     else:
-        method, trainable = ("few-shot" if shots else "zero-shot"), 0
+        in_chat = content.get("chat_template_sha") or kind == "valueeval_chat"
+        forms = (("chat", in_chat), ("guided", config.get("guided") is True))
+        named = [name for name, used in forms if used]
+        method, trainable = ", ".join(["few-shot" if shots else "zero-shot", *named]), 0
         seed = seed_of(config.get("fewshot_seed")) if shots else None
     return System(
         model=clean(_last_part(name) if adapter else _short_name(name)),

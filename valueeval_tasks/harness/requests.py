@@ -33,9 +33,11 @@ class ValueRequest(Instance):
             bca: ``"yes"`` or ``"no"``; mbc, oa, cot: ``"answer"``.
         around_premise: The argument's text in the prompt before and after its premise, so that a
             model can shorten the premise and nothing else.
+        delimiter: What stands between the prompt and an answer.
     """
 
     template: str = ""
     value: int | None = None
     role: str = ""
     around_premise: tuple[str, str] = ("", "")
+    delimiter: str = ""

@@ -269,6 +269,7 @@ class ValueEvalTask(ConfigurableTask):
                 value=ask.value,
                 role=ask.role,
                 around_premise=around_premise,
+                delimiter=delimiter,
             )
             for idx, ask in enumerate(self._asks)
         ]

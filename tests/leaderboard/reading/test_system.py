@@ -44,6 +44,15 @@ def test_method_of_a_stock_model(
     assert (run.method, run.trainable, run.base) == (method, trainable, "gpt2")
 
 
+def test_method_names_chats_and_guided_decoding(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["chat_template_sha"] = "a" * 64
+        content["config"]["guided"] = True
+
+    write_results(tmp_path, model_args={"pretrained": "gpt2", "guided": True}, change=change)
+    assert only_row(table_of(tmp_path)).run.method == "zero-shot, chat, guided"
+
+
 @pytest.mark.parametrize(
     ("change", "warning"),
     [
