@@ -135,7 +135,7 @@ def configure(output: str, **given: Any) -> TrainConfig:
 
 def changed(config: TrainConfig, **changes: Any) -> TrainConfig:
     """Return the configuration with other options, those left open at their new defaults."""
-    return configure(**{**config.given(), **changes})
+    return configure(**{**config.non_defaults(), **changes})
 
 
 def _selectors() -> Iterator[tuple[str, Option]]:

@@ -21,7 +21,7 @@ from valueeval.adapters.directory.manifest import Manifest
 from valueeval.tasks.data.dataset import Argument
 
 
-class Average:
+class Ensemble:
     """The mean of several classifiers, with the interface of `Classifier`.
 
     Attributes:
@@ -55,7 +55,7 @@ class Average:
         return np.asarray(np.mean(each, axis=0, dtype=np.float64), dtype=np.float32)
 
 
-def load_adapter(adapter: str, device: str | torch.device | None = None) -> Classifier | Average:
+def load_adapter(adapter: str, device: str | torch.device | None = None) -> Classifier | Ensemble:
     """Load an adapter with a head, or several as one.
 
     Args:
@@ -71,8 +71,8 @@ def load_adapter(adapter: str, device: str | torch.device | None = None) -> Clas
 
 def load_members(
     members: Members, device: str | torch.device | None = None
-) -> Classifier | Average:
+) -> Classifier | Ensemble:
     """Load adapters that have been read (and checked) already, as `load_adapter` does."""
     pairs = zip(members.folders, members.manifests, strict=True)
     classifiers = [load_classifier(folder, device, manifest) for folder, manifest in pairs]
-    return classifiers[0] if len(classifiers) == 1 else Average(classifiers, members.manifest)
+    return classifiers[0] if len(classifiers) == 1 else Ensemble(classifiers, members.manifest)

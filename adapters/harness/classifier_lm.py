@@ -13,7 +13,7 @@ from lm_eval.api.instance import Instance
 from tqdm import tqdm
 
 from valueeval.adapters.classifier.classifier import Classifier
-from valueeval.adapters.classifier.ensemble import Average, load_adapter
+from valueeval.adapters.classifier.ensemble import Ensemble, load_adapter
 from valueeval.adapters.directory.ensemble import adapter_name
 from valueeval.adapters.harness.argument_lm import ArgumentLM
 from valueeval.adapters.harness.base_model import is_plain_model
@@ -199,7 +199,7 @@ def _refuse_what_is_for_language_models(arguments: dict[str, Any]) -> None:
         )
 
 
-def _load(adapter: str, device: torch.device, dtype: str) -> Classifier | Average:
+def _load(adapter: str, device: torch.device, dtype: str) -> Classifier | Ensemble:
     if dtype != "auto" and dtype not in _DTYPES:
         raise ValueEvalError(f"dtype: {dtype!r}; allowed: auto, {', '.join(_DTYPES)}")
     classifier = load_adapter(adapter, device)

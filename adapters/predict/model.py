@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from valueeval.adapters.classifier.classifier import Classifier
-    from valueeval.adapters.classifier.ensemble import Average
+    from valueeval.adapters.classifier.ensemble import Ensemble
 
 LOOKED_AT = 50
 """Rows that are looked at to see which column holds texts."""
@@ -35,7 +35,7 @@ class Model:
         manifest: Its manifest: base model, training data, thresholds.
     """
 
-    def __init__(self, name: str, classifier: Classifier | Average, batch_size: int) -> None:
+    def __init__(self, name: str, classifier: Classifier | Ensemble, batch_size: int) -> None:
         self.name = name
         self.manifest: Manifest = classifier.manifest
         self._classifier = classifier

@@ -384,10 +384,10 @@ def test_recipe_is_what_the_result_depends_on() -> None:
 )
 def test_what_was_given_asks_for_the_same(given: dict[str, Any]) -> None:
     config = configure("x", **given)
-    assert configure(**config.given()) == config
+    assert configure(**config.non_defaults()) == config
     assert configure(**config.options()) == config
-    assert set(config.given()) <= {"output", *given}
-    assert changed(config, seed=3).given() == {**config.given(), "seed": 3}
+    assert set(config.non_defaults()) <= {"output", *given}
+    assert changed(config, seed=3).non_defaults() == {**config.non_defaults(), "seed": 3}
 
 
 def test_another_method_has_its_own_defaults() -> None:

@@ -119,14 +119,6 @@ class Choice:
         """Return its options by their names on the command line."""
         return {flag_of(item): getattr(self, item.name) for item in fields(self)}
 
-    def given(self) -> dict[str, Any]:
-        """Return the options that are not at their defaults."""
-        return {
-            flag_of(item): getattr(self, item.name)
-            for item in fields(self)
-            if getattr(self, item.name) != item.default
-        }
-
 
 @dataclass(frozen=True)
 class Method(Choice):

@@ -257,7 +257,7 @@ class TrainConfig:
             values |= _plain_options(self.distillation)
         return values
 
-    def given(self) -> dict[str, Any]:
+    def non_defaults(self) -> dict[str, Any]:
         """Return the options that are not at their defaults: those to ask for this run with."""
         plain = {
             **DEFAULT_CHOICES,

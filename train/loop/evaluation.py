@@ -117,7 +117,7 @@ class EvaluateLogits:
         own = list(
             read_batches(
                 model,
-                self.processes.own(batches),
+                self.processes.share(batches),
                 lambda rows: inputs.batch(rows, device),
                 "arguments",
             )

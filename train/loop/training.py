@@ -232,7 +232,7 @@ class Training:
         # A step fills the queue of contrastive learning before its weights change.
         due = self._checkpoint_due
         buffers = {name: one.clone() for name, one in self.model.named_buffers() if due}
-        parts = self._parts(self.processes.own(rows))
+        parts = self._parts(self.processes.share(rows))
         if self._compares and (len(parts) > 1 or self.processes.number > 1):
             value = self._backward_of_whole(rows, parts)
         else:

@@ -113,7 +113,7 @@ def upload(folder: Path, repo: str, private: bool) -> str:
 def command(config: TrainConfig) -> str:
     """Return the command line of a configuration."""
     words = []
-    for name, value in config.given().items():
+    for name, value in config.non_defaults().items():
         text = value if isinstance(value, str) else json.dumps(value)
         words.append(f"--{name}={text}")
     return shlex.join(["valueeval", "train", *words])

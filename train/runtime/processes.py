@@ -87,7 +87,7 @@ class Processes:
         """Return True for the process that writes files and messages."""
         return self.index == 0
 
-    def own(self, items: Sequence[T]) -> Sequence[T]:
+    def share(self, items: Sequence[T]) -> Sequence[T]:
         """Return this process's share: items index, index + number, …; may be empty."""
         return self.shares(items)[self.index]
 
@@ -106,7 +106,7 @@ class Processes:
         return bool(self.total(torch.tensor(int(here))))
 
     def collect(self, own: Sequence[T]) -> list[T]:
-        """Return the items of all processes, in the order from which `own` took them."""
+        """Return the items of all processes, in the order from which `share` took them."""
         if self.number == 1:
             return list(own)
         with _in_contact():

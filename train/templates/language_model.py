@@ -187,7 +187,7 @@ class EvaluateAnswers:
         return Evaluation(thresholds, score(self._truth, prediction), prediction, finite)
 
     def _decisions(self) -> list[Decision]:
-        asked = self._processes.own(self._asked)
+        asked = self._processes.share(self._asked)
         flat = [request for requests in asked for request in requests]
         ask: Any = self._lm.generate_until
         if self._template not in GENERATED:

@@ -16,7 +16,7 @@ from lm_eval import simple_evaluate
 from tiny_adapters import write_adapter
 
 from valueeval.adapters.classifier.classifier import load_classifier
-from valueeval.adapters.classifier.ensemble import Average, load_adapter
+from valueeval.adapters.classifier.ensemble import Ensemble, load_adapter
 from valueeval.adapters.directory import base
 from valueeval.adapters.directory.ensemble import (
     adapter_name,
@@ -53,7 +53,7 @@ def joined(folders: list[Path]) -> str:
 
 def test_decides_by_the_mean_of_logit_less_threshold(folders: list[Path], joined: str) -> None:
     average = load_adapter(joined, "cpu")
-    assert isinstance(average, Average)
+    assert isinstance(average, Ensemble)
     members = [load_classifier(folder, "cpu") for folder in folders]
     margins = [
         m.logits(ARGUMENTS).astype(np.float64) - m.manifest.thresholds.logits for m in members

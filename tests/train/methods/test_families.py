@@ -44,6 +44,7 @@ from valueeval.train.build import build_model
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.loop.optimizer import parameter_groups
 from valueeval.train.methods import METHODS
+from valueeval.train.methods.soft_prompt import SoftPromptMethod
 from valueeval.train.options import changed, configure
 from valueeval.train.run import train
 from valueeval.train.runtime.padding_check import check_reading
@@ -72,7 +73,7 @@ def config(data_dir: Path, tmp_path: Path) -> TrainConfig:
 
 
 def with_method(config: TrainConfig, method: str, base: Path, **options: Any) -> TrainConfig:
-    if method not in ("full", "head", "lora"):
+    if issubclass(METHODS[method], SoftPromptMethod):
         options = {"virtual_tokens": 5, **options}
     return changed(config, base=str(base), method=method, **options)
 

@@ -310,9 +310,9 @@ def test_gradients_are_summed_and_what_has_none_keeps_none() -> None:
 
 def test_shares_hold_everything_once() -> None:
     processes = Doubled()
-    first = processes.own("abcde")
+    first = processes.share("abcde")
     processes.index = 1
-    assert (first, processes.own("abcde"), processes.own("a")) == ("ace", "bd", "")
+    assert (first, processes.share("abcde"), processes.share("a")) == ("ace", "bd", "")
 
 
 def test_too_little_memory_of_its_own_is_no_other_process_that_has_ended(
