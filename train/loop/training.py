@@ -148,13 +148,16 @@ class Training:
         self.state = self._newest_checkpoint()
         self._started = context.started - self.state.seconds
         self._checkpoint_due = False
+        self._best_evaluation: Evaluation | None = None  # None after a resumed run's best epoch
         self._order: tuple[int, list[list[int]]] = (-1, [])  # an epoch and its batches
         with processes.together():
             if processes.is_main:
                 forget_metrics_after(self.folder, self.state.step)
 
     def run(self) -> Fit:
-        """Train to the end, load the best epoch and evaluate it.
+        """Train to the end and load the best epoch.
+
+        It is evaluated once more only where an earlier part of the run did so.
 
         Raises:
             ValueEvalError: Training diverged, or a checkpoint cannot be written.
@@ -163,7 +166,8 @@ class Training:
         best = self.state.best
         assert best is not None  # noqa: S101 (every epoch ends with an evaluation)
         load_best(self.folder, best.epoch, self.model)
-        evaluation = self.evaluate()
+        self.model.eval()
+        evaluation = self._best_evaluation or self.evaluate()
         self._account()
         return Fit(best, evaluation, self.state)
 
@@ -326,6 +330,7 @@ class Training:
         best, newest = self.state.best, Best(epoch, evaluation.macro_f1)
         if best is None or not evaluation.of_this_model or newest.macro_f1 > best.macro_f1:
             self.state.best = best = newest
+            self._best_evaluation = evaluation
             with self.processes.together():
                 if self.processes.is_main:
                     save_tensors(model_tensors(self.model), best_file(self.folder, best.epoch))

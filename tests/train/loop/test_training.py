@@ -33,6 +33,43 @@ def test_best_epoch_is_kept(adapter: Path) -> None:
     assert read_manifest(adapter).validation["macro_f1"] == pytest.approx(best)
 
 
+def test_validation_is_read_once_an_epoch(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And once more where an earlier part of the run found the best epoch."""
+    read = []
+    evaluate = Training.evaluate
+
+    def counted(self: Training) -> object:
+        read.append(self.state.step)
+        return evaluate(self)
+
+    monkeypatch.setattr(Training, "evaluate", counted)
+    manifest = train(config)
+    assert read == [STEPS, 2 * STEPS]
+
+    read.clear()
+    interrupted = changed(config, output=config.output + "-interrupted")
+
+    def stop(self: Training, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "check_still_free", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(interrupted)
+    again = train(changed(interrupted, resume=True))
+    assert read[:2] == [STEPS, 2 * STEPS]
+    assert len(read) - 2 == (manifest.validation["macro_f1"] == _of_epoch(config, 1))
+    assert again.validation == manifest.validation
+    assert again.thresholds == manifest.thresholds
+
+
+def _of_epoch(config: TrainConfig, epoch: int) -> float:
+    lines = (Path(config.output) / "metrics.jsonl").read_text("utf-8").splitlines()
+    return float(json.loads(lines[epoch - 1])["validation"]["macro_f1"])
+
+
 def test_a_batch_read_in_parts_teaches_the_same(config: TrainConfig, tmp_path: Path) -> None:
     """Without dropout, whose noise depends on the parts; 48 tokens at once are one argument."""
     base = write_without_dropout(tmp_path / "base", Path(config.base))
