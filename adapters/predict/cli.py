@@ -41,6 +41,7 @@ from valueeval.adapters.predict.output import (
     whole_file,
 )
 from valueeval.adapters.predict.summary import Summary, check_figure, draw
+from valueeval.adapters.tables.jsonl import UNREADABLE
 from valueeval.adapters.tables.rows import Row, as_text
 from valueeval.adapters.tables.table import (
     FORMATS,
@@ -51,6 +52,7 @@ from valueeval.adapters.tables.table import (
 )
 from valueeval.tasks.display import clean, error_message
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.values import VALUE_SLUGS
 
 _LISTED = 20
 
@@ -123,7 +125,12 @@ def _label_table(table: Table, options: argparse.Namespace) -> None:
         options.premise, options.conclusion, options.stance, options.text_column,
         parse_stance_map(options.stance_map) if options.stance_map else {},
     )  # fmt: skip
-    layout = find_layout(table.columns, roles, rows, table.name)
+    columns = [column for column in table.columns if column != UNREADABLE]
+    if not columns:
+        raise ValueEvalError(
+            f"{table.name}: no line can be read. {rows[0].where}: {rows[0].problem}"
+        )
+    layout = find_layout(columns, roles, rows, table.name)
     if options.by is not None and options.by not in table.columns:
         listed = ", ".join(map(repr, table.columns))
         raise ValueEvalError(f"{table.name}: no column {options.by!r} (--by). Columns: {listed}.")
@@ -133,7 +140,12 @@ def _label_table(table: Table, options: argparse.Namespace) -> None:
         # Hand labels have the names of our decisions.
         clash = labels is not None and not set(ADDED_COLUMNS).isdisjoint(table.columns)
         prefix = "predicted_" if clash else ""
-    refuse_clash(table.columns, prefix, table.name, "--prefix ")
+    try:
+        refuse_clash(table.columns, prefix, table.name, "--prefix ")
+    except ValueEvalError as error:
+        if labels is not None or set(VALUE_SLUGS).isdisjoint(table.columns):
+            raise
+        raise ValueEvalError(f"{error} If they are hand labels, --labels compares.") from None
     for note in table.notes:
         _note(f"{table.name}: {note}")
     if not layout.is_official:

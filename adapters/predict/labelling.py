@@ -89,7 +89,8 @@ class LabelledRow:
         """Return the row's cells and those of `ADDED_COLUMNS`, named ``prefix`` and more."""
         added: list[Any]
         if self.argument is None or self.probabilities is None or self.decided is None:
-            problem = "" if self.problem is None else self.problem.text
+            # One line without tabs, which every table can hold.
+            problem = "" if self.problem is None else " ".join(self.problem.text.split())
             added = ["", problem, "", *[None] * (2 * len(VALUE_SLUGS))]
         else:
             read = "argument" if self.argument.conclusion else "text alone"

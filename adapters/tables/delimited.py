@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 from valueeval.adapters.tables.encodings import shown_encoding
 from valueeval.adapters.tables.rows import Header, Row, as_text, title_rows, without_blank_end
@@ -21,6 +22,7 @@ from valueeval.tasks.errors import ValueEvalError
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 NO_DELIMITER = "\x1f"  # the unit separator: stands between the columns of a table that has one
 _SAMPLE = 1 << 20  # characters that the dialect is read from
+_SAID = re.compile("sep=(.)\r?\n")  # a first line that tells Excel the delimiter
 _TITLE_ROWS = 10  # the header is one of the first
 _CSV_LINE = 1 << 30  # the csv module's own limit is 131,072 characters a cell
 
@@ -77,6 +79,9 @@ def find_dialect(
     stream.seek(0)
     first_end = sample.find("\n")
     line_end = "\r\n" if sample[first_end - 1 : first_end + 1] == "\r\n" else "\n"
+    if said := _SAID.match(sample):
+        delimiter = delimiter or said[1]
+        sample = sample[said.end() :]
     candidates = (*DELIMITERS, NO_DELIMITER) if delimiter is None else (delimiter,)
     best: tuple[tuple[float, int, int], Dialect] | None = None
     for candidate in candidates:
@@ -289,7 +294,7 @@ def _lines(text: str) -> Iterator[str]:
         yield line.rstrip("\r\n")
 
 
-def _reader(lines: TextIO, delimiter: str) -> Any:
+def _reader(lines: Iterable[str], delimiter: str) -> Any:
     csv.field_size_limit(_CSV_LINE)
     return csv.reader(lines, delimiter=delimiter, strict=True)
 
@@ -297,14 +302,17 @@ def _reader(lines: TextIO, delimiter: str) -> Any:
 def _records(stream: BinaryIO, name: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     """Yield the line at which a row begins, and its cells; lines without any text are skipped."""
     with _text_of(stream, dialect.encoding, name) as text:
+        first_line = text.readline()
+        skipped = int(_SAID.match(first_line) is not None)
+        lines = text if skipped else chain([first_line], text)
         if not dialect.quoted:
-            for number, line in enumerate(text, start=1):
+            for number, line in enumerate(lines, start=1 + skipped):
                 if content := line.rstrip("\r\n"):
                     yield number, content.split(dialect.delimiter)
             return
-        reader = _reader(text, dialect.delimiter)
+        reader = _reader(lines, dialect.delimiter)
         while True:
-            line = reader.line_num + 1
+            line = reader.line_num + 1 + skipped
             try:
                 record = next(reader)
             except StopIteration:

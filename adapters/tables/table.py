@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -122,7 +122,8 @@ def output_dialect(table: Table | None, form: str, same_ending: bool) -> Dialect
     if came is not None and came.delimiter == NO_DELIMITER:
         came = Dialect(",", True, came.encoding, came.line_end)
     if came is not None and same_ending:
-        return came
+        # Without quoting only tables with tabs can hold what is added to them.
+        return came if came.delimiter == "\t" else replace(came, quoted=True)
     if form == "tsv":
         return Dialect("\t", quoted=False)
     return Dialect(came.delimiter if came is not None and came.delimiter == ";" else ",")

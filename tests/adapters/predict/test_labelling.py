@@ -34,8 +34,9 @@ def test_what_is_added() -> None:
         Row("line 2", {"text": "Tradition, and Security: personal"}),
         Row("line 3", {"text": ""}),
         Row("line 4", {"text": "nothing"}),
+        Row("line 5", {"text": "x"}, "torn\tin\n two"),
     ]
-    both, empty, none = (row.cells() for row in label_rows(rows, LAYOUT, NamingModel()))
+    both, empty, none, torn = (row.cells() for row in label_rows(rows, LAYOUT, NamingModel()))
     assert tuple(both) == ("text", *ADDED_COLUMNS)
     assert both["values"] == "Security: personal; Tradition"
     assert (both["problem"], both["labelled_from"]) == ("", "text alone")
@@ -44,6 +45,7 @@ def test_what_is_added() -> None:
     assert sum(both[slug] for slug in VALUE_SLUGS) == 2
     assert (empty["values"], empty["problem"]) == ("", "the text is empty")
     assert {empty[column] for column in ADDED_COLUMNS[3:]} == {None}
+    assert torn["problem"] == "torn in two"
     assert (none["values"], none["problem"], none["face"]) == ("", "", 0)
 
 

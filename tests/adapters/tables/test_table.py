@@ -145,6 +145,8 @@ def test_stray_quotation_marks(tmp_path: Path) -> None:
     """A text that begins with a quotation of its own does not swallow the rows below it."""
     path = write(tmp_path / "t.csv", 'id;text;side\n1;"No" he said;for\n2;yes;for\n')
     assert [row["text"] for row in cells(path)] == ['"No" he said', "yes"]
+    table, _ = read(path)
+    assert output_dialect(table, "csv", same_ending=True) == Dialect(";")
     broken = write(tmp_path / "b.csv", 'a,b,c\n1,"x,for\n2,"y, z",for\n')
     assert "line 2: the cells of this row do not end" in refusal(broken)
 
@@ -226,6 +228,14 @@ def test_odd_headers_and_rows(tmp_path: Path) -> None:
         None,
     ]
     assert rows[2].cells == {"text": "1", "column 2": "2", "text (2)": "", "x": ""}
+
+
+def test_the_line_that_tells_excel_the_delimiter(tmp_path: Path) -> None:
+    for line_end in ("\n", "\r\n"):
+        content = line_end.join(["sep=;", "id;text", "1;We care, you know", '2;"a;b"', ""])
+        _, rows = read(write(tmp_path / "t.csv", content))
+        assert [row.cells["text"] for row in rows] == ["We care, you know", "a;b"]
+        assert [row.where for row in rows] == ["line 3", "line 4"]
 
 
 def test_titles_above_the_header(tmp_path: Path) -> None:
