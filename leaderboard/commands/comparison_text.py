@@ -38,6 +38,11 @@ def print_comparison(console: Console, pair: Pair, found: Comparison, shown: int
         console.print(_of_each_seed(macro))
     console.print()
     console.print(_overall(found.overall))
+    if "macro_ap" not in {each.metric for each in found.overall}:
+        console.print(
+            "\nNo macro_ap: it needs the 20 scores of each argument, and not all of these results "
+            "hold them."
+        )
     if found.influence is not None:
         console.print(
             f"\nWhen any one conclusion is left out, B - A in macro_f1 lies between "
@@ -46,6 +51,8 @@ def print_comparison(console: Console, pair: Pair, found: Comparison, shown: int
         console.print(_influence(pair.a[0], found))
     console.print("\nF1 per value: intervals of each value alone, p corrected for all of them\n")
     console.print(_values(found.values))
+    if any(each.difference.low is None for each in found.values):
+        console.print("\nNo interval: the value's positives are in too few conclusions.")
     if shown > 0:
         console.print("\nWhere they differ most (errors of 20 decisions)\n")
         console.print(_arguments(pair.a, pair.b, shown))

@@ -177,7 +177,8 @@ def _uncertainty(row: Row, name: str) -> dict[str, Any]:
         "uncertainty": {
             "confidence_interval": {
                 "lower": interval[0], "upper": interval[1], "confidence_level": 0.95,
-                "method": "score ± t · standard error, jackknife over conclusions (and seeds)",
+                "method": "t and jackknife standard error over conclusions (and seeds), on the "
+                "scale of 1 / score",
             },
         }
     }  # fmt: skip

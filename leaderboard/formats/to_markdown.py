@@ -23,10 +23,11 @@ _EXPLANATION = f"""\
   so the confidence holds for the whole table. With hundreds of pairs that leaves much open: fewer
   comparisons, chosen beforehand (`--reference`, `valueeval compare`), can decide more.
 - *ranks*: the ranks that the system can have, with 95 % confidence in all rows together.
-- *95 %*: interval of macro_f1, score ± t · standard error, by the jackknife over conclusions,
-  because arguments that share a conclusion are not independent. A row of several seeds counts both
-  conclusions and seeds; the interval of a single run says nothing about other trainings. ° as the
-  results say, which have no usable samples here.
+- *95 %*: interval of macro_f1 by t and the jackknife's standard error over conclusions, because
+  arguments that share a conclusion are not independent. It reaches further up than down: a score
+  that is too low by chance comes with a standard error that is too small. A row of several seeds
+  counts both conclusions and seeds; the interval of a single run says nothing about other
+  trainings. °: as the results say; they have no usable samples here.
 - *without one*: the range of macro_f1 when any one conclusion is left out. Conclusions are named by
   a hash; JSON, CSV and HTML name several for each system.
 - *vs*: macro_f1 less that of the row that `--reference` names, with its 95 % interval, for all rows
@@ -34,7 +35,8 @@ _EXPLANATION = f"""\
 - *official_f1*: harmonic mean of macro-precision and macro-recall (SemEval-2023 Task 4). Papers mix
   the two up. ⚠ exceeds macro_f1 by more than {GAMING_MARGIN}: predicting some values for nearly
   every argument and others almost never raises official_f1 without recognising values better.
-- *macro_ap*: mean average precision over values; where systems give scores. It needs no thresholds.
+- *macro_ap*: mean average precision over values. It needs no thresholds, but the 20 scores of each
+  argument.{{without_scores}}
 - Systems of others: macro_f1 is computed from the F1 of each value where that was published. The
   sources, some of them secondary, stand in `published.csv` and `published-per-value.csv` of the
   package's leaderboard folder."""
@@ -237,7 +239,9 @@ def _notes(table: Table) -> list[str]:
     if table.problems:
         reasons = [f"{problem.source}: {problem.reason}" for problem in merged(table.problems)]
         parts += ["### Not used", _list(reasons)]
-    return [*parts, "### How to read this", _EXPLANATION]
+    scored = any(row.mean("macro_ap") is not None for board in table.boards for row in board.rows)
+    without = "" if scored else " None of these results holds them, so there is no such column."
+    return [*parts, "### How to read this", _EXPLANATION.format(without_scores=without)]
 
 
 def _list(items: Sequence[str]) -> str:

@@ -87,15 +87,15 @@ def test_the_bootstraps_standard_error_is_near_the_jackknifes(simulation: Module
 
 
 def test_a_small_simulation_covers(simulation: ModuleType) -> None:
-    drawn = simulation.simulate(made_up(simulation), SIZES, "macro_f1", 200)
+    (drawn,) = simulation.simulate(made_up(simulation), SIZES, ["macro_f1"], 200)
     for runs, minus in (((0,), ()), ((1,), (0,))):
-        covered, _ = simulation.covers(drawn, runs, minus)
+        covered = simulation.coverage(drawn, runs, minus).covered
         assert np.mean(covered) > 0.90  # 95 % less 3 standard errors of 200 sets
 
 
 def test_a_small_simulation_of_tables_excludes_nobody(simulation: ModuleType) -> None:
     world = made_up(simulation, systems=((0.0, 0.0),) * 12)
-    drawn = simulation.simulate(world, SIZES, "macro_f1", 40)
+    (drawn,) = simulation.simulate(world, SIZES, ["macro_f1"], 40)
     systems = [[g] for g in range(12)]
     wrong = [not rank_systems(scores, systems).can_be_best.all() for scores in drawn.scores]  # type: ignore[union-attr]
     assert np.mean(wrong) <= 0.15  # 5 % and 3 standard errors of 40 tables
@@ -111,14 +111,14 @@ def test_in_every_world_intervals_cover_and_tests_hold_their_level(
     allowed = 2 + 4 * 100 * np.sqrt(0.05 * 0.95 / sets)
     for name in ("main", "validation"):
         for row in simulation.rows_of_pairs(study, name):
-            cells = [cell.strip() for cell in row.strip("|").split("|")]
-            coverage = [float(cells[place].split(" ")[0]) for place in (4, 6)]
-            assert min(coverage) >= 95 - allowed, row
+            cells = cells_of(row)
+            for cell in (cells[4], cells[7]):
+                assert abs(share_of(cell)[0] - 95) <= allowed, row
             if abs(float(cells[3])) < 0.001:
-                assert float(cells[8].split(" ")[0]) <= 5 + allowed, row
+                assert share_of(cells[9])[0] <= 5 + allowed, row
     for which in range(4):
         (row,) = simulation.rows_of_tables(study, "main", which)
-        excluded = float(row.strip("|").split("|")[2].split(" ")[1])
+        excluded = share_of(cells_of(row)[2])[0]
         assert excluded <= 5 + 4 * 100 * np.sqrt(0.05 * 0.95 / tables), row
 
 
@@ -129,8 +129,63 @@ def test_the_committed_report_is_of_this_program(simulation: ModuleType) -> None
     assert all(section[2] in text for section in simulation.SECTIONS)
 
 
+def cells_of(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def share_of(cell: str) -> tuple[float, float]:
+    """A share with its Monte Carlo error, in percent."""
+    value, error = cell.split(" ± ")
+    return float(value), float(error)
+
+
+def section_of(simulation: ModuleType, title: str) -> list[list[str]]:
+    """The rows of a section of the committed report whose first cell names sizes."""
+    text = simulation.OUTPUT.read_text("utf-8").split(f"## {title}\n")[1].split("\n## ")[0]
+    rows = [cells_of(line) for line in text.splitlines() if line.startswith("|")]
+    return [row for row in rows if row[0] in simulation.SIZES]
+
+
+def test_the_committed_report_shows_what_is_promised(simulation: ModuleType) -> None:
+    """Within two Monte Carlo errors: coverage 95 ± 2 %, tests at most 6.5 %, tables at most 5 %."""
+    rows = section_of(simulation, "Scores and differences")
+    assert len(rows) == 26
+    for row in rows:
+        for cell in (row[4], row[7]):
+            covered, error = share_of(cell)
+            assert error <= 1
+            assert abs(covered - 95) <= 2 + 2 * error, row
+        if abs(float(row[3])) < 0.002:
+            rejected, error = share_of(row[9])
+            assert rejected <= 6.5 + 2 * error, row
+    for row in section_of(simulation, "macro_ap"):
+        for cell in (row[1], row[4]):
+            assert abs(share_of(cell)[0] - 95) <= 2 + 2 * share_of(cell)[1], row
+    tables = section_of(simulation, "Tables of equal systems")
+    assert len(tables) == len(simulation.TABLE_CASES)
+    for row in tables:
+        excluded, error = share_of(row[2])
+        assert excluded <= 5 + 2 * error, row
+
+
+def test_intervals_begin_where_the_committed_report_says(simulation: ModuleType) -> None:
+    """From MIN_DF on, four of five intervals lie above the score of predicting every value."""
+    text = simulation.OUTPUT.read_text("utf-8").split("## Few conclusions\n")[1]
+    cases = [cells_of(line) for line in text.splitlines() if re.match(r"\| \d.*\d+\.\d \|", line)]
+    assert len(cases) == 16
+    below = []
+    for case in cases:
+        (real, error), (other, _) = share_of(case[4]), share_of(case[9])
+        if float(case[1]) >= simulation.MIN_DF:
+            assert min(real, other) >= 80 - 2 * error, case
+        else:
+            below.append(min(real, other))
+    assert min(below) < 60
+    assert sum(share < 80 for share in below) > len(below) / 2
+
+
 def test_scores_of_a_simulated_set_are_those_of_its_counts(simulation: ModuleType) -> None:
-    drawn = simulation.simulate(made_up(simulation), SIZES, "macro_f1", 3)
+    (drawn,) = simulation.simulate(made_up(simulation), SIZES, ["macro_f1"], 3)
     assert isinstance(drawn.scores[0], LeaveOneOut)
     value, without = score_counts(drawn.counts[0], "macro_f1")
     assert np.array_equal(value, drawn.scores[0].value)

@@ -275,7 +275,8 @@ def _training(manifest: Manifest, training: DataSet) -> str:
 
 
 def _validation(manifest: Manifest, validation: DataSet) -> str:
-    arguments, conclusions = len(validation.arguments), len(set(validation.conclusions))
+    arguments = len(validation.arguments)
+    conclusions = len(set(map(conclusion_key, validation.conclusions)))
     return f"{_chosen_on(manifest)}, {arguments:,} arguments about {conclusions:,} conclusions"
 
 

@@ -268,8 +268,8 @@ def _interval_note(report: dict[str, Any]) -> str:
     units = interval["units"]
     if interval["over"] == "conclusions" and report["macro_f1_stderr"] is None:
         return (
-            f"No interval: {units} conclusions are too few to estimate how scores vary between "
-            "them. Intervals over single arguments are too narrow."
+            f"No interval: {units} conclusions are too few, or too uneven in size, to tell how "
+            "scores vary between them. Intervals over single arguments are too narrow."
         )
     if interval["over"] == "conclusions":
         return (

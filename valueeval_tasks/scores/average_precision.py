@@ -68,7 +68,13 @@ def leave_one_out_ap(
             whole[run, value], without[run, :, value] = _average_precision(
                 truth[:, value], each[:, value], index, len(keys)
             )
-    return LeaveOneOut(mean_over(whole, present), mean_over(without, present), keys, sizes)
+    return LeaveOneOut(
+        mean_over(whole, present),
+        mean_over(without, present),
+        keys,
+        sizes,
+        sizes.astype(np.float64),
+    )
 
 
 def _average_precision(

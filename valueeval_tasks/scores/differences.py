@@ -48,7 +48,7 @@ class Difference:
             return f"{b} - {a} is {_number(self.value)}; too few conclusions for an interval"
         if not self.told_apart:
             return (
-                f"cannot be told apart: differences from {_number(self.low)} to "
+                f"cannot be told apart: differences {b} - {a} from {_number(self.low)} to "
                 f"{_number(self.high)} fit"
             )
         better, ends = (

@@ -42,17 +42,26 @@ class LeaveOneOut:
         without: (runs, conclusions), with one conclusion left out; NaN where undefined.
         keys: Names of the conclusions, sorted.
         sizes: (conclusions,), how many arguments share each.
+        weights: (conclusions,), how many labels of each the score is about: its arguments for a
+            mean over values, its positives for the F1 of one value. Degrees of freedom follow from
+            them.
     """
 
     value: Array
     without: Array
     keys: tuple[str, ...]
     sizes: npt.NDArray[np.int64]
+    weights: Array
 
     @property
     def degrees_of_freedom(self) -> float:
         """See :func:`degrees_of_freedom`."""
-        return degrees_of_freedom(self.sizes)
+        return degrees_of_freedom(self.weights)
+
+    @property
+    def variance_excess(self) -> float:
+        """See :func:`variance_excess`."""
+        return variance_excess(self.weights)
 
 
 def leave_one_out(
@@ -75,7 +84,8 @@ def leave_one_out(
     keys, index, sizes = group(clusters, len(truth))
     counts = count_by_conclusion(truth, np.stack(list(predictions)), index, sizes)
     value, without = score_counts(counts, metric)
-    return LeaveOneOut(value, without, keys, sizes)
+    weights = counts.actual[:, _F1_OF[metric]] if metric in _F1_OF else sizes
+    return LeaveOneOut(value, without, keys, sizes, weights.astype(np.float64))
 
 
 def count_by_conclusion(
@@ -177,11 +187,11 @@ def group(
     return keys, index, np.bincount(index, minlength=len(keys))
 
 
-def degrees_of_freedom(sizes: npt.ArrayLike) -> float:
+def degrees_of_freedom(weights: npt.ArrayLike) -> float:
     """Return how many degrees of freedom the jackknife's variance is worth.
 
-    If the score is a mean over arguments, m_c a conclusion's own mean with variance alike for all
-    conclusions, and w_c the conclusion's share of arguments, the jackknife's variance is a
+    If the score is a weighted mean over conclusions, m_c a conclusion's own score with variance
+    alike for all conclusions, and w_c its weight (they sum to 1), the jackknife's variance is a
     quadratic form m' Q m with
 
         score without c - score = a_c (score - m_c),   a_c = w_c / (1 - w_c),
@@ -189,27 +199,56 @@ def degrees_of_freedom(sizes: npt.ArrayLike) -> float:
     and the chi-square that has its mean and variance has trace(Q)² / trace(Q²) degrees of freedom
     (Satterthwaite, 1946; Bell and McCaffrey, 2002; Imbens and Kolesár, 2016, with intraclass
     correlation 1: the careful end, where large conclusions are worth no more than small ones but
-    count more). Equal sizes give C - 1; one large conclusion beside many small ones tends to 1.
+    count more). Equal weights give C - 1; one large one beside many small ones tends to 1.
 
     Args:
-        sizes: (conclusions,), arguments of each, above 0.
+        weights: (conclusions,), see :class:`LeaveOneOut`; any scale.
 
     Returns:
-        8.0 on the main test set; 0 where there are fewer than two conclusions.
+        8.0 for a mean over values on the main test set, 1.1 to 7.1 for single values; 0 where fewer
+        than two weights are above 0.
     """
-    n = np.asarray(sizes, dtype=np.float64)
-    if len(n) < 2:
-        return 0.0
+    traces = _traces(weights)
+    return 0.0 if traces is None else traces[0] ** 2 / traces[1]
+
+
+def variance_excess(weights: npt.ArrayLike) -> float:
+    """Return by what factor the jackknife's variance exceeds the true one on average.
+
+    Under the model of :func:`degrees_of_freedom` its mean is trace(Q) where the variance is Σ w².
+    Dividing by the factor is what the bias reduction of Bell and McCaffrey (2002) does, for all
+    conclusions at once.
+
+    Args:
+        weights: (conclusions,), see :class:`LeaveOneOut`; any scale.
+
+    Returns:
+        1 for equal weights or fewer than two above 0, 1.06 on the main test set.
+    """
+    traces = _traces(weights)
+    if traces is None:
+        return 1.0
+    n = np.asarray(weights, dtype=np.float64)
+    return traces[0] / float(((n / n.sum()) ** 2).sum())
+
+
+def _traces(weights: npt.ArrayLike) -> tuple[float, float] | None:
+    """Return trace(Q) and trace(Q²); ``None`` where fewer than two weights are above 0."""
+    n = np.asarray(weights, dtype=np.float64)
+    if (n > 0).sum() < 2:
+        return None
     w = n / n.sum()
     a = w / (1 - w)
-    # Q = diag(a²) + U K U' with U = (w, b, a): the rows of the deviations, centred on their mean.
+    # Q = (C - 1) / C · (diag(a²) + U K U') with U = (w, b, a): the rows of the deviations, centred
+    # on their mean.
     b = a**2 - a * a.sum() / len(n)
     u = np.stack([w, b, a], axis=1)
     k = np.array([[b.sum(), -1, 0], [-1, 0, 0], [0, 0, -1 / len(n)]])
     ku = k @ (u.T @ u)
     trace = (a**2).sum() + np.trace(ku)
     trace_of_square = (a**4).sum() + 2 * np.trace(k @ (u.T * a**2) @ u) + np.trace(ku @ ku)
-    return float(trace**2 / trace_of_square)
+    scale = (len(n) - 1) / len(n)
+    return float(scale * trace), float(scale**2 * trace_of_square)
 
 
 def _sums(

@@ -48,6 +48,7 @@ def test_two_results_are_compared_in_both_scores_per_value_and_argument(
     assert float(score[1]) == 1
     assert float(score[3]) == pytest.approx(float(score[2]) - 1, abs=1e-4)
     assert all(name in page for name in VALUE_NAMES)
+    assert "No macro_ap: it needs the 20 scores of each argument" in page
     most = page[page.index("Where they differ most") :]
     assert most.count("Premise") == 1, "they differ on one argument only"
     assert line_of(most, DOCS[3]["id"])[:3] == [DOCS[3]["id"], "0", "20"]
@@ -66,10 +67,25 @@ def test_the_verdict_comes_first_and_then_what_moves_it(
     assert "One run of each" in lines[2]
     page = "\n".join(lines)
     assert line_of(page, "macro_ap")[3].startswith("+0.")
+    assert "No macro_ap" not in page
     assert "When any one conclusion is left out, B - A in macro_f1 lies between +0." in page
     assert page.count("Conclusion ") == 5, "five conclusions by their text"
     same = compare(capsys, a, a, "--show", "0").splitlines()
-    assert same[1] == "macro_f1: cannot be told apart: differences from 0.000 to 0.000 fit"
+    assert same[1] == "macro_f1: cannot be told apart: differences B - A from 0.000 to 0.000 fit"
+
+
+def test_a_value_whose_positives_share_few_conclusions_has_no_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = DOCS[0]["conclusion"]
+    docs = [
+        {**doc, "labels": [int(doc["conclusion"] == first), *doc["labels"][1:]]} for doc in DOCS
+    ]
+    a = write_results(tmp_path / "a", docs=docs, prediction=predictions(docs, 0.8), model="a")
+    b = write_results(tmp_path / "b", docs=docs, prediction=predictions(docs, 0.2, 3), model="b")
+    page = compare(capsys, a, b, "--show", "0")
+    assert "[" not in " ".join(line_of(page, VALUE_NAMES[0]))
+    assert "No interval: the value's positives are in too few conclusions." in page
 
 
 def test_in_a_narrow_terminal_numbers_and_values_are_whole(

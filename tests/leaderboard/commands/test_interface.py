@@ -74,7 +74,9 @@ def test_a_comparison_has_the_numbers_of_the_command(
         *(f"f1_{s}" for s in VALUE_SLUGS),
     ]
     assert np.allclose(frame["b"] - frame["a"], frame["difference"])
-    assert (frame["difference_low"] <= frame["difference"]).all()
+    given = frame["difference_low"].notna()  # values of too few conclusions have no interval
+    assert given[:2].all()
+    assert (frame["difference_low"] <= frame["difference"])[given].all()
     assert "<b>bad" not in found._repr_html_()
 
 

@@ -154,6 +154,8 @@ def test_what_one_conclusion_does_is_in_every_page_without_its_text(folder: Path
 def test_macro_ap_is_a_column_where_systems_give_scores(folder: Path) -> None:
     pages = outputs(folder, ".md", ".html", ".tex")
     assert not any("macro_ap |" in page or "Macro AP" in page for page in pages.values())
+    assert "None of these results holds them, so there is no such column." in pages[".md"]
+    assert "is not shown: none of these results holds the 20 scores" in pages[".html"]
     scores = likely(DOCS, 2.0)
     write_results(folder / "scored", model="scored", docs=DOCS, scores=scores)
 
@@ -163,6 +165,7 @@ def test_macro_ap_is_a_column_where_systems_give_scores(folder: Path) -> None:
     write_results(folder / "older", model="older", docs=DOCS, scores=scores, change=older)
     pages = outputs(folder, ".md", ".html", ".tex", ".json", ".yaml")
     assert "| macro_ap |" in pages[".md"]
+    assert "None of these results holds" not in pages[".md"] + pages[".html"]
     assert "Macro AP" in pages[".html"]
     assert "Macro-AP" in pages[".tex"]
     rows = {row["system"]: row for row in json.loads(pages[".json"])["rows"]}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import valueeval.tasks
+from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import SETS, Argument, DataSet, load_set, read_arguments
 from valueeval.tasks.values import VALUE_NAMES
 
@@ -58,7 +59,7 @@ def test_total_and_number_of_conclusions() -> None:
 
 def test_no_conclusion_in_two_splits() -> None:
     conclusions = [
-        {" ".join(words(one.conclusion)) for one in loaded(split).arguments}
+        {conclusion_key(one.conclusion) for one in loaded(split).arguments}
         for split in MINIMUM_SIZE
     ]
     assert all(not one & other for one, other in itertools.combinations(conclusions, 2))
@@ -66,7 +67,7 @@ def test_no_conclusion_in_two_splits() -> None:
 
 def test_a_conclusion_is_spelled_in_one_way() -> None:
     spellings = {one.conclusion for one in everything()}
-    assert len({" ".join(words(spelling)) for spelling in spellings}) == len(spellings)
+    assert len({conclusion_key(spelling) for spelling in spellings}) == len(spellings)
 
 
 @EACH_SPLIT
@@ -173,11 +174,11 @@ def published(real_data_dir: Path) -> tuple[Argument, ...]:
 
 
 def test_nothing_is_taken_from_the_published_data(published: tuple[Argument, ...]) -> None:
-    conclusions = {" ".join(words(one.conclusion)) for one in published}
+    conclusions = {conclusion_key(one.conclusion) for one in published}
     premises = {" ".join(words(one.premise)) for one in published}
     copied = set().union(*(runs(one.premise, COPIED_WORDS) for one in published))
     for one in everything():
-        assert " ".join(words(one.conclusion)) not in conclusions, one
+        assert conclusion_key(one.conclusion) not in conclusions, one
         assert " ".join(words(one.premise)) not in premises, one
         assert not runs(one.premise, COPIED_WORDS) & copied, one
 

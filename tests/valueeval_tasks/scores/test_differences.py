@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ def left_out(values: Sequence[float], changes: Sequence[Sequence[float]]) -> Lea
     value = np.array(values, dtype=float)
     without = value[:, None] + np.array(changes, dtype=float)
     n = without.shape[1]
-    return LeaveOneOut(value, without, tuple(f"c{c}" for c in range(n)), np.full(n, 10))
+    keys = tuple(f"c{c}" for c in range(n))
+    return LeaveOneOut(value, without, keys, np.full(n, 10), np.ones(n))
 
 
 # ------------------------------------------------------------------------------- intervals
@@ -34,15 +36,20 @@ def test_an_interval_by_hand() -> None:
     found = interval(left, [0])
     assert found.estimate == 0.5
     assert found.stderr == pytest.approx(0.01)
+    # 1 / 0.5 is 2, its standard error 0.01 / 0.5² = 0.04.
     assert (found.ci_low, found.ci_high) == (
-        pytest.approx(0.5 - T8 / 100), pytest.approx(0.5 + T8 / 100),
+        pytest.approx(1 / (2 + T8 * 0.04)), pytest.approx(1 / (2 - T8 * 0.04)),
     )  # fmt: skip
+    assert found.ci_high - 0.5 > 0.5 - found.ci_low  # type: ignore[operator]
 
 
 def test_an_interval_ends_where_scores_do() -> None:
     found = interval(left_out([0.01], [np.array(NINE) / 400]), [0])
-    assert found.ci_low == 0
-    assert found.ci_high == pytest.approx(0.01 + T8 / 100)
+    assert found.ci_low == pytest.approx(0.01 / (1 + T8))
+    assert found.ci_high == 1
+    high = interval(left_out([0.99], [np.array(NINE) / 400]), [0])
+    assert high.ci_high == 1
+    assert interval(left_out([0.0], np.zeros((1, 9))), [0]) == Interval(0.0, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
@@ -55,10 +62,12 @@ def test_few_conclusions_have_a_score_alone(n: int) -> None:
     assert found.verdict() == "B - A is 0.100; too few conclusions for an interval"
 
 
-def test_many_conclusions_of_which_one_holds_nearly_all_arguments_are_few() -> None:
+def test_many_conclusions_of_which_four_hold_nearly_all_positives_are_few() -> None:
     left = left_out([0.5], np.zeros((1, 40)))
-    sizes = np.array([1000] + [1] * 39)
-    assert interval(LeaveOneOut(left.value, left.without, left.keys, sizes), [0]).ci_low is None
+    for large, enough in ((4, False), (6, True)):
+        weights = np.array([1000.0] * large + [1.0] * (40 - large))
+        some = replace(left, weights=weights)
+        assert (interval(some, [0]).ci_low is not None) == enough
 
 
 def test_an_undefined_score_has_nothing() -> None:
@@ -86,7 +95,7 @@ def test_a_system_does_not_differ_from_itself() -> None:
     left = leave_one_out(truth, [prediction, prediction.copy()], [str(i % 9) for i in range(90)])
     found = difference(left, [0], [1])
     assert (found.value, found.stderr, found.low, found.high, found.p) == (0, 0, 0, 0, 1)
-    assert found.verdict() == "cannot be told apart: differences from 0.000 to 0.000 fit"
+    assert found.verdict() == "cannot be told apart: differences B - A from 0.000 to 0.000 fit"
 
 
 def test_what_both_share_cancels() -> None:
@@ -97,6 +106,17 @@ def test_what_both_share_cancels() -> None:
     assert found.stderr == pytest.approx(0.001)
     assert found.low == pytest.approx(0.02 - T8 / 1000)
     assert found.told_apart
+
+
+def test_a_difference_leaves_out_what_the_jackknifes_variance_is_too_large_by() -> None:
+    left = left_out([0.5, 0.52], [np.zeros(9), np.array(NINE) / 4000])
+    uneven = replace(left, weights=np.array([5.0] * 3 + [3.0] * 6))
+    excess = uneven.variance_excess
+    assert excess > 1
+    found = difference(uneven, [0], [1])
+    assert found.stderr == pytest.approx(0.001 / np.sqrt(excess))
+    alone = interval(uneven, [1])
+    assert alone.stderr == pytest.approx(0.001)
 
 
 def test_a_difference_is_turned_round_with_its_sides() -> None:
@@ -113,7 +133,7 @@ def test_verdicts() -> None:
     assert worse.verdict() == "A is better by 0.024 (0.004 to 0.043)"
     assert worse.verdict("lora", "full") == "lora is better by 0.024 (0.004 to 0.043)"
     same = Difference(0.01, 0.01, -0.01, 0.03, 0.3)
-    assert same.verdict() == "cannot be told apart: differences from -0.010 to 0.030 fit"
+    assert same.verdict() == "cannot be told apart: differences B - A from -0.010 to 0.030 fit"
     hair = Difference(0.02, 0.01, 0.0002, 0.04, 0.049)
     assert hair.verdict() == "B is better by 0.020 (0.0002 to 0.040)"
 
@@ -138,7 +158,7 @@ def test_seeds_alone_give_the_t_interval_over_seeds() -> None:
     """0.49 and 0.51: mean 0.5, variance 0.0002, of the mean 0.0001; t with 1 degree is 12.706."""
     found = interval(left_out([0.49, 0.51], np.zeros((2, 9))), [0, 1])
     assert found.stderr == pytest.approx(0.01)
-    assert found.ci_low == pytest.approx(0.5 - 0.12706, abs=1e-5)
+    assert found.ci_low == pytest.approx(0.5 / (1 + 0.12706 / 0.5), abs=1e-5)
 
 
 def test_seeds_and_conclusions_add_up() -> None:
@@ -146,7 +166,7 @@ def test_seeds_and_conclusions_add_up() -> None:
     found = interval(left_out([0.49, 0.51], [changes, changes]), [0, 1])
     assert found.stderr == pytest.approx(np.sqrt(2) / 100)
     # Satterthwaite: (1 + 1)² / (1/8 + 1/1) = 3.56 degrees, t = 2.917; the seeds alone ask for more.
-    assert found.ci_low == pytest.approx(0.5 - 0.12706, abs=1e-5)
+    assert found.ci_low == pytest.approx(0.5 / (1 + 0.12706 / 0.5), abs=1e-5)
 
 
 @given(st.integers(0, 10_000), st.integers(2, 5))

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from valueeval.tasks.scores.average_precision import leave_one_out_ap, macro_ap
-from valueeval.tasks.scores.jackknife import degrees_of_freedom, leave_one_out
+from valueeval.tasks.scores.jackknife import degrees_of_freedom, leave_one_out, variance_excess
 from valueeval.tasks.scores.scoring import score
+from valueeval.tasks.values import VALUE_SLUGS
 
 
 def rows(*sets: set[int]) -> np.ndarray:
@@ -161,14 +162,45 @@ def test_small_conclusions_beside_large_ones_are_worth_little() -> None:
     assert degrees_of_freedom([3]) == degrees_of_freedom([]) == 0
 
 
+def test_a_conclusion_that_holds_all_positives_leaves_nothing_to_compare() -> None:
+    assert degrees_of_freedom([1, 0, 0]) == 0
+    assert degrees_of_freedom([0, 0]) == 0
+
+
+def test_a_mean_over_values_rests_on_arguments_and_one_value_on_its_positives() -> None:
+    truth = np.zeros((6, 20), dtype=bool)
+    truth[[0, 1, 2, 3], [0, 0, 0, 1]] = True
+    clusters = ["a", "a", "b", "b", "b", "c"]
+    assert leave_one_out(truth, [truth], clusters).weights.tolist() == [2, 3, 1]
+    one = leave_one_out(truth, [truth], clusters, f"f1_{VALUE_SLUGS[0]}")
+    assert one.weights.tolist() == [2, 1, 0]
+    assert leave_one_out_ap(truth, [truth.astype(float)], clusters).weights.tolist() == [2, 3, 1]
+
+
 def test_degrees_of_freedom_of_the_main_test_set(real_data_dir: object) -> None:
     from valueeval.tasks.data.conclusions import conclusion_key
     from valueeval.tasks.data.dataset import load_set
 
-    keys = [conclusion_key(text) for text in load_set("main", real_data_dir).conclusions]  # type: ignore[arg-type]
-    sizes = np.unique(keys, return_counts=True)[1]
-    assert len(sizes) == 103
-    assert degrees_of_freedom(sizes) == pytest.approx(8.0, abs=0.01)
+    data = load_set("main", real_data_dir)  # type: ignore[arg-type]
+    keys = [conclusion_key(text) for text in data.conclusions]
+
+    def of(metric: str) -> float:
+        return leave_one_out(data.labels, [data.labels], keys, metric).degrees_of_freedom
+
+    assert len(set(keys)) == 103
+    assert of("macro_f1") == of("official_f1") == pytest.approx(8.0, abs=0.01)
+    single = [of(f"f1_{slug}") for slug in VALUE_SLUGS]
+    assert (min(single), max(single)) == (pytest.approx(1.1, abs=0.1), pytest.approx(7.1, abs=0.1))
+
+
+def test_the_jackknifes_variance_exceeds_the_true_one_where_sizes_are_uneven() -> None:
+    assert variance_excess([7] * 9) == pytest.approx(1)
+    assert variance_excess([5, 0, 0]) == variance_excess([]) == 1
+    # Weights 1/2, 1/4, 1/4 of own scores with variance 1: the true variance is 3/8. By hand from
+    # the three scores without: (1/2, 1/2), (2/3, 1/3), (2/3, 1/3) of the other two.
+    without = np.array([[0, 1 / 2, 1 / 2], [2 / 3, 0, 1 / 3], [2 / 3, 1 / 3, 0]])
+    centred = without - without.mean(0)
+    assert variance_excess([2, 1, 1]) == pytest.approx(2 / 3 * (centred**2).sum() / (3 / 8))
 
 
 @given(st.lists(st.integers(1, 200), min_size=2, max_size=30))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.stats import t as student
 
 from valueeval.tasks.scores import many_systems
 from valueeval.tasks.scores.differences import difference
-from valueeval.tasks.scores.jackknife import LeaveOneOut
+from valueeval.tasks.scores.jackknife import Array, LeaveOneOut
 from valueeval.tasks.scores.many_systems import differences_from, rank_systems
 
 
@@ -20,7 +21,8 @@ def table(values: list[float], noise: float = 0.02, conclusions: int = 20) -> Le
     value = np.array(values)
     changes = noise * rng.normal(size=(len(values), conclusions)) / np.sqrt(conclusions)
     keys = tuple(f"c{c:03d}" for c in range(conclusions))
-    return LeaveOneOut(value, value[:, None] + changes, keys, np.full(conclusions, 10))
+    sizes = np.full(conclusions, 10)
+    return LeaveOneOut(value, value[:, None] + changes, keys, sizes, np.ones(conclusions))
 
 
 def singles(left: LeaveOneOut) -> list[list[int]]:
@@ -46,7 +48,7 @@ def test_systems_near_each_other_share_ranks() -> None:
 
 def test_identical_systems_can_all_be_the_best() -> None:
     left = table([0.5])
-    same = LeaveOneOut(left.value.repeat(4), left.without.repeat(4, axis=0), left.keys, left.sizes)
+    same = replace(left, value=left.value.repeat(4), without=left.without.repeat(4, axis=0))
     found = rank_systems(same, singles(same))
     assert found is not None
     assert found.can_be_best.all()
@@ -78,7 +80,7 @@ def test_whoever_has_another_found_better_cannot_be_the_best_and_ranks_say_so() 
 def test_the_order_of_systems_makes_no_difference() -> None:
     left = table(list(np.linspace(0.5, 0.56, 12)))
     order = np.random.default_rng(2).permutation(12)
-    shuffled = LeaveOneOut(left.value[order], left.without[order], left.keys, left.sizes)
+    shuffled = replace(left, value=left.value[order], without=left.without[order])
     one, other = rank_systems(left, singles(left)), rank_systems(shuffled, singles(shuffled))
     assert one is not None
     assert other is not None
@@ -86,14 +88,16 @@ def test_the_order_of_systems_makes_no_difference() -> None:
     assert np.array_equal(one.can_be_best[order], other.can_be_best)
 
 
-def test_two_systems_are_judged_as_by_their_difference() -> None:
-    """The draws give the quantile of t within their own error."""
-    left = table([0.5, 0.52])
+@pytest.mark.parametrize("weights", [np.ones(20), np.arange(1.0, 21.0)])
+def test_two_systems_are_judged_as_by_their_difference(weights: Array) -> None:
+    """The draws give the quantile of t within their own error, also for uneven conclusions."""
+    left = replace(table([0.5, 0.52]), weights=weights)
     _, drawn = differences_from(left, singles(left), 0)
     exact = difference(left, [0], [1])
     assert drawn.stderr == pytest.approx(exact.stderr)
     reach = drawn.high - drawn.value  # type: ignore[operator]
-    assert reach / drawn.stderr == pytest.approx(student.ppf(0.975, 19), rel=0.06)  # type: ignore[operator]
+    quantile = student.ppf(0.975, left.degrees_of_freedom)
+    assert reach / drawn.stderr == pytest.approx(quantile, rel=0.06)  # type: ignore[operator]
 
 
 def test_intervals_from_a_reference_agree_with_their_tests_and_widen_with_the_table() -> None:
@@ -133,8 +137,8 @@ def test_an_undefined_score_ranks_nothing() -> None:
 
 def test_a_constant_difference_is_a_difference() -> None:
     left = table([0.5])
-    both = LeaveOneOut(
-        np.array([0.5, 0.6]), np.vstack([left.without, left.without + 0.1]), left.keys, left.sizes
+    both = replace(
+        left, value=np.array([0.5, 0.6]), without=np.vstack([left.without, left.without + 0.1])
     )
     found = rank_systems(both, [[0], [1]])
     assert found is not None
@@ -156,10 +160,20 @@ def test_the_draws_are_those_of_the_jackknife_on_normal_data() -> None:
     largest = np.max(
         [np.abs(score[:, i] - score[:, j]) / e for (i, j), e in zip(gaps, errors, strict=True)], 0
     )
-    left = LeaveOneOut(score[0], without[0], tuple(f"{c:02d}" for c in range(n)), sizes)
+    keys = tuple(f"{c:02d}" for c in range(n))
+    left = LeaveOneOut(score[0], without[0], keys, sizes, sizes.astype(float))
     family = many_systems._Family(left, [[0], [1], [2]])
     critical = family.critical(~np.eye(3, dtype=bool))
     assert (largest > critical).mean() == pytest.approx(0.05, abs=0.02)
+
+
+def test_conclusions_without_positives_take_no_part() -> None:
+    left = table([0.3, 0.9, 0.6])
+    weights = np.ones(20)
+    weights[3] = 0
+    found = rank_systems(replace(left, weights=weights), singles(left))
+    assert found is not None
+    assert found.rank_low.tolist() == [3, 1, 2]
 
 
 def test_fifty_systems_take_seconds_not_minutes() -> None:
