@@ -62,12 +62,13 @@ def read_peft_config(folder: Path) -> PeftConfig:
         if type(value) is not int or not 0 < value <= _LARGEST:
             raise ManifestError(f"{path}: {field}: {shown(value)}; allowed: 1 to {_LARGEST}")
     for field, value in _scales(content):
-        if type(value) not in (int, float) or not value > 0:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
             raise ManifestError(f"{path}: {field}: {shown(value)}; allowed: a number above 0")
     try:
-        return PeftConfig.from_pretrained(str(folder))
+        config: PeftConfig = PeftConfig.from_pretrained(str(folder))
     except Exception as error:  # of whatever kind a class raises that is given other fields
         raise ManifestError(f"{path}: PEFT cannot read it ({first_line(error)})") from error
+    return config
 
 
 def check_patterns(config: Any, modules: Iterable[str], path: Path) -> None:
