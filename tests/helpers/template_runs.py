@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,51 @@ def echoing_t5(tokenizer: Any) -> T5ForConditionalGeneration:
         across.EncDecAttention.v.weight.copy_(torch.outer(copied, is_yes))
         for attention in (alone.SelfAttention, across.EncDecAttention):
             attention.o.weight.copy_(torch.eye(4))
+    return model
+
+
+def talkative_t5(tokenizer: Any, texts: Sequence[str]) -> T5ForConditionalGeneration:
+    """A model whose answer depends on the words of the argument.
+
+    Its hidden states hold a constant, «is of the argument» (1 for tokens that none of the texts,
+    which are instructions and questions, has), and a random name of the token. The decoder attends
+    to the argument's tokens, adds the mean of their names to that of the token before, and says
+    what a random projection of the sum gives.
+
+    Args:
+        tokenizer: The tokenizer.
+        texts: What is said about every argument alike.
+    """
+    size = 24
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=size, d_kv=size, d_ff=4, num_layers=1, num_heads=1,
+        dropout_rate=0.0, decoder_start_token_id=0, eos_token_id=1, pad_token_id=0,
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    model = T5ForConditionalGeneration(config)
+    constant, of_argument = torch.eye(size)[:2]
+    names = torch.eye(size)
+    names[:2] = 0
+    generator = torch.Generator().manual_seed(0)
+    shared = sorted({token for text in texts for token in tokenizer.encode(text)})
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "layer_norm" not in name:
+                parameter.zero_()
+        embeddings = torch.randn(len(tokenizer), size, generator=generator) @ names
+        embeddings += constant + of_argument
+        embeddings[shared, 1] = 0.0
+        model.shared.weight.copy_(embeddings)
+        said = torch.randn(len(tokenizer), size, generator=generator) @ names
+        said[tokenizer.all_special_ids] = 0
+        model.lm_head.weight.copy_(said)
+        across = model.decoder.block[0].layer[1].EncDecAttention
+        across.q.weight.copy_(8 * torch.outer(of_argument, constant))
+        across.k.weight.copy_(torch.outer(of_argument, of_argument))
+        across.v.weight.copy_(4 * names)
+        # What a prefix puts before the decoder is heard.
+        for attention in (across, model.decoder.block[0].layer[0].SelfAttention):
+            attention.o.weight.copy_(torch.eye(size))
     return model
 
 

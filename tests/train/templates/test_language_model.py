@@ -21,6 +21,7 @@ from template_runs import (
     cue_of,
     in_training,
     plain_score,
+    talkative_t5,
 )
 from training import (
     harness_answers,
@@ -31,14 +32,10 @@ from training import (
     train_noting_answers,
     write_language_model,
 )
-from transformers import (
-    T5Config,
-    T5ForConditionalGeneration,
-)
 
 from valueeval.adapters.classifier.classifier import load_tokenizer
 from valueeval.adapters.directory.manifest import Manifest
-from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.data.dataset import Argument, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.templates.decide import decide
@@ -47,6 +44,7 @@ from valueeval.train.config.model import GENERATED
 from valueeval.train.objectives.losses import DistributionBalancedLoss, FocalLoss
 from valueeval.train.options import changed
 from valueeval.train.run import train
+from valueeval.train.templates.questions import load_task, questions
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
@@ -156,11 +154,20 @@ def talkative(base: Path, backend: str, tmp_path_factory: pytest.TempPathFactory
     if backend == "causal":
         return base
     folder = tmp_path_factory.mktemp("talkative")
-    torch.manual_seed(1)
-    config = T5Config.from_pretrained(base, initializer_factor=3.0)
-    T5ForConditionalGeneration(config).save_pretrained(folder)
-    load_tokenizer(base).save_pretrained(folder)
+    tokenizer = load_tokenizer(base)
+    talkative_t5(tokenizer, _said_of_every_argument()).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
+
+
+def _said_of_every_argument() -> list[str]:
+    """The prompts about an argument without words."""
+    nothing = Argument("", "", "against", "")
+    said = []
+    for template in ("cls", *GENERATED):
+        task = load_task(template, 1, "sample", None)
+        said += [request.args[0] for request in questions(task, [nothing])[0]]
+    return said
 
 
 # Far enough from where they start for other answers.
@@ -175,12 +182,14 @@ RATES = {"lora": 0.02, "prompt-tuning": 0.3, "p-tuning": 0.05, "prefix-tuning": 
 def test_every_template_reads_back(
     talkative: Path, backend: str, data_dir: Path, tmp_path: Path, template: str, method: str
 ) -> None:
-    options = {"template": template, "method": method, "learning_rate": RATES[method]}
+    # The constructed T5 keeps to its words for longer.
+    rate = 0.3 if (backend, template) == ("seq2seq", "mbc") else RATES[method]
+    options = {"template": template, "method": method, "learning_rate": rate}
     _, said = train_noting_answers(config_of(talkative, data_dir, tmp_path / "a", **options))
     check_adapter(tmp_path / "a", template, data_dir)
     if template in GENERATED:
         check_texts(tmp_path / "a", talkative, template, data_dir, said)
-        # So has the argument, but for a T5 that one long instruction makes say the same.
+        # So has the argument, but for a T5 that has learned to say one list.
         assert (backend, template) == ("seq2seq", "mbc") or any(one != said[0] for one in said)
 
 
