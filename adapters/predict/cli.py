@@ -26,8 +26,8 @@ from valueeval.adapters.predict.language import Languages
 from valueeval.adapters.predict.layout import (
     UNKNOWN_STANCE,
     Layout,
-    Problem,
     Roles,
+    RowProblem,
     find_layout,
     parse_stance_map,
 )
@@ -42,10 +42,10 @@ from valueeval.adapters.predict.output import (
 )
 from valueeval.adapters.predict.summary import Summary, check_figure, draw
 from valueeval.adapters.tables.jsonl import UNREADABLE
-from valueeval.adapters.tables.rows import Row, as_text
+from valueeval.adapters.tables.rows import Record, as_text
 from valueeval.adapters.tables.table import (
     FORMATS,
-    Table,
+    InputTable,
     TableOptions,
     opened_table,
     opened_writer,
@@ -99,10 +99,10 @@ def _label_one(options: argparse.Namespace) -> None:
             for given in (options.conclusion, options.stance)
         )
         roles = Roles("text", conclusion, stance)
-    row = Row("--text", {"text": options.text})
+    row = Record("--text", {"text": options.text})
     layout = find_layout(["text"], roles, [row], "--text")
     argument = layout.argument(row)
-    if isinstance(argument, Problem):
+    if isinstance(argument, RowProblem):
         raise ValueEvalError(f"--text: {argument.text}.")
     model = _load(options)
     print_answer(Console(highlight=False), model.label([argument]), layout.text_alone)
@@ -112,7 +112,7 @@ def _label_one(options: argparse.Namespace) -> None:
         _note(note)
 
 
-def _label_table(table: Table, options: argparse.Namespace) -> None:
+def _label_table(table: InputTable, options: argparse.Namespace) -> None:
     output = choose_output(
         table, options.file, options.output, options.output_format, options.for_excel
     )
@@ -168,7 +168,7 @@ def _label_table(table: Table, options: argparse.Namespace) -> None:
         _progress(checked.rows) as progress,
     ):  # fmt: skip
         for labelled in label_rows(table.read_rows(), layout, model):
-            writer.write(Row(labelled.row.where, labelled.cells(prefix)))
+            writer.write(Record(labelled.row.where, labelled.cells(prefix)))
             _count(labelled, summary, agreement, table.name)
             progress(1)
     if options.figure is not None:
@@ -198,7 +198,7 @@ class _Checked:
 
 
 def _check(
-    table: Table, layout: Layout, labels: LabelColumns | None, output: Output, strict: bool
+    table: InputTable, layout: Layout, labels: LabelColumns | None, output: Output, strict: bool
 ) -> _Checked:
     """Read the whole table before anything slow starts.
 
@@ -214,7 +214,7 @@ def _check(
             if labels is not None:
                 labels.of(row, table.name)
             argument = layout.argument(row)
-            if not isinstance(argument, Problem):
+            if not isinstance(argument, RowProblem):
                 found.languages.add(argument.premise)
                 continue
             found.problems[argument.kind] += 1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from valueeval.adapters.tables.rows import Row, as_text, is_blank
+from valueeval.adapters.tables.rows import Record, as_text, is_blank
 from valueeval.tasks.commands.score import make_report
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import Argument
@@ -53,7 +53,7 @@ class LabelColumns:
         """Return which values have a column: (20,)."""
         return np.array([column is not None for column in self.columns])
 
-    def of(self, row: Row, name: str) -> npt.NDArray[np.bool_] | None:
+    def of(self, row: Record, name: str) -> npt.NDArray[np.bool_] | None:
         """Return a row's labels, (20,); ``None`` if all are blank: nobody has labelled it.
 
         Raises:

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from valueeval.adapters.predict.layout import Layout, Problem
-from valueeval.adapters.tables.rows import Row
+from valueeval.adapters.predict.layout import Layout, RowProblem
+from valueeval.adapters.tables.rows import Record
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES, VALUE_SLUGS
@@ -79,9 +79,9 @@ class LabelledRow:
         decided: (20,) bool, of an argument.
     """
 
-    row: Row
+    row: Record
     argument: Argument | None
-    problem: Problem | None
+    problem: RowProblem | None
     probabilities: npt.NDArray[np.float64] | None
     decided: npt.NDArray[np.bool_] | None
 
@@ -113,7 +113,7 @@ def kinds_of(prefix: str = "") -> dict[str, type]:
     return {prefix + column: kind for column, kind in kinds.items()}
 
 
-def label_rows(rows: Iterable[Row], layout: Layout, model: Labeller) -> Iterator[LabelledRow]:
+def label_rows(rows: Iterable[Record], layout: Layout, model: Labeller) -> Iterator[LabelledRow]:
     """Yield every row with its labels; memory does not grow with the number of rows.
 
     Args:
@@ -135,7 +135,7 @@ def label_rows(rows: Iterable[Row], layout: Layout, model: Labeller) -> Iterator
                 raise ValueEvalError("The adapter answers with numbers that are not finite.")
             labels = zip(answers.probabilities, answers.decided, strict=True)
         for row, each in zip(chunk, found, strict=True):
-            if isinstance(each, Problem):
+            if isinstance(each, RowProblem):
                 yield LabelledRow(row, None, each, None, None)
             else:
                 yield LabelledRow(row, each, None, *next(labels))

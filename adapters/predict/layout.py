@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from valueeval.adapters.tables.rows import Row, as_text, is_blank
+from valueeval.adapters.tables.rows import Record, as_text, is_blank
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
 
@@ -48,7 +48,7 @@ class LayoutError(ValueEvalError):
 
 
 @dataclass(frozen=True)
-class Problem:
+class RowProblem:
     """Why a row cannot be labelled.
 
     Attributes:
@@ -120,27 +120,27 @@ class _Part:
     column: str | None = None
     constant: str | None = None
 
-    def of(self, row: Row) -> str | Problem:
+    def of(self, row: Record) -> str | RowProblem:
         """Return the text in a row, or why there is none."""
         if self.column is None:
             return self.constant or ""
         cell = row.cells.get(self.column)
         if is_blank(cell):
-            return Problem(f"the {self.role} is empty", f"the {self.role} is empty")
+            return RowProblem(f"the {self.role} is empty", f"the {self.role} is empty")
         if isinstance(cell, str) and self.role != "stance":
             if cell.strip().casefold() in _MISSING:
-                return Problem(
+                return RowProblem(
                     f"the {self.role} is empty", f"the {self.role} is empty: {cell[:40]}"
                 )
             if not any(map(str.isalpha, cell)):
                 problem = f"the {self.role} has no letters"
-                return Problem(problem, f"{problem}: {cell[:40]}")
+                return RowProblem(problem, f"{problem}: {cell[:40]}")
         if isinstance(cell, str):
             return cell
         if self.role == "stance" and isinstance(cell, (int, float)) and not isinstance(cell, bool):
             return as_text(cell)
         problem = f"the {self.role} is not text"
-        return Problem(problem, f"{problem}: {as_text(cell)[:40]}")
+        return RowProblem(problem, f"{problem}: {as_text(cell)[:40]}")
 
     @property
     def described(self) -> str:
@@ -186,14 +186,14 @@ class Layout:
         parts = (self.premise, self.conclusion, self.stance)
         return all(part is not None and part.column == part.role.capitalize() for part in parts)
 
-    def argument(self, row: Row) -> Argument | Problem:
+    def argument(self, row: Record) -> Argument | RowProblem:
         """Return the argument in a row, or why there is none."""
         if row.problem is not None:
-            return Problem(_kind(row.problem), row.problem)
+            return RowProblem(_kind(row.problem), row.problem)
         texts = []
         for part in (self.premise, self.conclusion, self.stance):
             text = "" if part is None else part.of(row)
-            if isinstance(text, Problem):
+            if isinstance(text, RowProblem):
                 return text
             texts.append(text)
         premise, conclusion, stance = texts
@@ -201,12 +201,12 @@ class Layout:
             return Argument(row.where, "", "", premise)
         official = self.stances.get(_normal(stance))
         if official is None:
-            return Problem(UNKNOWN_STANCE, f"{UNKNOWN_STANCE}: {stance[:40]}")
+            return RowProblem(UNKNOWN_STANCE, f"{UNKNOWN_STANCE}: {stance[:40]}")
         return Argument(row.where, conclusion, official, premise)
 
 
 def find_layout(
-    columns: Sequence[str], roles: Roles, first_rows: Sequence[Row], name: str
+    columns: Sequence[str], roles: Roles, first_rows: Sequence[Record], name: str
 ) -> Layout:
     """Return where the argument is in a table.
 
@@ -286,7 +286,7 @@ def _by_name(columns: Sequence[str], role: str, taken: set[str | None], name: st
     return None
 
 
-def _text_column(columns: Sequence[str], first_rows: Sequence[Row]) -> str | None:
+def _text_column(columns: Sequence[str], first_rows: Sequence[Record]) -> str | None:
     """Return the only column that holds texts: by its name, or by what is in it."""
     if len(columns) == 1:
         return columns[0]
@@ -297,7 +297,7 @@ def _text_column(columns: Sequence[str], first_rows: Sequence[Row]) -> str | Non
     return prose[0] if len(prose) == 1 else None
 
 
-def _is_prose(column: str, rows: Sequence[Row]) -> bool:
+def _is_prose(column: str, rows: Sequence[Record]) -> bool:
     cells = [row.cells.get(column) for row in rows]
     texts = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
     words = sum(len(text.split()) for text in texts)

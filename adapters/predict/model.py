@@ -12,7 +12,7 @@ from valueeval.adapters.directory.ensemble import Members, adapter_name, find_me
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.predict.labelling import ADDED_COLUMNS, Labels, kinds_of, label_rows
 from valueeval.adapters.predict.layout import LayoutError, Roles, find_layout
-from valueeval.adapters.tables.rows import Row
+from valueeval.adapters.tables.rows import Record
 from valueeval.tasks.commands.scored import Scores, score
 from valueeval.tasks.data.dataset import Argument, load_set
 from valueeval.tasks.errors import ValueEvalError
@@ -227,7 +227,7 @@ def _as_table(data: Any) -> tuple[pd.DataFrame, bool]:
     return pd.DataFrame({"text": pd.Series(rows, dtype="object")}), True
 
 
-def _rows(columns: Sequence[str], table: pd.DataFrame) -> Iterator[Row]:
+def _rows(columns: Sequence[str], table: pd.DataFrame) -> Iterator[Record]:
     cells = [table.iloc[:, place].tolist() for place in range(len(columns))]
     for number, row in enumerate(zip(*cells, strict=True), start=1):
-        yield Row(f"row {number}", dict(zip(columns, row, strict=True)))
+        yield Record(f"row {number}", dict(zip(columns, row, strict=True)))

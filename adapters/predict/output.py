@@ -12,10 +12,10 @@ from typing import Any, BinaryIO, cast
 
 from valueeval.adapters.tables.delimited import Dialect
 from valueeval.adapters.tables.excel import SheetLimits
-from valueeval.adapters.tables.rows import Row
+from valueeval.adapters.tables.rows import Record
 from valueeval.adapters.tables.table import (
     ENDINGS,
-    Table,
+    InputTable,
     format_of_name,
     opened_writer,
     output_dialect,
@@ -42,7 +42,7 @@ class Output:
 
 
 def choose_output(
-    table: Table, came_from: str, path: str | None, form: str | None, for_excel: bool
+    table: InputTable, came_from: str, path: str | None, form: str | None, for_excel: bool
 ) -> Output:
     """Return where to write: as the names say, else beside the table and as it came in.
 
@@ -119,7 +119,7 @@ def whole_file(path: str, overwrite: bool) -> Iterator[BinaryIO]:
         raise ValueEvalError(f"{path}: cannot be written ({error.strerror or error}).") from error
 
 
-def _beside(table: Table, came_from: str, form: str | None, for_excel: bool) -> str:
+def _beside(table: InputTable, came_from: str, form: str | None, for_excel: bool) -> str:
     """Return ``survey-labelled.csv`` for ``survey.csv``."""
     source = Path(came_from)
     ending = f".{form}" if form is not None else source.suffix
@@ -143,7 +143,7 @@ class _Nowhere(io.RawIOBase):
 
 
 @contextmanager
-def checking_writer(output: Output, columns: Sequence[str]) -> Iterator[Callable[[Row], None]]:
+def checking_writer(output: Output, columns: Sequence[str]) -> Iterator[Callable[[Record], None]]:
     """Give a function that raises what writing a row to an output would, and writes nothing."""
     if output.dialect is not None:
         with opened_writer(

@@ -49,7 +49,7 @@ FormOf = Callable[[int, int], Form | None]
 """Makes the form of an answer, given the places of its argument and of its prompt about it."""
 
 
-class Choice:
+class OneOf:
     """One of several texts.
 
     Args:
@@ -101,7 +101,7 @@ class Several:
         self._nothing, self._separator, self._ends = list(nothing), list(separator), ends
         self._said: list[int] = []
         self._after_separator: list[int] = []
-        self._choice: Choice | None = Choice([*self._texts, self._nothing])
+        self._choice: OneOf | None = OneOf([*self._texts, self._nothing])
 
     def choose(self, logits: torch.Tensor) -> int | None:
         """Return the next token of the list."""
@@ -120,7 +120,7 @@ class Several:
             return None
         first, *self._after_separator = self._separator
         self._said = []
-        self._choice = Choice([[*self._after_separator, *text] for text in self._texts])
+        self._choice = OneOf([[*self._after_separator, *text] for text in self._texts])
         return first
 
 

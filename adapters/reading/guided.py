@@ -12,7 +12,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from valueeval.adapters.reading.forms import Choice, Form, Free, Several
+from valueeval.adapters.reading.forms import Form, Free, OneOf, Several
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.templates.bca import SPELLINGS
 from valueeval.tasks.values import VALUE_NAMES, VALUES
@@ -49,19 +49,19 @@ class Guide:
         if request.template == "oa" and request.value is not None:
             words = (*VALUES[request.value].keywords, "indifferent")
             texts = [self._encode(f"{request.delimiter}{word}", "a:") for word in words]
-            return Form([Choice(texts)], self._end)
+            return Form([OneOf(texts)], self._end)
         if request.template == "cot":
             return Form([self._reasoning(steps), self._names()], self._end)
         return None
 
-    def _lines(self, delimiter: str) -> list[Choice]:
+    def _lines(self, delimiter: str) -> list[OneOf]:
         words = [word for spellings in SPELLINGS.values() for word in spellings]
         parts = []
         for number in range(1, len(VALUES) + 1):
             before, start = ("\n", "") if number > 1 else ("a:", delimiter)
             end = "\n" if number < len(VALUES) else ""
             parts.append(
-                Choice([self._encode(f"{start}{number}. {word}{end}", before) for word in words])
+                OneOf([self._encode(f"{start}{number}. {word}{end}", before) for word in words])
             )
         return parts
 

@@ -16,7 +16,7 @@ from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from valueeval.adapters.tables.encodings import shown_encoding
-from valueeval.adapters.tables.rows import Header, Row, as_text, title_rows, without_blank_end
+from valueeval.adapters.tables.rows import Header, Record, as_text, title_rows, without_blank_end
 from valueeval.tasks.errors import ValueEvalError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
@@ -100,7 +100,7 @@ def find_dialect(
 
 def read_header_and_rows(
     stream: BinaryIO, name: str, dialect: Dialect, has_header: bool
-) -> tuple[Header, Iterator[Row]]:
+) -> tuple[Header, Iterator[Record]]:
     """Return the header and an iterator over the rows, which reads as it goes.
 
     Args:
@@ -135,11 +135,11 @@ def read_header_and_rows(
     return header, _rows(header, chain(first[title + 1 :], records))
 
 
-def _rows(header: Header, records: Iterator[tuple[int, list[str]]]) -> Iterator[Row]:
+def _rows(header: Header, records: Iterator[tuple[int, list[str]]]) -> Iterator[Record]:
     for line, cells in without_blank_end(records):
         where = f"line {line}"
         if cells is None:
-            yield Row(where, dict.fromkeys(header.columns, ""), "the row is empty")
+            yield Record(where, dict.fromkeys(header.columns, ""), "the row is empty")
         else:
             yield header.row(where, cells)
 
@@ -171,7 +171,7 @@ class DelimitedWriter:
         self._csv = csv.writer(self._line, delimiter=dialect.delimiter, lineterminator="\r\n")
         self._has_header = False
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Record) -> None:
         """Write one row; columns that it lacks stay empty.
 
         Raises:

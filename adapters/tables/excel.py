@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from valueeval.adapters.tables.rows import (
     Header,
-    Row,
+    Record,
     as_text,
     is_blank,
     title_rows,
@@ -39,7 +39,7 @@ _ILLEGAL = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
 
 def read_sheet(
     stream: BinaryIO, name: str, sheet: str | None, has_header: bool
-) -> tuple[Header, list[Row]]:
+) -> tuple[Header, list[Record]]:
     """Return the header and the rows of a sheet; values of formulas are those that are stored.
 
     Args:
@@ -90,7 +90,7 @@ class SheetLimits:
     def __init__(self) -> None:
         self._rows = 1  # the header
 
-    def check(self, row: Row) -> None:
+    def check(self, row: Record) -> None:
         """Count one row more.
 
         Raises:
@@ -128,7 +128,7 @@ class ExcelWriter:
         self._limits = SheetLimits()
         self._sheet.append([self._cell(column) for column in columns])
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Record) -> None:
         """Write one row; columns that it lacks stay empty.
 
         Raises:
@@ -268,7 +268,7 @@ def _fill_merged(
 
 def _header_and_rows(
     rows: list[tuple[int, list[Any]]], has_header: bool, notes: list[str]
-) -> tuple[Header, list[Row]]:
+) -> tuple[Header, list[Record]]:
     if not rows:
         return Header(()), []
     width = max(len(cells) for _, cells in rows)
@@ -287,7 +287,7 @@ def _header_and_rows(
     for number, cells in without_blank_end(numbered):
         where = f"row {number}"
         if cells is None:
-            found.append(Row(where, dict.fromkeys(header.columns), "the row is empty"))
+            found.append(Record(where, dict.fromkeys(header.columns), "the row is empty"))
         else:
             found.append(header.row(where, [*cells, *[None] * (width - len(cells))]))
     return header, found

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from valueeval.adapters.tables.rows import Row, as_json
+from valueeval.adapters.tables.rows import Record, as_json
 from valueeval.tasks.errors import ValueEvalError
 
 UNREADABLE = "unreadable_line"
 """The column that holds a line that is no JSON object."""
 
 
-def read_json_lines(stream: BinaryIO, name: str, encoding: str) -> Iterator[Row]:
+def read_json_lines(stream: BinaryIO, name: str, encoding: str) -> Iterator[Record]:
     """Yield the rows of a file; a line that is no object is kept as text, with the problem.
 
     Raises:
@@ -37,10 +37,10 @@ def read_json_lines(stream: BinaryIO, name: str, encoding: str) -> Iterator[Row]
             problem = f"not valid JSON: {error}"
         else:
             if isinstance(cells, dict):
-                yield Row(where, cells)
+                yield Record(where, cells)
                 continue
             problem = "not a JSON object"
-        yield Row(where, {UNREADABLE: text.rstrip("\r\n")}, problem)
+        yield Record(where, {UNREADABLE: text.rstrip("\r\n")}, problem)
 
 
 def _lines(stream: BinaryIO, encoding: str) -> Iterator[tuple[int, bytes]]:
@@ -64,7 +64,7 @@ class JsonLinesWriter:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Record) -> None:
         """Write one row."""
         cells: Any = as_json(row.cells)
         line = json.dumps(cells, ensure_ascii=False, allow_nan=False) + "\n"

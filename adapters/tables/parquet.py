@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from valueeval.adapters.tables.rows import Row, as_text, is_missing
+from valueeval.adapters.tables.rows import Record, as_text, is_missing
 from valueeval.tasks.errors import ValueEvalError
 
 _CHUNK = 1024
@@ -31,7 +31,7 @@ def open_parquet(stream: BinaryIO, name: str) -> Any:
     return file
 
 
-def read_parquet(stream: BinaryIO, name: str) -> Iterator[Row]:
+def read_parquet(stream: BinaryIO, name: str) -> Iterator[Record]:
     """Yield the rows of a Parquet file; memory holds a part of it.
 
     Raises:
@@ -44,7 +44,7 @@ def read_parquet(stream: BinaryIO, name: str) -> Iterator[Row]:
         for batch in open_parquet(stream, name).iter_batches(batch_size=_CHUNK):
             for cells in batch.to_pylist():
                 number += 1
-                yield Row(f"row {number}", cells)
+                yield Record(f"row {number}", cells)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueEvalError(
             f"{name}, after row {number}: cannot be read as Parquet ({error})."
@@ -80,7 +80,7 @@ class ParquetWriter:
         self._writer = parquet.ParquetWriter(stream, self._schema)
         self._waiting: list[dict[str, Any]] = []
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Record) -> None:
         """Write one row; columns that it lacks are null."""
         cells = {column: row.cells.get(column) for column in self._columns}
         for column in self._texts:

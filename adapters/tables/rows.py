@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Record:
     """One row of a table.
 
     Attributes:
@@ -55,18 +55,18 @@ class Header:
             names.append(name)
         return cls(tuple(names), tuple(notes))
 
-    def row(self, where: str, cells: Sequence[Any]) -> Row:
+    def row(self, where: str, cells: Sequence[Any]) -> Record:
         """Return a row of these columns; with a problem if there are too few or too many cells."""
         width = len(self.columns)
         if len(cells) > width and all(is_blank(cell) for cell in cells[width:]):
             cells = cells[:width]
         named = dict.fromkeys(self.columns, "") | dict(zip(self.columns, cells, strict=False))
         if len(cells) == width:
-            return Row(where, named)
+            return Record(where, named)
         problem = f"{len(cells)} cell{'s' * (len(cells) != 1)} where the header has {width}"
         if len(cells) > width:
             problem += "; the rest: " + " | ".join(map(as_text, cells[width:]))
-        return Row(where, named, problem)
+        return Record(where, named, problem)
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -24,7 +24,7 @@ from valueeval.adapters.tables.encodings import check_encoding, find_encoding, s
 from valueeval.adapters.tables.excel import ExcelWriter, read_sheet
 from valueeval.adapters.tables.jsonl import JsonLinesWriter, read_json_lines
 from valueeval.adapters.tables.parquet import ParquetWriter, open_parquet, read_parquet
-from valueeval.adapters.tables.rows import Header, Row
+from valueeval.adapters.tables.rows import Header, Record
 from valueeval.tasks.errors import ValueEvalError
 
 FORMATS = ("csv", "tsv", "jsonl", "xlsx", "parquet")
@@ -58,7 +58,7 @@ class TableOptions:
 
 
 @dataclass(frozen=True)
-class Table:
+class InputTable:
     """A table that has been opened; its rows can be read any number of times.
 
     Attributes:
@@ -74,7 +74,7 @@ class Table:
     name: str
     form: str
     columns: tuple[str, ...]
-    read_rows: Callable[[], Iterator[Row]]
+    read_rows: Callable[[], Iterator[Record]]
     notes: tuple[str, ...] = ()
     dialect: Dialect | None = None
     schema: Any = field(default=None, compare=False)
@@ -83,7 +83,7 @@ class Table:
 class TableWriter(Protocol):
     """Writes rows, one after another."""
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Record) -> None:
         """Write one row."""
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class TableWriter(Protocol):
 
 
 @contextmanager
-def opened_table(path: str, options: TableOptions) -> Iterator[Table]:
+def opened_table(path: str, options: TableOptions) -> Iterator[InputTable]:
     """Open a table; ``-`` is standard input, which is copied to a temporary file first.
 
     Raises:
@@ -110,7 +110,7 @@ def format_of_name(path: str) -> str | None:
     return _BY_ENDING.get(Path(path).suffix.lstrip(".").lower())
 
 
-def output_dialect(table: Table | None, form: str, same_ending: bool) -> Dialect:
+def output_dialect(table: InputTable | None, form: str, same_ending: bool) -> Dialect:
     """Return how to write delimited text: as the table came in, if the name says the same.
 
     Args:
@@ -191,7 +191,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         yield stream
 
 
-def _open(stream: BinaryIO, name: str, ending: str, options: TableOptions) -> Table:
+def _open(stream: BinaryIO, name: str, ending: str, options: TableOptions) -> InputTable:
     form = options.form or _found_form(stream, name, ending)
     if options.sheet is not None and form != "xlsx":
         raise ValueEvalError(f"{name}: --sheet is for Excel workbooks; this is read as {form}.")
@@ -199,11 +199,11 @@ def _open(stream: BinaryIO, name: str, ending: str, options: TableOptions) -> Ta
         raise ValueEvalError(f"{name}: --delimiter is for text tables; this is read as {form}.")
     if form == "xlsx":
         header, rows = read_sheet(stream, name, options.sheet, options.has_header)
-        return Table(name, form, header.columns, lambda: iter(rows), header.notes)
+        return InputTable(name, form, header.columns, lambda: iter(rows), header.notes)
     if form == "parquet":
         schema = open_parquet(stream, name).schema_arrow
         read = partial(_from_start, stream, lambda: read_parquet(stream, name))
-        return Table(name, form, tuple(schema.names), read, schema=schema)
+        return InputTable(name, form, tuple(schema.names), read, schema=schema)
     given = options.encoding and check_encoding(options.encoding)
     encoding = given or find_encoding(stream, name)
     notes = []
@@ -213,7 +213,7 @@ def _open(stream: BinaryIO, name: str, ending: str, options: TableOptions) -> Ta
     if form == "jsonl":
         read = partial(_from_start, stream, lambda: read_json_lines(stream, name, encoding))
         columns = tuple(dict.fromkeys(column for row in read() for column in row.cells))
-        return Table(name, form, columns, read, tuple(notes))
+        return InputTable(name, form, columns, read, tuple(notes))
     return _open_delimited(stream, name, form, ending, encoding, notes, options)
 
 
@@ -225,7 +225,7 @@ def _open_delimited(
     encoding: str,
     notes: list[str],
     options: TableOptions,
-) -> Table:
+) -> InputTable:
     delimiter = options.delimiter and _delimiter(options.delimiter)
     official = form == "tsv"
     if official and options.form == "tsv":
@@ -234,7 +234,7 @@ def _open_delimited(
     if dialect.delimiter not in ("\t" if official else ",", NO_DELIMITER):
         notes.append(dialect.described)
 
-    def read() -> tuple[Header, Iterator[Row]]:
+    def read() -> tuple[Header, Iterator[Record]]:
         stream.seek(0)
         return read_header_and_rows(stream, name, dialect, options.has_header)
 
@@ -245,10 +245,12 @@ def _open_delimited(
             f"{name}: the first line looks like a text and not like a column's name. Write a line "
             "«text» before it, or give --no_header."
         )
-    return Table(name, form, header.columns, lambda: read()[1], (*notes, *header.notes), dialect)
+    return InputTable(
+        name, form, header.columns, lambda: read()[1], (*notes, *header.notes), dialect
+    )
 
 
-def _from_start(stream: BinaryIO, read: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+def _from_start(stream: BinaryIO, read: Callable[[], Iterator[Record]]) -> Iterator[Record]:
     stream.seek(0)
     return read()
 

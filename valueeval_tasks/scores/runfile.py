@@ -29,7 +29,7 @@ from valueeval.tasks.values import VALUE_NAMES
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class RunFile:
     """A run file's content.
 
     Attributes:
@@ -75,7 +75,7 @@ class Run:
         return self.prediction[[row[id] for id in ids]]
 
 
-def read_run(path: str | Path) -> Run:
+def read_run(path: str | Path) -> RunFile:
     """Read a run file, as the module's docstring describes it.
 
     Raises:
@@ -86,7 +86,7 @@ def read_run(path: str | Path) -> Run:
     path = Path(path)
     header, rows = parse_table(read_bytes(path), path, LABEL_COLUMNS, run_file=True)
     ids, prediction = collect_labels(rows, path)
-    return Run(path, ids, prediction, tuple(name for name in VALUE_NAMES if name not in header))
+    return RunFile(path, ids, prediction, tuple(name for name in VALUE_NAMES if name not in header))
 
 
 def write_run(path: str | Path, ids: Sequence[str], prediction: npt.ArrayLike) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from valueeval.adapters.predict.hand_labels import Agreement, LabelColumns
-from valueeval.adapters.tables.rows import Row
+from valueeval.adapters.tables.rows import Record
 from valueeval.tasks.commands.score import make_report
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import Argument
@@ -18,7 +18,7 @@ from valueeval.tasks.values import VALUE_NAMES, VALUE_SLUGS
 
 def labels_of(columns: LabelColumns, *cells: Any) -> list[str] | None:
     names = [column for column in columns.columns if column is not None]
-    labels = columns.of(Row("line 2", dict(zip(names, cells, strict=True))), "t.csv")
+    labels = columns.of(Record("line 2", dict(zip(names, cells, strict=True))), "t.csv")
     if labels is None:
         return None
     return [slug for slug, label in zip(VALUE_SLUGS, labels, strict=True) if label]

@@ -20,7 +20,7 @@ from valueeval.adapters.predict.labelling import (
     value_names,
 )
 from valueeval.adapters.predict.layout import Roles, find_layout
-from valueeval.adapters.tables.rows import Row
+from valueeval.adapters.tables.rows import Record
 from valueeval.adapters.tables.table import TableOptions, opened_table
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
@@ -31,10 +31,10 @@ LAYOUT = find_layout(["text"], Roles(), [], "t.csv")
 
 def test_what_is_added() -> None:
     rows = [
-        Row("line 2", {"text": "Tradition, and Security: personal"}),
-        Row("line 3", {"text": ""}),
-        Row("line 4", {"text": "nothing"}),
-        Row("line 5", {"text": "x"}, "torn\tin\n two"),
+        Record("line 2", {"text": "Tradition, and Security: personal"}),
+        Record("line 3", {"text": ""}),
+        Record("line 4", {"text": "nothing"}),
+        Record("line 5", {"text": "x"}, "torn\tin\n two"),
     ]
     both, empty, none, torn = (row.cells() for row in label_rows(rows, LAYOUT, NamingModel()))
     assert tuple(both) == ("text", *ADDED_COLUMNS)
@@ -50,7 +50,7 @@ def test_what_is_added() -> None:
 
 
 def test_prefix() -> None:
-    (row,) = label_rows([Row("line 2", {"text": "x"})], LAYOUT, NamingModel())
+    (row,) = label_rows([Record("line 2", {"text": "x"})], LAYOUT, NamingModel())
     assert tuple(row.cells("m_")) == ("text", *(f"m_{column}" for column in ADDED_COLUMNS))
     assert kinds_of("m_")["m_p_face"] is float
     assert kinds_of()["face"] is int
@@ -70,7 +70,7 @@ def test_a_threshold_for_each_value() -> None:
 
 def test_order_is_kept_over_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labelling, "CHUNK", 5)
-    rows = [Row(f"line {n}", {"text": "" if n % 3 == 0 else f"t{n}"}) for n in range(23)]
+    rows = [Record(f"line {n}", {"text": "" if n % 3 == 0 else f"t{n}"}) for n in range(23)]
     model = NamingModel()
     found = list(label_rows(rows, LAYOUT, model))
     assert [each.row for each in found] == rows
@@ -84,7 +84,7 @@ def test_broken_model() -> None:
             return Labels(np.full((len(arguments), 20), np.nan), np.zeros(20))
 
     with pytest.raises(ValueEvalError, match="not finite"):
-        list(label_rows([Row("line 2", {"text": "x"})], LAYOUT, Broken()))
+        list(label_rows([Record("line 2", {"text": "x"})], LAYOUT, Broken()))
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])

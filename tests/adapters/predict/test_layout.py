@@ -10,19 +10,19 @@ import pytest
 from valueeval.adapters.predict.layout import (
     Layout,
     LayoutError,
-    Problem,
     Roles,
+    RowProblem,
     find_layout,
     parse_stance_map,
 )
-from valueeval.adapters.tables.rows import Row
+from valueeval.adapters.tables.rows import Record
 from valueeval.tasks.data.dataset import Argument
 
 OFFICIAL = ("Argument ID", "Conclusion", "Stance", "Premise")
 
 
 def found(columns: Sequence[str], first: Sequence[Any] = (), **roles: Any) -> Layout:
-    rows = [Row("line 2", dict(zip(columns, first, strict=False)))] if first else []
+    rows = [Record("line 2", dict(zip(columns, first, strict=False)))] if first else []
     return find_layout(columns, Roles(**roles), rows, "t.csv")
 
 
@@ -95,8 +95,8 @@ def test_many_columns_are_not_all_listed() -> None:
     assert told([f"c{n}" for n in range(500)]).endswith("'c19' and 480 more.")
 
 
-def argument(layout: Layout, **cells: Any) -> Argument | Problem:
-    return layout.argument(Row("line 2", cells))
+def argument(layout: Layout, **cells: Any) -> Argument | RowProblem:
+    return layout.argument(Record("line 2", cells))
 
 
 def test_constants() -> None:
@@ -163,12 +163,14 @@ def test_stance_maps() -> None:
     ],
 )
 def test_problems_of_rows(cells: dict[str, Any], kind: str, text: str) -> None:
-    assert argument(found(OFFICIAL), **cells) == Problem(kind, text)
+    assert argument(found(OFFICIAL), **cells) == RowProblem(kind, text)
 
 
 def test_problems_of_the_table_are_passed_on() -> None:
-    row = Row("line 2", {"text": "x"}, "5 cells where the header has 1; the rest: a")
-    assert found(("text",)).argument(row) == Problem("too few or too many cells", row.problem or "")
+    row = Record("line 2", {"text": "x"}, "5 cells where the header has 1; the rest: a")
+    assert found(("text",)).argument(row) == RowProblem(
+        "too few or too many cells", row.problem or ""
+    )
 
 
 def test_a_text_alone_has_no_conclusion() -> None:

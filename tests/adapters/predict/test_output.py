@@ -17,13 +17,13 @@ from valueeval.adapters.predict.labelling import label_rows
 from valueeval.adapters.predict.layout import Roles, find_layout
 from valueeval.adapters.predict.output import Output, checking_writer, choose_output, whole_file
 from valueeval.adapters.tables.delimited import Dialect
-from valueeval.adapters.tables.rows import Row
-from valueeval.adapters.tables.table import Table, TableOptions, opened_table, opened_writer
+from valueeval.adapters.tables.rows import Record
+from valueeval.adapters.tables.table import InputTable, TableOptions, opened_table, opened_writer
 from valueeval.tasks.errors import ValueEvalError
 
 
-def table(form: str = "csv", dialect: Dialect | None = None) -> Table:
-    return Table("t", form, ("text",), lambda: iter(()), dialect=dialect or Dialect())
+def table(form: str = "csv", dialect: Dialect | None = None) -> InputTable:
+    return InputTable("t", form, ("text",), lambda: iter(()), dialect=dialect or Dialect())
 
 
 def chosen(
@@ -78,15 +78,15 @@ def test_terminals_show_no_workbook(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_cannot_be_written_is_found_before() -> None:
     tabs = Output("o.tsv", "tsv", Dialect("\t", quoted=False), False)
     with checking_writer(tabs, ["text"]) as check:
-        check(Row("line 2", {"text": "fine"}))
+        check(Record("line 2", {"text": "fine"}))
         with pytest.raises(ValueEvalError, match="line 3: a tab or line break"):
-            check(Row("line 3", {"text": "two\nlines"}))
+            check(Record("line 3", {"text": "two\nlines"}))
     with checking_writer(Output("o.xlsx", "xlsx", None, False), ["text"]) as check:
-        check(Row("line 2", {"text": "x" * 32_767}))
+        check(Record("line 2", {"text": "x" * 32_767}))
         with pytest.raises(ValueEvalError, match="line 3: a text of more than 32,767"):
-            check(Row("line 3", {"text": "x" * 32_768}))
+            check(Record("line 3", {"text": "x" * 32_768}))
     with checking_writer(Output("o.jsonl", "jsonl", None, False), ["text"]) as check:
-        check(Row("line 2", {"text": "two\nlines"}))
+        check(Record("line 2", {"text": "two\nlines"}))
 
 
 def test_standard_output_stays_open(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -94,7 +94,7 @@ def test_standard_output_stays_open(capfdbinary: pytest.CaptureFixture[bytes]) -
         whole_file("-", overwrite=False) as stream,
         opened_writer("csv", stream, ["text"]) as writer,
     ):
-        writer.write(Row("line 2", {"text": "ä"}))
+        writer.write(Record("line 2", {"text": "ä"}))
     print("still open", flush=True)
     assert capfdbinary.readouterr().out == "text\nä\nstill open\n".encode()
 
@@ -107,7 +107,7 @@ def test_nothing_half_written_stays(tmp_path: Path) -> None:
             whole_file(str(out), overwrite=False) as stream,
             opened_writer(form, stream, ["text"]) as writer,
         ):
-            writer.write(Row("line 2", {"text": "half"}))
+            writer.write(Record("line 2", {"text": "half"}))
             assert not out.exists()
             raise KeyboardInterrupt
 
@@ -145,7 +145,7 @@ def test_a_hundred_kills_leave_nothing_behind(
         ):
             layout = find_layout(found.columns, Roles(), [], "in.csv")
             for row in label_rows(found.read_rows(), layout, NamingModel()):
-                writer.write(Row(row.row.where, row.cells()))
+                writer.write(Record(row.row.where, row.cells()))
 
     began = time.monotonic()
     run()

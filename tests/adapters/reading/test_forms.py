@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valueeval.adapters.reading.forms import Choice, Form, Free, Part, Several
+from valueeval.adapters.reading.forms import Form, Free, OneOf, Part, Several
 from valueeval.adapters.reading.stopping import GreedyAnswers
 
 END, SEMICOLON, NEWLINE = 0, 1, 2
@@ -35,16 +35,16 @@ def answer(parts: Sequence[Part], liked: Sequence[Sequence[int]]) -> list[int]:
 
 def test_the_likelier_of_two_texts() -> None:
     texts = [[3, 4], [3, 5]]
-    assert answer([Choice(texts)], [[5]]) == [3, 5, END]
-    assert answer([Choice(texts)], [[9, 5, 4]]) == [3, 5, END]
-    assert answer([Choice(texts)], [[4]]) == [3, 4, END]
-    assert answer([Choice(texts), Choice([[6], [7]])], [[4], [4], [7]]) == [3, 4, 7, END]
+    assert answer([OneOf(texts)], [[5]]) == [3, 5, END]
+    assert answer([OneOf(texts)], [[9, 5, 4]]) == [3, 5, END]
+    assert answer([OneOf(texts)], [[4]]) == [3, 4, END]
+    assert answer([OneOf(texts), OneOf([[6], [7]])], [[4], [4], [7]]) == [3, 4, 7, END]
 
 
 def test_a_text_that_another_begins_with() -> None:
     texts = [[3], [3, 4]]
-    assert answer([Choice(texts)], [[4]]) == [3, 4, END]
-    assert answer([Choice(texts)], [[9, 4]]) == [3, END]
+    assert answer([OneOf(texts)], [[4]]) == [3, 4, END]
+    assert answer([OneOf(texts)], [[9, 4]]) == [3, END]
 
 
 def test_a_list_names_each_once_and_ends_where_the_model_ends_it() -> None:
@@ -71,7 +71,7 @@ def decode(tokens: list[int]) -> str:
 
 def test_free_until_the_model_ends() -> None:
     def parts(room: int) -> list[Part]:
-        return [Free(room, {END}, decode, "89", [8, 9]), Choice([[3], [4]])]
+        return [Free(room, {END}, decode, "89", [8, 9]), OneOf([[3], [4]])]
 
     assert answer(parts(20), [[5], [6], [END], [4]]) == [5, 6, 8, 9, 4, END]
     assert answer(parts(2), [[5], [6], [7], [4]]) == [5, 6, 8, 9, 4, END]  # no more room
@@ -85,7 +85,7 @@ def test_free_until_the_model_ends() -> None:
 )
 def test_any_choice_is_one_of_the_texts(texts: list[list[int]], random: object) -> None:
     generator = torch.Generator().manual_seed(random.randint(0, 2**31))  # type: ignore[attr-defined]
-    form, said = Form([Choice(texts)], END), []
+    form, said = Form([OneOf(texts)], END), []
     while True:
         token = form.choose(torch.randn(SIZE, generator=generator))
         if token == END:
@@ -95,7 +95,7 @@ def test_any_choice_is_one_of_the_texts(texts: list[list[int]], random: object) 
 
 
 def test_answers_without_a_form_are_free() -> None:
-    forms = [None, Form([Choice([[3], [4]])], END)]
+    forms = [None, Form([OneOf([[3], [4]])], END)]
     answers = GreedyAnswers(2, 5, lambda tokens: tokens[-1] == END, forms)
     logits = torch.stack([likes(9), likes(9, 4)])
     assert answers.choose(logits, [True, False]) == [9, 9]  # its prompt is still being read

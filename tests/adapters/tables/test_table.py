@@ -19,9 +19,9 @@ from pyarrow import parquet
 from valueeval.adapters.tables import excel
 from valueeval.adapters.tables.delimited import NO_DELIMITER, Dialect
 from valueeval.adapters.tables.encodings import shown_encoding
-from valueeval.adapters.tables.rows import Row
+from valueeval.adapters.tables.rows import Record
 from valueeval.adapters.tables.table import (
-    Table,
+    InputTable,
     TableOptions,
     format_of_name,
     opened_table,
@@ -41,7 +41,7 @@ def write(path: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
     return path
 
 
-def read(path: Path, **options: Any) -> tuple[Table, list[Row]]:
+def read(path: Path, **options: Any) -> tuple[InputTable, list[Record]]:
     with opened_table(str(path), TableOptions(**options)) as table:
         return table, list(table.read_rows())
 
@@ -60,7 +60,7 @@ def written(form: str, rows: Sequence[dict[str, Any]], **options: Any) -> bytes:
     stream = io.BytesIO()
     with opened_writer(form, stream, list(rows[0]), **options) as writer:
         for number, row in enumerate(rows, start=2):
-            writer.write(Row(f"line {number}", row))
+            writer.write(Record(f"line {number}", row))
     return stream.getvalue()
 
 
