@@ -8,6 +8,7 @@ from typing import Literal
 
 from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.input_format import Head, InputFormat, check_head_and_input
+from valueeval.tasks.templates.decide import ASKS, TEMPLATES
 from valueeval.train.config.choice import (
     ONE_OR_MORE,
     SHARE,
@@ -18,7 +19,9 @@ from valueeval.train.config.choice import (
     option,
 )
 
-GENERATED = ("mbc", "oa", "cot")
+GENERATED = tuple(
+    template for template in TEMPLATES if all(ask.continuation is None for ask in ASKS[template])
+)
 """Templates whose answer is text; that of the others is a difference of log-likelihoods."""
 
 
