@@ -11,7 +11,9 @@ BIN := .venv/bin
 LOWEST := .venv-lowest/bin/python
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 OTHER_CPU_TESTS := tests/adapters/classifier \
-	'tests/adapters/harness/test_language_model_lm.py::test_adapters[seq2seq-p_tuning]'
+	'tests/adapters/harness/test_language_model_lm.py::test_adapters[seq2seq-p_tuning]' \
+	tests/train/templates/test_language_model.py::test_every_template_reads_back \
+	tests/train/templates/test_language_model.py::test_stock_peft_says_the_same
 PACKAGE_FILES := pyproject.toml setup.py constraints.txt $(wildcard plugin/startup/*)
 
 .DEFAULT_GOAL := help
