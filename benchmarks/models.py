@@ -125,7 +125,8 @@ def write_classifier(folder: Path, base: str) -> Path:
         "thresholds": {"values": [0.5] * 20, "split": "none", "metric": "macro_f1"},
         "parameters": {"total": size, "trainable": size},
         "data": {"name": "none", "set": "none", "size": 0, "sha256": ""}, "config": {},
-        "validation": {}, "versions": {}, "seconds": 0.0, "peak_memory_bytes": 0, "date": "",
+        "validation": {}, "versions": {}, "seconds": 0.0, "peak_memory_bytes": 0,
+        "date": "2026-01-01T00:00:00+00:00",
         "files": {name: vars(info) for name, info in files.items()},
         "weights_sha256": combined_hash(files),
     }  # fmt: skip
