@@ -82,7 +82,7 @@ def check_patterns(config: Any, modules: Iterable[str], path: Path) -> None:
     Raises:
         ManifestError: They take more than `PATTERN_SECONDS`, or one is no regular expression.
     """
-    # A name is a pattern, too, and quick.
+    # A plain name is also a pattern, and matches at once: only others are timed.
     patterns = {
         pattern: whole
         for pattern, whole in _patterns(config)

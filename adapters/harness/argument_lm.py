@@ -126,9 +126,7 @@ class ArgumentLM(LM):
         }
         given = {key: value for key, value in arg_dict.items() if key != "path"}
         known = inspect.signature(cls).parameters
-        for key in given:
-            if key not in known:
-                raise ValueEvalError(f"--model_args: no argument {key!r}; {hint(key, known)}")
+        refuse_unknown_arguments(given, known)
         used_flags = {key: value for key, value in flags.items() if key in known}
         model = cls(**{**used_flags, **given})
         arg_dict["path"] = model.name
@@ -184,6 +182,14 @@ class ArgumentLM(LM):
         """Wait for all processes."""
         if self._accelerator is not None:
             self._accelerator.wait_for_everyone()
+
+
+def refuse_unknown_arguments(given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise an error for the first of ``--model_args`` that a model does not know."""
+    names = list(known)
+    for key in given:
+        if key not in names:
+            raise ValueEvalError(f"--model_args: no argument {key!r}; {hint(key, names)}")
 
 
 def hint(given: object, known: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from urllib3.util.retry import Retry
 
 from valueeval.adapters.harness.answer_cache import AnswerCache
-from valueeval.adapters.harness.argument_lm import hint
+from valueeval.adapters.harness.argument_lm import refuse_unknown_arguments
 from valueeval.adapters.harness.documents import distinct_requests
 from valueeval.adapters.harness.fingerprints import digest
 from valueeval.adapters.harness.prompts import DistinctRequest
@@ -53,7 +53,7 @@ class _Answer:
     Attributes:
         text: The answer; empty if there is none.
         problem: Why there is none; None if there is one.
-        cut: Whether it ends because it is as long as allowed.
+        cut: True if it ends because it has reached the limit of tokens.
     """
 
     text: str
@@ -70,12 +70,12 @@ class ChatServerLM(LM):
         num_concurrent: Number of requests that are open at a time.
         max_retries: How often a request is repeated that was refused for now, or failed.
         timeout: Seconds to wait for an answer.
-        max_gen_toks: Tokens of an answer at most, where the task does not say.
+        max_gen_toks: Largest number of tokens of an answer, unless the task sets one.
         max_tokens_key: Name of that limit in requests; some servers want ``max_completion_tokens``.
-        temperature: Of sampling, where neither task nor ``--gen_kwargs`` say.
+        temperature: Sampling temperature, unless the task or ``--gen_kwargs`` set one.
         api_key_variable: Environment variable that holds the key; it is read when a request is sent
             and kept nowhere.
-        batch_size, max_batch_size, device: Flags of lm-eval that mean nothing here.
+        batch_size, max_batch_size, device: Flags of lm-eval, ignored.
 
     Raises:
         ValueEvalError: An argument is missing or out of range.
@@ -305,10 +305,7 @@ class ChatServerLM(LM):
         Raises:
             ValueEvalError: An argument is unknown.
         """
-        known = inspect.signature(cls).parameters
-        for name in arg_dict:
-            if name not in known:
-                raise ValueEvalError(f"--model_args: no argument {name!r}; {hint(name, known)}")
+        refuse_unknown_arguments(arg_dict, inspect.signature(cls).parameters)
         try:
             return cls(**{**(additional_config or {}), **arg_dict})
         except ValueError as error:

@@ -77,8 +77,8 @@ class LanguageModelLM(HFLM):
             tokenizer and chat template are used, unless ``tokenizer`` names another.
         adapter: The adapter directory that ``pretrained`` and ``peft`` were taken from, if any: the
             thresholds of its manifest apply.
-        guided: Whether generated answers are held to the form that their template asks for, so that
-            all can be read (`valueeval.adapters.reading.guided`).
+        guided: True to hold generated answers to the form that their template asks for, so that all
+            can be read (`valueeval.adapters.reading.guided`).
         **kwargs: As ``hf``.
 
     Raises:
@@ -429,8 +429,8 @@ class LanguageModelLM(HFLM):
         if self._guided:
             why = other_decoding or self._readers.reason or "these prompts are read one by one"
             raise ValueEvalError(
-                f"guided=True works with greedy decoding by --model valueeval alone ({why}): leave "
-                "one of the two out"
+                f"guided=True works with greedy decoding by --model valueeval alone ({why}): "
+                "drop one of the two"
             )
 
     def _generate_as_hf(

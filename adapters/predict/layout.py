@@ -152,7 +152,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the argument is in a row.
+    """The columns or constants that give the argument of a row.
 
     Attributes:
         premise: The premise, or the text that stands alone.

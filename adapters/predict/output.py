@@ -1,4 +1,4 @@
-"""Where labelled rows go: the file's name, format and dialect, and writing it whole."""
+"""The output of labelled rows: its name, format and dialect; the file is written whole."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from valueeval.tasks.files import replacing
 
 @dataclass(frozen=True)
 class Output:
-    """Where and how labelled rows are written.
+    """The file that labelled rows are written to, and its form.
 
     Attributes:
         path: The file; ``-`` is standard output.

@@ -115,7 +115,7 @@ class _Comparison:
         together: Read together, in the model's precision.
         alone: Each by the model's own forward pass, in its precision.
         reference: Likewise in float32; None if there is no rounding, or no such pass.
-        rounded: Whether the model computes in half precision.
+        rounded: True if the model computes in half precision.
         spread: Standard deviation of log-probabilities over the vocabulary.
     """
 

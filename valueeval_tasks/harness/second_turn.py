@@ -56,6 +56,8 @@ class SecondTurnTask(ValueEvalTask):
             )
         self._first_turn = read_first_turn(metadata["replies"])
         super().__init__(data_dir, cache_dir, download_mode, given)
+        for one in self._follow_ups.values():  # an unknown variable is told at once
+            one.ask(self.task_docs[0], self._asks[0].value)
         self._refuse_another_model(metadata.get("pretrained") or metadata.get("model"))
         self._identity["first_turn"] = {
             "model": self._first_turn.model,
@@ -84,47 +86,26 @@ class SecondTurnTask(ValueEvalTask):
         """
         if num_fewshot:
             raise ValueEvalError(f"{self.config.task} has no few-shot examples: leave them out.")
-        template = chat_template if apply_chat_template else None
-        wording = self._wording if template is None else self._chat_wording
-        system = system_instruction or ""
-        (first,) = self._first_prompts(doc, wording, system, template)
+        (first,) = super().fewshot_context(
+            doc, 0, system_instruction, apply_chat_template, fewshot_as_multiturn, chat_template
+        )
         reply = self._reply(doc, first)
+        template = chat_template if apply_chat_template else None
         follow_up = self._follow_ups["plain" if template is None else "chat"]
         values = dict.fromkeys(ask.value for ask in self._asks)
         questions = [follow_up.ask(doc, value) for value in values]
         if template is None:
             blank = "" if reply.text[:1].isspace() else " "
             return [f"{first}{blank}{reply.text.rstrip()}\n{question}" for question in questions]
-        said = self._messages(doc, wording, system)
+        (said,) = self._conversations(doc, 0, system_instruction, chat=True)
+        said.append(Message("assistant", reply.text.strip()))
         return [
-            template(
-                [m.to_dict() for m in (*said, Message("assistant", reply.text.strip()), asked)]
-            )
-            for asked in (Message("user", question) for question in questions)
+            template([message.to_dict() for message in (*said, Message("user", question))])
+            for question in questions
         ]
 
-    def _first_prompts(
-        self,
-        doc: Mapping[str, Any],
-        wording: Wording,
-        system: str,
-        template: Callable[[list[dict[str, str]]], str] | None,
-    ) -> list[str]:
-        """Return the first turn's prompt, as the task of the first turn gives it."""
-        if template is not None:
-            return [template([m.to_dict() for m in self._messages(doc, wording, system)])]
-        delimiter = self.config.fewshot_delimiter
-        parts = [part for part in (system, wording.description) if part]
-        return [delimiter.join([*parts, wording.turn(doc)])]
-
-    def _messages(self, doc: Mapping[str, Any], wording: Wording, system: str) -> list[Message]:
-        user = Message("user", f"{wording.description}\n\n{wording.turn(doc)}")
-        return [Message("system", system), user] if system else [user]
-
     def _turns(self, doc: Mapping[str, Any], wording: Wording) -> list[str]:
-        """Render everything once, so that an unknown variable is told at once."""
-        for follow_up in self._follow_ups.values():
-            follow_up.ask(doc, self._asks[0].value)
+        """Return argument and question of the first turn."""
         return [wording.turn(doc)]
 
     def _reply(self, doc: Mapping[str, Any], prompt: str) -> Reply:

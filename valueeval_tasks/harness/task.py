@@ -177,13 +177,8 @@ class ValueEvalTask(ConfigurableTask):
             One prompt for each index that ``Ask.prompt`` takes in this template.
         """
         chat = apply_chat_template and chat_template is not None
-        wording = self._chat_wording if chat else self._wording
-        opening = self._opening(num_fewshot, system_instruction, chat)
-        instruct_here = chat and num_fewshot == 0
         prompts = []
-        for turn in self._turns(doc, wording):
-            said = f"{wording.description}\n\n{turn}" if instruct_here else turn
-            messages = [*opening, Message("user", said)]
+        for messages in self._conversations(doc, num_fewshot, system_instruction, chat):
             if chat_template is None or not chat:
                 prompts.append("".join(message.to_text() for message in messages))
             elif fewshot_as_multiturn:
@@ -191,6 +186,15 @@ class ValueEvalTask(ConfigurableTask):
             else:
                 prompts.append(chat_template(multiturn_to_singleturn(messages)))
         return prompts
+
+    def _conversations(
+        self, doc: Mapping[str, Any], num_fewshot: int, system_instruction: str | None, chat: bool
+    ) -> list[list[Message]]:
+        """Return the messages of each prompt about one argument."""
+        wording = self._chat_wording if chat else self._wording
+        opening = self._opening(num_fewshot, system_instruction, chat)
+        before = f"{wording.description}\n\n" if chat and num_fewshot == 0 else ""
+        return [[*opening, Message("user", before + turn)] for turn in self._turns(doc, wording)]
 
     def _turns(self, doc: Mapping[str, Any], wording: Wording) -> list[str]:
         """Return argument and question of each prompt."""
