@@ -6,7 +6,6 @@ no network (the encoder is in the extra ``offline``) and only the sample set of 
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import shutil
@@ -16,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 
@@ -26,12 +26,7 @@ MARK = ".valueeval-demo"  # marks a folder that a demo wrote, and that may be cl
 
 def main(argv: Sequence[str]) -> int:
     """Run the demo; the folder then holds the adapter, lm_eval's results and leaderboard.md."""
-    parser = argparse.ArgumentParser(prog="valueeval demo", description=__doc__.split("\n\n")[1])
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("demo"), metavar="DIR",
-        help="folder to write, new or of an earlier demo (default: demo)",
-    )  # fmt: skip
-    folder = parser.parse_args(argv).output
+    folder = build_parser().parse_args(argv).output
     _prepare(folder)
     started = time.monotonic()
     for command in commands(folder):
@@ -46,6 +41,16 @@ def main(argv: Sequence[str]) -> int:
         f"The demo took {time.monotonic() - started:.0f} s."
     )
     return 0
+
+
+def build_parser() -> CommandParser:
+    """Return the parser of the command."""
+    parser = CommandParser(prog="valueeval demo", description=__doc__.split("\n\n")[1])
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("demo"), metavar="DIR",
+        help="folder to write, new or of an earlier demo (default: demo)",
+    )  # fmt: skip
+    return parser
 
 
 def commands(folder: Path) -> list[list[str]]:

@@ -1,20 +1,22 @@
-"""The documentation's commands, options, tasks, models, make targets and links exist."""
+"""The documentation's commands are read by their own parsers; what it names and links exists."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import io
 import itertools
 import re
 import shlex
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
 from valueeval import cli
+from valueeval.train.command_line import parse_config
+from valueeval.train.config.choice import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -34,83 +36,140 @@ TAGS = {
 MODELS = {"hf", "valueeval", "valueeval_baseline", "valueeval_chat", "vllm", "sglang"}
 
 
-def commands(page: Path) -> list[list[str]]:
-    """The words of every command in the page's shell blocks, and in its code spans."""
-    text = page.read_text(encoding="utf-8")
-    blocks = "\n".join(re.findall(r"```(?:bash|sh)?\n(.*?)```", text, re.S)).replace("\\\n", " ")
-    spans = re.findall(r"`((?:valueeval|lm_eval|make) [^`\n]+)`", text)
+def commands(page: Path) -> list[tuple[list[str], bool]]:
+    """The words of every command in the page's shell blocks, and in its code spans.
+
+    Each with whether it is a whole command, as those in blocks are.
+    """
     found = []
-    for line in [*blocks.split("\n"), *spans]:
+    for line, whole in lines_of(page.read_text(encoding="utf-8")):
         with contextlib.suppress(ValueError):  # a line of another language with a lone quote
             words = shlex.split(line.strip(), comments=True)
             if words and words[0] in ("valueeval", "lm_eval", "make", "accelerate"):
-                found.append(words)
+                found.append((words, whole))
     return found
 
 
+def lines_of(text: str) -> Iterator[tuple[str, bool]]:
+    """Yield the lines of shell blocks with True, and code spans of other lines with False.
+
+    Variables have the value that they were given last, those of loops their first one.
+    """
+    block: str | None = None
+    variables: dict[str, str] = {}
+    for line in text.replace("\\\n", " ").split("\n"):
+        if line.lstrip().startswith("```"):
+            block = line.strip().removeprefix("```") if block is None else None
+        elif block in ("bash", "sh"):
+            known = "|".join(variables) or "(?!)"
+            expanded = re.sub(rf"\$({known})\b", lambda found: variables[found[1]], line)
+            loop = re.match(r"\s*for (\w+) in (\S+)", expanded)
+            assignment = re.fullmatch(r"\s*(\w+)=(\"[^\"]*\"|[^\s\"]*)", expanded)
+            for found in filter(None, (loop, assignment)):
+                variables[found[1]] = found[2].strip('"')
+            yield expanded, True
+        elif block is None:
+            for span in re.findall(r"`((?:valueeval|lm_eval|make) [^`\n]+)`", line):
+                yield span, False
+
+
 SHOWN = [
-    pytest.param(words, id=f"{page.parent.name}/{page.name}: {' '.join(words)[:60]}")
+    pytest.param(words, whole, id=f"{page.parent.name}/{page.name}: {' '.join(words)[:60]}")
     for page in PAGES
-    for words in commands(page)
+    for words, whole in commands(page)
 ]
 
 
-def output_of(main: Callable[[], object]) -> str:
-    """Return what a command prints that exits with status 0."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as stop:
-        raise SystemExit(main())
-    assert not stop.value.code
-    return out.getvalue()
+def read_by_its_parser(words: list[str]) -> argparse.Namespace | None:
+    """Let the command's own parser read the words, and run nothing.
+
+    Returns:
+        What it read; ``None`` for ``valueeval train``, which returns a configuration.
+
+    Raises:
+        SystemExit: It refuses them, with status 2.
+        ConfigError: ``valueeval train`` does.
+    """
+    if words[0] == "lm_eval" or words[:2] == ["valueeval", "run"]:
+        from lm_eval._cli.harness import HarnessCLI
+
+        lm_eval = HarnessCLI()
+        # It would take the beginning of an option's name for the option.
+        lm_eval._parser.allow_abbrev = lm_eval._subparsers.choices["run"].allow_abbrev = False
+        start = 2 if words[1:2] == ["run"] else 1
+        with mock.patch("sys.argv", ["lm-eval", "run", *words[start:]]):
+            return lm_eval.parse_args()
+    if words[1] == "train":
+        given = [word for word in words[2:] if word != "--config" and not word.endswith(".yaml")]
+        with contextlib.suppress(SystemExit):  # --help and --print_config end the program
+            parse_config(given)
+        return None
+    with mock.patch.dict("os.environ"):  # --data_dir sets a variable
+        parser = import_module(cli.COMMANDS[words[1]][0]).build_parser()
+        read: argparse.Namespace = parser.parse_args(words[2:])
+    return read
 
 
-@cache
 def options_of(command: str) -> set[str]:
-    """Return every option of a command, hyphens as underscores; of sub-commands together."""
-    # Options that a command's short help leaves out.
-    whole = "--help_all" if command == "train" else "--help"
-    text = output_of(lambda: cli.main([command, whole]))
-    for name in re.findall(r"^ {4}(\w+) ", text, re.M) if command == "data" else []:
-        text += output_of(lambda name=name: cli.main([command, name, "--help"]))
-    return {name.replace("-", "_") for name in re.findall(r"--\w[\w-]*", text)} | {"__debug"}
-
-
-@cache
-def lm_eval_options() -> set[str]:
-    """Return the options of ``lm_eval run``."""
-    from lm_eval._cli.harness import HarnessCLI
-
-    def show_help() -> None:
-        with mock.patch("sys.argv", ["lm-eval", "run", "--help"]):
-            HarnessCLI().parse_args()
-
-    return set(re.findall(r"--\w[\w-]*", output_of(show_help)))
+    """Return the names of all options of a command, hyphens as underscores."""
+    parser = import_module(cli.COMMANDS[command][0]).build_parser()
+    subs = [a.choices.values() for a in parser._actions if isinstance(a.choices, dict)]
+    actions = [a for one in (parser, *itertools.chain(*subs)) for a in one._actions]
+    return {name.replace("-", "_") for a in actions for name in a.option_strings} | {"__debug"}
 
 
 def given(words: list[str]) -> set[str]:
     """Return the options among a command's words."""
-    return {word.partition("=")[0] for word in words if word.startswith("--")}
+    return {word.partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
 
 
 def test_there_is_something_to_check() -> None:
     assert len(SHOWN) > 20
+    assert sum(shown.values[1] is True for shown in SHOWN) > 20
 
 
-@pytest.mark.parametrize("words", SHOWN)
-def test_command_exists(words: list[str]) -> None:
+@pytest.mark.parametrize(("words", "whole"), SHOWN)
+def test_command_exists(words: list[str], whole: bool) -> None:
     if words[0] == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
         assert next(word for word in words[1:] if "=" not in word) in targets
         return
-    if words[0] == "valueeval" and words[1] not in ("run", "…", "--help", "COMMAND"):
-        assert {word.replace("-", "_") for word in given(words[2:])} <= options_of(words[1])
+    if words[0] == "accelerate":
+        words = words[words.index("-m") + 1 :]
+    if whole:
+        read = read_by_its_parser(words)
+        if words[0] == "lm_eval":
+            assert read is not None
+            for task in read.tasks or ():
+                assert task in TASKS | TAGS
+            assert (read.model or "hf") in MODELS
         return
-    if words[0] == "lm_eval":
-        assert given(words) <= lm_eval_options()
-    options = dict(itertools.pairwise(words))
-    for task in options.get("--tasks", "").split(","):
-        assert not task or "$" in task or task in TASKS | TAGS
-    assert options.get("--model", "hf") in MODELS
+    command = "run" if words[0] == "lm_eval" else words[1]
+    if command not in ("…", "--help", "COMMAND"):
+        assert given(words) <= options_of(command)
+        for task in dict(itertools.pairwise(words)).get("--tasks", "").split(","):
+            assert not task or task in TASKS | TAGS
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "valueeval train --base minilm --fol 5 --output runs/x",
+        "valueeval train --base minilm --learning_rat 1e-4 --output runs/x",
+        "valueeval train --method lorra --output runs/x",
+        "valueeval predict --adapter a survey.xlsx --premis text",
+        "valueeval leaderboard results --out x.md",
+        "valueeval compare a b --famil x",
+        "valueeval score --label a --run b",
+        "valueeval data fetc",
+        "lm_eval --task valueeval_bca --model hf",
+        "lm_eval --tasks valueeval_bca --model hf --lim 3",
+    ],
+)
+def test_what_no_parser_takes_is_found(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises((SystemExit, ConfigError)) as refused:
+        read_by_its_parser(shlex.split(line))
+    assert getattr(refused.value, "code", 2) == 2
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")

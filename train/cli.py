@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from valueeval.adapters.directory.manifest import Manifest
+from valueeval.train.command_line import build_parser as build_parser
 from valueeval.train.command_line import parse_config
 from valueeval.train.config.config import TrainConfig
 

@@ -6,6 +6,7 @@ Flags win over a file, wherever ``--config`` stands; of several files the later 
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import sys
@@ -255,7 +256,9 @@ def _readable(message: str) -> str:
         expected = _TYPES.get(expected, expected).removeprefix("typing.Literal")
         if expected not in _TYPES.values():
             expected = expected.strip("[]")
-        return f"{name}: {value!r}; allowed: {expected}"
+        meant = difflib.get_close_matches(value, re.findall(r"'([^']+)'", expected), n=1)
+        hint = f"; did you mean {meant[0]}?" if meant else ""
+        return f"{name}: {value!r}; allowed: {expected}{hint}"
     if unknown := re.match(r"unrecognized arguments: --([\w.]+)", message):
         return f"no option --{unknown[1]}{near(unknown[1], '--')}"
     return message

@@ -50,6 +50,7 @@ from valueeval.adapters.tables.table import (
     opened_table,
     opened_writer,
 )
+from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.display import clean, error_message
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_SLUGS
@@ -59,9 +60,8 @@ _LISTED = 20
 
 def main(argv: Sequence[str]) -> int:
     """Label the table, or the one text; return the exit status."""
-    parser = _parser()
-    # Hyphens in options are as good as underscores.
-    options = parser.parse_args([_with_underscores(word) for word in argv])
+    parser = build_parser()
+    options = parser.parse_args(argv)
     if (options.text is None) == (options.file is None):
         parser.error("give a FILE (- is standard input), or --text")
     if options.text is not None:
@@ -76,14 +76,6 @@ def main(argv: Sequence[str]) -> int:
     with opened_table(options.file, said) as table:
         _label_table(table, options)
     return 0
-
-
-def _with_underscores(word: str) -> str:
-    """Return an option's word as the parser knows it: ``--output-format=csv`` and the like."""
-    if not word.startswith("--"):
-        return word
-    name, equals, content = word[2:].partition("=")
-    return f"--{name.replace('-', '_')}{equals}{content}"
 
 
 def _label_one(options: argparse.Namespace) -> None:
@@ -306,8 +298,9 @@ def _cut(model: Model) -> str | None:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """Return the parser of the command."""
+    parser = CommandParser(
         prog="valueeval predict",
         description="Label arguments or texts of your own with the 20 values. Every row and column "
         "stays; added are `values` (their names), `problem` (why a row has no labels), "

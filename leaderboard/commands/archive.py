@@ -10,7 +10,6 @@ conclusions then come from the reader's copy of the data, which must have the sa
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -29,6 +28,7 @@ from valueeval.leaderboard.reading.predictions import (
 )
 from valueeval.leaderboard.reading.results_files import load_content, read_results
 from valueeval.leaderboard.reading.runs import RUN_FILE, Problem, Run
+from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
 from valueeval.tasks.scores.runfile import write_run
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         ValueEvalError: Nothing to read, or the folder cannot be written.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     runs, problems = archive(arguments.results, arguments.output)
     for problem in problems:
         print(f"not archived: {problem.source}: {problem.reason}", file=sys.stderr)
@@ -153,8 +153,9 @@ def _file_name(model: str) -> str:
     return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)[:200].strip(".") or "model"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """Return the parser of the command."""
+    parser = CommandParser(
         prog="valueeval archive",
         description="Copies results of lm_eval without the texts of the data, to keep or publish: "
         "scores, settings and predictions (as run files). `valueeval leaderboard` reads the copy "
@@ -168,4 +169,5 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, required=True, metavar="FOLDER",
         help="folder to write to; files that are already there stay",
     )  # fmt: skip
+    parser.add_data_dir()
     return parser

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from valueeval.leaderboard.commands.compared_runs import pair_of_run_files, pairs_of_results
 from valueeval.leaderboard.commands.families import families
 from valueeval.leaderboard.commands.interface import compared
+from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.errors import ValueEvalError
 
 
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         ValueEvalError: One of the two cannot be read, or they are not about the same arguments.
     """
-    options = _parser().parse_args(argv)
+    options = build_parser().parse_args(argv)
     with threadpool_limits(limits=1):
         if options.family is not None:
             if options.results or options.to or options.labels or options.task:
@@ -48,8 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """Return the parser of the command."""
+    parser = CommandParser(
         prog="valueeval compare",
         description="Compare two systems on the same arguments: a verdict in words, differences in "
         "macro_f1, official_f1 and macro_ap with intervals over conclusions and seeds, the "
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         help="print the comparisons of a file as tables in markdown, corrected by Holm over those "
         "of each family (example: leaderboard/comparisons.yaml in the repository)",
     )  # fmt: skip
+    parser.add_data_dir()
     return parser
 
 

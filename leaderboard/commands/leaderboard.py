@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from valueeval.leaderboard.formats import to_markdown as format_markdown
 from valueeval.leaderboard.page import to_html as format_html
 from valueeval.leaderboard.reading.runs import merged
 from valueeval.leaderboard.table.table import RANKED, Table
+from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         ValueEvalError: Nothing to read, or an output that cannot be written.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     outputs = [Path(output) for output in arguments.output]
     for output in outputs:
         _check_format(output)
@@ -78,8 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """Return the parser of the command."""
+    parser = CommandParser(
         prog="valueeval leaderboard",
         description="Collate folders of lm-eval results into a leaderboard.",
     )
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         "--every-eval-ever", type=Path, metavar="DIR",
         help="folder for the ranked rows in the schema of every_eval_ever",
     )  # fmt: skip
+    parser.add_data_dir()
     return parser
 
 

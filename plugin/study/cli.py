@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections import Counter
@@ -17,6 +16,7 @@ from valueeval.study.cells import Cell, resolve
 from valueeval.study.design import Study, read_study
 from valueeval.study.execute import Runner
 from valueeval.study.store import State, Store
+from valueeval.tasks.commands.command_line import CommandParser
 
 _STYLES = {State.DONE: "green", State.FAILED: "red", State.RUNNING: "yellow", State.WAITING: "dim"}
 _SHOWN = 20  # rows of the live table
@@ -24,7 +24,7 @@ _SHOWN = 20  # rows of the live table
 
 def main(argv: Sequence[str]) -> int:
     """Plan, run or show a study; return 1 if a cell has failed."""
-    arguments = _parser().parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     study = read_study(arguments.study)
     folder = arguments.output or Path("runs", arguments.study.stem)
     cells = resolve(study, folder)
@@ -45,8 +45,9 @@ def main(argv: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """Return the parser of the command."""
+    parser = CommandParser(
         prog="valueeval study",
         description="Train and evaluate every combination that a study file lists. A stopped study "
         "goes on with the same command; several commands on one folder share the work.",
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "--devices", metavar="0,1", default="",
         help="GPUs, taken in turn by the workers; more workers than GPUs share them",
     )  # fmt: skip
+    parser.add_data_dir()
     return parser
 
 

@@ -169,6 +169,7 @@ def test_a_printed_configuration_is_a_right_one() -> None:
         ),
         (["--tokens-at-once=0"], "max_tokens_per_microbatch: 0; allowed: 1 or more"),
         (["--method=heads"], "method: 'heads'; allowed: 'full', 'head'"),
+        (["--method=lorra"], "'prompt+full'; did you mean lora?"),
         (["--contrastive=joint", "--method=head"], "take --method full or lora"),
         (["--contrastive-weight=0.5"], "leave it out, or take --contrastive joint"),
         (["--heads=multiple", "--pooling=cls"], "pooling: 'cls' has no meaning with --heads multi"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
@@ -24,7 +24,7 @@ _TEST_SETS = ("main", "nahjalbalagha", "nyt")
 
 def main(argv: Sequence[str]) -> int:
     """Write the calibration and return the exit status."""
-    options = _parser().parse_args(argv)
+    options = build_parser().parse_args(argv)
     rule = None if options.thresholds == "none" else options.thresholds
     use_prior = options.prior == "mean"
     if rule is None and not use_prior:
@@ -50,8 +50,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """Return the parser of the command."""
+    parser = CommandParser(
         prog="valueeval calibrate",
         description="Fit a calibration to what a prompted model answered (cls, bca): the prior of"
         " each value, which its score leans to whatever the argument says, and a threshold. Use it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -21,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.data.dataset import (
     DATA_VARIABLE,
     SETS,
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         ValueEvalError: There is no data, or a file could not be downloaded, read or written.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     if arguments.command == "fetch":
         return _fetch(arguments.cache, arguments.url)
     if arguments.command == "verify":
@@ -64,8 +64,9 @@ def main(argv: Sequence[str]) -> int:
     return _info(arguments.folder, arguments.sets, arguments.json)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """Return the parser of the command."""
+    parser = CommandParser(
         prog="valueeval data", description="Fetch, verify and describe the data."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         "the same, 1 if a file is missing, truncated or changed.",
     )
     verify.add_argument("folder", nargs="?", metavar="DIR", type=Path, help=where)
+    verify.add_data_dir()
     info = commands.add_parser(
         "info",
         help="sizes, label distribution, text lengths",
@@ -108,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"a set; may be repeated (default: all sets in the folder): {', '.join(SETS)}",
     )
     info.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    info.add_data_dir()
     return parser
 
 

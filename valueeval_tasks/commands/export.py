@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
+from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.harness.samples import read_samples
 from valueeval.tasks.scores.runfile import write_run
 from valueeval.tasks.templates.decide import ALL_TEMPLATES
@@ -13,7 +13,16 @@ from valueeval.tasks.templates.decide import ALL_TEMPLATES
 
 def main(argv: Sequence[str]) -> int:
     """Write the run file and return the exit status."""
-    parser = argparse.ArgumentParser(
+    arguments = build_parser().parse_args(argv)
+    samples = read_samples(arguments.samples, arguments.template)
+    write_run(arguments.output, samples.ids, samples.prediction)
+    print(f"{len(samples.ids)} arguments written to {arguments.output}", file=sys.stderr)
+    return 0
+
+
+def build_parser() -> CommandParser:
+    """Return the parser of the command."""
+    parser = CommandParser(
         prog="valueeval export",
         description="Write a model's predictions as a run file of the shared task: tab-separated,"
         " 'Argument ID' and the 20 values with 0 or 1. The predictions are derived again from"
@@ -31,8 +40,4 @@ def main(argv: Sequence[str]) -> int:
         choices=ALL_TEMPLATES,
         help="the task's template (default: from the files' names)",
     )
-    arguments = parser.parse_args(argv)
-    samples = read_samples(arguments.samples, arguments.template)
-    write_run(arguments.output, samples.ids, samples.prediction)
-    print(f"{len(samples.ids)} arguments written to {arguments.output}", file=sys.stderr)
-    return 0
+    return parser

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import iter_arguments, read_labels
 from valueeval.tasks.display import clean
@@ -50,7 +50,7 @@ _NOTE_ON_AP = "macro_ap: mean average precision over values, whatever the thresh
 
 def main(argv: Sequence[str]) -> int:
     """Print the scores; returns the exit status."""
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(argv)
     of_run = (options.labels, options.run)
     if options.samples is not None and not any((*of_run, options.arguments)):
@@ -116,8 +116,9 @@ def make_report(
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """Return the parser of the command."""
+    parser = CommandParser(
         prog="valueeval score",
         description="Score a run file of the shared task against labels, or score again what"
         " lm_eval --log_samples wrote (also with --predict_only).",

@@ -243,7 +243,7 @@ def test_bad_use_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as caught:
         cli_data.main(arguments)
     assert caught.value.code == 2
-    assert "usage: valueeval data" in capsys.readouterr().err
+    assert "(valueeval data" in capsys.readouterr().err
 
 
 def test_terminals_without_unicode(folder: Path) -> None:
