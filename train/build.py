@@ -21,7 +21,7 @@ from valueeval.train.config.base_defaults import form_of, head_of
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.config.model import ClassifierOptions, Template
 from valueeval.train.data.features import compute_features
-from valueeval.train.data.inputs import Inputs, Split, Tokens
+from valueeval.train.data.inputs import Inputs, Split, Tokens, in_both_forms, premises_alone
 from valueeval.train.data.run_inputs import RunInputs
 from valueeval.train.loop.evaluation import Evaluate, EvaluateLogits, OutOfFold
 from valueeval.train.objectives.contrastive import ContrastiveLoss, JointLoss, WithFeatures
@@ -51,6 +51,8 @@ class Trainable:
         training: The arguments as `trained` takes them.
         loss: The loss of its outputs and the labels.
         evaluate: Scores the model on validation.
+        evaluate_alone: Scores it on validation's premises alone, once it is trained; None if it
+            learns from whole arguments only, or has no validation.
     """
 
     model: nn.Module
@@ -59,6 +61,7 @@ class Trainable:
     training: Split
     loss: nn.Module
     evaluate: Evaluate
+    evaluate_alone: EvaluateLogits | None = None
 
 
 def build(run: RunInputs) -> Trainable:
@@ -77,7 +80,12 @@ def build_classifier(run: RunInputs, classifier: ClassifierOptions) -> Trainable
     """Build a classifier with a head."""
     config, teacher_logits = run.config, run.teacher_logits
     model = build_model(config, classifier, run.base, run.tokenizer)
-    sets = (run.training,) if config.out_of_fold else (run.training, run.validation)
+    share = classifier.text_alone_share
+    sets = [run.training if share is None else in_both_forms(run.training)]
+    if not config.out_of_fold:
+        sets.append(run.validation)
+        if share is not None:
+            sets.append(premises_alone(run.validation))
     trained, splits = inputs_of(model, run, classifier, sets)
     loss = answer_loss(run)
     if (values := classifier.heads.values_at_once) is not None:
@@ -87,12 +95,15 @@ def build_classifier(run: RunInputs, classifier: ClassifierOptions) -> Trainable
         trained = memory = WithFeatures(model, joint.queue)
         loss = JointLoss(loss, ContrastiveLoss(memory, joint.temperature), joint.weight)
     evaluate: Evaluate
+    evaluate_alone = None
     if config.out_of_fold and teacher_logits is not None:
         evaluate = OutOfFold(run.training.labels, teacher_logits, config.thresholds)
     else:
         evaluate = EvaluateLogits(splits[1], config.thresholds, run.processes, config.chosen_on)
-    training = replace(splits[0], teacher=teacher_logits)
-    return Trainable(model, model.backbone, trained, training, loss, evaluate)
+        if share is not None:
+            evaluate_alone = replace(evaluate, validation=splits[2])
+    training = Split(splits[0].inputs, run.training.labels, teacher_logits, share)
+    return Trainable(model, model.backbone, trained, training, loss, evaluate, evaluate_alone)
 
 
 def build_verbaliser(run: RunInputs, template: Template) -> Trainable:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ from valueeval.train.data.folds import joined, split_by_fold
 from valueeval.train.data.inputs import Split
 from valueeval.train.data.run_inputs import RunInputs
 from valueeval.train.data.subsets import training_subset
+from valueeval.train.loop.evaluation import TEXT_ALONE_SCORE
 from valueeval.train.loop.optimizer import parameter_groups
 from valueeval.train.loop.pretraining import FOLDER as PRETRAINING
 from valueeval.train.loop.pretraining import Pretraining
@@ -176,7 +178,7 @@ def fit_all_stages(inputs: RunInputs, trainable: Trainable, folder: Path, starte
             # The seconds of the stage are in no checkpoint of the next one before its first.
             started -= 0.0 if newest_step(folder) else stage.earlier_seconds
             context = RunContext(folder, started, processes, shifted(log, stage.total_steps))
-        return Training(
+        fit = Training(
             config,
             Stage(
                 model=trainable.trained,
@@ -188,6 +190,11 @@ def fit_all_stages(inputs: RunInputs, trainable: Trainable, folder: Path, starte
             ),
             context,
         ).run()
+    if trainable.evaluate_alone is None:
+        return fit
+    alone = trainable.evaluate_alone.macro_f1(trainable.trained, fit.evaluation.thresholds)
+    scores = {**fit.evaluation.scores, TEXT_ALONE_SCORE: processes.from_main(alone)}
+    return replace(fit, evaluation=replace(fit.evaluation, scores=scores))
 
 
 def write_adapter(inputs: RunInputs, trainable: Trainable, fit: Fit, folder: Path) -> Manifest:

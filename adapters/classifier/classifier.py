@@ -260,15 +260,19 @@ def _tokens(
     # To save memory with the 20 inputs of a cross-encoder, texts are tokenized in chunks, and equal
     # numbers are one object.
     numbers: dict[int, int] = {}
-    inputs: list[dict[str, list[int]]] = []
-    for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        chunk = texts[start : start + _TEXTS_AT_ONCE]
-        found = tokenizer(*(list(column) for column in zip(*chunk, strict=True)), **options)
-        names = [name for name in found if name in tokenizer.model_input_names]
-        inputs += [
-            {name: [numbers.setdefault(n, n) for n in found[name][row]] for name in names}
-            for row in range(len(chunk))
-        ]
+    inputs: list[dict[str, list[int]]] = [{} for _ in texts]
+    # Texts alone and pairs may stand side by side; the tokenizer takes one kind at a time.
+    for segments in sorted({len(text) for text in texts}):
+        rows = [row for row, text in enumerate(texts) if len(text) == segments]
+        for start in range(0, len(rows), _TEXTS_AT_ONCE):
+            chunk = rows[start : start + _TEXTS_AT_ONCE]
+            columns = zip(*(texts[row] for row in chunk), strict=True)
+            found = tokenizer(*map(list, columns), **options)
+            names = [name for name in found if name in tokenizer.model_input_names]
+            for place, row in enumerate(chunk):
+                inputs[row] = {
+                    name: [numbers.setdefault(n, n) for n in found[name][place]] for name in names
+                }
     return inputs
 
 

@@ -15,6 +15,7 @@ from valueeval.train.config.choice import (
     ConfigError,
     Contrastive,
     Heads,
+    Range,
     check_ranges,
     option,
 )
@@ -98,6 +99,18 @@ class ClassifierOptions:
         group="head",
     )
 
+    text_alone_share: float | None = option(
+        None,
+        "Share of the arguments of an epoch that are shown as their premise alone, without "
+        "conclusion and stance, drawn anew each epoch by the seed; labels, and the probabilities "
+        "of a teacher, stay those of the whole argument. So the model learns to read texts "
+        "alone as well (valueeval predict --text_column). The manifest's validation scores then "
+        "hold macro_f1_text_alone. 0 reports this without training for it; null shows whole "
+        "arguments. Source: our choice.",
+        within=Range("0 to 1", 0, 1),
+        group="data",
+    )
+
     def __post_init__(self) -> None:
         check_ranges(self)
         if self.heads.pooling is not None and self.pooling not in (None, self.heads.pooling):
@@ -126,6 +139,14 @@ class ClassifierOptions:
                 f"segments: {list(segments)}; allowed: texts with fields in them, such as "
                 "{premise} and {conclusion}"
             )
+        if self.text_alone_share is not None:
+            try:
+                _ = self.input_format.for_text_alone
+            except ManifestError as error:
+                raise ConfigError(
+                    f"text_alone_share: {self.text_alone_share}: "
+                    + str(error).removeprefix("input.")
+                ) from None
         if self.separator is not None and len(segments) == 1:
             raise ConfigError(
                 f"separator: {self.separator!r} has no meaning with one segment: leave it out, or "

@@ -1,9 +1,15 @@
-"""The inputs of a model in training, in padded batches: tokens, or features of them."""
+"""The inputs of a model in training, in padded batches: tokens, or features of them.
+
+With ``--text_alone_share`` a model reads each argument in one of two forms: whole, or its premise
+alone, as `valueeval predict` reads texts without conclusion and stance. Which one is drawn anew for
+every epoch, from the seed. The labels stay those of the argument, and so do a teacher's
+probabilities, which come from the whole argument.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +18,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from valueeval.adapters.classifier.classifier import Batch, TokenizedArguments, collate
+from valueeval.tasks.data.dataset import DataSet
+
+# Tells this draw from the order of an epoch, which comes from seed and epoch.
+_TEXT_ALONE = 1
 
 
 class Inputs(Protocol):
@@ -62,18 +72,47 @@ class Features:
 
 
 @dataclass(frozen=True)
+class TwoForms:
+    """Arguments in two forms, of which each is read in one.
+
+    Attributes:
+        inputs: All arguments whole, then all of them as premises alone, (2 arguments).
+        alone: True for arguments that are read as premises alone, (arguments,).
+    """
+
+    inputs: Inputs
+    alone: npt.NDArray[np.bool_]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Return the length of each argument in the form that is read."""
+        both = self.inputs.lengths
+        return [both[self._place(row)] for row in range(len(self.alone))]
+
+    def batch(self, rows: Sequence[int], device: torch.device) -> Batch:
+        """Return some arguments, padded to the longest, as the model's keyword arguments."""
+        return self.inputs.batch([self._place(row) for row in rows], device)
+
+    def _place(self, row: int) -> int:
+        return row + len(self.alone) * int(self.alone[row])
+
+
+@dataclass(frozen=True)
 class Split:
     """Arguments as the model takes them, with their labels.
 
     Attributes:
-        inputs: The arguments.
+        inputs: The arguments; with a `text_alone_share` all whole, then all as premises alone.
         labels: (arguments, 20).
         teacher: A teacher's logits, (arguments, 20), if there is one.
+        text_alone_share: The share of arguments that an epoch shows as premises alone, if
+            `inputs` holds both forms; else None.
     """
 
     inputs: Inputs
     labels: npt.NDArray[np.bool_]
     teacher: npt.NDArray[np.float32] | None = None
+    text_alone_share: float | None = None
 
     @property
     def targets(self) -> torch.Tensor:
@@ -82,3 +121,29 @@ class Split:
         if self.teacher is None:
             return labels
         return torch.cat([labels, torch.from_numpy(self.teacher).sigmoid()], dim=1)
+
+    def inputs_in(self, epoch: int, seed: int) -> Inputs:
+        """Return the arguments as an epoch (from 0) shows them, one input each.
+
+        The draw depends on seed, epoch and row alone, so a resumed run sees the same; with the
+        same seed, a larger share shows all that a smaller one shows alone, and more.
+        """
+        if self.text_alone_share is None:
+            return self.inputs
+        drawn = np.random.default_rng([seed, epoch, _TEXT_ALONE]).random(len(self.labels))
+        return TwoForms(self.inputs, drawn < self.text_alone_share)
+
+
+def premises_alone(data: DataSet) -> DataSet:
+    """Return a data set without conclusions and stances, as texts that stand alone."""
+    arguments = (replace(argument, conclusion="", stance="") for argument in data.arguments)
+    return replace(data, arguments=tuple(arguments))
+
+
+def in_both_forms(data: DataSet) -> DataSet:
+    """Return all arguments whole, then all of them as premises alone; labels likewise."""
+    return replace(
+        data,
+        arguments=data.arguments + premises_alone(data).arguments,
+        labels=np.concatenate([data.labels, data.labels]),
+    )

@@ -20,6 +20,8 @@ from valueeval.train.runtime.processes import Processes
 
 # Arguments read at once, where nothing is kept for a backward pass.
 _BATCH = 64
+TEXT_ALONE_SCORE = "macro_f1_text_alone"
+"""The score of premises alone, with the thresholds of whole arguments."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ class EvaluateLogits:
         prediction = thresholds.decide(logits)
         finite = bool(np.isfinite(logits).all())
         return Evaluation(thresholds, score(truth, prediction), prediction, finite)
+
+    def macro_f1(self, model: nn.Module, thresholds: Thresholds) -> float | None:
+        """Return a model's macro_f1 with given thresholds, without tuning any."""
+        prediction = thresholds.decide(self._logits(model))
+        return score(self.validation.labels, prediction)["macro_f1"]
 
     def _logits(self, model: nn.Module) -> npt.NDArray[np.float32]:
         """Return the logits of all arguments, (arguments, 20).

@@ -125,7 +125,8 @@ class Training:
         self.processes = processes = context.processes
         self.folder = context.folder
         self.training = training = stage.training
-        self.lengths = training.inputs.lengths
+        self._inputs = training.inputs_in(0, config.seed)
+        self.lengths = self._inputs.lengths
         self._compares = stage.compares
         self._evaluate = stage.evaluate
         self._log = context.log
@@ -307,7 +308,7 @@ class Training:
     def _read(self, rows: Sequence[int]) -> torch.Tensor:
         """Return the outputs for some arguments, in float32."""
         device = self.processes.device
-        batch = self.training.inputs.batch(rows, device)
+        batch = self._inputs.batch(rows, device)
         bfloat16 = self.config.precision == "bfloat16"
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             outputs = self.outputs(batch)
@@ -318,6 +319,8 @@ class Training:
 
     def _batches(self, epoch: int) -> list[list[int]]:
         if self._order[0] != epoch:
+            self._inputs = self.training.inputs_in(epoch, self.config.seed)
+            self.lengths = self._inputs.lengths
             batches = epoch_batches(
                 self.lengths, self.config.optimisation.batch_size, self.config.seed, epoch
             )

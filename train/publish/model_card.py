@@ -26,6 +26,7 @@ from valueeval.tasks.scores.intervals import Interval
 from valueeval.tasks.scores.scoring import Intervals, intervals, score
 from valueeval.tasks.values import VALUE_SLUGS
 from valueeval.train.config.model import GENERATED
+from valueeval.train.loop.evaluation import TEXT_ALONE_SCORE
 
 # Stands for the adapter's name on the hub until it has one.
 NAME = "ORG/NAME"
@@ -106,6 +107,7 @@ def model_card(
         text=manifest.template in GENERATED,
         wording=_wording(manifest),
         unparsed=_unparsed(manifest),
+        text_alone=_text_alone(manifest),
         scores=[(name, *_shown(getattr(found, name))) for name in _METRICS],
         values=_values(manifest),
         task=manifest.task,
@@ -250,6 +252,16 @@ def _wording(manifest: Manifest) -> str:
 def _unparsed(manifest: Manifest) -> str | None:
     share = manifest.validation.get("unparsed")
     return None if share is None else _number(share)
+
+
+def _text_alone(manifest: Manifest) -> str | None:
+    """Return the share of premises alone in training, and macro_f1 there; None without any."""
+    share = manifest.config.get("text_alone_share")
+    if share is None:
+        return None
+    score = manifest.validation.get(TEXT_ALONE_SCORE)
+    measured = "" if score is None else f"; `macro_f1` on premises alone {_number(score)}"
+    return f"premises alone for {share:.0%} of what an epoch shows{measured}"
 
 
 def _teacher(manifest: Manifest) -> str | None:

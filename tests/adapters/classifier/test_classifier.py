@@ -298,3 +298,14 @@ def test_minilm_is_the_hub_s_own() -> None:
 
 def test_other_names_are_left_alone() -> None:
     assert resolve_base("org/name") == "org/name"
+
+
+def test_texts_alone_and_whole_arguments_can_stand_side_by_side(tiny_bert: Path) -> None:
+    tokenizer = load_tokenizer(tiny_bert)
+    whole = Argument("1", "We should plant trees", "in favor of", "They clean the air.")
+    alone = Argument("2", "", "", "They clean the air.")
+    mixed = encode(tokenizer, [alone, whole, alone], PAIR)
+    each = [encode(tokenizer, [one], PAIR).inputs[0] for one in (alone, whole)]
+    assert mixed.inputs == [each[0], each[1], each[0]]
+    assert 1 in each[1]["token_type_ids"]
+    assert 1 not in each[0]["token_type_ids"]
