@@ -44,6 +44,7 @@ class Cell:
         key: Its address, 16 hexadecimal digits.
         train: Options of ``valueeval train`` as they stand in the file; None trains nothing.
         needs: Keys of the cells whose adapters it reads.
+        sets: The sets of the dataset that it is evaluated on.
         tasks: Tasks of lm-eval, one for each set.
     """
 
@@ -51,6 +52,7 @@ class Cell:
     key: str
     train: Mapping[str, Any] | None
     needs: tuple[str, ...]
+    sets: tuple[str, ...]
     tasks: tuple[str, ...]
 
 
@@ -163,7 +165,8 @@ def _resolve(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
         identity["recipe"] = _recipe(options, folder)
         train = {k: v for k, v in options.items() if k != "teacher" or not needs}
     data, where = str(options.get("data", "touche23")), options.get("data_dir")
-    identity["tasks"] = tasks = _tasks(design, data)
+    sets = ("sample",) if data == "sample" else design.sets
+    identity["tasks"] = tasks = _tasks(design, sets)
     identity["data"] = _data_hash(data, where)
     if method != "average":
         identity["base"] = _base_identity(
@@ -171,7 +174,7 @@ def _resolve(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
         )
     text = json.dumps(identity, sort_keys=True, default=str)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Cell(design, key, train, needs, tasks)
+    return Cell(design, key, train, needs, sets, tasks)
 
 
 def _check_untrained(design: CellDesign) -> None:
@@ -199,14 +202,13 @@ def _recipe(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {k: v for k, v in recipe.items() if k != "base" and v != _PLACE}
 
 
-def _tasks(design: CellDesign, data: str) -> tuple[str, ...]:
+def _tasks(design: CellDesign, sets: Sequence[str]) -> tuple[str, ...]:
     options = design.options
     template = options.get("template") or "cls"
     if template not in TEMPLATES:
         raise DesignError(f"template: {template!r}; allowed: {', '.join(TEMPLATES)}")
     wording = options.get("paraphrase") or 1
     name = f"valueeval_{template}" + (f"_p{wording}" if wording != 1 else "")
-    sets = ("sample",) if data == "sample" else design.sets
     return tuple(name if which == "main" else f"{name}_{which}" for which in sets)
 
 

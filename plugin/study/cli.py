@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from valueeval.study.cells import Cell, resolve
-from valueeval.study.design import Study, read_study
+from valueeval.study.design import DesignError, Study, read_study
 from valueeval.study.execute import Runner
 from valueeval.study.store import State, Store
 from valueeval.tasks.commands.command_line import CommandParser
@@ -24,7 +24,10 @@ _SHOWN = 20  # rows of the live table
 
 def main(argv: Sequence[str]) -> int:
     """Plan, run or show a study; return 1 if a cell has failed."""
-    arguments = build_parser().parse_args(argv)
+    words = list(argv)
+    if words[:1] == ["status"]:  # also as a word: valueeval study status FILE
+        words[0] = "--status"
+    arguments = build_parser().parse_args(words)
     study = read_study(arguments.study)
     folder = arguments.output or Path("runs", arguments.study.stem)
     cells = resolve(study, folder)
@@ -32,6 +35,8 @@ def main(argv: Sequence[str]) -> int:
     if arguments.plan or arguments.status:
         _show(study, cells, store, everything=arguments.plan)
         return 0
+    if arguments.report is not None:
+        return _report(study, cells, store, arguments.report, arguments.dataset)
     if arguments.retry:
         for cell in cells:
             store.forget_failure(cell)
@@ -43,6 +48,22 @@ def main(argv: Sequence[str]) -> int:
     for cell in failed:
         print(f"{cell.design.label}: {store.failure(cell)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _report(
+    study: Study, cells: Sequence[Cell], store: Store, folder: Path, dataset: str | None
+) -> int:
+    from valueeval.study.report import make_report, write_report
+
+    sets = list(dict.fromkeys(name for cell in cells for name in cell.sets))
+    if dataset is not None and dataset not in sets:
+        raise DesignError(f"--set {dataset}: the study evaluates on {', '.join(sets)}")
+    report = make_report(study, cells, store, dataset or sets[0])
+    for problem in report.problems:
+        print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
+    for path in write_report(report, folder):
+        print(path)
+    return 0
 
 
 def build_parser() -> CommandParser:
@@ -60,6 +81,14 @@ def build_parser() -> CommandParser:
     )  # fmt: skip
     parser.add_argument("--plan", action="store_true", help="list all cells and run nothing")
     parser.add_argument("--status", action="store_true", help="count the cells and run nothing")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR",
+        help="write report.md, report.html and figures of what is measured so far, and run nothing",
+    )  # fmt: skip
+    parser.add_argument(
+        "--set", dest="dataset", metavar="NAME",
+        help="set of the dataset to report (default: the first that the study evaluates on)",
+    )  # fmt: skip
     parser.add_argument("--retry", action="store_true", help="try failed cells again")
     parser.add_argument(
         "--workers", type=_positive, metavar="N",

@@ -49,6 +49,9 @@ UNTRAINED = ("none", "average")
 
 METRICS = ("macro_f1", "official_f1", "macro_ap")
 
+REPEATED = ("seed",)
+"""Factors whose levels are repetitions of one configuration."""
+
 Selection = Mapping[str, Any]
 """Values of factors, or lists of values; the cells that have them. ``block`` is a factor."""
 
@@ -74,14 +77,18 @@ class CellDesign:
     @property
     def label(self) -> str:
         """A name for people: ``size: mpnet, full, seed 0``."""
+        return f"{self.factors['block']}: {self.label_without(())}"
+
+    def label_without(self, names: Sequence[str]) -> str:
+        """Return the name without the block's, and without the factors that are named."""
         shown = [
             f"{name} {_short(value)}"
             if isinstance(value, (int, float, bool)) or name == "of"
             else _short(value)
             for name, value in self.factors.items()
-            if name != "block"
+            if name != "block" and name not in names
         ]
-        return f"{self.factors['block']}: {', '.join(shown)}"
+        return ", ".join(shown)
 
     def matches(self, selection: Selection) -> bool:
         """Return True if the cell has the selected value, or one of them, of every factor."""
@@ -129,6 +136,26 @@ class Study:
         """Return the cells that a selection names, in order."""
         return [cell for cell in self.cells if cell.matches(selection)]
 
+    def strata(self, hypothesis: Hypothesis) -> list[tuple[list[CellDesign], list[CellDesign]]]:
+        """Return the cells of both sides, like beside like.
+
+        Two cells are alike that have the same levels of every factor which all cells of both sides
+        have, other than those that the hypothesis names and the seed.
+
+        Raises:
+            DesignError: One side has a configuration that the other lacks.
+        """
+        sides = [self.selected(hypothesis.better), self.selected(hypothesis.than)]
+        named = {"block", *hypothesis.better, *hypothesis.than, *REPEATED}
+        factors = set.intersection(*(set(cell.factors) for side in sides for cell in side)) - named
+        better, than = (_by_levels(side, sorted(factors)) for side in sides)
+        if alone := sorted(better.keys() ^ than.keys()):
+            raise DesignError(
+                f"{hypothesis.name}: one side has cells with {alone[0]}, the other has none; name "
+                f"the factors in which the sides may differ ({', '.join(sorted(factors))}) in both"
+            )
+        return [(better[key], than[key]) for key in better]
+
 
 @dataclass(frozen=True)
 class _Rule:
@@ -171,6 +198,14 @@ def read_study(file: Path) -> Study:
     )
     _check_selections(study, str(file))
     return study
+
+
+def _by_levels(cells: Iterable[CellDesign], factors: Sequence[str]) -> dict[str, list[CellDesign]]:
+    grouped: dict[str, list[CellDesign]] = {}
+    for cell in cells:
+        levels = ", ".join(f"{name} {_short(cell.factors[name])}" for name in factors)
+        grouped.setdefault(levels, []).append(cell)
+    return grouped
 
 
 def references(cell: CellDesign) -> Selection | None:
@@ -242,6 +277,10 @@ def _check_selections(study: Study, where: str) -> None:
             selection = _mapping(getattr(hypothesis, side), f"{where}: {hypothesis.name}: {side}")
             if not study.selected(selection):
                 raise DesignError(f"{where}: {hypothesis.name}: {side} selects no cell")
+        try:
+            study.strata(hypothesis)
+        except DesignError as error:
+            raise DesignError(f"{where}: {error}") from error
     for cell in study.cells:
         if cell.options.get("method") == "average" and references(cell) is None:
             raise DesignError(f"{where}: {cell.label}: name the cells to average with `of`")

@@ -1,0 +1,152 @@
+"""Reads what the finished cells of a study have measured, in groups that differ in their seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from valueeval.leaderboard.inference.comparison import METRICS, leave_conclusions_out
+from valueeval.leaderboard.reading.finding import find_results
+from valueeval.leaderboard.reading.predictions import Predictions, SamplesError, read_checked
+from valueeval.leaderboard.reading.results_files import read_results
+from valueeval.leaderboard.reading.runs import Problem, Run
+from valueeval.study.cells import Cell
+from valueeval.study.design import REPEATED
+from valueeval.study.store import State, Store
+from valueeval.tasks.scores.intervals import Interval, interval
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A finished cell on one set.
+
+    Attributes:
+        cell: The cell.
+        run: Its results.
+        predictions: Its decisions, and its scores where it gave any.
+    """
+
+    cell: Cell
+    run: Run
+    predictions: Predictions
+
+    @cached_property
+    def scores(self) -> Mapping[str, float | None]:
+        """Score by metric, one of `METRICS`; None where the cell has none."""
+        found = {metric: leave_conclusions_out([self.predictions], [], metric)
+                 for metric in METRICS}  # fmt: skip
+        return {
+            metric: None if left is None or np.isnan(left.value[0]) else float(left.value[0])
+            for metric, left in found.items()
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Cells of a block that differ in nothing but the seed.
+
+    Attributes:
+        block: Name of the block.
+        factors: What the group is, by factor, without block and seed.
+        cells: All of its cells, finished or not.
+        measured: The finished ones.
+    """
+
+    block: str
+    factors: Mapping[str, Any]
+    cells: tuple[Cell, ...]
+    measured: tuple[Measured, ...]
+
+    @property
+    def label(self) -> str:
+        """A name for people: ``mpnet, lora``."""
+        return self.cells[0].design.label_without(REPEATED)
+
+    @property
+    def unparsed(self) -> float | None:
+        """Mean share of arguments whose answer could not be read; None where nothing is parsed."""
+        shares = [each.run.metrics["unparsed"] for each in self.measured]
+        known = [share for share in shares if share is not None]
+        return sum(known) / len(known) if known else None
+
+    def interval(self, metric: str) -> Interval | None:
+        """Return the mean over the seeds with its interval; None where nothing is measured."""
+        if not self.measured:
+            return None
+        left = leave_conclusions_out([each.predictions for each in self.measured], [], metric)
+        return None if left is None else interval(left, range(len(self.measured)))
+
+
+def read_cells(
+    cells: Sequence[Cell], store: Store, dataset: str
+) -> tuple[dict[str, Measured], list[Problem]]:
+    """Read the finished cells, by key, and what could not be read and why.
+
+    Args:
+        cells: The cells of the study.
+        store: Its folder.
+        dataset: The set of the dataset to read: ``main``, ``validation``, ``sample`` ….
+    """
+    found: dict[str, Measured] = {}
+    problems: list[Problem] = []
+    for cell in cells:
+        if cell.key in found or store.state(cell) is not State.DONE:
+            continue
+        runs, unread = read_results(find_results([store.results(cell)]))
+        problems += unread
+        for run in runs:
+            if run.dataset != dataset:
+                continue
+            try:
+                found[cell.key] = Measured(cell, run, read_checked(run))
+            except SamplesError as error:
+                problems.append(Problem(cell.design.label, str(error)))
+    return _on_the_same_arguments(found, problems), problems
+
+
+def _on_the_same_arguments(
+    found: Mapping[str, Measured], problems: list[Problem]
+) -> dict[str, Measured]:
+    """Leave out cells that were scored on other arguments than most are."""
+    sizes = [len(each.predictions.ids) for each in found.values()]
+    if not sizes:
+        return {}
+    usual = max(set(sizes), key=lambda size: (sizes.count(size), size))
+    first = next(e.predictions for e in found.values() if len(e.predictions.ids) == usual)
+    kept = {}
+    for key, each in found.items():
+        if first.same_arguments(each.predictions):
+            kept[key] = each
+        else:
+            reason = f"scored on {len(each.predictions.ids)} arguments, others on {usual}"
+            problems.append(Problem(each.cell.design.label, reason))
+    return kept
+
+
+def groups_of(cells: Sequence[Cell], measured: Mapping[str, Measured]) -> list[Group]:
+    """Return the cells in groups that differ in nothing but the seed, in order."""
+    grouped: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        factors = _without_repeated(cell)
+        grouped.setdefault((str(cell.design.factors["block"]), repr(factors)), []).append(cell)
+    return [
+        Group(
+            block,
+            _without_repeated(of_group[0]),
+            tuple(of_group),
+            tuple(measured[cell.key] for cell in of_group if cell.key in measured),
+        )
+        for (block, _), of_group in grouped.items()
+    ]
+
+
+def _without_repeated(cell: Cell) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in cell.design.factors.items()
+        if name not in (*REPEATED, "block")
+    }

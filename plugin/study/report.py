@@ -1,0 +1,191 @@
+"""``valueeval study FILE --report DIR``: what a study found, as markdown and as a page.
+
+The report of a study that is not finished says what is missing. It holds no date and no duration:
+the same results give the same bytes, however often the study was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from valueeval.leaderboard import text
+from valueeval.leaderboard.reading.runs import Problem, merged
+from valueeval.study.cells import Cell
+from valueeval.study.design import Selection, Study
+from valueeval.study.figures import METRIC, draw
+from valueeval.study.findings import Finding, check_hypotheses
+from valueeval.study.measured import Group, Measured, groups_of, read_cells
+from valueeval.study.store import State, Store
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.files import replacing
+from valueeval.tasks.scores.variance import Component, variance_components
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A block of a study in its report.
+
+    Attributes:
+        name: Its name.
+        groups: Its configurations, the best macro F1 first, then what is not measured.
+        components: How much each factor moves macro F1; None where the finished cells are not a
+            balanced design.
+    """
+
+    name: str
+    groups: Sequence[Group]
+    components: Sequence[Component] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a study found.
+
+    Attributes:
+        study: The study.
+        dataset: The set of the dataset that it is about.
+        arguments, conclusions: Their numbers in that set; None where nothing is measured.
+        done, cells: Numbers of finished cells and of all.
+        findings: For each hypothesis.
+        blocks: In the order of the file.
+        missing: Cells without a result, by label, and their state.
+        problems: Results that could not be used.
+        figures: SVG by name.
+    """
+
+    study: Study
+    dataset: str
+    arguments: int | None
+    conclusions: int | None
+    done: int
+    cells: int
+    findings: Sequence[Finding]
+    blocks: Sequence[Block]
+    missing: Sequence[tuple[str, str]]
+    problems: Sequence[Problem]
+    figures: Mapping[str, str]
+
+    @property
+    def families(self) -> dict[str, list[Finding]]:
+        """Findings by family."""
+        found: dict[str, list[Finding]] = {}
+        for each in self.findings:
+            found.setdefault(each.hypothesis.family, []).append(each)
+        return found
+
+
+def make_report(study: Study, cells: Sequence[Cell], store: Store, dataset: str) -> Report:
+    """Read the finished cells of a study and test its hypotheses.
+
+    Args:
+        study: The study.
+        cells: Its cells.
+        store: The folder of their results.
+        dataset: The set of the dataset to report: ``main``, ``validation``, ``sample`` ….
+    """
+    measured, problems = read_cells(cells, store, dataset)
+    groups = groups_of(cells, measured)
+    blocks = [
+        _block(name, [group for group in groups if group.block == name])
+        for name in dict.fromkeys(str(cell.factors["block"]) for cell in study.cells)
+    ]
+    first = next(iter(measured.values()), None)
+    unique = {cell.key: cell for cell in cells}
+    return Report(
+        study=study,
+        dataset=dataset,
+        arguments=None if first is None else len(first.predictions.ids),
+        conclusions=None if first is None else len(set(first.predictions.clusters)),
+        done=len(measured),
+        cells=len(unique),
+        findings=check_hypotheses(study, cells, measured),
+        blocks=blocks,
+        missing=_missing(unique, measured, store),
+        problems=merged(problems),
+        figures=draw([group for block in blocks for group in block.groups]),
+    )
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write ``report.md``, ``report.html`` and the figures into a folder; return what was written.
+
+    Raises:
+        ValueEvalError: It cannot be written.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("valueeval.study", "."),
+        autoescape=jinja2.select_autoescape(["html.jinja"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(
+        md=text.markdown, score=text.score, share=text.share, count=text.count, p=text.p_value,
+        signed=_signed, ends=text.interval, selection=_selection,
+    )  # fmt: skip
+    # matplotlib escapes what it writes, so the page takes its SVG as it is.
+    drawn = {name: svg[svg.index("<svg") :] for name, svg in report.figures.items()}
+    files = {f"figures/{name}.svg": svg for name, svg in report.figures.items()}
+    for ending in ("md", "html"):
+        template = environment.get_template(f"report.{ending}.jinja")
+        files[f"report.{ending}"] = template.render(report=report, svg=drawn)
+    written = []
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            with replacing(folder / name) as temporary:
+                temporary.write_text(content, encoding="utf-8")
+            written.append(folder / name)
+    except OSError as error:
+        raise ValueEvalError(f"{folder}: cannot be written ({error.strerror})") from error
+    return written
+
+
+def _block(name: str, groups: Sequence[Group]) -> Block:
+    def order(group: Group) -> tuple[bool, float]:
+        found = group.interval(METRIC)
+        return (found is None, -(found.estimate or 0.0) if found else 0.0)
+
+    finished = [each for group in groups for each in group.measured]
+    complete = all(len(group.measured) == len(group.cells) for group in groups)
+    return Block(name, sorted(groups, key=order), _components(finished) if complete else None)
+
+
+def _components(finished: Sequence[Measured]) -> list[Component] | None:
+    factors = {
+        name: [str(each.cell.design.factors.get(name)) for each in finished]
+        for name in dict.fromkeys(name for each in finished for name in each.cell.design.factors)
+        if name not in ("block", "seed")
+    }
+    varied = {name: levels for name, levels in factors.items() if len(set(levels)) > 1}
+    scores = [each.scores[METRIC] for each in finished]
+    known = [score for score in scores if score is not None]
+    return variance_components(varied, known) if known and len(known) == len(scores) else None
+
+
+def _missing(
+    cells: Mapping[str, Cell], measured: Mapping[str, Measured], store: Store
+) -> list[tuple[str, str]]:
+    found = []
+    for key, cell in cells.items():
+        if key not in measured:
+            # A cell that runs just now is as little measured as one that waits.
+            failed = store.state(cell) is State.FAILED
+            found.append((cell.design.label, store.failure(cell) if failed else "not measured"))
+    return found
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.3f}"
+
+
+def _selection(selection: Selection) -> str:
+    """Return the cells of a side in words: ``mpnet, lora or full``."""
+    return ", ".join(
+        " or ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
+        for wanted in selection.values()
+    )

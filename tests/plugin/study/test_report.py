@@ -1,0 +1,83 @@
+"""The report of a study: what it says, that it is the same each time, and what it escapes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import made_up_study
+import pytest
+
+from valueeval.study.cli import main
+from valueeval.study.report import make_report, write_report
+
+
+def reported(folder: Path, out: Path) -> dict[str, str]:
+    study, cells, store = made_up_study.read(folder)
+    written = write_report(make_report(study, cells, store, "sample"), out)
+    return {str(path.relative_to(out)): path.read_text(encoding="utf-8") for path in written}
+
+
+def test_a_finished_study(tmp_path: Path) -> None:
+    _, cells, store = made_up_study.read(tmp_path)
+    made_up_study.finish(cells, store)
+    files = reported(tmp_path, tmp_path / "report")
+    assert sorted(files) == [
+        "figures/learning-curves-few.svg", "figures/parameters.svg", "figures/spread-few.svg",
+        "figures/spread-size.svg", "report.html", "report.md",
+    ]  # fmt: skip
+    text = files["report.md"]
+    assert "16 of 16 cells are measured, on the sample set (" in text
+    assert "its numbers say nothing about models" in text
+    assert "| large is better | size, large | size, small | macro\\_f1" in text.replace(
+        "| macro_f1 ", "| macro\\_f1 "
+    )
+    assert "**supported**" in text
+    assert "**open**" in text
+    assert "| base | 2 | 0." in text
+    assert "Not measured" not in text
+    assert files["report.html"].count("<svg") == 4
+
+
+def test_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
+    _, cells, store = made_up_study.read(tmp_path)
+    made_up_study.finish(cells, store, only=lambda of: of["seed"] == 0)
+    failing = next(cell for cell in cells if cell.design.factors["seed"] == 1)
+    store.path(failing).mkdir(parents=True)
+    store.fail(failing, "train: exit status 1: out of luck | <b>")
+    text = reported(tmp_path, tmp_path / "report")["report.md"]
+    assert "6 of 16 cells are measured" in text
+    assert "not measured: 4 of 12 cells are finished" in text
+    assert "failed: train: exit status 1: out of luck \\| &lt;b&gt;" in text
+    assert "1 of 3 |" in text
+    assert "| with |" not in text  # components of variance wait for all cells
+
+
+def test_a_study_of_which_nothing_is_measured(tmp_path: Path) -> None:
+    files = reported(tmp_path, tmp_path / "report")
+    assert sorted(files) == ["report.html", "report.md"]
+    assert "0 of 16 cells are measured." in files["report.md"]
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
+    _, cells, store = made_up_study.read(tmp_path)
+    made_up_study.finish(cells, store)
+    assert reported(tmp_path, tmp_path / "a") == reported(tmp_path, tmp_path / "b")
+
+
+def test_names_are_text_in_the_page(tmp_path: Path) -> None:
+    _, cells, store = made_up_study.read(tmp_path)
+    made_up_study.finish(cells, store)
+    page = reported(tmp_path, tmp_path / "report")["report.html"]
+    assert "made &lt;up&gt;" in page
+    assert "<up>" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, cells, store = made_up_study.read(tmp_path)
+    made_up_study.finish(cells, store, only=lambda of: of["block"] == "few")
+    words = [str(tmp_path / "study.yaml"), "-o", str(tmp_path / "out")]
+    assert main([*words, "--report", str(tmp_path / "report")]) == 0
+    assert f"{tmp_path / 'report' / 'report.md'}" in capsys.readouterr().out
+    assert main(["status", *words]) == 0
+    assert "4 done" in capsys.readouterr().out
