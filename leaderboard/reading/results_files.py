@@ -21,6 +21,7 @@ from valueeval.leaderboard.reading.finding import DATE_IN_NAME, File
 from valueeval.leaderboard.reading.runs import METRICS, RUN_FILE, Problem, Run
 from valueeval.leaderboard.reading.system import describe_system, trained_on, warnings_of
 from valueeval.leaderboard.text import clean
+from valueeval.tasks.data.content_free import CONTENT_FREE
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import ALL_TEMPLATES
 
@@ -121,9 +122,14 @@ def _tasks(content: Mapping[str, Any]) -> list[str]:
     results = content.get("results")
     if not isinstance(results, dict) or not isinstance(content.get("configs"), dict):
         raise RefusedError("not results of lm-eval: 'results' and 'configs' are not both there")
-    # Tags that grew into groups and other people's tasks have no configuration of ours.
+    # Tags that grew into groups and other people's tasks have no configuration of ours; arguments
+    # without content have no scores, and serve `valueeval calibrate` alone.
     tasks = [
-        task for task in results if task.startswith(TASK_PREFIX) and task in content["configs"]
+        task
+        for task in results
+        if task.startswith(TASK_PREFIX)
+        and task in content["configs"]
+        and not task.endswith(f"_{CONTENT_FREE}")
     ]
     if not tasks:
         others = ", ".join(clean(task) for task in list(results)[:3]) or "no task at all"

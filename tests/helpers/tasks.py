@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import valueeval.tasks
-from valueeval.tasks.commands.generate_configs import wordings
+from valueeval.tasks.commands.generate_configs import sets_of, wordings
 
 FOLDER = Path(valueeval.tasks.__file__).parent
 TEMPLATES = ("cls", "mbc", "bca", "oa", "cot")
 WORDINGS = ("", "_p2", "_p3")
 SUFFIXES = ("", "_validation", "_zhihu", "_nahjalbalagha", "_nyt", "_sample")
-NAMES = [f"{parent}{s}" for parent in wordings() for s in SUFFIXES]
+NAMES = [
+    f"{parent}{s}" for parent in wordings() for s in ("", *(f"_{name}" for name in sets_of(parent)))
+]
 VERSIONS = {"cls": 1.0, "bca": 1.1, "mbc": 1.2, "oa": 1.2, "cot": 1.2, "cot2": 1.0, "cot2list": 1.0}
 SAMPLE_NAMES = [name for name in NAMES if name.endswith("_sample")]
 

@@ -7,46 +7,62 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from valueeval.tasks.commands.command_line import CommandParser
+from valueeval.tasks.data.content_free import CONTENT_FREE
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
 from valueeval.tasks.harness.origin import origin_of
 from valueeval.tasks.harness.samples import Samples, read_samples
-from valueeval.tasks.scores.calibration import Calibration, Origin, fit, to_json
+from valueeval.tasks.scores.calibration import Origin, fit, mean_prior, to_json
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.templates.decide import ALL_TEMPLATES
 
-_TEST_SETS = ("main", "nahjalbalagha", "nyt")
+_TEST_SETS = frozenset({"main", "nahjalbalagha", "nyt"})
 
 
 def main(argv: Sequence[str]) -> int:
     """Write the calibration and return the exit status."""
-    options = build_parser().parse_args(argv)
+    parser = build_parser()
+    options = parser.parse_args(argv)
     rule = None if options.thresholds == "none" else options.thresholds
-    use_prior = options.prior == "mean"
-    if rule is None and not use_prior:
+    content_free = None if options.prior in ("batch", "none") else options.prior
+    if rule is None and options.prior == "none":
         raise ValueEvalError("--prior none and --thresholds none leave nothing to calibrate.")
-    origin = _common_origin(options.samples)
-    if rule is not None and origin.set in _TEST_SETS:
+    if not options.samples and (rule is not None or content_free is None):
+        parser.error("name the samples that thresholds, or the prior `batch`, are fitted on")
+    files = [*options.samples, *([content_free] if content_free else [])]
+    origins = _origins(files)
+    if content_free is not None and origins[-1].set not in (CONTENT_FREE, None):
         raise ValueEvalError(
-            f"{options.samples[0]}: thresholds would be tuned on the labels of a test set "
-            f"({origin.set}).\nGive the samples of valueeval_{origin.template}_validation, or "
-            "--thresholds none for a prior alone, which needs no labels."
+            f"--prior {content_free}: the samples are of {origins[-1].set}. A file there is of a "
+            f"task …_{CONTENT_FREE}; for the mean over other arguments, give --prior batch."
         )
-    samples = read_samples(options.samples, options.template)
-    if samples.scores is None:
-        raise ValueEvalError(
-            f"{options.samples[0]}: the samples hold no scores: only cls and bca, by "
-            "log-likelihood, can be calibrated."
-        )
-    calibration = fit(samples.scores, samples.truth, origin, use_prior, rule)
+    fitted_on = options.samples or [content_free]
+    origins = origins[: len(fitted_on)]
+    for path, origin in zip(fitted_on, origins, strict=True):
+        if rule is not None and origin.set in _TEST_SETS:
+            raise ValueEvalError(
+                f"{path}: thresholds would be tuned on the labels of a test set ({origin.set}).\n"
+                f"Give the samples of valueeval_{origin.template}_validation, or --thresholds none "
+                "for a prior alone, which needs no labels."
+            )
+    samples, scores = _scored(fitted_on, options.template)
+    prior = None
+    if content_free is not None:
+        prior = mean_prior("content-free", _scored([content_free], options.template)[1])
+    elif options.prior == "batch":
+        prior = mean_prior("batch", scores)
+    calibration = fit(scores, samples.truth, _of_all(origins), prior, rule)
     text = json.dumps(to_json(calibration), indent=1, ensure_ascii=False) + "\n"
     with replacing(Path(options.output)) as path:
         path.write_text(text, encoding="utf-8")
-    _report(samples, calibration, options.output)
+    if options.samples:
+        _report(samples, calibration.apply(scores) > 0, rule is not None, options.output)
     return 0
 
 
@@ -56,22 +72,28 @@ def build_parser() -> CommandParser:
         prog="valueeval calibrate",
         description="Fit a calibration to what a prompted model answered (cls, bca): the prior of"
         " each value, which its score leans to whatever the argument says, and a threshold. Use it"
-        " on other arguments by `valueeval score --samples FILE --calibration CALIBRATION`.",
+        " on other arguments by `valueeval score --samples FILE --calibration CALIBRATION`, or"
+        " `--model valueeval --model_args …,calibration=CALIBRATION`.",
         epilog="Example: lm_eval --tasks valueeval_bca_validation,valueeval_bca … --log_samples"
         " --output_path runs, then valueeval calibrate"
         " runs/*/samples_valueeval_bca_validation_*.jsonl -o calibration.json, then valueeval score"
         " --samples runs/*/samples_valueeval_bca_2*.jsonl --calibration calibration.json",
     )
     parser.add_argument(
-        "samples", nargs="+", metavar="SAMPLES", help="samples_*.jsonl of one model and prompt"
+        "samples",
+        nargs="*",
+        metavar="SAMPLES",
+        help="samples_*.jsonl of one model and prompt; may be left out where a content-free prior"
+        " is all that is wanted",
     )
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="file to write")
     parser.add_argument(
         "--prior",
-        choices=("mean", "none"),
-        default="mean",
-        help="what is taken off each value's scores: their mean, for which labels are not read"
-        " (default), or nothing",
+        metavar="batch|none|FILE",
+        default="batch",
+        help="what is subtracted from each value's scores: `batch`, their mean over these"
+        " arguments, whose labels are not read (default; Zhou et al., 2024); FILE, their mean over"
+        f" the samples of the same task's {CONTENT_FREE} set (Zhao et al., 2021); or nothing",
     )
     parser.add_argument(
         "--thresholds",
@@ -87,8 +109,8 @@ def build_parser() -> CommandParser:
     return parser
 
 
-def _common_origin(paths: Sequence[str]) -> Origin:
-    """Return what is known of the run that all files are from.
+def _origins(paths: Sequence[str]) -> list[Origin]:
+    """Return what is known of the runs that the files are from.
 
     Raises:
         ValueEvalError: They are of two models or prompts.
@@ -100,25 +122,44 @@ def _common_origin(paths: Sequence[str]) -> Origin:
                 f"{path}: its {name} is {clean(getattr(other, name))}, that of {paths[0]} "
                 f"{clean(getattr(origins[0], name))}: calibrate them apart."
             )
-    if len({origin.set for origin in origins}) > 1:
-        names = dict.fromkeys(str(origin.set) for origin in origins)
-        test = [name for name in names if name in _TEST_SETS]
-        # A test set among them counts as one: its labels would be seen.
-        return replace(origins[0], set=test[0] if test else "+".join(names), data_sha256=None)
-    return origins[0]
+    return origins
 
 
-def _report(samples: Samples, calibration: Calibration, output: str) -> None:
-    scores: Any = samples.scores
+def _of_all(origins: Sequence[Origin]) -> Origin:
+    """Return the origin of files of one run; what one of them does not tell is not known."""
+
+    def joined(field: str) -> str | None:
+        given = dict.fromkeys(getattr(origin, field) for origin in origins)
+        return None if None in given else "+".join(given)
+
+    return replace(origins[0], set=joined("set"), data_sha256=joined("data_sha256"))
+
+
+def _scored(paths: Sequence[str], template: str | None) -> tuple[Samples, npt.NDArray[np.float64]]:
+    """Return samples and their scores, (n, 20).
+
+    Raises:
+        ValueEvalError: There are none.
+    """
+    samples = read_samples(paths, template)
+    if samples.scores is None:
+        raise ValueEvalError(
+            f"{paths[0]}: the samples hold no scores: only cls and bca, by log-likelihood, can be "
+            "calibrated."
+        )
+    return samples, samples.scores
+
+
+def _report(samples: Samples, prediction: npt.NDArray[np.bool_], tuned: bool, output: str) -> None:
     raw = score(samples.truth, samples.prediction)
-    now = score(samples.truth, calibration.apply(scores) > 0)
+    now = score(samples.truth, prediction)
     print(
         f"{len(samples.ids)} arguments: macro_f1 {_number(raw['macro_f1'])}, calibrated "
         f"{_number(now['macro_f1'])}; predicted {_number(raw['predicted_rate'])} of all decisions, "
         f"calibrated {_number(now['predicted_rate'])}.",
         file=sys.stderr,
     )
-    if calibration.rule is not None:
+    if tuned:
         print(
             "These arguments were tuned on, so the second numbers are too good: score others with "
             f"valueeval score --samples FILE --calibration {output}",

@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from valueeval.tasks.data.content_free import CONTENT_FREE
 from valueeval.tasks.templates.decide import ALL_TEMPLATES, SECOND_TURNS
 
 FOLDER = Path(__file__).resolve().parents[1]
 SETS = ("validation", "zhihu", "nahjalbalagha", "nyt", "sample")
+CALIBRATED = ("cls", "bca")
+"""Templates whose scores a prior over content-free arguments can be taken off."""
 
 
 def wordings() -> list[str]:
@@ -28,13 +31,22 @@ def wordings() -> list[str]:
 def set_configs() -> dict[str, str]:
     """Return file name → content, for each wording and set."""
     return {
-        f"{parent}_{name}.yaml": _config(parent, name) for parent in wordings() for name in SETS
+        f"{parent}_{name}.yaml": _config(parent, name)
+        for parent in wordings()
+        for name in sets_of(parent)
     }
+
+
+def sets_of(parent: str) -> tuple[str, ...]:
+    """Return the sets, beside the main one, that a wording is asked about."""
+    template = parent.split("_")[1]
+    return (*SETS, CONTENT_FREE) if template in CALIBRATED else SETS
 
 
 def _config(parent: str, name: str) -> str:
     # Groups hold one wording of each template, without those that need replies.
     grouped = parent.count("_") == 1 and not parent.endswith(SECOND_TURNS)
+    grouped = grouped and name != CONTENT_FREE
     sample = name == "sample"
     lines = [
         "# Written by `python -m valueeval.tasks.commands.generate_configs`; edit that instead.",

@@ -175,18 +175,14 @@ def _calibrated(samples: Samples, path: str, calibration_file: str) -> dict[str,
     calibration = read_calibration(calibration_file)
     if samples.scores is None:
         raise ValueEvalError(f"{path}: the samples hold no scores, so nothing can be calibrated.")
-    origin = origin_of(path)
-    if (name := calibration.origin.differs(origin)) is not None:
-        raise ValueEvalError(
-            f"{calibration_file}: fitted with {name} {clean(getattr(calibration.origin, name))}, "
-            f"but {path} has {clean(getattr(origin, name))}.\n"
-            "A calibration goes with one model and prompt: fit one to this run's."
-        )
+    if (why := calibration.refusal(origin_of(path), path)) is not None:
+        raise ValueEvalError(f"{calibration_file}: {why}")
     scores = calibration.apply(samples.scores)
     report = make_report(
         samples.ids, samples.truth, scores > 0, samples.clusters, samples.unparsed, scores
     )
-    return {**report, "fitted_on": to_json(calibration)["fitted_on"]}
+    manifest = to_json(calibration)
+    return {**report, **{key: manifest[key] for key in ("method", "fitted_on")}}
 
 
 def _flat(result: Intervals) -> dict[str, float | None]:
@@ -215,11 +211,12 @@ def _print_tables(report: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(_score_table(report))
     if "calibrated" in report:
-        fitted_on = report["calibrated"]["fitted_on"]
+        calibrated, fitted_on = report["calibrated"], report["calibrated"]["fitted_on"]
         labels = "with" if fitted_on["labels_used"] else "without"
         data = f"{fitted_on['arguments']} arguments of {escape(clean(fitted_on['set']))}"
-        title = f"calibrated on {data}, {labels} their labels"
-        console.print(_score_table(report["calibrated"], title))
+        console.print(_score_table(calibrated, "calibrated"))
+        console.print(f"Calibrated on {data}, {labels} their labels:")
+        console.print(f"{escape(clean(calibrated['method']))}.\n")
     console.print(_value_table(report.get("calibrated", report)["per_value"]))
     notes = _NOTES if report["macro_ap"] is None else (*_NOTES, _NOTE_ON_AP)
     for note in (*notes, _interval_note(report)):

@@ -13,6 +13,7 @@ import datasets
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.api.utils import Message, maybe_delimit, multiturn_to_singleturn
 
+from valueeval.tasks.data.content_free import CONTENT_FREE, content_free_set
 from valueeval.tasks.data.dataset import Argument, DataSet, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness import fewshot
@@ -131,7 +132,10 @@ class ValueEvalTask(ConfigurableTask):
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Read the set from disk (nothing is downloaded here: ``valueeval data fetch`` does)."""
-        self._data = load_set(self.config.test_split, self._data_dir)
+        if self.config.test_split == CONTENT_FREE:
+            self._data = content_free_set()
+        else:
+            self._data = load_set(self.config.test_split, self._data_dir)
         self.dataset = {self.config.test_split: _as_dataset(self._data)}
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -40,8 +41,9 @@ def write_samples(folder: Path, task: str, seed: int, bias: float = 3.0, **origi
     path = folder / f"samples_{task}_{DATE}.jsonl"
     path.write_text("".join(json.dumps(line(row, rng, bias)) + "\n" for row in range(60)))
     _, template, *rest = task.split("_")
-    metadata = {"template": template, "paraphrase": 1, "wording": "plain", "data_sha256": "0" * 64}
+    metadata = {"template": template, "paraphrase": 1, "wording": "plain"}
     metadata["set"] = rest[0] if rest else "main"
+    metadata["data_sha256"] = hashlib.sha256(metadata["set"].encode()).hexdigest()
     results = {
         "model_name": origin.pop("model", "m"),
         "configs": {task: {"metadata": {**metadata, **origin}}},
@@ -81,7 +83,10 @@ def test_calibrated_on_validation_and_scored_on_the_test_set(
 
     cli_score.main(["--samples", str(test), "--calibration", str(tmp_path / "c.json")])
     shown = capsys.readouterr().out
-    assert "calibrated on 60 arguments of validation, with their labels" in shown
+    assert "Calibrated on 60 arguments of validation, with their labels:" in shown
+    assert "batch prior, shrunk thresholds." in shown
+    with pytest.raises(ValueEvalError, match="tuned on the labels of validation, and"):
+        scored(capsys, "--samples", validation, "--calibration", tmp_path / "c.json")
 
 
 def test_a_prior_needs_no_labels_and_may_come_from_the_test_set(
@@ -151,3 +156,40 @@ def test_nothing_to_calibrate(tmp_path: Path) -> None:
     calibrate.main([str(samples), "-o", str(tmp_path / "c.json")])
     with pytest.raises(ValueEvalError, match="hold no scores, so nothing"):
         cli_score.main(["--samples", str(mbc), "--calibration", str(tmp_path / "c.json")])
+
+
+@pytest.mark.parametrize("rule", ["none", "shrunk"])
+def test_content_free_prior(tmp_path: Path, capsys: pytest.CaptureFixture[str], rule: str) -> None:
+    """Arguments that say nothing give the bias of the prompt alone."""
+    free = write_samples(tmp_path / "a", "valueeval_bca_contentfree", 5, bias=3.0)
+    validation = write_samples(tmp_path / "b", "valueeval_bca_validation", 0)
+    test = write_samples(tmp_path / "c", "valueeval_bca", 1)
+    output = tmp_path / "c.json"
+    samples = [] if rule == "none" else [str(validation)]
+    arguments = [*samples, "--prior", str(free), "--thresholds", rule, "-o", str(output)]
+    assert calibrate.main(arguments) == 0
+    content = json.loads(output.read_text())
+    assert content["prior"]["source"] == "content-free"
+    assert content["prior"]["arguments"] == 60
+    assert content["fitted_on"]["set"] == ("contentfree" if rule == "none" else "validation")
+    assert content["fitted_on"]["labels_used"] is (rule != "none")
+    report = scored(capsys, "--samples", test, "--calibration", output)
+    assert report["predicted_rate"] == 1
+    assert report["calibrated"]["macro_f1"] == 1
+    assert report["calibrated"]["method"].startswith("content-free prior")
+
+
+def test_a_content_free_prior_is_of_the_same_prompt_and_of_arguments_without_content(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validation = write_samples(tmp_path / "a", "valueeval_bca_validation", 0)
+    chat = write_samples(tmp_path / "b", "valueeval_bca_contentfree", 0, wording="chat")
+    output = ["-o", str(tmp_path / "c.json")]
+    with pytest.raises(ValueEvalError, match=r"its wording is chat, .*calibrate them apart"):
+        calibrate.main([str(validation), "--prior", str(chat), *output])
+    with pytest.raises(ValueEvalError, match="the samples are of validation"):
+        calibrate.main([str(validation), "--prior", str(validation), *output])
+    with pytest.raises(SystemExit):
+        calibrate.main(["--thresholds", "none", *output])
+    assert "name the samples" in capsys.readouterr().err
+    assert not (tmp_path / "c.json").exists()
