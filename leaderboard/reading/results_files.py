@@ -157,7 +157,8 @@ def _read_task(
     original, effective = count(counts.get("original")), count(counts.get("effective"))
     config = mapping(content.get("config"))
     shots = count(mapping(content.get("n-shot")).get(task)) or 0
-    model = describe_system(content, config, shots, manifests)
+    votes = count(metadata.get("votes")) or 1
+    model = describe_system(content, config, shots, manifests, votes)
     date_id = DATE_IN_NAME.search(file.path.name)
     samples = _samples(file.path, task, date_id.group(1)) if date_id else None
     if effective is None:

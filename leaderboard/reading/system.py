@@ -31,7 +31,8 @@ class System:
         model: Name to show.
         base: Name of the base model, if known.
         method: How the system came about: ``full``, ``lora`` …, ``zero-shot`` (or ``few-shot``;
-            also ``zero-shot, chat, guided``), ``baseline`` ….
+            also ``zero-shot, chat, guided``, ``…, guided by json_schema``, ``…, first token's
+            top 20``, ``…, self-consistency of 5``), ``baseline`` ….
         parameters: Parameters in all; ``None`` if unknown.
         trainable: Parameters that were trained; 0 if nothing was.
         training_size: How many arguments it was trained on.
@@ -58,6 +59,7 @@ def describe_system(
     config: Mapping[str, Any],
     shots: int,
     manifests: Mapping[str, Mapping[str, Any]],
+    votes: int = 1,
 ) -> System:
     """Describe the system of a results file.
 
@@ -66,6 +68,7 @@ def describe_system(
         config: Its ``config``.
         shots: Few-shot examples in the prompt.
         manifests: Manifest by the name of an adapter's folder, for results that do not hold it.
+        votes: Number of sampled chains of thought that vote on each argument.
     """
     arguments = _model_arguments(config.get("model_args"))
     kind = string(config.get("model")) or string(content.get("model_source")) or "unknown"
@@ -87,7 +90,14 @@ def describe_system(
         method, seed, trainable = "adapter", None, None
     else:
         in_chat = content.get("chat_template_sha") or kind == "valueeval_chat"
-        forms = (("chat", in_chat), ("guided", config.get("guided") is True))
+        field = string(config.get("guided"))  # that carries the form to a server
+        top = count(config.get("top_logprobs"))
+        forms = (
+            ("chat", in_chat),
+            (f"guided by {field}" if field else "guided", field or config.get("guided") is True),
+            (f"first token's top {top}", top),
+            (f"self-consistency of {votes}", votes > 1),
+        )
         named = [name for name, used in forms if used]
         method, trainable = ", ".join(["few-shot" if shots else "zero-shot", *named]), 0
         seed = seed_of(config.get("fewshot_seed")) if shots else None
@@ -100,7 +110,7 @@ def describe_system(
         training_size=count(data.get("size")),
         training_data=_training_data(data),
         seed=seed,
-        system=_system_key(content, config, arguments, manifest, shots),
+        system=_system_key(content, config, arguments, manifest, shots, votes),
         manifest=manifest,
     )
 
@@ -111,6 +121,7 @@ def _system_key(
     arguments: Mapping[str, str],
     manifest: Mapping[str, Any],
     shots: int,
+    votes: int,
 ) -> str:
     """Return what identifies a system apart from its seed, as canonical JSON."""
     if manifest:
@@ -137,6 +148,7 @@ def _system_key(
         content.get("system_instruction_sha"),
         content.get("fewshot_as_multiturn") if shots else None,
         config.get("gen_kwargs"),
+        *([votes] if votes > 1 else []),
     ]
     return json.dumps(identity, sort_keys=True, default=str)
 

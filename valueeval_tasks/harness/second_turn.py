@@ -16,6 +16,7 @@ from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.first_turn import Reply, prompt_text, read_first_turn
 from valueeval.tasks.harness.task import ValueEvalTask, compile_wording
+from valueeval.tasks.templates.decide import ASKS
 from valueeval.tasks.templates.wording import Wording
 
 _EXAMPLE = (
@@ -28,7 +29,8 @@ class SecondTurnTask(ValueEvalTask):
     """One wording of a second turn on one set.
 
     The YAML file includes that of the first turn, whose words are asked again, and has
-    ``follow_up``: the second question, ``plain`` and ``chat``.
+    ``follow_up``: the second question, ``plain`` and ``chat``. Where the first turn was sampled
+    several times, each reply is asked about, and the replies vote (self-consistency).
 
     Raises:
         ValueEvalError: As the base class; or no replies are named, they cannot be read, or are of
@@ -55,7 +57,22 @@ class SecondTurnTask(ValueEvalTask):
                 f"{given.get('task')} asks about a model's replies: name them by {_EXAMPLE}."
             )
         self._first_turn = read_first_turn(metadata["replies"])
+        votes = self._first_turn.votes
+        if metadata.get("votes", votes) != votes:
+            raise ValueEvalError(
+                f"{given.get('task')}: votes are {clean(metadata['votes'])}, but there are {votes} "
+                "replies about each argument. Leave votes out here."
+            )
+        if votes > 1:
+            given["metadata"] = {**metadata, "votes": votes}
         super().__init__(data_dir, cache_dir, download_mode, given)
+        asks = ASKS[self.template]
+        prompts = max(ask.prompt for ask in asks) + 1
+        self._asks = tuple(
+            ask._replace(prompt=ask.prompt + vote * prompts)
+            for vote in range(votes)
+            for ask in asks
+        )
         for one in self._follow_ups.values():  # an unknown variable is told at once
             one.ask(self.task_docs[0], self._asks[0].value)
         self._refuse_another_model(metadata.get("pretrained") or metadata.get("model"))
@@ -75,10 +92,10 @@ class SecondTurnTask(ValueEvalTask):
         chat_template: Callable[[list[dict[str, str]]], str] | None = None,
         gen_prefix: str | None = None,
     ) -> list[str]:
-        """Return the prompts about one argument: the first turn, its reply, a question about it.
+        """Return the prompts about one argument: the first turn, a reply, a question about it.
 
         Returns:
-            One prompt for each index that ``Ask.prompt`` takes in this template.
+            The prompts about each reply, one for each index that ``Ask.prompt`` takes.
 
         Raises:
             ValueEvalError: Examples are asked for; there is no reply; or it answers another prompt
@@ -89,39 +106,43 @@ class SecondTurnTask(ValueEvalTask):
         (first,) = super().fewshot_context(
             doc, 0, system_instruction, apply_chat_template, fewshot_as_multiturn, chat_template
         )
-        reply = self._reply(doc, first)
+        replies = self._replies(doc, first)
         template = chat_template if apply_chat_template else None
         follow_up = self._follow_ups["plain" if template is None else "chat"]
         values = dict.fromkeys(ask.value for ask in self._asks)
         questions = [follow_up.ask(doc, value) for value in values]
         if template is None:
-            blank = "" if reply.text[:1].isspace() else " "
-            return [f"{first}{blank}{reply.text.rstrip()}\n{question}" for question in questions]
+            return [
+                f"{first}{'' if reply.text[:1].isspace() else ' '}{reply.text.rstrip()}\n{question}"
+                for reply in replies
+                for question in questions
+            ]
         (said,) = self._conversations(doc, 0, system_instruction, chat=True)
-        said.append(Message("assistant", reply.text.strip()))
-        return [
-            template([message.to_dict() for message in (*said, Message("user", question))])
+        turns = [
+            [*said, Message("assistant", reply.text.strip()), Message("user", question)]
+            for reply in replies
             for question in questions
         ]
+        return [template([message.to_dict() for message in messages]) for messages in turns]
 
     def _turns(self, doc: Mapping[str, Any], wording: Wording) -> list[str]:
         """Return argument and question of the first turn."""
         return [wording.turn(doc)]
 
-    def _reply(self, doc: Mapping[str, Any], prompt: str) -> Reply:
-        reply = self._first_turn.replies.get(doc["id"])
-        if reply is None:
+    def _replies(self, doc: Mapping[str, Any], prompt: str) -> tuple[Reply, ...]:
+        replies = self._first_turn.replies.get(doc["id"])
+        if replies is None:
             raise ValueEvalError(
                 f"{self.config.task}: no reply about argument {clean(doc['id'])}. Name the samples "
                 "of the same set, and of the same --limit or more."
             )
-        if reply.prompt != prompt_text(prompt):
+        if replies[0].prompt != prompt_text(prompt):
             raise ValueEvalError(
                 f"{self.config.task}: the reply about argument {clean(doc['id'])} answers another "
                 "prompt: ask both turns with the same paraphrase, --apply_chat_template and "
                 "--system_instruction, without --num_fewshot."
             )
-        return reply
+        return replies
 
     def _refuse_another_model(self, model: object) -> None:
         known = self._first_turn.model

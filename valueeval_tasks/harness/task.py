@@ -12,9 +12,11 @@ from typing import Any
 import datasets
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.api.utils import Message, maybe_delimit, multiturn_to_singleturn
+from lm_eval.filters import build_filter_ensemble
 
 from valueeval.tasks.data.content_free import CONTENT_FREE, content_free_set
 from valueeval.tasks.data.dataset import Argument, DataSet, load_set
+from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness import fewshot
 from valueeval.tasks.harness.requests import ValueRequest, document_of
@@ -39,6 +41,9 @@ _PROMPT_KEYS = (
 # The answers that the few-shot examples of templates about one value alternate between.
 _FEWSHOT_ANSWERS = {"cls": (True,), "bca": (True, False), "oa": (True, False)}
 
+# How chains of thought are sampled for a vote: as Wang et al. (2022) sampled their largest models.
+_SAMPLING = {"do_sample": True, "temperature": 0.7}
+
 
 class ValueEvalTask(ConfigurableTask):
     """One template with one wording on one set.
@@ -50,6 +55,9 @@ class ValueEvalTask(ConfigurableTask):
     --model_args and --metadata into that field; ours go on top, so none of them can alter ours.
 
     ``test_split`` names one of our sets, ``fewshot_split`` the one that examples are taken from.
+
+    ``--metadata '{"votes": 5}'`` has cot decide by a vote over so many sampled answers
+    (self-consistency; Wang et al., 2022): the share of votes is the score.
 
     Raises:
         ValueEvalError: the YAML file is wrong, or the data are not there or malformed.
@@ -76,8 +84,13 @@ class ValueEvalTask(ConfigurableTask):
         self._data_dir: str | None = (config.get("metadata") or {}).get("data_dir", data_dir)
         self._fewshot_seed = 0
         self._openings: dict[tuple[int, str | None, bool], list[Message]] = {}
+        self._votes = _votes(config, self.template)
 
         super().__init__(config={**config, "metric_list": []})
+        if self._samples:
+            self.config.repeats = self._votes
+            self.config.generation_kwargs = {**self.config.generation_kwargs, **_SAMPLING}
+            self._filters = [build_filter_ensemble("none", [["take_first_k", {"k": self._votes}]])]
 
         self.VERSION = own["version"]
         self._set_metrics(metric_list)
@@ -126,7 +139,13 @@ class ValueEvalTask(ConfigurableTask):
             "sample": sample,
             "data_sha256": self._data.sha256,
             "data_official": self._data.official,
+            **({"votes": self._votes} if self._votes > 1 else {}),
         }
+
+    @property
+    def _samples(self) -> bool:
+        """Tell whether several answers are drawn to each prompt."""
+        return self._votes > 1 and self.template == "cot"
 
     # --------------------------------------------------------------------------------- data
 
@@ -283,7 +302,17 @@ class ValueEvalTask(ConfigurableTask):
         ]
 
     def build_all_requests(self, *, tokenizer_name: str = "", **kwargs: Any) -> None:
-        """Build requests as lm-eval does; the cache key also covers wordings, data and seed."""
+        """Build requests as lm-eval does; the cache key also covers wordings, data and seed.
+
+        Raises:
+            ValueEvalError: The votes would all be the same, as answers are not sampled.
+        """
+        settings = self.config.generation_kwargs or {}
+        if self._samples and not (settings.get("do_sample") and settings.get("temperature")):
+            raise ValueEvalError(
+                f"{self.config.task}: {self._votes} votes need answers that are sampled: give "
+                "--gen_kwargs a temperature above 0, or leave it out."
+            )
         wording = "chat" if kwargs.get("apply_chat_template") else "plain"
         self._identity["wording"] = wording
         self.config.metadata["wording"] = wording
@@ -326,6 +355,21 @@ def _check_keys(config: Mapping[str, Any]) -> None:
             f"task {config.get('task')}: no template {config['template']!r}; "
             f"there are {', '.join(decide.ALL_TEMPLATES)}"
         )
+
+
+def _votes(config: Mapping[str, Any], template: str) -> int:
+    """Return the number of votes that ``--metadata`` asks for; 1 is a single answer."""
+    votes = (config.get("metadata") or {}).get("votes", 1)
+    if isinstance(votes, bool) or not isinstance(votes, int) or votes < 1:
+        raise ValueEvalError(
+            f"--metadata: votes must be a whole number from 1 on, not {clean(votes)}"
+        )
+    if votes > 1 and template not in decide.VOTING:
+        raise ValueEvalError(
+            f"{config.get('task')} takes no votes: self-consistency is over chains of thought, "
+            "valueeval_cot, _cot2 and _cot2list."
+        )
+    return votes
 
 
 def compile_wording(

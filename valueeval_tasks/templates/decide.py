@@ -23,6 +23,9 @@ SECOND_TURNS = ("cot2", "cot2list")
 
 ALL_TEMPLATES = (*TEMPLATES, *SECOND_TURNS)
 
+VOTING = ("cot", *SECOND_TURNS)
+"""Templates that can decide by a vote over several sampled chains of thought."""
+
 _SCORES: dict[str, Callable[[Sequence[Any]], tuple[Any, ...]]] = {
     "cls": cls.scores,
     "bca": bca.scores,
@@ -67,11 +70,13 @@ class Decision(NamedTuple):
 
     Attributes:
         prediction: 20, whether each value was predicted.
-        scores: 20 differences of log-likelihoods in nats (predicted where > 0); ``None`` for
-            parsed text, and where a model returned something that is no finite number.
+        scores: 20 numbers, predicted where > 0: differences of log-likelihoods in nats; of a vote,
+            the share of votes for the value less a half. ``None`` for parsed text, and where a
+            model returned something that is no finite number.
         unparsed: Share of the argument's answers that could not be read.
-        answer_mass: Probability that the model says one of the answers that are scored; ``None``
-            for parsed text, classifiers, and where a model returned something that is no number.
+        answer_mass: Probability that the model says one of the answers that are scored, the mean
+            over votes; ``None`` for parsed text, classifiers, and where a model returned something
+            that is no number.
     """
 
     prediction: tuple[bool, ...]
@@ -87,11 +92,17 @@ def decide(template: str, responses: Sequence[Any]) -> Decision:
         template: One of :data:`ALL_TEMPLATES`.
         responses: One for each of ``ASKS[template]``, in that order: (log-likelihood, is_greedy)
             or the generated text. Strings stand for numbers in samples files; both are read. Those
-            of bca may be the 40 that version 1.0 of the task asked for.
+            of bca may be the 40 that version 1.0 of the task asked for. For a vote
+            (self-consistency; Wang et al., 2022): of cot, the list of its texts in place of one; of
+            second turns, the responses about each reply, one reply after the other.
 
     Raises:
         ValueEvalError: the number of responses is not the template's.
     """
+    ballots = _ballots(template, responses)
+    if len(ballots) != 1:
+        return _vote([decide(template, ballot) for ballot in ballots])
+    (responses,) = ballots
     if len(responses) not in _NUMBERS_OF_RESPONSES[template]:
         raise ValueEvalError(
             f"template {template}: {len(ASKS[template])} responses expected, got {len(responses)}"
@@ -148,6 +159,33 @@ def differences(template: str, loglikelihoods: Sequence[Any]) -> tuple[Any, ...]
         loglikelihoods: One for each of ``ASKS[template]``: numbers, or tensors of one shape.
     """
     return _SCORES[template](loglikelihoods)
+
+
+def _ballots(template: str, responses: Sequence[Any]) -> list[Sequence[Any]]:
+    """Return the responses of each sampled chain of thought; there is one without a vote."""
+    if template == "cot" and len(responses) == 1 and isinstance(responses[0], (list, tuple)):
+        if not responses[0]:
+            raise ValueEvalError("template cot: 1 response expected, got none")
+        return [[text] for text in responses[0]]
+    size = len(ASKS[template])
+    if template in SECOND_TURNS and responses and len(responses) % size == 0:
+        return [responses[start : start + size] for start in range(0, len(responses), size)]
+    return [responses]
+
+
+def _vote(decisions: Sequence[Decision]) -> Decision:
+    """Return the values that more than half predict; an unreadable answer votes for none."""
+    shares = [
+        sum(votes) / len(votes)
+        for votes in zip(*(decision.prediction for decision in decisions), strict=True)
+    ]
+    masses = [decision.answer_mass for decision in decisions if decision.answer_mass is not None]
+    return Decision(
+        tuple(share > 0.5 for share in shares),
+        tuple(share - 0.5 for share in shares),
+        sum(decision.unparsed for decision in decisions) / len(decisions),
+        sum(masses) / len(masses) if len(masses) == len(decisions) else None,
+    )
 
 
 def _by_loglikelihood(template: str, loglikelihoods: list[float]) -> Decision:

@@ -54,6 +54,36 @@ def test_method_names_chats_and_guided_decoding(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "method"),
+    [
+        ({"guided": "json_schema"}, "zero-shot, guided by json_schema"),
+        ({"guided": False, "top_logprobs": 20}, "zero-shot, first token's top 20"),
+    ],
+)
+def test_method_names_how_a_server_was_asked(
+    tmp_path: Path, settings: dict[str, Any], method: str
+) -> None:
+    write_results(
+        tmp_path,
+        model_args={"pretrained": "gpt2"},
+        change=lambda content: content["config"].update(settings),
+    )
+    assert only_row(table_of(tmp_path)).run.method == method
+
+
+def test_a_vote_is_a_method_and_a_system_of_its_own(tmp_path: Path) -> None:
+    def vote(content: dict[str, Any]) -> None:
+        (task,) = content["configs"].values()
+        task["metadata"]["votes"] = 5
+
+    write_results(tmp_path / "a", template="cot", model_args={"pretrained": "gpt2"})
+    write_results(tmp_path / "b", template="cot", model_args={"pretrained": "gpt2"}, change=vote)
+    one, other = (only_row(table_of(tmp_path / name)).run for name in "ab")
+    assert (one.method, other.method) == ("zero-shot", "zero-shot, self-consistency of 5")
+    assert one.system != other.system
+
+
+@pytest.mark.parametrize(
     ("change", "warning"),
     [
         ({"thresholds": {"split": "test"}}, "thresholds tuned on test"),
