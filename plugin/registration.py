@@ -20,7 +20,7 @@ from typing import Any
 MODELS = {
     "valueeval": "valueeval.adapters.harness.classifier_lm:ClassifierLM",
     "valueeval_baseline": "valueeval.adapters.harness.baseline_lm:BaselineLM",
-    "valueeval_chat": "valueeval.adapters.harness.chat_server_lm:ChatServerLM",
+    "valueeval_chat": "valueeval.adapters.servers.chat_server_lm:ChatServerLM",
 }
 DEBUG_VARIABLE = "VALUEEVAL_DEBUG"
 

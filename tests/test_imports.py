@@ -61,6 +61,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "classifier": {"directory", "runtime"},
         "reading": {"directory", "runtime"},
         "harness": {"directory", "runtime", "classifier", "reading"},
+        "servers": {"harness"},
         "tables": set(),
         "predict": {"directory", "runtime", "classifier", "tables"},
     },
