@@ -17,7 +17,7 @@ OTHER_CPU_TESTS := tests/adapters/classifier \
 PACKAGE_FILES := pyproject.toml setup.py constraints.txt $(wildcard plugin/startup/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-slow test-gpu test-lowest test-other-cpu lint typecheck format benchmarks clean
+.PHONY: help venv install demo test test-slow test-gpu test-lowest test-other-cpu lint typecheck format benchmarks release ship clean
 
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -89,6 +89,13 @@ format: .venv/.installed-dev ## Lets ruff put the code in order.
 
 benchmarks: install ## What the package costs at start-up; more in benchmarks/.
 	$(BIN)/python benchmarks/startup.py
+
+# ADAPTERS: directories that `valueeval train` wrote; ORG: the owner on the hub.
+release: install ## Prepare ADAPTERS for the hub in release/: files, test scores, model cards.
+	$(BIN)/python -m valueeval.train.publish.release $(ADAPTERS) -o release --org $(or $(ORG),ORG)
+
+ship: install ## Make ADAPTER the one that the package ships (adapters/shipped/).
+	$(BIN)/python -m valueeval.train.publish.release $(ADAPTER) -o adapters/shipped --ship
 
 clean: ## Removes what the targets made, but for results.
 	rm -rf .venv .venv-lowest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

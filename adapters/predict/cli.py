@@ -41,6 +41,7 @@ from valueeval.adapters.predict.output import (
     whole_file,
 )
 from valueeval.adapters.predict.summary import Summary, check_figure, draw
+from valueeval.adapters.shipped.finding import NAME, shipped_adapter
 from valueeval.adapters.tables.jsonl import UNREADABLE
 from valueeval.adapters.tables.rows import Record, as_text
 from valueeval.adapters.tables.table import (
@@ -241,13 +242,17 @@ def _remedy(found: _Checked) -> str:
 def _load(options: argparse.Namespace) -> Model:
     from valueeval.adapters.directory.ensemble import find_members
 
-    members = find_members(options.adapter)
+    adapter = options.adapter
+    if adapter is None:
+        adapter = str(shipped_adapter())
+        _note(f"the model is {NAME}, which ships with valueeval; --adapter names another")
+    members = find_members(adapter)
 
     from valueeval.adapters.runtime.devices import choose_device
 
     if options.device and not options.device.startswith(choose_device(options.device).type):
         _note(f"device {options.device} is not there: running on the CPU")
-    return load_found(options.adapter, members, options.device, options.batch_size)
+    return load_found(adapter, members, options.device, options.batch_size)
 
 
 def _count(labelled: LabelledRow, summary: Summary, agreement: Agreement | None, name: str) -> None:
@@ -316,10 +321,10 @@ def build_parser() -> CommandParser:
     parser.add_argument("--text", metavar="TEXT", help="label this one text and print the answer")
     parser.add_argument(
         "--adapter",
-        required=True,
         metavar="DIR",
         help="from `valueeval train`, one that lists members, or org/name on the Hugging Face hub; "
-        "several joined by + are averaged: A+B+C",
+        "several joined by + are averaged: A+B+C (default: the small one that ships with the "
+        "package)",
     )
     columns = parser.add_argument_group(
         "columns", "Found by their names (Premise, Conclusion, Stance; text …) if not given."

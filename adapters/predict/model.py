@@ -12,6 +12,7 @@ from valueeval.adapters.directory.ensemble import Members, adapter_name, find_me
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.predict.labelling import ADDED_COLUMNS, Labels, kinds_of, label_rows
 from valueeval.adapters.predict.layout import LayoutError, Roles, find_layout
+from valueeval.adapters.shipped.finding import shipped_adapter
 from valueeval.adapters.tables.rows import Record
 from valueeval.tasks.commands.scored import Scores, score
 from valueeval.tasks.data.dataset import Argument, load_set
@@ -165,19 +166,23 @@ class Model:
         return f"<table>{cells}</table>"
 
 
-def load(model: str, device: str | None = None, batch_size: int | str = "auto") -> Model:
+def load(
+    model: str | None = None, device: str | None = None, batch_size: int | str = "auto"
+) -> Model:
     """Load a trained model.
 
     Args:
         model: An adapter directory (``"runs/minilm"``), a name on the hub (``"org/name"``,
-            ``"org/name@revision"``), or several joined by ``+``, which are averaged.
+            ``"org/name@revision"``), or several joined by ``+``, which are averaged; ``None``: the
+            small adapter that ships with the package.
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` …; ``None``: the best available.
         batch_size: Texts read at once, or ``"auto"``.
 
     Raises:
         ValueEvalError: It cannot be used; the message says why.
     """
-    return load_found(model, find_members(str(model)), device, batch_size)
+    adapter = str(shipped_adapter() if model is None else model)
+    return load_found(adapter, find_members(adapter), device, batch_size)
 
 
 def load_found(

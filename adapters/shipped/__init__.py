@@ -1,0 +1,1 @@
+"""The adapter that ships with the package."""
