@@ -19,6 +19,7 @@ from valueeval.adapters.harness.argument_lm import ArgumentLM
 from valueeval.adapters.harness.base_model import is_plain_model
 from valueeval.adapters.harness.prompts import ARGUMENT
 from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
+from valueeval.adapters.harness.thresholds import ModelCalibration
 from valueeval.adapters.harness.truncation import CutCounter
 from valueeval.adapters.runtime.devices import choose_device, parse_batch_size
 from valueeval.tasks.data.dataset import Argument
@@ -43,6 +44,7 @@ class ClassifierLM(ArgumentLM):
         device: Where to run; a GPU that is not there falls back to the CPU, as with ``hf`` (lm-eval
             says ``cuda:0`` by default).
         dtype: ``float32``, ``bfloat16`` or ``float16``; ``auto`` is float32, as trained.
+        calibration: A file of ``valueeval calibrate``, fitted to this adapter and the task.
 
     Raises:
         ValueEvalError: The adapter or an argument cannot be used; the message says why.
@@ -54,6 +56,7 @@ class ClassifierLM(ArgumentLM):
         batch_size: int | str = 1,
         device: str | None = None,
         dtype: str = "auto",
+        calibration: str | None = None,
     ) -> None:
         if not adapter:
             raise ValueEvalError(
@@ -61,6 +64,9 @@ class ClassifierLM(ArgumentLM):
                 "pretrained=MODEL (a language model), with peft=DIR for a PEFT adapter on it."
             )
         self.name = adapter_name(adapter)
+        self._calibration = (
+            ModelCalibration.from_args(calibration, {"path": self.name}) if calibration else None
+        )
         self._cuts = CutCounter()
         self.batch_size = parse_batch_size(batch_size)
         chosen = choose_device(device)
@@ -120,7 +126,7 @@ class ClassifierLM(ArgumentLM):
                 number,
                 self.max_length,
             )
-        return answers
+        return self._calibration.apply(requests, answers) if self._calibration else answers
 
     def gather_object(self, obj: Any, dst: int = 0) -> list[Any] | None:
         """Gather objects; truncation counts come along, as only process ``dst`` writes results."""
@@ -150,8 +156,8 @@ class ClassifierLM(ArgumentLM):
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes under ``config`` of the results.
 
-        ``valueeval`` is the manifest, ``arguments_cut`` counts arguments that were too long, by
-        task.
+        ``valueeval`` is the manifest, ``calibration`` what was subtracted beside its thresholds and
+        what that has seen, ``arguments_cut`` counts arguments that were too long, by task.
         """
         manifest = self._classifier.manifest
         parameters = list(self._classifier.model.parameters())
@@ -161,6 +167,7 @@ class ClassifierLM(ArgumentLM):
             "model_revision": manifest.base_model.revision or "",
             "model_sha": manifest.weights_sha256,
             "valueeval": manifest.to_json(),
+            "calibration": self._calibration.describe() if self._calibration else None,
             ARGUMENT: self._cuts.all_counts()[ARGUMENT],
         }
 

@@ -34,7 +34,7 @@ from valueeval.adapters.harness.encoding import Encoder, pad_rows
 from valueeval.adapters.harness.generation import GenerationSettings, generation_settings
 from valueeval.adapters.harness.prompts import ARGUMENT, PROMPT, Prompt
 from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
-from valueeval.adapters.harness.thresholds import apply_threshold
+from valueeval.adapters.harness.thresholds import ModelCalibration, apply_threshold
 from valueeval.adapters.harness.truncation import Counts, CutCounter, fit_document
 from valueeval.adapters.reading.choose_reader import ReaderChoice, choose_reader
 from valueeval.adapters.reading.forms import FormOf
@@ -77,6 +77,8 @@ class LanguageModelLM(HFLM):
             tokenizer and chat template are used, unless ``tokenizer`` names another.
         adapter: The adapter directory that ``pretrained`` and ``peft`` were taken from, if any: the
             thresholds of its manifest apply.
+        calibration: A file of ``valueeval calibrate``, fitted to this model and the task's prompt:
+            decisions of templates with log-likelihoods are calibrated.
         guided: True to hold generated answers to the form that their template asks for, so that all
             can be read (`valueeval.adapters.reading.guided`).
         **kwargs: As ``hf``.
@@ -95,8 +97,13 @@ class LanguageModelLM(HFLM):
         peft: str | None = None,
         adapter: str | ResolvedAdapter | None = None,
         guided: bool = False,
+        calibration: str | ModelCalibration | None = None,
         **kwargs: Any,
     ) -> None:
+        if isinstance(calibration, str):
+            named = {"pretrained": pretrained, **({"peft": peft} if peft else {})}
+            calibration = ModelCalibration.from_args(calibration, named)
+        self._calibration = calibration
         if isinstance(adapter, str):
             given = {"adapter": adapter, "pretrained": pretrained, "peft": peft}
             adapter = ResolvedAdapter.from_args(given)
@@ -151,7 +158,10 @@ class LanguageModelLM(HFLM):
     ) -> LanguageModelLM:
         """Return the model that ``--model_args`` name; they win over flags of the same name."""
         flags = {k: v for k, v in (additional_config or {}).items() if v is not None}
-        return cls(**{**flags, **resolved.model_args, "adapter": resolved})
+        given = {**flags, **resolved.model_args, "adapter": resolved}
+        if path := given.get("calibration"):
+            given["calibration"] = ModelCalibration.from_args(path, resolved.named_args)
+        return cls(**given)
 
     @classmethod
     def create_from_arg_obj(
@@ -322,13 +332,16 @@ class LanguageModelLM(HFLM):
                 undefined,
                 len(requests),
             )
-        return [
+        decided = [
             apply_threshold(self._manifest, request, answer)
             for request, answer in zip(requests, answers.in_order(), strict=True)
         ]
+        return self._calibration.apply(requests, decided) if self._calibration else decided
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Return the text that follows each context."""
+        if self._calibration:
+            self._calibration.refuse_generation()
         answers: Answers[str] = self._answers("generate_until", requests, disable_tqdm)
         before = self._cuts.counts()
         for family, documents in answers.unread(self._documents_at_once):
@@ -564,8 +577,9 @@ class LanguageModelLM(HFLM):
 
         Beside the keys of ``hf``: ``valueeval`` describes the adapter (its manifest, or what PEFT's
         own files tell), ``reading`` says how prompts that share a beginning are read, and why,
-        ``arguments_cut`` counts arguments that were too long, by task, and ``prompts_cut`` those
-        whose prompts are too long even without their premise.
+        ``calibration`` what was subtracted from scores and what that has seen, ``arguments_cut``
+        counts arguments that were too long, by task, and ``prompts_cut`` those whose prompts are
+        too long even without their premise.
         """
         info = dict(super().get_model_info())
         info["model_num_parameters"] = self._base_parameters
@@ -576,6 +590,7 @@ class LanguageModelLM(HFLM):
             info["valueeval"] = self._manifest.to_json()
         info["reading"] = self._readers.describe()
         info["guided"] = self._guided
+        info["calibration"] = self._calibration.describe() if self._calibration else None
         info.update(self._cuts.all_counts())
         return info
 

@@ -1,12 +1,24 @@
-"""Last station before the task decides: the thresholds of an adapter's manifest."""
+"""Last station before the task decides: thresholds of a manifest, and a calibration."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import numpy as np
+import numpy.typing as npt
 from lm_eval.api.instance import Instance
+from lm_eval.loggers.evaluation_tracker import GeneralConfigTracker
 
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.reading.types import LogLikelihood
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness.origin import model_name
 from valueeval.tasks.harness.requests import ValueRequest
+from valueeval.tasks.scores.calibration import Calibration, Origin, read_calibration, to_json
 
 
 def apply_threshold(
@@ -27,3 +39,114 @@ def apply_threshold(
     # Log-likelihoods stay below 0: a threshold lowers one of the two, whichever it must.
     less = threshold if request.role in ("name", "yes") else -threshold
     return answer[0] - max(less, 0.0), answer[1]
+
+
+@dataclass(frozen=True)
+class ModelCalibration:
+    """A calibration as a model of lm-eval applies it: ``--model_args …,calibration=FILE``.
+
+    Attributes:
+        path: The file.
+        calibration: What it holds.
+        model: Name of the model, as results of its runs have it; None if that is not known.
+    """
+
+    path: Path
+    calibration: Calibration
+    model: str | None
+
+    @classmethod
+    def from_args(cls, path: str | Path, arguments: Mapping[str, Any]) -> ModelCalibration:
+        """Read the calibration that ``--model_args`` name.
+
+        Args:
+            path: Its file.
+            arguments: All of them, as results hold them.
+
+        Raises:
+            ValueEvalError: The file cannot be read, or is no calibration.
+        """
+        name = GeneralConfigTracker._get_model_name(dict(arguments))
+        return cls(Path(path), read_calibration(path), model_name(name, arguments))
+
+    def apply(
+        self, requests: Sequence[Instance], answers: Sequence[LogLikelihood]
+    ) -> list[LogLikelihood]:
+        """Return answers whose differences, as the tasks compute them, are calibrated.
+
+        The offset of a value moves probability between yes and no (bca), and is added to what its
+        name has after the empty argument (cls), so that the probability of saying one of the
+        answers stays.
+
+        Args:
+            requests: All requests of the run.
+            answers: The answer to each.
+
+        Raises:
+            ValueEvalError: A request is of another model, prompt or task than the calibration, or
+                about arguments whose labels it has seen.
+        """
+        offsets = self.calibration.offsets.tolist()
+        calibrated = list(answers)
+        questions: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        checked: set[Origin] = set()
+        for place, request in enumerate(requests):
+            if not isinstance(request, ValueRequest) or request.value is None:
+                raise ValueEvalError(
+                    f"calibration={self.path}: {request.task_name} is no task that it is for: "
+                    "run that one without it."
+                )
+            if request.origin not in checked:
+                self._check(request)
+                checked.add(request.origin)
+            if request.role == "empty":
+                log_probability, greedy = answers[place]
+                calibrated[place] = log_probability + offsets[request.value], greedy
+            elif request.role in ("yes", "no"):
+                question = (request.task_name, request.doc_id, request.args[0], request.value)
+                questions[question].append(place)
+        for places in questions.values():
+            asked = [cast(ValueRequest, requests[place]) for place in places]
+            said = np.array([request.role == "yes" for request in asked])
+            found = np.array([answers[place][0] for place in places])
+            moved = _move_to_no(found, said, offsets[cast(int, asked[0].value)])
+            for place, log_probability in zip(places, moved.tolist(), strict=True):
+                calibrated[place] = log_probability, answers[place][1]
+        return calibrated
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the results say of it."""
+        return to_json(self.calibration)
+
+    def refuse_generation(self) -> NoReturn:
+        """Refuse to generate: such answers have no scores."""
+        raise ValueEvalError(
+            f"calibration={self.path}: generated answers have no scores to calibrate. Run tasks of "
+            f"template {self.calibration.origin.template} with it, and others without."
+        )
+
+    def _check(self, request: ValueRequest) -> None:
+        run, name = replace(request.origin, model=self.model), str(request.task_name)
+        if (why := self.calibration.refusal(run, name)) is not None:
+            raise ValueEvalError(f"calibration={self.path}: {why}")
+
+
+def _move_to_no(
+    found: npt.NDArray[np.float64], is_yes: npt.NDArray[np.bool_], offset: float
+) -> npt.NDArray[np.float64]:
+    """Return log-probabilities whose log-odds of yes are less by an offset, with the same sum.
+
+    Args:
+        found: Log-probabilities of the spellings of both answers.
+        is_yes: Which of them are spellings of yes.
+        offset: In nats.
+    """
+    yes, no = np.logaddexp.reduce(found[is_yes]), np.logaddexp.reduce(found[~is_yes])
+    if not (np.isfinite(yes) and np.isfinite(no)):
+        return found  # counted as unparsed, or certain whatever the offset
+    both, odds = np.logaddexp(yes, no), yes - no - offset
+    moves = np.where(
+        is_yes, both - np.logaddexp(0.0, -odds) - yes, both - np.logaddexp(0.0, odds) - no
+    )
+    moved: npt.NDArray[np.float64] = found + moves
+    return moved

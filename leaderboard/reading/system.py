@@ -16,7 +16,7 @@ from valueeval.leaderboard.text import clean
 # what is measured: runs that differ only here are repetitions of one another. (`path` is what our
 # own models add, so that lm-eval knows their name; it may hold the seed.)
 _VOLATILE_ARGUMENTS = frozenset(
-    {"batch_size", "max_batch_size", "device", "parallelize", "seed", "path"}
+    {"batch_size", "max_batch_size", "device", "parallelize", "seed", "path", "calibration"}
 )
 _VOLATILE_SETTINGS = frozenset(
     {"seed", "output", "output_dir", "resume", "data_dir", "device", "workers", "threads", "quiet"}
@@ -32,7 +32,8 @@ class System:
         base: Name of the base model, if known.
         method: How the system came about: ``full``, ``lora`` …, ``zero-shot`` (or ``few-shot``;
             also ``zero-shot, chat, guided``, ``…, guided by json_schema``, ``…, first token's
-            top 20``, ``…, self-consistency of 5``), ``baseline`` ….
+            top 20``, ``…, self-consistency of 5``), ``baseline`` …; with ``calibrated`` where a
+            prior was subtracted from its scores, and ``tuned`` where labels were seen for that.
         parameters: Parameters in all; ``None`` if unknown.
         trainable: Parameters that were trained; 0 if nothing was.
         training_size: How many arguments it was trained on.
@@ -101,6 +102,10 @@ def describe_system(
         named = [name for name, used in forms if used]
         method, trainable = ", ".join(["few-shot" if shots else "zero-shot", *named]), 0
         seed = seed_of(config.get("fewshot_seed")) if shots else None
+    calibration = mapping(config.get("calibration"))
+    if calibration:
+        tuned = mapping(calibration.get("fitted_on")).get("labels_used") is not False
+        method = f"{method}, {'tuned' if tuned else 'calibrated'}"
     return System(
         model=clean(_last_part(name) if adapter else _short_name(name)),
         base=clean(_short_name(base)) if base else None,
@@ -150,6 +155,11 @@ def _system_key(
         config.get("gen_kwargs"),
         *([votes] if votes > 1 else []),
     ]
+    if calibration := mapping(config.get("calibration")):
+        # By its content: its file may lie anywhere, and each seed has its own.
+        fitted_on = mapping(calibration.get("fitted_on"))
+        seen = [fitted_on.get("set"), fitted_on.get("data_sha256"), fitted_on.get("arguments")]
+        identity["calibration"] = [calibration.get("method"), *seen]
     return json.dumps(identity, sort_keys=True, default=str)
 
 

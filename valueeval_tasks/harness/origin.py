@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,17 @@ def _from_results(path: Path, task: str) -> Origin | None:
 
 def _model(content: dict[str, Any]) -> str | None:
     """Return the model's name, with what else of its arguments changes its answers."""
-    name = content.get("model_name")
-    arguments = content.get("config", {}).get("model_args")
-    peft = arguments.get("peft") if isinstance(arguments, dict) else None
+    config = content.get("config", {})
+    name = model_name(content.get("model_name"), config.get("model_args"))
+    return f"{name} (calibrated)" if name and config.get("calibration") else name
+
+
+def model_name(name: str | None, arguments: Any) -> str | None:
+    """Return a name that tells a model from others, whose scores differ.
+
+    Args:
+        name: The model's name, as lm-eval writes it.
+        arguments: Its ``--model_args``, if they are a mapping.
+    """
+    peft = arguments.get("peft") if isinstance(arguments, Mapping) else None
     return f"{name} + {peft}" if name and peft and str(peft) != name else name

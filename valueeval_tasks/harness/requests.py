@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lm_eval.api.instance import Instance
 
 from valueeval.tasks.data.dataset import Argument
+from valueeval.tasks.scores.calibration import Origin
 
 
 def document_of(argument: Argument) -> dict[str, Any]:
@@ -34,6 +35,7 @@ class ValueRequest(Instance):
         around_premise: The argument's text in the prompt before and after its premise, so that a
             model can shorten the premise and nothing else.
         delimiter: What stands between the prompt and an answer.
+        origin: The prompt and the set that it belongs to, for calibrations; its model is not known.
     """
 
     template: str = ""
@@ -41,3 +43,4 @@ class ValueRequest(Instance):
     role: str = ""
     around_premise: tuple[str, str] = ("", "")
     delimiter: str = ""
+    origin: Origin = field(default_factory=Origin)

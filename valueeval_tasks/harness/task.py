@@ -21,6 +21,7 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness import fewshot
 from valueeval.tasks.harness.requests import ValueRequest, document_of
 from valueeval.tasks.scores import scoring
+from valueeval.tasks.scores.calibration import Origin
 from valueeval.tasks.templates import decide
 from valueeval.tasks.templates.wording import Wording
 from valueeval.tasks.values import VALUE_NAMES, VALUES
@@ -280,6 +281,14 @@ class ValueEvalTask(ConfigurableTask):
         # After a chat template an answer begins a turn: no blank before it (as lm-eval does).
         delimiter = "" if apply_chat_template else self.config.target_delimiter
         around_premise = self._wording.around_premise(doc)
+        origin = Origin(
+            template=self.template,
+            paraphrase=self._identity["paraphrase"],
+            wording="chat" if apply_chat_template else "plain",
+            shots=self.config.num_fewshot or 0,
+            set=self._data.name,
+            data_sha256=self._data.sha256,
+        )
         return [
             ValueRequest(
                 request_type=self.OUTPUT_TYPE,
@@ -297,6 +306,7 @@ class ValueEvalTask(ConfigurableTask):
                 role=ask.role,
                 around_premise=around_premise,
                 delimiter=delimiter,
+                origin=origin,
             )
             for idx, ask in enumerate(self._asks)
         ]

@@ -53,6 +53,27 @@ def test_method_names_chats_and_guided_decoding(tmp_path: Path) -> None:
     assert only_row(table_of(tmp_path)).run.method == "zero-shot, chat, guided"
 
 
+@pytest.mark.parametrize(("labels_used", "name"), [(True, "tuned"), (False, "calibrated")])
+def test_calibrated_decisions_stand_beside_raw_ones(
+    tmp_path: Path, labels_used: bool, name: str
+) -> None:
+    """Wherever the file of the calibration was, and whatever numbers it holds."""
+    given = {"pretrained": "gpt2"}
+    write_results(tmp_path / "raw", model_args=given)
+    for number, folder in enumerate(("a", "b")):
+
+        def change(content: dict[str, Any], number: int = number) -> None:
+            fitted_on = {"labels_used": labels_used, "set": "validation", "arguments": 60}
+            content["config"]["calibration"] = {
+                "method": "batch prior", "fitted_on": fitted_on, "thresholds": {"face": number},
+            }  # fmt: skip
+
+        arguments = {**given, "calibration": f"{folder}/calibration.json"}
+        write_results(tmp_path / folder, model_args=arguments, change=change)
+    rows = table_of(tmp_path).boards[0].rows
+    assert sorted(row.run.method for row in rows) == ["zero-shot", f"zero-shot, {name}"]
+
+
 @pytest.mark.parametrize(
     ("settings", "method"),
     [
