@@ -19,6 +19,7 @@ COMMANDS = {
         "fetch, verify and describe the Touché23-ValueEval data",
     ),
     "train": ("valueeval.train.cli", "fine-tune a model; writes an adapter directory"),
+    "app": ("valueeval.app.cli", "open a page to try a model in; nothing leaves this machine"),
     "study": ("valueeval.study.cli", "train and evaluate every combination of a study file"),
     "run": ("valueeval.run", "lm_eval run, with these tasks and models registered"),
     "predict": ("valueeval.adapters.predict.cli", "label arguments of your own with an adapter"),

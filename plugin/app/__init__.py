@@ -1,0 +1,1 @@
+"""``valueeval app``: a page on this machine to try a model in."""
