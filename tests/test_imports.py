@@ -73,7 +73,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "data": {"config", "runtime"},
         "objectives": {"config", "runtime", "storage", "data"},
         "loop": {"config", "runtime", "storage", "data", "objectives"},
-        "templates": {"config", "runtime", "objectives", "loop"},
+        "templates": {"config", "runtime", "objectives", "loop", "methods"},
         "methods": {"config", "runtime"},
         "publish": {"config", "runtime", "data", "objectives", "loop"},
         "": {

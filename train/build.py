@@ -24,6 +24,7 @@ from valueeval.train.data.features import compute_features
 from valueeval.train.data.inputs import Inputs, Split, Tokens, in_both_forms, premises_alone
 from valueeval.train.data.run_inputs import RunInputs
 from valueeval.train.loop.evaluation import Evaluate, EvaluateLogits, OutOfFold
+from valueeval.train.methods.matching import matched
 from valueeval.train.objectives.contrastive import ContrastiveLoss, JointLoss, WithFeatures
 from valueeval.train.objectives.contrastive_stages import Joint
 from valueeval.train.objectives.cross_encoder import AllValues, EachValue, SampledLoss
@@ -146,7 +147,9 @@ def build_model(
     tokenizer: PreTrainedTokenizerBase,
 ) -> ValueClassifier:
     """Return the base, prepared for the method, with a new head; drawn by the seed."""
-    method, backbone = config.method, load_backbone(base.path)
+    method, backbone = matched(
+        config.method, load_backbone(base.path), base, INSTRUCTION, config.trainable_parameters
+    )
     check_max_length(backbone, tokenizer, classifier.max_length, method.prompt_length)
     head = head_of(classifier, backbone)
     set_seed(config.seed)

@@ -132,6 +132,7 @@ class Method(Choice):
         heads, templates: True if it trains models with a head, and models that answer a template.
         frozen: The model does not change, so its features are computed once.
         whole: All weights are trained, and saved.
+        sized_by: The field that sets how much is trained; None if nothing does.
         why_no_checkpointing: The reason why gradient checkpointing is impossible; else empty.
         instead: What to take where an architecture does not support it.
     """
@@ -145,6 +146,7 @@ class Method(Choice):
     templates: ClassVar[bool] = True
     frozen: ClassVar[bool] = False
     whole: ClassVar[bool] = False
+    sized_by: ClassVar[str | None] = None
     why_no_checkpointing: ClassVar[str] = ""
 
     @property

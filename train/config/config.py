@@ -20,6 +20,7 @@ from valueeval.train.config.choice import (
     Method,
     Range,
     check_ranges,
+    flag_of,
     option,
 )
 from valueeval.train.config.model import ClassifierOptions, Template
@@ -65,6 +66,14 @@ class TrainConfig:
         None,
         "Branch, tag or commit of a base model on the hub; null is its main branch.",
         group="model",
+    )
+    trainable_parameters: int | None = option(
+        None,
+        "Number of parameters to train, a head apart: lora_rank or virtual_tokens is then the one "
+        "that comes nearest, whatever is given for it, so that methods can be compared at equal "
+        "cost. null takes these as they are.",
+        within=ONE_OR_MORE,
+        group="method",
     )
     data: Literal["touche23", "sample"] = option(
         "touche23",
@@ -234,6 +243,10 @@ class TrainConfig:
         values = {name: value for name, value in self.options().items() if name not in self._FREE}
         if self.template is not None and self.template.generated:
             del values["loss"]
+        if self.trainable_parameters is not None:  # the size is found when the base is loaded
+            for item in fields(self.method):
+                if item.name == self.method.sized_by:
+                    del values[flag_of(item)]
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
@@ -323,6 +336,11 @@ class TrainConfig:
             raise ConfigError(
                 f"method: {method!r} trains a classifier head, which a --template has not: "
                 f"take --method {instead}"
+            )
+        if self.trainable_parameters is not None and self.method.sized_by is None:
+            raise ConfigError(
+                f"trainable_parameters: --method {method} has no size to choose; allowed with "
+                "lora, prompt-tuning, p-tuning and prefix-tuning"
             )
         classifier = self.classifier
         if not self.method.frozen or classifier is None:

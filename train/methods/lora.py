@@ -30,6 +30,7 @@ class Lora(Method):
     epochs: ClassVar = 10
     learning_rate: ClassVar = 5e-4
     layer_decay: ClassVar = 1.0
+    sized_by: ClassVar = "rank"
 
     rank: int = option(
         8,

@@ -34,6 +34,7 @@ class SoftPromptMethod(Method):
     epochs: ClassVar = 10
     learning_rate: ClassVar = 3e-2
     head_learning_rate: ClassVar = 1e-3
+    sized_by: ClassVar = "virtual_tokens"
 
     virtual_tokens: int = option(
         20,

@@ -36,6 +36,7 @@ from valueeval.train.config.config import ThresholdsName, TrainConfig
 from valueeval.train.config.model import GENERATED
 from valueeval.train.loop.evaluation import Evaluation
 from valueeval.train.loop.thresholds import choose_thresholds
+from valueeval.train.methods.matching import matched
 from valueeval.train.objectives.bce import Bce
 from valueeval.train.objectives.losses import positive_weights
 from valueeval.train.runtime.dropout import use_fast_dropout
@@ -78,9 +79,11 @@ def build_language_model(
     config: TrainConfig, base: Base, instruction: str, device: torch.device
 ) -> nn.Module:
     """Return the base model, prepared for the method, with random parts drawn by the seed."""
-    model = load_language_model(base)
+    method, model = matched(
+        config.method, load_language_model(base), base, instruction, config.trainable_parameters
+    )
     set_seed(config.seed)
-    model = config.method.prepare(model, base, instruction)
+    model = method.prepare(model, base, instruction)
     use_fast_dropout(model)
     return model.to(device)
 
