@@ -86,7 +86,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "published": set(),
         "reading": {""},
         "table": {"", "reading", "published"},
-        "inference": {"", "reading", "table"},
+        "inference": {"", "reading", "published", "table"},
         "formats": {"", "reading", "published", "table"},
         "page": {"", "reading", "published", "table"},
         "commands": {"", "reading", "table", "inference", "formats", "page"},

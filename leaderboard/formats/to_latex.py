@@ -19,6 +19,7 @@ _COLUMNS = (
     ("Template", "l", True), ("Parameters", "r", True), ("Trained", "r", True),
     (f"Macro-{_F1}", "r", True), (r"95\,\%", "l", True), ("Without one", "l", False),
     (r"$\Delta$", "l", False), (f"Official {_F1}", "r", True), ("Macro-AP", "r", False),
+    ("Mass", "r", False), ("Predicted", "r", False), ("Unparsed", "r", False),
     ("Seeds", "r", True),
 )  # fmt: skip
 _NOTE = (
@@ -27,7 +28,8 @@ _NOTE = (
     r"$\star$: can be the best. Without one: the range when any one conclusion is left out. "
     rf"Official {_F1}: harmonic mean of macro-precision and macro-recall; "
     rf"$\dagger$: exceeds macro by more than {GAMING_MARGIN}. "
-    r"Italics: published, not measured here."
+    r"Mass: probability of the answers that are compared; Predicted: share of decisions that "
+    r"predict a value. Italics: published, not measured here."
 )
 
 
@@ -91,8 +93,15 @@ def _cells(row: Row) -> dict[str, str]:
         r"$\Delta$": text.difference(standing.difference) if standing is not None else "",
         f"Official {_F1}": text.score(official) + (r"$\dagger$" if row.gamed else ""),
         "Macro-AP": text.score(row.mean("macro_ap")),
+        "Mass": _share(row, "answer_mass"),
+        "Predicted": _share(row, "predicted_rate"),
+        "Unparsed": _share(row, "unparsed") if row.mean("unparsed") else "",
         "Seeds": str(macro.n),
     }
+
+
+def _share(row: Row, metric: str) -> str:
+    return text.latex(text.share(row.mean(metric)))
 
 
 def _published_cells(system: Published) -> dict[str, str]:

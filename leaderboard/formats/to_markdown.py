@@ -37,6 +37,13 @@ _EXPLANATION = f"""\
   every argument and others almost never raises official_f1 without recognising values better.
 - *macro_ap*: mean average precision over values. It needs no thresholds, but the 20 scores of each
   argument.{{without_scores}}
+- *answer_mass*: the probability that a prompted model gives to the answers that are compared (yes
+  and no, or the names of the values), mean over arguments. Where it is small, the score is about
+  answers that the model would not give.
+- *predicted*: share of the decisions (arguments times values) that predict the value. A prompted
+  model without calibration often says yes, or no, to nearly everything; then its F1 is that of
+  *predicting every value*, the line to read it against, or 0. macro_ap does not depend on it.
+- *unparsed*: share of answers that could not be read; they count as no value predicted.
 - Systems of others: macro_f1 is computed from the F1 of each value where that was published. The
   sources, some of them secondary, stand in `published.csv` and `published-per-value.csv` of the
   package's leaderboard folder."""
@@ -120,7 +127,9 @@ def _main_table(board: Board) -> str:
 
 _ALWAYS = {"#", "system", "method", "template", "parameters", "trained", "macro_f1", "95 %",
            "official_f1", "seeds"}  # fmt: skip
-_NUMBERS = "#,parameters,trained,macro_f1,official_f1,macro_ap,unparsed,n,seeds"
+_NUMBERS = (
+    "#,parameters,trained,macro_f1,official_f1,macro_ap,answer_mass,predicted,unparsed,n,seeds"
+)
 
 
 def _versus(board: Board) -> str:
@@ -131,7 +140,7 @@ def _cells_of_all(board: Board) -> list[str]:
     """Return the names of all columns, in order."""
     return ["#", "can be best", "ranks", "system", "method", "template", "parameters", "trained",
             "macro_f1", "95 %", "without one", _versus(board), "official_f1", "macro_ap",
-            "unparsed", "n", "seeds"]  # fmt: skip
+            "answer_mass", "predicted", "unparsed", "n", "seeds"]  # fmt: skip
 
 
 def _cells(board: Board, row: Row) -> dict[str, str]:
@@ -154,6 +163,8 @@ def _cells(board: Board, row: Row) -> dict[str, str]:
         _versus(board): _versus_reference(row),
         "official_f1": text.score(official) + (" ⚠" if row.gamed else ""),
         "macro_ap": text.score(row.mean("macro_ap")),
+        "answer_mass": text.share(row.mean("answer_mass")),
+        "predicted": text.share(row.mean("predicted_rate")),
         "unparsed": text.share(unparsed) if unparsed else "",
         "n": "" if run.arguments in (None, board.arguments) else str(run.arguments),
         "seeds": str(macro.n),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from valueeval.leaderboard.reading.predictions import Predictions, SamplesError, read_checked
+from valueeval.leaderboard.published.systems import Published
+from valueeval.leaderboard.reading.predictions import (
+    BoolArray,
+    Predictions,
+    SamplesError,
+    read_checked,
+)
 from valueeval.leaderboard.reading.runs import Problem, Run
 from valueeval.leaderboard.table.table import RANKED, Board, Row, Score, Standing, Table
 from valueeval.leaderboard.text import clean
@@ -17,6 +24,7 @@ from valueeval.tasks.scores.influence import influence
 from valueeval.tasks.scores.intervals import Interval, interval
 from valueeval.tasks.scores.jackknife import LeaveOneOut, leave_one_out
 from valueeval.tasks.scores.many_systems import differences_from, rank_systems
+from valueeval.tasks.scores.scoring import score
 
 
 def analyse(
@@ -63,7 +71,21 @@ def _analyse_board(
             usable, _standings(rows, macro, systems, reference), strict=True
         ):
             done[index] = replace(done[index], standing=standing)
-    return replace(board, rows=tuple(done), clusters=len(macro.keys))
+    board = replace(board, rows=tuple(done), clusters=len(macro.keys))
+    if any(row.run.prompted for row in board.rows) and not board.has_every_value:
+        board = replace(board, published=(*board.published, _every_value(board, first.truth)))
+    return board
+
+
+def _every_value(board: Board, truth: BoolArray) -> Published:
+    """Return the line that every prompted row must be read against: predicting every value."""
+    found = score(truth, np.ones_like(truth))
+    return Published(
+        system="Predicting every value", kind="computed", method="heuristic", base="",
+        parameters=None, trainable=0, dataset=board.dataset, macro_f1=found["macro_f1"],
+        official_f1=found["official_f1"], other="", per_value=(),
+        source="computed from the labels of this set", note="",
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------- samples
@@ -145,6 +167,7 @@ def _with_statistics(
             official_interval=_ends(interval(official, runs)),
             stderr=of_macro.stderr,
             interval_by_samples=True,
+            scores=_with_predicted_rate(row, predictions),
             argument_interval=_ends(interval(as_if_independent, seeds)),
             influence=influence(macro, runs),
             precision=precision,
@@ -152,6 +175,17 @@ def _with_statistics(
         ),
         predictions,
     )
+
+
+def _with_predicted_rate(row: Row, predictions: Sequence[Predictions]) -> Mapping[str, Score]:
+    """Return the scores of `row` with the share of decisions that predict a value."""
+    if "predicted_rate" in row.scores:
+        return row.scores
+    # Results of before the tasks had this metric.
+    rates = [float(run.prediction.mean()) for run in predictions]
+    sd = statistics.stdev(rates) if len(rates) > 1 else None
+    found = Score(statistics.fmean(rates), sd, len(rates))
+    return {**row.scores, "predicted_rate": found}
 
 
 def _with_average_precision(row: Row, predictions: Sequence[Predictions]) -> Row:

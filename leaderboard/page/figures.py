@@ -154,7 +154,7 @@ def _against(rows: Sequence[Record], field: str, label: str, colour: Colours) ->
         axes.plot(sizes, [best[size] for size in sizes], color=colour[method], alpha=0.7,
                   linewidth=1.6)  # fmt: skip
         axes.plot([], [], "o-", color=colour[method], label=method)
-    published = [row for row in known if row["status"] == "published"]
+    published = [row for row in known if row["status"] != RANKED]
     for row in published:
         axes.plot(row[field] or left, row["macro_f1"], "D", color="white", markeredgecolor=_MUTED,
                   markersize=5)  # fmt: skip

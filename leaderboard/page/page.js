@@ -66,7 +66,7 @@ function matches(row) {
   const words = $("f-text").value.trim().toLowerCase();
   const name = `${row.system} ${row.base_model || ""}`.toLowerCase();
   return row.board_number === Number($("f-set").value)
-    && (row.status !== "published" || $("f-published").checked)
+    && (row.status === "ranked" || $("f-published").checked)
     && (!$("f-method").value || row.method === $("f-method").value)
     && (!$("f-template").value || row.template === $("f-template").value)
     && (!$("f-size").value || sizeClass(row) === $("f-size").value)
@@ -235,7 +235,7 @@ function drawAgainst(id, field, label, height = 330) {
   const methods = [...new Set(rows.filter((row) => row.status === "ranked").map((row) => row.method))];
   const unknown = shown.filter((row) => row.status === "ranked" && !known(row[field])
     && !(field === "training_size" && row.trainable_parameters === 0)).length; // untrained: no size
-  key(plot, methods, rows.some((row) => row.status === "published"), unknown);
+  key(plot, methods, rows.some((row) => row.status !== "ranked"), unknown);
   const [svg, box] = frame(plot, height);
   const y = scoreAxis(svg, box, rows), x = logAxis(svg, box, rows.map((row) => row[field]), label);
   // Rows of the same size stand beside one another, so that their bars can be read.
@@ -249,7 +249,7 @@ function drawAgainst(id, field, label, height = 330) {
   for (const method of methods) {
     const best = new Map(); // sorted by size, then best first: the first of a size is its best
     for (const point of points) {
-      if (point.row.status === "published" || point.row.method !== method) continue;
+      if (point.row.status !== "ranked" || point.row.method !== method) continue;
       if (!best.has(point.row[field])) best.set(point.row[field], `${point.at},${y(point.row.macro_f1)}`);
     }
     make(svg, "polyline", { points: [...best.values()].join(" "), fill: "none", stroke: hue(method), "stroke-width": 2, "stroke-linejoin": "round", opacity: 0.7 });
@@ -260,7 +260,7 @@ function drawAgainst(id, field, label, height = 330) {
 
 function mark(svg, x, y, row) {
   const group = make(svg, "g", { class: "mark" });
-  const published = row.status === "published", colour = published ? "var(--muted)" : hue(row.method);
+  const published = row.status !== "ranked", colour = published ? "var(--muted)" : hue(row.method);
   make(group, "circle", { class: "halo", cx: x, cy: y(row.macro_f1), r: 13, fill: colour });
   if (known(row.macro_f1_low)) {
     make(group, "line", { x1: x, x2: x, y1: y(row.macro_f1_low), y2: y(row.macro_f1_high), stroke: colour, "stroke-width": 1.5, opacity: 0.6 });

@@ -41,11 +41,21 @@ _COLUMNS = (
     ("difference", "vs reference", "num", "Macro F1 less that of the reference row"),
     ("official_f1", "Official F1", "num", "The shared task's score"),
     ("macro_ap", "Macro AP", "num", "Mean average precision over the 20 values"),
+    ("answer_mass", "Answer mass", "num",
+     "Probability of the answers that are compared, mean over arguments"),
+    ("predicted_rate", "Predicted", "num", "Share of decisions that predict a value"),
     ("unparsed", "Unparsed", "num", "Share of answers that could not be read"),
     ("seeds", "Seeds", "num", "Runs that the row is the mean of"),
 )  # fmt: skip
 # Columns that are left out of a page where no row has anything in them.
-_OPTIONAL = {"macro_f1_without_one_low", "difference", "macro_ap", "unparsed"}
+_OPTIONAL = {
+    "macro_f1_without_one_low",
+    "difference",
+    "macro_ap",
+    "answer_mass",
+    "predicted_rate",
+    "unparsed",
+}
 
 
 def render(table: Table) -> str:
@@ -92,7 +102,8 @@ def _embedded(table: Table, rows: list[dict[str, Any]]) -> str:
     keys = ("id", "group", "status", "board_number", "rank", "system", "base_model", "method",
             "template", "prompt", "parameters", "trainable_parameters", "training_size",
             "macro_f1", "macro_f1_low", "macro_f1_high", "macro_f1_without_one_low", "official_f1",
-            "macro_ap", "difference", "unparsed", "seeds", "f1", "precision", "recall")  # fmt: skip
+            "macro_ap", "difference", "answer_mass", "predicted_rate", "unparsed", "seeds", "f1",
+            "precision", "recall")  # fmt: skip
     content = {
         "values": list(VALUE_NAMES),
         "methods": sorted({row["method"] for row in rows if row["status"] == RANKED}),
@@ -121,7 +132,7 @@ def _rows(table: Table) -> list[dict[str, Any]]:
 
 def _has_score(row: dict[str, Any]) -> bool:
     """Return whether a row has a place in the rankings: a macro F1, ours or published."""
-    return row["status"] in (RANKED, "published") and row["macro_f1"] is not None
+    return row["status"] in (RANKED, "published", "computed") and row["macro_f1"] is not None
 
 
 def _distinct(rows: list[dict[str, Any]], key: str) -> list[str]:
@@ -158,7 +169,7 @@ def _apart(number: int, board: Board, rows: list[dict[str, Any]]) -> dict[str, A
 
 def _line(row: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any]:
     """Return what the table shows of a row, as text."""
-    ours = row["status"] != "published"
+    ours = row["status"] not in ("published", "computed")
     reference = row["method"] == UPPER_REFERENCE
     shown_interval = (
         ""
@@ -168,7 +179,7 @@ def _line(row: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any]:
     return {
         "id": row["id"],
         "kind": "ours" if ours else "reference" if reference else "published",
-        "kind_label": UPPER_REFERENCE if reference else "published",
+        "kind_label": UPPER_REFERENCE if reference else row["status"],
         "rank": "" if row["rank"] is None else row["rank"],
         "ranks": _rank_interval(row),
         "system": row["system"],
@@ -190,6 +201,8 @@ def _line(row: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any]:
         "apart": row["p_corrected"] is not None and row["p_corrected"] < SIGNIFICANCE,
         "official": (text.score if ours else text.published_score)(row["official_f1"]),
         "ap": text.score(row["macro_ap"]),
+        "answer_mass": text.share(row["answer_mass"]),
+        "predicted": text.share(row["predicted_rate"]),
         "unparsed": text.share(row["unparsed"]),
         "seeds": row["seeds"] or "",
         "arguments": row["arguments"] or "",

@@ -31,7 +31,8 @@ class Published:
 
     Attributes:
         system: Its name (for teams of the shared task, their code name).
-        kind: ``baseline``, ``shared-task`` or ``paper``.
+        kind: ``baseline``, ``shared-task`` or ``paper``; ``computed`` for a line that is worked out
+            from the labels of the set.
         method: As far as its authors say.
         base: Base model.
         parameters: Parameters in all.

@@ -19,7 +19,12 @@ from typing import Any
 from valueeval.leaderboard.reading.fields import count, mapping, string
 from valueeval.leaderboard.reading.finding import DATE_IN_NAME, File
 from valueeval.leaderboard.reading.runs import METRICS, RUN_FILE, Problem, Run
-from valueeval.leaderboard.reading.system import describe_system, trained_on, warnings_of
+from valueeval.leaderboard.reading.system import (
+    describe_system,
+    trained_on,
+    warnings_of,
+    warnings_of_calibration,
+)
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.data.content_free import CONTENT_FREE
 from valueeval.tasks.errors import ValueEvalError
@@ -27,6 +32,7 @@ from valueeval.tasks.templates.decide import ALL_TEMPLATES
 
 TASK_PREFIX = "valueeval_"
 MAX_FILE_BYTES = 256 * 2**20
+_ROUNDING = 1e-3
 
 # Names of tasks become parts of file names, and are shown.
 _TASK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,200}")
@@ -158,7 +164,9 @@ def _read_task(
     config = mapping(content.get("config"))
     shots = count(mapping(content.get("n-shot")).get(task)) or 0
     votes = count(metadata.get("votes")) or 1
-    model = describe_system(content, config, shots, manifests, votes)
+    model = describe_system(
+        content, config, shots, manifests, votes, string(metadata.get("wording"))
+    )
     date_id = DATE_IN_NAME.search(file.path.name)
     samples = _samples(file.path, task, date_id.group(1)) if date_id else None
     if effective is None:
@@ -183,7 +191,10 @@ def _read_task(
         metrics=_metrics(content["results"][task]),
         date=_date(content, date_id.group(1) if date_id else None),
         versions=_versions(content, model.manifest),
-        warnings=warnings_of(model.manifest, dataset, sha),
+        warnings=(
+            *warnings_of(model.manifest, dataset, sha),
+            *warnings_of_calibration(mapping(config.get("calibration")), sha),
+        ),
         seen=trained_on(model.manifest, sha),
         samples=samples,
         **vars(model),
@@ -231,6 +242,8 @@ def _score(name: str, value: object) -> float | None:
         return None
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if name == "answer_mass" and 1 < value < 1 + _ROUNDING:  # a sum of rounded probabilities
+        value = 1
     if not 0 <= value <= 1:
         raise RefusedError(f"{name} is {clean(value)[:40]}, not between 0 and 1")
     return float(value)

@@ -14,7 +14,8 @@ SETS = ("main", "validation", "zhihu", "nahjalbalagha", "nyt")
 RUN_FILE = ".tsv"  # ending of run files of the shared task
 
 SCORES = ("macro_f1", "official_f1", "macro_ap", "micro_f1", "macro_precision",
-          "macro_recall", "subset_accuracy", "unparsed")  # fmt: skip
+          "macro_recall", "subset_accuracy", "predicted_rate", "unparsed",
+          "answer_mass")  # fmt: skip
 _INTERVALS = tuple(f"{score}_{end}" for score in ("macro_f1", "official_f1")
                    for end in ("stderr", "ci_low", "ci_high"))  # fmt: skip
 METRICS = (*SCORES, *_INTERVALS, *(f"f1_{slug}" for slug in VALUE_SLUGS))

@@ -30,7 +30,7 @@ class System:
     Attributes:
         model: Name to show.
         base: Name of the base model, if known.
-        method: How the system came about: ``full``, ``lora`` …, ``zero-shot`` (or ``few-shot``;
+        method: How the system came about: ``full``, ``lora`` …, ``zero-shot`` (or ``4-shot``;
             also ``zero-shot, chat, guided``, ``…, guided by json_schema``, ``…, first token's
             top 20``, ``…, self-consistency of 5``), ``baseline`` …; with ``calibrated`` where a
             prior was subtracted from its scores, and ``tuned`` where labels were seen for that.
@@ -54,6 +54,16 @@ class System:
     system: str
     manifest: Mapping[str, Any]
 
+    @property
+    def prompted(self) -> bool:
+        """Return True for a language model that was not trained for the task."""
+        return "-shot" in self.method.partition(",")[0]
+
+    @property
+    def predicts_every_value(self) -> bool:
+        """Return True for the baseline of that name."""
+        return self.method == "baseline" and self.model == "baseline every value"
+
 
 def describe_system(
     content: Mapping[str, Any],
@@ -61,6 +71,7 @@ def describe_system(
     shots: int,
     manifests: Mapping[str, Mapping[str, Any]],
     votes: int = 1,
+    wording: str | None = None,
 ) -> System:
     """Describe the system of a results file.
 
@@ -70,6 +81,7 @@ def describe_system(
         shots: Few-shot examples in the prompt.
         manifests: Manifest by the name of an adapter's folder, for results that do not hold it.
         votes: Number of sampled chains of thought that vote on each argument.
+        wording: ``plain`` or ``chat``, as the task says; ``None`` in older results.
     """
     arguments = _model_arguments(config.get("model_args"))
     kind = string(config.get("model")) or string(content.get("model_source")) or "unknown"
@@ -94,13 +106,14 @@ def describe_system(
         field = string(config.get("guided"))  # that carries the form to a server
         top = count(config.get("top_logprobs"))
         forms = (
-            ("chat", in_chat),
+            ("chat wording" if not in_chat else "chat", in_chat or wording == "chat"),
+            ("plain wording", in_chat and wording == "plain"),
             (f"guided by {field}" if field else "guided", field or config.get("guided") is True),
             (f"first token's top {top}", top),
             (f"self-consistency of {votes}", votes > 1),
         )
         named = [name for name, used in forms if used]
-        method, trainable = ", ".join(["few-shot" if shots else "zero-shot", *named]), 0
+        method, trainable = ", ".join([f"{shots or 'zero'}-shot", *named]), 0
         seed = seed_of(config.get("fewshot_seed")) if shots else None
     calibration = mapping(config.get("calibration"))
     if calibration:
@@ -198,6 +211,20 @@ def warnings_of(manifest: Mapping[str, Any], dataset: str, tested_on: str) -> tu
     if trained_on(manifest, tested_on):
         found.append("trained on the very data that it is tested on")
     return tuple(found)
+
+
+def warnings_of_calibration(calibration: Mapping[str, Any], tested_on: str) -> tuple[str, ...]:
+    """Return what a calibration says that makes a result look better than it is.
+
+    Args:
+        calibration: What ``valueeval calibrate`` wrote; empty without one.
+        tested_on: Hash of the data that the result is about.
+    """
+    fitted_on = mapping(calibration.get("fitted_on"))
+    seen = (string(fitted_on.get("data_sha256")) or "").split("+")
+    if calibration and fitted_on.get("labels_used") is not False and tested_on in seen:
+        return ("thresholds tuned on the labels of this very set",)
+    return ()
 
 
 def trained_on(manifest: Mapping[str, Any], sha256: str) -> bool:

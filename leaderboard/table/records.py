@@ -40,7 +40,8 @@ def _row_keys() -> tuple[str, ...]:
         "macro_f1_without_one_low", "macro_f1_without_one_high", "influence",
         "official_f1", "official_f1_sd", "official_f1_low", "official_f1_high",
         "macro_ap", "macro_ap_sd", "macro_ap_low", "macro_ap_high",
-        "gamed", "micro_f1", "macro_precision", "macro_recall", "subset_accuracy", "unparsed",
+        "gamed", "micro_f1", "macro_precision", "macro_recall", "subset_accuracy",
+        "predicted_rate", "unparsed", "answer_mass",
         "can_be_best", "is_reference", "difference", "difference_low", "difference_high",
         "p_corrected", "f1", "precision", "recall", "other_score",
         "task", "task_version", "data_sha256", "date", "lm_eval", "results", "warnings",
@@ -123,7 +124,9 @@ def _interval_origin(row: Row) -> str | None:
 
 def _published_record(board: Board, system: Published) -> dict[str, Any]:
     return {
-        "board": board.title, "status": "published", "set": system.dataset or None,
+        "board": board.title,
+        "status": "computed" if system.kind == "computed" else "published",
+        "set": system.dataset or None,
         "system": system.system, "base_model": system.base or None,
         "method": system.shown_method or None,
         "parameters": system.parameters, "trainable_parameters": system.trainable,

@@ -205,6 +205,12 @@ class Board:
         )
 
     @property
+    def has_every_value(self) -> bool:
+        """Return True if some row, measured or published, predicts every value."""
+        measured = any(row.run.predicts_every_value for row in self.rows)
+        return measured or any(system.system == "1-Baseline" for system in self.listed)
+
+    @property
     def listed(self) -> tuple[Published, ...]:
         """Published systems with a macro_f1: they stand among the rows."""
         return tuple(system for system in self.published if system.macro_f1 is not None)

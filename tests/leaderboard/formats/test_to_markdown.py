@@ -48,7 +48,7 @@ def test_hostile_names_are_text_in_markdown(tmp_path: Path) -> None:
     line, of_influence = [line for line in page.splitlines() if "onerror" in line]
     assert "<img" not in line + of_influence
     assert "\\|\\[x\\](javascript" in line
-    assert line.replace("\\|", "").count("|") == 12, "the name adds no column"
+    assert line.replace("\\|", "").count("|") == 13, "the name adds no column"
     assert not {"\u202e", "\x07"} & set(page)
 
 

@@ -15,6 +15,7 @@ from leaderboard_results import (
     documents,
     likely,
     manifest,
+    only_row,
     outputs,
     predictions,
     table_of,
@@ -24,7 +25,7 @@ from leaderboard_results import (
 from valueeval.leaderboard.commands.leaderboard import main
 from valueeval.leaderboard.inference.analysis import analyse
 from valueeval.leaderboard.reading.predictions import Predictions
-from valueeval.leaderboard.table.table import Board
+from valueeval.leaderboard.table.table import LIMITED, Board
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.average_precision import macro_ap
 from valueeval.tasks.scores.intervals import interval
@@ -217,3 +218,27 @@ def test_fifty_systems_on_the_main_set_are_all_compared(
     )
     board = analyse(table, "m0").boards[0]
     assert len(board.compared) == 50
+
+
+def test_prompted_rows_stand_beside_predicting_every_value(tmp_path: Path) -> None:
+    docs = documents()
+    write_results(tmp_path / "half", docs=docs, template="bca", limit=5)
+    write_results(tmp_path / "full", docs=docs, template="bca")
+    table = analyse(table_of(tmp_path))
+    lines = [(board.status, line.macro_f1, line.official_f1) for board in table.boards
+             for line in board.listed if line.kind == "computed"]  # fmt: skip
+    # The published main set has a line of its own, of the shared task's baseline.
+    ((status, macro, official),) = lines
+    truth = np.array([doc["labels"] for doc in docs])
+    share = truth.mean(0)  # precision, with recall 1
+    assert status == LIMITED
+    assert macro == pytest.approx((2 * share / (share + 1)).mean())
+    assert official == pytest.approx(2 * share.mean() / (share.mean() + 1))
+
+
+def test_the_share_of_predictions_is_known_where_samples_are(tmp_path: Path) -> None:
+    docs = documents()
+    decided = predictions(docs, 0.5)
+    write_results(tmp_path, docs=docs, prediction=decided, metrics={"predicted_rate": None})
+    row = only_row(analyse(table_of(tmp_path)))
+    assert row.mean("predicted_rate") == pytest.approx(decided.mean())

@@ -185,7 +185,7 @@ def test_a_star_says_what_it_means(browser: Any) -> None:
 def test_sets_are_never_shown_together(browser: Any) -> None:
     assert "Adam Smith" in rows(browser)
     choose(browser, "#f-set", "1")
-    assert rows(browser) == ["gpt2"]
+    assert rows(browser) == ["gpt2", "Predicting every value"]
 
 
 def test_figures_follow_the_filters(browser: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from leaderboard_results import (
+    OFFICIAL_SHA,
     manifest,
     only_row,
     table_of,
@@ -32,7 +33,7 @@ def test_a_manifest_beside_the_results_fills_in_for_stock_hf_with_peft(tmp_path:
     ("arguments", "shots", "method", "trainable"),
     [
         ("pretrained=gpt2,dtype=float32", 0, "zero-shot", 0),
-        ({"pretrained": "gpt2"}, 5, "few-shot", 0),
+        ({"pretrained": "gpt2"}, 5, "5-shot", 0),
         ("pretrained=gpt2,peft=x/y", 0, "adapter", None),
     ],
 )
@@ -141,3 +142,42 @@ def test_predictions_of_every_value_are_flagged_when_only_official_f1_likes_them
         "baseline",
         None,
     )
+
+
+@pytest.mark.parametrize(
+    ("wording", "template_sha", "method"),
+    [
+        ("plain", None, "zero-shot"),
+        ("chat", "a" * 64, "zero-shot, chat"),
+        ("plain", "a" * 64, "zero-shot, chat, plain wording"),
+        ("chat", None, "zero-shot, chat wording"),
+    ],
+)
+def test_the_method_says_which_wording_stands_in_which_prompt(
+    tmp_path: Path, wording: str, template_sha: str | None, method: str
+) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["chat_template_sha"] = template_sha
+        content["configs"]["valueeval_bca"]["metadata"]["wording"] = wording
+
+    write_results(tmp_path, template="bca", change=change)
+    assert only_row(table_of(tmp_path)).run.method == method
+
+
+@pytest.mark.parametrize(
+    ("labels_used", "seen", "warnings"),
+    [
+        (True, f"{'f' * 64}+{OFFICIAL_SHA}", ("thresholds tuned on the labels of this very set",)),
+        (True, "f" * 64, ()),
+        (False, OFFICIAL_SHA, ()),
+    ],
+)
+def test_thresholds_tuned_on_the_tested_set_are_a_warning(
+    tmp_path: Path, labels_used: bool, seen: str, warnings: tuple[str, ...]
+) -> None:
+    def change(content: dict[str, Any]) -> None:
+        fitted_on = {"labels_used": labels_used, "data_sha256": seen}
+        content["config"]["calibration"] = {"fitted_on": fitted_on}
+
+    write_results(tmp_path, template="bca", change=change)
+    assert only_row(table_of(tmp_path)).run.warnings == warnings
