@@ -38,6 +38,7 @@ from valueeval.adapters.directory.manifest_file import read_manifest
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness.questions import load_task, questions
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.scores.scoring import score
 from valueeval.train.config.config import TrainConfig
@@ -45,7 +46,6 @@ from valueeval.train.config.model import GENERATED
 from valueeval.train.methods import METHODS
 from valueeval.train.options import changed, configure
 from valueeval.train.run import train
-from valueeval.train.templates.questions import load_task, questions
 
 pytestmark = [
     pytest.mark.gpu,

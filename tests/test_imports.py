@@ -64,7 +64,10 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "servers": {"harness"},
         "shipped": set(),
         "tables": set(),
-        "predict": {"directory", "runtime", "classifier", "shipped", "tables"},
+        "predict": {
+            *("directory", "runtime", "classifier", "shipped", "tables"),
+            *("harness", "servers"),  # prompted models
+        },
     },
     "valueeval.train": {
         "config": set(),

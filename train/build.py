@@ -109,13 +109,14 @@ def build_classifier(run: RunInputs, classifier: ClassifierOptions) -> Trainable
 
 def build_verbaliser(run: RunInputs, template: Template) -> Trainable:
     """Build a language model that answers a template."""
+    from valueeval.tasks.harness.questions import load_task
     from valueeval.train.templates.language_model import (
         EvaluateAnswers,
         build_language_model,
         harness_model,
         questions_of,
     )
-    from valueeval.train.templates.questions import instruction, load_task
+    from valueeval.train.templates.questions import instruction
     from valueeval.train.templates.verbaliser import MeanLoss, Verbaliser
 
     config, processes = run.config, run.processes

@@ -31,7 +31,13 @@ from valueeval.adapters.predict.layout import (
     find_layout,
     parse_stance_map,
 )
-from valueeval.adapters.predict.model import LOOKED_AT, Model, load_found, refuse_clash
+from valueeval.adapters.predict.model import (
+    LOOKED_AT,
+    LabellingModel,
+    Model,
+    load_found,
+    refuse_clash,
+)
 from valueeval.adapters.predict.one_text import print_answer
 from valueeval.adapters.predict.output import (
     Output,
@@ -54,6 +60,7 @@ from valueeval.adapters.tables.table import (
 from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.display import clean, error_message
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.templates.decide import TEMPLATES
 from valueeval.tasks.values import VALUE_SLUGS
 
 _LISTED = 20
@@ -65,6 +72,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if (options.text is None) == (options.file is None):
         parser.error("give a FILE (- is standard input), or --text")
+    _check_model(options)
     if options.text is not None:
         _label_one(options)
         return 0
@@ -94,11 +102,15 @@ def _label_one(options: argparse.Namespace) -> None:
         roles = Roles("text", conclusion, stance)
     row = Record("--text", {"text": options.text})
     layout = find_layout(["text"], roles, [row], "--text")
+    _refuse_text_alone(layout, options)
     argument = layout.argument(row)
     if isinstance(argument, RowProblem):
         raise ValueEvalError(f"--text: {argument.text}.")
     model = _load(options)
-    print_answer(Console(highlight=False), model.label([argument]), layout.text_alone)
+    labels = model.label([argument])
+    if labels.unread and labels.unread[0]:
+        raise ValueEvalError(f"--text: {labels.problems[0]}.")
+    print_answer(Console(highlight=False), labels, layout.text_alone)
     languages = Languages()
     languages.add(options.text)
     for note in filter(None, (languages.note, _cut(model))):
@@ -124,6 +136,7 @@ def _label_table(table: InputTable, options: argparse.Namespace) -> None:
             f"{table.name}: no line can be read. {rows[0].where}: {rows[0].problem}"
         )
     layout = find_layout(columns, roles, rows, table.name)
+    _refuse_text_alone(layout, options)
     if options.by is not None and options.by not in table.columns:
         listed = ", ".join(map(repr, table.columns))
         raise ValueEvalError(f"{table.name}: no column {options.by!r} (--by). Columns: {listed}.")
@@ -160,7 +173,7 @@ def _label_table(table: InputTable, options: argparse.Namespace) -> None:
         ) as writer,
         _progress(checked.rows) as progress,
     ):  # fmt: skip
-        for labelled in label_rows(table.read_rows(), layout, model):
+        for labelled in label_rows(table.read_rows(), layout, model, model.rows_at_once):
             writer.write(Record(labelled.row.where, labelled.cells(prefix)))
             _count(labelled, summary, agreement, table.name)
             progress(1)
@@ -239,7 +252,37 @@ def _remedy(found: _Checked) -> str:
     return f"\nSay what the stances mean, pro or con: --stance_map {shlex.quote(mapped)}"
 
 
-def _load(options: argparse.Namespace) -> Model:
+def _check_model(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together, before anything is read."""
+    if options.model is None:
+        for name in ("model_args", "template", "paraphrase", "apply_chat_template", "calibration"):
+            if getattr(options, name):
+                raise ValueEvalError(f"--{name} is for prompted models: name one by --model.")
+    elif options.adapter is not None:
+        raise ValueEvalError("--adapter and --model are two models: give one of them.")
+    elif options.model_args is None or options.template is None:
+        raise ValueEvalError(
+            f"--model {clean(options.model)} needs --model_args pretrained=MODEL (or what it "
+            f"takes) and --template: {', '.join(TEMPLATES)}."
+        )
+
+
+def _refuse_text_alone(layout: Layout, options: argparse.Namespace) -> None:
+    if options.model is not None and layout.text_alone:
+        raise ValueEvalError(
+            f"--template {options.template}: its prompts are about a conclusion and a stance: name "
+            "their columns, or give the same for every row: --conclusion =TEXT --stance =for."
+        )
+
+
+def _load(options: argparse.Namespace) -> LabellingModel:
+    if options.model is not None:
+        from valueeval.adapters.predict.prompted import load_prompted
+
+        return load_prompted(
+            options.model, options.model_args, options.template, options.paraphrase or 1,
+            options.apply_chat_template, options.calibration, options.device, options.batch_size,
+        )  # fmt: skip
     from valueeval.adapters.directory.ensemble import find_members
 
     adapter = options.adapter
@@ -292,8 +335,8 @@ def _report(
         console.print(f"Figure: {clean(figure)}", markup=False)
 
 
-def _cut(model: Model) -> str | None:
-    if not model.truncated:
+def _cut(model: LabellingModel) -> str | None:
+    if not isinstance(model, Model) or not model.truncated:
         return None
     limit = model.manifest.reading.max_length
     one = model.truncated == 1
@@ -325,6 +368,25 @@ def build_parser() -> CommandParser:
         help="from `valueeval train`, one that lists members, or org/name on the Hugging Face hub; "
         "several joined by + are averaged: A+B+C (default: the small one that ships with the "
         "package)",
+    )
+    prompted = parser.add_argument_group(
+        "a prompted model instead",
+        "A language model that was not trained for this: it answers a template's questions, as "
+        "`lm_eval --tasks valueeval_TEMPLATE` asks them. Rows need a conclusion and a stance.",
+    )
+    prompted.add_argument(
+        "--model", metavar="NAME", help="a model of lm-eval: hf, valueeval, valueeval_chat, vllm …"
+    )
+    prompted.add_argument(
+        "--model_args", metavar="ARGS", help="its arguments: pretrained=MODEL,dtype=bfloat16"
+    )
+    prompted.add_argument("--template", choices=TEMPLATES, help="how it is asked")
+    prompted.add_argument("--paraphrase", type=int, metavar="N", help="which wording (default: 1)")
+    prompted.add_argument(
+        "--apply_chat_template", action="store_true", help="ask in the turns and words of a chat"
+    )
+    prompted.add_argument(
+        "--calibration", metavar="FILE", help="from `valueeval calibrate` (cls, bca)"
     )
     columns = parser.add_argument_group(
         "columns", "Found by their names (Premise, Conclusion, Stance; text …) if not given."

@@ -19,6 +19,7 @@ from valueeval.tasks.values import VALUE_NAMES, VALUE_SLUGS
 CHUNK = 1024
 """Rows in memory at a time."""
 VALUES_COLUMN, PROBLEM_COLUMN, READ_COLUMN = "values", "problem", "labelled_from"
+UNREADABLE_ANSWER = "unreadable answer"
 PROBABILITY_COLUMNS = tuple(f"p_{slug}" for slug in VALUE_SLUGS)
 ADDED_COLUMNS = (
     VALUES_COLUMN,
@@ -34,17 +35,25 @@ class Labels:
     """Labels of n arguments.
 
     Attributes:
-        logits: (n, 20), columns in the order of ``VALUES``.
+        logits: (n, 20), columns in the order of ``VALUES``; None of a model that only says which
+            values it finds.
         thresholds: (20,), as logits.
+        answers: (n, 20) bool, what such a model says; None where there are logits.
+        problems: n reasons why answers, or some of an argument's, could not be read, None where all
+            were; empty if every model's answer can be.
+        unread: (n,) bool, whether nothing could be read of an argument's answers; likewise.
     """
 
-    logits: npt.NDArray[np.float64]
+    logits: npt.NDArray[np.float64] | None
     thresholds: npt.NDArray[np.float64]
+    answers: npt.NDArray[np.bool_] | None = None
+    problems: Sequence[str | None] = ()
+    unread: Sequence[bool] = ()
 
     @property
-    def margins(self) -> npt.NDArray[np.float64]:
+    def margins(self) -> npt.NDArray[np.float64] | None:
         """Return logits less thresholds: (n, 20), above 0 where a value is decided on."""
-        return self.logits - self.thresholds
+        return None if self.logits is None else self.logits - self.thresholds
 
     @property
     def decided(self) -> npt.NDArray[np.bool_]:
@@ -52,16 +61,21 @@ class Labels:
 
         Each value has a threshold of its own: a probability of 0.4 can be above it, 0.6 below.
         """
-        return self.margins > 0
+        if self.answers is not None:
+            return self.answers
+        margins = self.margins
+        if margins is None:
+            raise ValueError("neither logits nor answers")
+        return margins > 0
 
     @property
-    def probabilities(self) -> npt.NDArray[np.float64]:
+    def probabilities(self) -> npt.NDArray[np.float64] | None:
         """Return 1 / (1 + exp(-logit)), without overflow: (n, 20)."""
-        return np.exp(-np.logaddexp(0.0, -self.logits))
+        return None if self.logits is None else np.exp(-np.logaddexp(0.0, -self.logits))
 
 
 class Labeller(Protocol):
-    """The interface of a model that labels arguments: `valueeval.adapters.predict.model.Model`."""
+    """The interface of a model that labels arguments (`valueeval.adapters.predict.model`)."""
 
     def label(self, arguments: Sequence[Argument]) -> Labels:
         """Return the labels of arguments, in their order."""
@@ -74,9 +88,10 @@ class LabelledRow:
     Attributes:
         row: The row as it came.
         argument: The argument in it; ``None`` if there is none.
-        problem: Why there is none; ``None`` if there is one.
-        probabilities: (20,), of an argument.
-        decided: (20,) bool, of an argument.
+        problem: Why there is none, or why it has no labels, or not all; ``None`` if nothing is
+            wrong.
+        probabilities: (20,), of an argument with labels; ``None`` of a model that has none.
+        decided: (20,) bool, of an argument with labels.
     """
 
     row: Record
@@ -88,15 +103,17 @@ class LabelledRow:
     def cells(self, prefix: str = "") -> dict[str, Any]:
         """Return the row's cells and those of `ADDED_COLUMNS`, named ``prefix`` and more."""
         added: list[Any]
-        if self.argument is None or self.probabilities is None or self.decided is None:
-            # One line without tabs, which every table can hold.
-            problem = "" if self.problem is None else " ".join(self.problem.text.split())
-            added = ["", problem, "", *[None] * (2 * len(VALUE_SLUGS))]
+        # One line without tabs, which every table can hold.
+        problem = "" if self.problem is None else " ".join(self.problem.text.split())
+        shown: list[float | None] = [None] * len(VALUE_SLUGS)
+        if self.argument is None or self.decided is None:
+            added = ["", problem, "", *[None] * len(VALUE_SLUGS), *shown]
         else:
             read = "argument" if self.argument.conclusion else "text alone"
-            shown = [float(f"{p:.6g}") for p in self.probabilities.tolist()]
+            if self.probabilities is not None:
+                shown = [float(f"{p:.6g}") for p in self.probabilities.tolist()]
             decided = self.decided.astype(int).tolist()
-            added = [value_names(self.decided), "", read, *decided, *shown]
+            added = [value_names(self.decided), problem, read, *decided, *shown]
         names = [prefix + column for column in ADDED_COLUMNS]
         return {**self.row.cells, **dict(zip(names, added, strict=True))}
 
@@ -113,29 +130,46 @@ def kinds_of(prefix: str = "") -> dict[str, type]:
     return {prefix + column: kind for column, kind in kinds.items()}
 
 
-def label_rows(rows: Iterable[Record], layout: Layout, model: Labeller) -> Iterator[LabelledRow]:
+def label_rows(
+    rows: Iterable[Record], layout: Layout, model: Labeller, at_once: int | None = None
+) -> Iterator[LabelledRow]:
     """Yield every row with its labels; memory does not grow with the number of rows.
 
     Args:
         rows: The table's rows.
         layout: The columns of the argument.
         model: The model that labels arguments.
+        at_once: Rows that are labelled at a time; None: `CHUNK`.
 
     Raises:
         ValueEvalError: The model is broken.
     """
     rows = iter(rows)
-    while chunk := list(islice(rows, CHUNK)):
+    while chunk := list(islice(rows, at_once or CHUNK)):
         found = [layout.argument(row) for row in chunk]
         arguments = [each for each in found if isinstance(each, Argument)]
-        labels: Iterator[tuple[Any, Any]] = iter(())
-        if arguments:
-            answers = model.label(arguments)
-            if not np.isfinite(answers.logits).all():
-                raise ValueEvalError("The adapter answers with numbers that are not finite.")
-            labels = zip(answers.probabilities, answers.decided, strict=True)
+        labelled = _labelled(arguments, model) if arguments else iter(())
         for row, each in zip(chunk, found, strict=True):
             if isinstance(each, RowProblem):
                 yield LabelledRow(row, None, each, None, None)
             else:
-                yield LabelledRow(row, each, None, *next(labels))
+                yield LabelledRow(row, each, *next(labelled))
+
+
+def _labelled(
+    arguments: Sequence[Argument], model: Labeller
+) -> Iterator[
+    tuple[RowProblem | None, npt.NDArray[np.float64] | None, npt.NDArray[np.bool_] | None]
+]:
+    """Yield what is wrong with each argument's labels, its probabilities and its decisions."""
+    answers = model.label(arguments)
+    if answers.logits is not None and not np.isfinite(answers.logits).all():
+        raise ValueEvalError("The model answers with numbers that are not finite.")
+    probabilities, decided = answers.probabilities, answers.decided
+    for row in range(len(arguments)):
+        text = answers.problems[row] if answers.problems else None
+        problem = None if text is None else RowProblem(UNREADABLE_ANSWER, text)
+        if answers.unread and answers.unread[row]:
+            yield problem, None, None
+        else:
+            yield problem, None if probabilities is None else probabilities[row], decided[row]

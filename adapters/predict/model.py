@@ -4,60 +4,54 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from valueeval.adapters.directory.ensemble import Members, adapter_name, find_members
 from valueeval.adapters.directory.manifest import Manifest
-from valueeval.adapters.predict.labelling import ADDED_COLUMNS, Labels, kinds_of, label_rows
+from valueeval.adapters.predict.labelling import (
+    ADDED_COLUMNS,
+    Labels,
+    kinds_of,
+    label_rows,
+)
 from valueeval.adapters.predict.layout import LayoutError, Roles, find_layout
 from valueeval.adapters.shipped.finding import shipped_adapter
 from valueeval.adapters.tables.rows import Record
 from valueeval.tasks.commands.scored import Scores, score
 from valueeval.tasks.data.dataset import Argument, load_set
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.templates.decide import TEMPLATES
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from valueeval.adapters.classifier.classifier import Classifier
     from valueeval.adapters.classifier.ensemble import Ensemble
+    from valueeval.adapters.predict.prompted import PromptedModel
 
 LOOKED_AT = 50
 """Rows that are looked at to see which column holds texts."""
 
 
-class Model:
-    """A trained model that labels texts with the 20 values; made by `load`.
+class LabellingModel:
+    """A model that labels texts with the 20 values.
 
     Attributes:
         name: The name that it was loaded by.
-        manifest: Its manifest: base model, training data, thresholds.
+        rows_at_once: Rows that are labelled at a time; None: `valueeval.adapters.predict.labelling`
+            decides.
     """
 
-    def __init__(self, name: str, classifier: Classifier | Ensemble, batch_size: int) -> None:
-        self.name = name
-        self.manifest: Manifest = classifier.manifest
-        self._classifier = classifier
-        self._batch_size = batch_size
+    rows_at_once: int | None = None
 
-    @property
-    def truncated(self) -> int:
-        """Return how many texts were too long so far, and were cut."""
-        return self._classifier.truncated
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def label(self, arguments: Sequence[Argument]) -> Labels:
-        """Return the labels of arguments; one with an empty conclusion is a text alone.
-
-        Args:
-            arguments: n arguments, with conclusions and stances or all without.
-
-        Returns:
-            The same at every batch size, up to float noise.
-        """
-        logits = self._classifier.logits(arguments, self._batch_size).astype(np.float64)
-        return Labels(logits, self.manifest.thresholds.logits)
+        """Return the labels of arguments."""
+        raise NotImplementedError
 
     def predict(
         self,
@@ -109,7 +103,9 @@ class Model:
             layout = find_layout(columns, roles, rows[:LOOKED_AT], "data")
         except LayoutError as error:  # it names the command's options
             raise LayoutError(str(error).replace("--", "")) from None
-        labelled = [each.cells(prefix) for each in label_rows(rows, layout, self)]
+        labelled = [
+            each.cells(prefix) for each in label_rows(rows, layout, self, self.rows_at_once)
+        ]
         added = {}
         for column, kind in kinds_of(prefix).items():
             dtype = {int: "Int64", float: "float64", str: "object"}[kind]
@@ -126,21 +122,59 @@ class Model:
             data_dir: Folder of the official files; ``None``: where ``valueeval data`` finds them.
 
         Raises:
-            ValueEvalError: There is no such set, its files are missing, or the model was trained on
-                it.
+            ValueEvalError: There is no such set, or its files are missing.
         """
-        trained_on = self.manifest.data
-        if name in trained_on.set.split("+"):
-            raise ValueEvalError(
-                f"{self.name} was trained on {name}, so its scores there are worth nothing. "
-                "Evaluate it on a test set."
-            )
         found = load_set(name, data_dir)
         labels = self.label(found.arguments)
         return score(
             found.labels, labels.decided, scores=labels.margins, conclusions=found.conclusions,
             title=f"{self.name} on {name}",
         )  # fmt: skip
+
+
+class Model(LabellingModel):
+    """A trained model; made by `load`.
+
+    Attributes:
+        name: The name that it was loaded by.
+        manifest: Its manifest: base model, training data, thresholds.
+    """
+
+    def __init__(self, name: str, classifier: Classifier | Ensemble, batch_size: int) -> None:
+        super().__init__(name)
+        self.manifest: Manifest = classifier.manifest
+        self._classifier = classifier
+        self._batch_size = batch_size
+
+    @property
+    def truncated(self) -> int:
+        """Return how many texts were too long so far, and were cut."""
+        return self._classifier.truncated
+
+    def label(self, arguments: Sequence[Argument]) -> Labels:
+        """Return the labels of arguments; one with an empty conclusion is a text alone.
+
+        Args:
+            arguments: n arguments, with conclusions and stances or all without.
+
+        Returns:
+            The same at every batch size, up to float noise.
+        """
+        logits = self._classifier.logits(arguments, self._batch_size).astype(np.float64)
+        return Labels(logits, self.manifest.thresholds.logits)
+
+    def evaluate(self, name: str = "main", data_dir: str | None = None) -> Scores:
+        """Return the scores on a set; see the base class.
+
+        Raises:
+            ValueEvalError: As the base class; or the model was trained on the set.
+        """
+        if name in self.manifest.data.set.split("+"):
+            raise ValueEvalError(
+                f"{self.name} was trained on {name}, so its scores there are worth nothing. "
+                "Evaluate it on a test set."
+            )
+        return super().evaluate(name, data_dir)
 
     def __repr__(self) -> str:
         base, data = self.manifest.base_model.name, self.manifest.data
@@ -166,23 +200,76 @@ class Model:
         return f"<table>{cells}</table>"
 
 
+@overload
 def load(
-    model: str | None = None, device: str | None = None, batch_size: int | str = "auto"
-) -> Model:
-    """Load a trained model.
+    model: str | None = None,
+    device: str | None = None,
+    batch_size: int | str = "auto",
+) -> Model: ...
+
+
+@overload
+def load(
+    model: str,
+    device: str | None = None,
+    batch_size: int | str = "auto",
+    *,
+    model_args: str | Mapping[str, Any],
+    template: str,
+    paraphrase: int = 1,
+    apply_chat_template: bool = False,
+    calibration: str | None = None,
+) -> PromptedModel: ...
+
+
+def load(
+    model: str | None = None,
+    device: str | None = None,
+    batch_size: int | str = "auto",
+    *,
+    model_args: str | Mapping[str, Any] | None = None,
+    template: str | None = None,
+    paraphrase: int = 1,
+    apply_chat_template: bool = False,
+    calibration: str | None = None,
+) -> Model | PromptedModel:
+    """Load a trained model or, with ``template``, a language model that is prompted.
 
     Args:
         model: An adapter directory (``"runs/minilm"``), a name on the hub (``"org/name"``,
             ``"org/name@revision"``), or several joined by ``+``, which are averaged; ``None``: the
-            small adapter that ships with the package.
+            small adapter that ships with the package. With ``template``: a model of lm-eval
+            (``"hf"``, ``"valueeval"``, ``"valueeval_chat"`` …).
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` …; ``None``: the best available.
         batch_size: Texts read at once, or ``"auto"``.
+        model_args: Arguments of the language model: ``"pretrained=MODEL"``, or a mapping.
+        template: ``"cls"``, ``"mbc"``, ``"bca"``, ``"oa"`` or ``"cot"``: how it is asked.
+        paraphrase: Which wording of the template, from 1.
+        apply_chat_template: True to ask in the wordings and turns of a chat.
+        calibration: File of ``valueeval calibrate``, for cls and bca.
 
     Raises:
         ValueEvalError: It cannot be used; the message says why.
     """
-    adapter = str(shipped_adapter() if model is None else model)
-    return load_found(adapter, find_members(adapter), device, batch_size)
+    if template is None:
+        if model_args is not None or calibration is not None:
+            raise ValueEvalError(
+                "model_args and calibration are for prompted models: name the template as well "
+                f"({', '.join(TEMPLATES)})."
+            )
+        adapter = str(shipped_adapter() if model is None else model)
+        return load_found(adapter, find_members(adapter), device, batch_size)
+    if model is None or model_args is None or template not in TEMPLATES:
+        raise ValueEvalError(
+            'a prompted model needs a model of lm-eval, its arguments and a template: load("hf", '
+            f'model_args="pretrained=MODEL", template="bca"); templates are {", ".join(TEMPLATES)}.'
+        )
+    from valueeval.adapters.predict.prompted import load_prompted
+
+    return load_prompted(
+        model, model_args, template, paraphrase, apply_chat_template, calibration, device,
+        batch_size,
+    )  # fmt: skip
 
 
 def load_found(

@@ -21,8 +21,14 @@ def print_answer(console: Console, labels: Labels, text_alone: bool) -> None:
         labels: The labels of one argument.
         text_alone: True if it was read without conclusion and stance.
     """
-    (decided,), (probabilities,), (margins,) = labels.decided, labels.probabilities, labels.margins
-    order = np.argsort(-margins, kind="stable")
+    (decided,), margins, probabilities = labels.decided, labels.margins, labels.probabilities
+    if margins is None or probabilities is None:
+        for place in np.flatnonzero(decided):
+            console.print(f"{VALUES[place].name}: {VALUES[place].short}")
+        if not decided.any():
+            console.print("None of the 20 values.")
+        return
+    order = np.argsort(-margins[0], kind="stable")
     if not decided.any():
         console.print("None of the 20 values. The closest:")
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -33,7 +39,7 @@ def print_answer(console: Console, labels: Labels, text_alone: bool) -> None:
     for place in order[: decided.sum() + _CLOSEST]:
         value = VALUES[place]
         table.add_row(
-            value.name, "yes" if decided[place] else "no", f"{probabilities[place]:.2f}",
+            value.name, "yes" if decided[place] else "no", f"{probabilities[0][place]:.2f}",
             value.short,
             style=None if decided[place] else "dim",
         )  # fmt: skip

@@ -25,6 +25,7 @@ from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import read_manifest
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.harness.questions import load_task, questions
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.options import configure
@@ -34,7 +35,7 @@ from valueeval.train.templates.language_model import (
     harness_model,
     questions_of,
 )
-from valueeval.train.templates.questions import answered, instruction, load_task, questions
+from valueeval.train.templates.questions import answered, instruction
 from valueeval.train.templates.verbaliser import Verbaliser
 
 CPU = torch.device("cpu")

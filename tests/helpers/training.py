@@ -30,6 +30,8 @@ from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness import questions as harness_questions
+from valueeval.tasks.harness.questions import load_task, questions
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.templates.decide import decide
 from valueeval.train.config.config import TrainConfig
@@ -42,8 +44,6 @@ from valueeval.train.runtime.processes import FailedElsewhereError
 from valueeval.train.storage.checkpoint import newest_step
 from valueeval.train.storage.output import work_folder
 from valueeval.train.templates import language_model as train_language_model
-from valueeval.train.templates import questions as train_questions
-from valueeval.train.templates.questions import load_task, questions
 
 
 def write_small_data(folder: Path, training: int, validation: int) -> Path:
@@ -229,7 +229,7 @@ def write_without_dropout(folder: Path, base: Path) -> Path:
 
 def shorten_answers(monkeypatch: pytest.MonkeyPatch, tokens: int = 12) -> None:
     """Lets answers in words end after a few tokens: random models hardly ever end what they say."""
-    words_of = train_questions._config
+    words_of = harness_questions.task_config
 
     def shorter(template: str, paraphrase: int) -> dict[str, Any]:
         config = words_of(template, paraphrase)
@@ -237,7 +237,7 @@ def shorten_answers(monkeypatch: pytest.MonkeyPatch, tokens: int = 12) -> None:
             config["generation_kwargs"] = {**config["generation_kwargs"], "max_gen_toks": tokens}
         return config
 
-    monkeypatch.setattr(train_questions, "_config", shorter)
+    monkeypatch.setattr(harness_questions, "task_config", shorter)
 
 
 def train_noting_answers(config: TrainConfig) -> tuple[Manifest, list[list[Any]]]:

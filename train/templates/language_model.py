@@ -29,6 +29,7 @@ from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.harness.prompts import Prompt
 from valueeval.tasks.data.dataset import DataSet
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness.questions import questions
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.templates.decide import Decision, decide
@@ -43,7 +44,7 @@ from valueeval.train.runtime.dropout import use_fast_dropout
 from valueeval.train.runtime.evaluation_mode import evaluating
 from valueeval.train.runtime.processes import Processes
 from valueeval.train.runtime.progress import note
-from valueeval.train.templates.questions import answered, questions
+from valueeval.train.templates.questions import answered
 from valueeval.train.templates.verbaliser import Asked, Questions
 
 _READ_AT_ONCE = 8  # arguments, in evaluation

@@ -39,6 +39,7 @@ from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.reading.types import EncodedPair
 from valueeval.tasks.data.dataset import Argument, load_set
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness.questions import load_task, questions
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.templates.decide import decide
 from valueeval.train.config.config import TrainConfig
@@ -46,7 +47,6 @@ from valueeval.train.config.model import GENERATED
 from valueeval.train.objectives.losses import DistributionBalancedLoss, FocalLoss
 from valueeval.train.options import changed
 from valueeval.train.run import train
-from valueeval.train.templates.questions import load_task, questions
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),

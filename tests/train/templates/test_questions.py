@@ -12,9 +12,10 @@ from training import (
 
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness.questions import load_task, questions
 from valueeval.tasks.templates.decide import decide
 from valueeval.train.run import train
-from valueeval.train.templates.questions import answered, load_task, questions
+from valueeval.train.templates.questions import answered
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),

@@ -1,0 +1,205 @@
+"""Language models that label texts by a template's prompts, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from valueeval.adapters.harness.classifier_lm import ClassifierLM
+from valueeval.adapters.predict.labelling import Labels
+from valueeval.adapters.predict.model import LabellingModel
+from valueeval.adapters.servers.chat_server_lm import ChatServerLM
+from valueeval.tasks.commands.scored import Scores
+from valueeval.tasks.data.dataset import Argument, load_set
+from valueeval.tasks.display import clean
+from valueeval.tasks.errors import ValueEvalError, first_line
+from valueeval.tasks.harness.origin import model_name
+from valueeval.tasks.harness.questions import load_task, questions
+from valueeval.tasks.scores.calibration import Calibration, Origin, read_calibration
+from valueeval.tasks.templates.decide import Decision, decide
+from valueeval.tasks.values import VALUES
+
+_OURS: Mapping[str, Any] = {"valueeval": ClassifierLM, "valueeval_chat": ChatServerLM}
+_SHOWN = 80  # characters of an answer that cannot be read
+
+
+class PromptedModel(LabellingModel):
+    """A language model that labels arguments by its answers to a template's questions.
+
+    Args:
+        name: Name to show.
+        lm: The model, as lm-eval runs it.
+        template: cls, mbc, bca, oa or cot.
+        paraphrase: Which wording of it, from 1.
+        apply_chat_template: True for the wordings and turns of a chat.
+        calibration: What to subtract from its scores (cls, bca); None: nothing.
+        model: Name of the model in results, which a calibration is checked against.
+
+    Raises:
+        ValueEvalError: There is no such paraphrase; the calibration is of another model or prompt.
+    """
+
+    rows_at_once = 128
+
+    def __init__(
+        self,
+        name: str,
+        lm: Any,
+        template: str,
+        paraphrase: int = 1,
+        apply_chat_template: bool = False,
+        calibration: Calibration | None = None,
+        model: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self._lm = lm
+        self._task = load_task(template, paraphrase)
+        self._chat_template = lm.apply_chat_template if apply_chat_template else None
+        wording = "chat" if apply_chat_template else "plain"
+        self._origin = Origin(model, template, paraphrase, wording, shots=0)
+        self._calibration = calibration
+        self._refuse_calibration(self._origin)
+
+    def label(self, arguments: Sequence[Argument]) -> Labels:
+        """Return the labels of arguments.
+
+        Raises:
+            ValueEvalError: One has no conclusion.
+        """
+        if not all(argument.conclusion for argument in arguments):
+            refuse_text_alone(self._task.template)
+        asked = questions(self._task, arguments, self._chat_template)
+        flat = [request for requests in asked for request in requests]
+        generates = self._task.OUTPUT_TYPE == "generate_until"
+        answer = self._lm.generate_until if generates else self._lm.loglikelihood
+        answers = iter(answer(flat, disable_tqdm=True))
+        said = [[next(answers) for _ in requests] for requests in asked]
+        decisions = [decide(self._task.template, each) for each in said]
+        problems = [_problem(*each) for each in zip(decisions, said, strict=True)]
+        unread = [decision.unparsed == 1 for decision in decisions]
+        if generates:
+            found = np.array([decision.prediction for decision in decisions])
+            return Labels(None, np.zeros(len(VALUES)), found, problems, unread)
+        unread = [decision.scores is None for decision in decisions]
+        nothing = (0.0,) * len(VALUES)
+        logits = np.array([decision.scores or nothing for decision in decisions])
+        thresholds = np.zeros(len(VALUES))
+        if self._calibration is not None:
+            thresholds = np.array(self._calibration.thresholds)
+            logits = self._calibration.apply(logits) + thresholds
+        return Labels(logits, thresholds, None, problems, unread)
+
+    def evaluate(self, name: str = "main", data_dir: str | None = None) -> Scores:
+        """Return the scores on a set; see the base class.
+
+        Raises:
+            ValueEvalError: As the base class; or the calibration has seen the set's labels.
+        """
+        found = load_set(name, data_dir)
+        self._refuse_calibration(
+            Origin(set=found.name, data_sha256=found.sha256, template=self._task.template)
+        )
+        return super().evaluate(name, data_dir)
+
+    def _refuse_calibration(self, run: Origin) -> None:
+        if self._calibration is None:
+            return
+        if (why := self._calibration.refusal(run, self.name)) is not None:
+            raise ValueEvalError(f"calibration: {why}")
+
+    def __repr__(self) -> str:
+        words = f"template {self._task.template}, {self._origin.wording} wording"
+        return f"<PromptedModel {self.name}: {words}>"
+
+
+def load_prompted(
+    model: str,
+    model_args: str | Mapping[str, Any],
+    template: str,
+    paraphrase: int = 1,
+    apply_chat_template: bool = False,
+    calibration: str | None = None,
+    device: str | None = None,
+    batch_size: int | str = "auto",
+) -> PromptedModel:
+    """Load a language model that labels by prompts.
+
+    Args:
+        model: Model of lm-eval: ``hf``, ``valueeval``, ``valueeval_chat``, ``vllm`` ….
+        model_args: Its arguments: ``"pretrained=MODEL,dtype=bfloat16"``, or a mapping.
+        template: cls, mbc, bca, oa or cot.
+        paraphrase: Which wording of it, from 1.
+        apply_chat_template: True for the wordings and turns of a chat.
+        calibration: File of ``valueeval calibrate``.
+        device: ``"cpu"``, ``"cuda"`` …; None: the best available.
+        batch_size: Texts read at once, or ``"auto"``.
+
+    Raises:
+        ValueEvalError: There is no such model or paraphrase, or the calibration is of another.
+    """
+    from lm_eval.utils import simple_parse_args_string
+
+    given = simple_parse_args_string(model_args) if isinstance(model_args, str) else model_args
+    arguments = dict(given)
+    if calibration is not None and arguments.get("calibration"):
+        raise ValueEvalError("calibration is given twice: leave it out of model_args.")
+    if batch_size == "auto" and model not in _OURS:
+        batch_size = 1  # lm-eval would try sizes until memory is full
+    flags = {"batch_size": batch_size, "max_batch_size": None, "device": device}
+    lm = _model_class(model).create_from_arg_obj(arguments, flags)
+
+    from lm_eval.loggers.evaluation_tracker import GeneralConfigTracker
+
+    name = GeneralConfigTracker._get_model_name(arguments) or model
+    # A chat server has no other form of prompts.
+    chat = apply_chat_template or model == "valueeval_chat"
+    return PromptedModel(
+        name,
+        lm,
+        template,
+        paraphrase,
+        chat,
+        None if calibration is None else read_calibration(calibration),
+        model_name(name, arguments),
+    )
+
+
+def refuse_text_alone(template: str) -> None:
+    """Refuse texts without a conclusion, which no prompt is worded for."""
+    raise ValueEvalError(
+        f"the prompts of template {template} are about a conclusion and a stance: name their "
+        "columns (conclusion, stance), or give the same for every row: =TEXT and =for."
+    )
+
+
+def _model_class(name: str) -> Any:
+    """Return lm-eval's class of a model.
+
+    Raises:
+        ValueEvalError: There is none.
+    """
+    if name in _OURS:
+        return _OURS[name]
+    import lm_eval.models  # noqa: F401  (fills the registry)
+    from lm_eval.api.registry import get_model
+
+    try:
+        return get_model(name)
+    except (KeyError, ValueError) as error:
+        raise ValueEvalError(f"model {clean(name)}: {first_line(error)}") from error
+
+
+def _problem(decision: Decision, answers: Sequence[Any]) -> str | None:
+    """Return what could not be read of the answers about an argument; None if all could."""
+    if decision.unparsed == 0:
+        return None
+    if not isinstance(answers[0], str):
+        return "log-likelihoods that are not numbers"
+    if len(answers) > 1:
+        number = round(decision.unparsed * len(answers))
+        return f"{number} of {len(answers)} answers cannot be read"
+    said = " ".join(clean(answers[0]).split())
+    shown = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+    return f"the answer cannot be read: {shown}" if said else "the model gave no answer"
