@@ -36,7 +36,8 @@ _CUE = re.compile(
 _INSTRUCTION = re.compile(
     r"\b(?:what people say shows|if it does not show, the|describe the person|read what somebody"
     r"|answer (?:the question|with)|i tell you|you tell me|you say that|if what is said"
-    r"|when you cannot see)\b[^.\n]*"
+    r"|when you cannot see|how would you describe"
+    r"|the form of the answer|write (?:one|up) to three|say in a word or two)\b[^.\n]*"
 )
 _REFUSAL = re.compile(
     r"\b(?:i(?:'m| am) (?:sorry|unable|not able|not sure|an ai)|i can(?:'t|not| not)|as an? ai\b"
@@ -55,6 +56,8 @@ _NO_ANSWER = re.compile(
     r" (?:be )?(?:say|said|tell|determine|determined|judge|judged|know|known|assess|infer|inferred)"
     r"|(?:does|do)(?:n't| not) (?:really )?(?:say|show|tell|reveal|indicate|specify|mention)"
     r"|no (?:clear )?(?:information|indication|evidence|way to|opinion|answer|description))\b"
+    # The argument told again, or a sentence that stops before the description.
+    r"|\bargu(?:es?|ing|ed) (?:for|against|that)\b|\b(?:is|be)(?: an?| the)?\W*\Z"
 )
 
 _CLAUSE = re.compile(
