@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,10 @@ def parse_config(argv: Sequence[str]) -> TrainConfig:
     files, words = _split(words)
     printing = _PRINT in words
     words = [word for word in words if word != _PRINT]
-    parser = build_parser()
     given: dict[str, Any] = {"output": _ANYWHERE} if printing else {}
     for file in files:
-        given |= _read(file, parser)
-    given |= _parsed(parser, words)
+        given |= _read(file)
+    given |= _parsed(_parser(), words)
     if "output" not in given:
         raise ConfigError("required: output, the adapter directory to write (--output DIR)")
     config = configure(**_expanded(given))
@@ -74,6 +74,25 @@ def parse_config(argv: Sequence[str]) -> TrainConfig:
         _print(config)
         raise SystemExit(0)
     return config
+
+
+def config_of(options: Mapping[str, Any], output: str) -> TrainConfig:
+    """Return the configuration that options ask for as they stand in a YAML file.
+
+    Args:
+        options: Options by name, as ``--config`` reads them.
+        output: The adapter directory to write.
+
+    Raises:
+        ConfigError: An unknown option, a value of the wrong type or out of range, or options that
+            do not go together.
+    """
+    return configure(**_expanded(_checked(options) | {"output": output}))
+
+
+@cache
+def _parser() -> jsonargparse.ArgumentParser:
+    return build_parser()
 
 
 def build_parser(*, everything: bool = True) -> jsonargparse.ArgumentParser:
@@ -162,7 +181,7 @@ def _split(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     return files, others
 
 
-def _read(file: Path, parser: jsonargparse.ArgumentParser) -> dict[str, Any]:
+def _read(file: Path) -> dict[str, Any]:
     """Return the options in a file, by their names with underscores.
 
     Raises:
@@ -177,27 +196,37 @@ def _read(file: Path, parser: jsonargparse.ArgumentParser) -> dict[str, Any]:
         return {}
     if not isinstance(content, Mapping):
         raise ConfigError(f"{_CONFIG} {file}: allowed: lines of `option: value`")
+    try:
+        return _checked(content)
+    except ConfigError as error:
+        raise ConfigError(f"{_CONFIG} {file}: {error}") from error
+
+
+def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a file, by their names with underscores; those left open not.
+
+    Raises:
+        ConfigError: One is unknown, given twice or of the wrong type.
+    """
     options: dict[str, Any] = {}
     for key, value in content.items():
         name, value = _current(str(key).replace("-", "_"), value)
         if name not in all_options():
-            raise ConfigError(f"{_CONFIG} {file}: no option {name}{near(name, '')}")
+            raise ConfigError(f"no option {name}{near(name, '')}")
         if name in options:
-            raise ConfigError(f"{_CONFIG} {file}: option {name} is given twice")
+            raise ConfigError(f"option {name} is given twice")
         if value is None:
             default = all_options()[name].default
             if default not in (..., None) and name in {f.name for f in fields(TrainConfig)} | {
                 f.name for f in fields(Optimisation)
             }:
-                raise ConfigError(
-                    f"{_CONFIG} {file}: {name}: null; leave it out for its default, {default}"
-                )
+                raise ConfigError(f"{name}: null; leave it out for its default, {default}")
             continue  # left open
         options[name] = value
     try:
-        parser.parse_object(options)
+        _parser().parse_object(options)
     except jsonargparse.ArgumentError as error:
-        raise ConfigError(f"{_CONFIG} {file}: {_readable(str(error))}") from error
+        raise ConfigError(_readable(str(error))) from error
     return options
 
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from valueeval import __version__
 from valueeval.study.design import (
@@ -188,15 +185,9 @@ def _check_untrained(design: CellDesign) -> None:
 
 def _recipe(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return what training depends on, after checking the options as ``valueeval train`` does."""
-    from valueeval.train.command_line import parse_config
+    from valueeval.train.command_line import config_of
 
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
-        yaml.safe_dump(dict(options), file)
-        file.flush()
-        try:
-            config = parse_config(["--config", file.name, "--output", str(folder / "adapter")])
-        except ValueEvalError as error:
-            raise DesignError(str(error).removeprefix(f"--config {file.name}: ")) from error
+    config = config_of(options, str(folder / "adapter"))
     recipe = config.recipe()
     # The base is told by its weights, the teacher by the cells that it is made of.
     return {k: v for k, v in recipe.items() if k != "base" and v != _PLACE}
