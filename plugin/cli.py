@@ -38,6 +38,7 @@ COMMANDS = {
         "copy results without the texts of the data, to keep or publish",
     ),
     "compare": ("valueeval.leaderboard.commands.compare", "test differences between results"),
+    "completion": ("valueeval.completion", "print a script that completes commands in your shell"),
 }
 INTERRUPTED = 130  # what shells report for a program ended by SIGINT
 BROKEN_PIPE = 141  # … by SIGPIPE

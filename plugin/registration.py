@@ -8,6 +8,7 @@ are.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Iterable
@@ -47,11 +48,20 @@ def register_models() -> None:
 def register_tasks() -> None:
     """Add our tasks; in the ``lm_eval`` command, show our errors as ``valueeval`` does.
 
-    Only there: a program that uses lm-eval as a library keeps its own way to show errors.
+    That command also ends with a line for each of our tasks, its scores with their interval. A
+    program that uses lm-eval as a library keeps its own way to show errors, and prints no line.
     """
     add_task_folder()
     if "lm_eval._cli" in sys.modules and "valueeval.cli" not in sys.modules:
         show_errors_plainly()
+        atexit.register(print_closing_lines)
+
+
+def print_closing_lines() -> None:
+    """Print what lm-eval's table says first: a line for each of our tasks that was scored."""
+    ours = sys.modules.get("valueeval.tasks.harness.closing_lines")  # there if a task was loaded
+    for line in [] if ours is None else ours.closing_lines():
+        print(line, flush=True)
 
 
 def show_errors_plainly() -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from valueeval.registration import register
+from valueeval.registration import print_closing_lines, register
 from valueeval.tasks.commands.command_line import CommandParser
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def main(argv: Sequence[str]) -> int:
         cli_evaluate()
     finally:
         sys.argv = before
+    print_closing_lines()
     return 0
 
 

@@ -26,6 +26,9 @@ from valueeval.train.config.choice import (
 from valueeval.train.config.model import ClassifierOptions, Template
 from valueeval.train.config.optimisation import Distillation, Optimisation
 
+TrackerName = Literal[
+    "tensorboard", "wandb", "trackio", "mlflow", "aim", "clearml", "comet_ml", "dvclive", "swanlab"
+]
 ThresholdsName = Literal["half", "global", "per-value", "shrunk"]
 
 
@@ -170,11 +173,12 @@ class TrainConfig:
         group="run",
         basic=True,
     )
-    log_with: Literal["tensorboard", "wandb"] | None = option(
+    log_with: TrackerName | None = option(  # noqa: RUF009 (a dataclass field)
         None,
-        "Log loss and validation scores to tensorboard or wandb (Weights & Biases, which reads "
-        "its own settings, such as WANDB_PROJECT and WANDB_MODE), in OUTPUT.logs; it must be "
-        "installed. null logs nothing there; metrics.jsonl is written in any case.",
+        "Log loss and validation scores to a tracker that accelerate knows, which must be "
+        "installed: tensorboard and wandb (Weights & Biases) in OUTPUT.logs, the others where "
+        "they always write. Each reads its own settings, such as WANDB_PROJECT and WANDB_MODE or "
+        "MLFLOW_TRACKING_URI. null logs nothing there; metrics.jsonl is written in any case.",
         group="run",
     )
     checkpoint_seconds: float = option(

@@ -17,6 +17,7 @@ from valueeval.train.config.config import ThresholdsName
 from valueeval.train.data.inputs import Split
 from valueeval.train.loop.thresholds import choose_thresholds
 from valueeval.train.runtime.processes import Processes
+from valueeval.train.runtime.progress import Pulse
 
 # Arguments read at once, where nothing is kept for a backward pass.
 _BATCH = 64
@@ -121,14 +122,14 @@ class EvaluateLogits:
         """
         inputs, device = self.validation.inputs, device_of(model)
         batches = list(batches_by_length(inputs.lengths, _BATCH))
-        own = list(
-            read_batches(
-                model,
-                self.processes.share(batches),
-                lambda rows: inputs.batch(rows, device),
-                "arguments",
-            )
-        )
+        shared = self.processes.share(batches)
+        pulse = Pulse(self.name, sum(map(len, shared)))
+        own = []
+        for answers in read_batches(
+            model, shared, lambda rows: inputs.batch(rows, device), "arguments"
+        ):
+            own.append(answers)
+            pulse.advance(len(answers))
         logits = np.zeros(self.validation.labels.shape, dtype=np.float32)
         for rows, answers in zip(batches, self.processes.collect(own), strict=True):
             logits[rows] = answers

@@ -1,10 +1,11 @@
-"""Log training to TensorBoard or Weights & Biases (``--log_with``), through accelerate.
+"""Log training to any tracker that accelerate knows (``--log_with``), such as TensorBoard.
 
 Logged to ``OUTPUT.logs`` beside the adapter are the loss and the learning rate of every step (those
 of ``--contrastive pretrain`` as ``contrastive/loss`` and ``contrastive/learning_rate``; later steps
-continue its numbering), the validation scores of every epoch, and the run's options. Weights &
-Biases adds what it always does (machine, installed packages, output). A resumed run continues its
-log.
+continue its numbering), the validation scores of every epoch, and the run's options. A tracker that
+has a place of its own (a server, a folder) writes there, by its own settings. Weights & Biases adds
+what it always does (machine, installed packages, output). A resumed run continues the log of
+TensorBoard and Weights & Biases; with other trackers it is a run of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import is_tensorboard_available, is_wandb_available
+from accelerate import tracking as trackers
 
 from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.train.config.config import TrainConfig
@@ -28,6 +29,10 @@ from valueeval.train.storage.atomic_writing import replacing, writing
 
 Log = Callable[[Mapping[str, float | None], int], None]
 """Logs numbers by name, and the step that they belong to; None is left out."""
+
+
+# Trackers that take a name for the run → what they call it.
+_RUN_NAMES = {"mlflow": "run_name", "trackio": "name", "swanlab": "experiment_name"}
 
 
 def no_log(values: Mapping[str, float | None], step: int) -> None:
@@ -52,13 +57,21 @@ def check_tracker(config: TrainConfig) -> None:
     """Raise an error if the library of ``--log_with`` is not installed.
 
     Raises:
-        ValueEvalError: It is not installed.
+        ValueEvalError: It is not installed, or this version of accelerate does not know it.
     """
-    available = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
-    if config.log_with is not None and not available[config.log_with]():
+    name = config.log_with
+    if name is None:
+        return
+    if name not in trackers.LOGGER_TYPE_TO_CLASS:
         raise ValueEvalError(
-            f"--log_with {config.log_with}: it is not installed: pip install {config.log_with}, "
-            "or leave the option out"
+            f"--log_with {name}: the installed accelerate does not know it: "
+            "pip install --upgrade accelerate"
+        )
+    if not getattr(trackers, f"is_{name}_available")():
+        package = name.replace("_", "-")
+        raise ValueEvalError(
+            f"--log_with {name}: it is not installed: pip install {package}, or leave the option "
+            "out"
         )
 
 
@@ -94,10 +107,14 @@ def _open(config: TrainConfig, name: str, step: int) -> Accelerator:
     is_new = not folder.exists()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        options: dict[str, Any] = {"purge_step": step + 1}
-        if name == "wandb":
+        options: dict[str, Any] = {}
+        if name == "tensorboard":
+            options = {"purge_step": step + 1}
+        elif name == "wandb":
             options = {"dir": str(folder), "name": output.name, "resume": "allow"}
             options["id"] = _run_id(folder, step)
+        elif name in _RUN_NAMES:
+            options = {_RUN_NAMES[name]: output.name}
     accelerator = Accelerator(mixed_precision="no", log_with=name, project_dir=str(folder))
     project = os.environ.get("WANDB_PROJECT", "valueeval")
     try:

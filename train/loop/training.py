@@ -187,7 +187,7 @@ class Training:
         with TrainingProgress(self.total_steps, self.state.step) as progress:
             while self.state.step < self.total_steps:
                 mean_loss = self._step()
-                progress.step(mean_loss)
+                progress.step(mean_loss, self.config.optimisation.batch_size)
                 end_of_epoch = self.state.step % self.steps_per_epoch == 0
                 if end_of_epoch:
                     self._check_weights()

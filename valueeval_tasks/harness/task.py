@@ -19,6 +19,7 @@ from valueeval.tasks.data.dataset import Argument, DataSet, load_set
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness import fewshot
+from valueeval.tasks.harness.closing_lines import noting
 from valueeval.tasks.harness.requests import ValueRequest, document_of
 from valueeval.tasks.scores import scoring
 from valueeval.tasks.scores.calibration import Origin
@@ -113,7 +114,8 @@ class ValueEvalTask(ConfigurableTask):
             raise ValueEvalError(f"metric_list of task {self.config.task}: no metric {unknown}")
         self._metric_fn_list = dict.fromkeys(scoring.METRICS)
         self._metric_fn_kwargs: dict[str, dict[str, Any]] = {name: {} for name in scoring.METRICS}
-        self._aggregation_list = dict(scoring.AGGREGATIONS)
+        conclusions = {each.id: each.conclusion for each in self._data.arguments}
+        self._aggregation_list = noting(self.config.task, scoring.AGGREGATIONS, conclusions)
         self._higher_is_better = better
         self.config.metric_list = [
             {

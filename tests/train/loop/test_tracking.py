@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import accelerate.tracking
 import pytest
@@ -19,8 +19,7 @@ from training import (
 )
 
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.train.config.config import TrainConfig
-from valueeval.train.loop import tracking
+from valueeval.train.config.config import TrackerName, TrainConfig
 from valueeval.train.loop.pretraining import Pretraining
 from valueeval.train.options import changed
 from valueeval.train.run import train
@@ -55,7 +54,7 @@ class Recorder(accelerate.tracking.GeneralTracker):  # type: ignore[misc]
     runs: list[Recorder]
     breaks_at: int | None
 
-    def __init__(self, run_name: str, logging_dir: str, **options: Any) -> None:
+    def __init__(self, run_name: str, logging_dir: str, /, **options: Any) -> None:
         super().__init__()
         self.place, self.options = (run_name, logging_dir), options
         self.config: dict[str, Any] = {}
@@ -91,7 +90,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> type[Recorder]:
     monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "tensorboard", Recorder)
     known = accelerate.utils.LoggerType.TENSORBOARD
     monkeypatch.setattr(accelerate.tracking, "_available_trackers", [known])
-    monkeypatch.setattr(tracking, "is_tensorboard_available", lambda: True)
+    monkeypatch.setattr(accelerate.tracking, "is_tensorboard_available", lambda: True)
     return Recorder
 
 
@@ -182,15 +181,50 @@ def test_the_stage_before_is_logged_under_its_own_names(
     assert [(line["epoch"], line.get("stage")) for line in others] == [(1, None), (2, None)]
 
 
-@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
+def test_every_tracker_of_accelerate_can_be_named() -> None:
+    assert set(get_args(TrackerName)) == set(accelerate.tracking.LOGGER_TYPE_TO_CLASS)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("trackio", {"name": "adapter"}), ("mlflow", {"run_name": "adapter"}), ("aim", {})],
+)
+def test_other_trackers_are_told_the_same(
+    config: TrainConfig,
+    recorder: type[Recorder],
+    name: str,
+    options: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recorder, "name", name)
+    monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, name, recorder)
+    known = accelerate.utils.LoggerType(name)
+    monkeypatch.setattr(accelerate.tracking, "_available_trackers", [known])
+    monkeypatch.setattr(accelerate.tracking, f"is_{name}_available", lambda: True)
+    train(changed(config, log_with=name))
+    (run,) = recorder.runs
+    assert run.options == options
+    assert run.finished
+    assert [step for step, values in run.logged if "loss" in values] == [*range(1, 7)]
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
 def test_a_library_that_is_missing_is_named_before_training(
     config: TrainConfig, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, f"is_{name}_available", lambda: False)
+    monkeypatch.setattr(accelerate.tracking, f"is_{name}_available", lambda: False)
     with pytest.raises(ValueEvalError, match=f"--log_with {name}: .* pip install {name}"):
         train(changed(config, log_with=name))
     assert not work_folder(Path(config.output)).exists()
     assert not logs(config).exists()
+
+
+def test_an_accelerate_that_does_not_know_a_tracker_is_named(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "trackio")
+    with pytest.raises(ValueEvalError, match=r"--log_with trackio: .* --upgrade accelerate"):
+        train(changed(config, log_with="trackio"))
 
 
 def test_a_log_that_cannot_start_leaves_nothing(
