@@ -62,10 +62,11 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "reading": {"directory", "runtime"},
         "harness": {"directory", "runtime", "classifier", "reading"},
         "servers": {"harness"},
+        "engines": {"directory", "runtime", "classifier"},
         "shipped": set(),
         "tables": set(),
         "predict": {
-            *("directory", "runtime", "classifier", "shipped", "tables"),
+            *("directory", "runtime", "classifier", "engines", "shipped", "tables"),
             *("harness", "servers"),  # prompted models
         },
     },

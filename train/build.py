@@ -13,7 +13,8 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from valueeval.adapters.classifier.backbones import check_max_length, load_backbone, pad_token
-from valueeval.adapters.classifier.classifier import TokenizedArguments, ValueClassifier, encode
+from valueeval.adapters.classifier.classifier import ValueClassifier
+from valueeval.adapters.classifier.encoding import TokenizedArguments, encode
 from valueeval.adapters.directory.base import Base
 from valueeval.adapters.directory.input_format import InputFormat
 from valueeval.tasks.data.dataset import DataSet
@@ -120,7 +121,8 @@ def build_verbaliser(run: RunInputs, template: Template) -> Trainable:
     from valueeval.train.templates.verbaliser import MeanLoss, Verbaliser
 
     config, processes = run.config, run.processes
-    split = "sample_validation" if config.data == "sample" else "validation"
+    # The task gives the words alone; its arguments are not read.
+    split = "validation" if "touche23" in config.data_parts else "sample_validation"
     task = load_task(template.name, template.paraphrase, split, config.data_dir)
     words = instruction(template.name, template.paraphrase)
     network = build_language_model(config, run.base, words, processes.device)

@@ -150,8 +150,9 @@ def _expanded(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in _FOLDERS:
         if values.get(name) is not None:
             values[name] = os.path.expanduser(values[name])
-    if values.get("teacher") is not None:
-        values["teacher"] = "+".join(map(os.path.expanduser, values["teacher"].split("+")))
+    for name in ("teacher", "data"):
+        if values.get(name) is not None:
+            values[name] = "+".join(map(os.path.expanduser, values[name].split("+")))
     return values
 
 

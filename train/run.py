@@ -25,9 +25,10 @@ from valueeval.adapters.directory.manifest_file import write_manifest
 from valueeval.tasks.data.dataset import DataSet, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.build import Trainable, build
-from valueeval.train.config.config import TrainConfig
-from valueeval.train.data.folds import joined, split_by_fold
+from valueeval.train.config.config import DATA_SETS, TrainConfig
+from valueeval.train.data.folds import joined, merged, split_by_fold
 from valueeval.train.data.inputs import Split
+from valueeval.train.data.own_tables import load_table_sets
 from valueeval.train.data.run_inputs import RunInputs
 from valueeval.train.data.subsets import training_subset
 from valueeval.train.loop.evaluation import TEXT_ALONE_SCORE
@@ -231,9 +232,13 @@ def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
 
     Out of fold both are the same: the latter is read by teachers, a part by each.
     """
-    prefix = "sample_" if config.data == "sample" else ""
-    training = load_set(f"{prefix}training", config.data_dir)
-    validation = load_set(f"{prefix}validation", config.data_dir)
+    sets = [load_part(part, config.data_dir) for part in config.data_parts]
+    training, validation = (merged(parts) for parts in zip(*sets, strict=True))
+    if config.template is not None and not all(training.conclusions + validation.conclusions):
+        raise ValueEvalError(
+            f"--data {config.data}: has texts without a conclusion, which a --template needs for "
+            "its questions: train a head, without --template"
+        )
     if config.folds is not None and config.fold is not None:
         training, validation = split_by_fold(training, validation, config.folds, config.fold)
     elif config.out_of_fold:
@@ -244,6 +249,15 @@ def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
             "epoch and thresholds by"
         )
     return training_subset(training, config), validation
+
+
+def load_part(part: str, data_dir: str | None) -> tuple[DataSet, DataSet]:
+    """Return training and validation data of one data set: a name, or the path of a table."""
+    if part not in DATA_SETS:
+        return load_table_sets(part)
+    prefix = "sample_" if part == "sample" else ""
+    training, validation = (f"{prefix}{split}" for split in ("training", "validation"))
+    return load_set(training, data_dir), load_set(validation, data_dir)
 
 
 def save(trainable: Trainable, inputs: RunInputs, folder: Path) -> None:

@@ -21,7 +21,8 @@ from valueeval.adapters.harness.prompts import ARGUMENT
 from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
 from valueeval.adapters.harness.thresholds import ModelCalibration
 from valueeval.adapters.harness.truncation import CutCounter
-from valueeval.adapters.runtime.devices import choose_device, parse_batch_size
+from valueeval.adapters.runtime.devices import choose_device
+from valueeval.adapters.runtime.options import parse_batch_size
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest, argument_of

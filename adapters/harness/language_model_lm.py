@@ -42,12 +42,8 @@ from valueeval.adapters.reading.guided import Guide
 from valueeval.adapters.reading.soft_prompts import check_adapter, check_kind, virtual_tokens
 from valueeval.adapters.reading.types import LoadedModel, LogLikelihood
 from valueeval.adapters.runtime.batch_sizes import BatchLimits
-from valueeval.adapters.runtime.devices import (
-    check_batch_size,
-    check_dtype,
-    check_max_length,
-    choose_device,
-)
+from valueeval.adapters.runtime.devices import check_dtype, choose_device
+from valueeval.adapters.runtime.options import check_batch_size, check_max_length
 from valueeval.tasks.errors import ValueEvalError, first_line
 
 logger = logging.getLogger(__name__)

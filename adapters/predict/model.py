@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from valueeval.adapters.directory.ensemble import Members, adapter_name, find_members
 from valueeval.adapters.directory.manifest import Manifest
+from valueeval.adapters.engines.choose import AnyClassifier, load_with_engine
 from valueeval.adapters.predict.labelling import (
     ADDED_COLUMNS,
     Labels,
@@ -17,6 +18,7 @@ from valueeval.adapters.predict.labelling import (
     label_rows,
 )
 from valueeval.adapters.predict.layout import LayoutError, Roles, find_layout
+from valueeval.adapters.runtime.options import parse_batch_size
 from valueeval.adapters.shipped.finding import shipped_adapter
 from valueeval.adapters.tables.rows import Record
 from valueeval.tasks.commands.scored import Scores, score
@@ -27,8 +29,6 @@ from valueeval.tasks.templates.decide import TEMPLATES
 if TYPE_CHECKING:
     import pandas as pd
 
-    from valueeval.adapters.classifier.classifier import Classifier
-    from valueeval.adapters.classifier.ensemble import Ensemble
     from valueeval.adapters.predict.prompted import PromptedModel
 
 LOOKED_AT = 50
@@ -138,10 +138,14 @@ class Model(LabellingModel):
     Attributes:
         name: The name that it was loaded by.
         manifest: Its manifest: base model, training data, thresholds.
+        engine: What runs it: ``"torch"``, ``"onnx"`` or ``"onnx-int8"``.
     """
 
-    def __init__(self, name: str, classifier: Classifier | Ensemble, batch_size: int) -> None:
+    def __init__(
+        self, name: str, classifier: AnyClassifier, batch_size: int, engine: str = "torch"
+    ) -> None:
         super().__init__(name)
+        self.engine = engine
         self.manifest: Manifest = classifier.manifest
         self._classifier = classifier
         self._batch_size = batch_size
@@ -158,7 +162,8 @@ class Model(LabellingModel):
             arguments: n arguments, with conclusions and stances or all without.
 
         Returns:
-            The same at every batch size, up to float noise.
+            The same at every batch size, up to float noise (with engine ``"onnx-int8"``: up to the
+            rounding to 8 bits, which depends on the batch).
         """
         logits = self._classifier.logits(arguments, self._batch_size).astype(np.float64)
         return Labels(logits, self.manifest.thresholds.logits)
@@ -205,6 +210,7 @@ def load(
     model: str | None = None,
     device: str | None = None,
     batch_size: int | str = "auto",
+    engine: str = "auto",
 ) -> Model: ...
 
 
@@ -226,6 +232,7 @@ def load(
     model: str | None = None,
     device: str | None = None,
     batch_size: int | str = "auto",
+    engine: str = "auto",
     *,
     model_args: str | Mapping[str, Any] | None = None,
     template: str | None = None,
@@ -242,6 +249,9 @@ def load(
             (``"hf"``, ``"valueeval"``, ``"valueeval_chat"`` …).
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` …; ``None``: the best available.
         batch_size: Texts read at once, or ``"auto"``.
+        engine: What runs an adapter: ``"torch"``, ``"onnx"`` (ONNX Runtime, on the CPU),
+            ``"onnx-int8"`` (faster, not quite the same scores), or ``"auto"`` (see
+            `valueeval.adapters.engines.choose.load_with_engine`).
         model_args: Arguments of the language model: ``"pretrained=MODEL"``, or a mapping.
         template: ``"cls"``, ``"mbc"``, ``"bca"``, ``"oa"`` or ``"cot"``: how it is asked.
         paraphrase: Which wording of the template, from 1.
@@ -258,7 +268,16 @@ def load(
                 f"({', '.join(TEMPLATES)})."
             )
         adapter = str(shipped_adapter() if model is None else model)
-        return load_found(adapter, find_members(adapter), device, batch_size)
+        return load_found(
+            adapter,
+            find_members(adapter),
+            device,
+            batch_size,
+            engine,
+            worth_exporting=model is None,
+        )
+    if engine != "auto":
+        raise ValueEvalError(f"engine: {engine!r} is for adapters; prompted models run in lm-eval.")
     if model is None or model_args is None or template not in TEMPLATES:
         raise ValueEvalError(
             'a prompted model needs a model of lm-eval, its arguments and a template: load("hf", '
@@ -273,15 +292,28 @@ def load(
 
 
 def load_found(
-    name: str, members: Members, device: Any = None, batch_size: int | str = "auto"
+    name: str,
+    members: Members,
+    device: str | None = None,
+    batch_size: int | str = "auto",
+    engine: str = "auto",
+    worth_exporting: bool = False,
+    say: Callable[[str], None] = lambda note: None,
 ) -> Model:
-    """Load a model whose files have been found and checked already; see `load`."""
-    # Slow to import, so after everything that can be refused at once.
-    from valueeval.adapters.classifier.ensemble import load_members
-    from valueeval.adapters.runtime.devices import choose_device, parse_batch_size
+    """Load a model whose files have been found and checked already; see `load`.
 
+    Args:
+        name: The name that it was asked for by.
+        members: The adapter, or several, read and checked.
+        device: As for `load`.
+        batch_size: As for `load`.
+        engine: As for `load`.
+        worth_exporting: True if ``auto`` may export it to ONNX.
+        say: Takes notes for people.
+    """
     size = parse_batch_size(batch_size)
-    return Model(adapter_name(str(name)), load_members(members, choose_device(device)), size)
+    classifier, chosen = load_with_engine(members, engine, device, worth_exporting, say)
+    return Model(adapter_name(str(name)), classifier, size, chosen)
 
 
 def refuse_clash(columns: Sequence[str], prefix: str, name: str, option: str) -> None:

@@ -32,6 +32,8 @@ TrackerName = Literal[
 ThresholdsName = Literal["half", "global", "per-value", "shrunk"]
 
 
+DATA_SETS = ("touche23", "sample")
+TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".jsonl")
 DEFAULT_CHOICES = {"method": "full", "heads": "single", "loss": "bce", "contrastive": "none"}
 """The default choices."""
 
@@ -78,10 +80,13 @@ class TrainConfig:
         within=ONE_OR_MORE,
         group="method",
     )
-    data: Literal["touche23", "sample"] = option(
+    data: str = option(
         "touche23",
-        "touche23 (training and validation of Touché23-ValueEval) or sample (the small set that "
-        "ships with the package). Source: Mirzakhmedova et al., 2024; sample: our own.",
+        "touche23 (Touché23-ValueEval), sample (the package's small set), or a labelled table; "
+        "several joined by +. A table (.csv, .tsv, .xlsx, .parquet, .jsonl) has columns for "
+        "premise, conclusion and stance, or for texts, and one for each value by name or slug, "
+        "with 1 or 0; it is split by a column `split` (training, validation), else a fifth of its "
+        "conclusions is for validation. Source: Mirzakhmedova et al., 2024; sample: our own.",
         group="data",
         basic=True,
     )
@@ -228,6 +233,16 @@ class TrainConfig:
         self._check_memory()
 
     @property
+    def data_parts(self) -> tuple[str, ...]:
+        """Return the data sets that are joined: names, and paths of tables."""
+        return (self.data,) if Path(self.data).is_file() else tuple(self.data.split("+"))
+
+    @property
+    def data_name(self) -> str:
+        """Return the name of the data for manifests, without folders of this machine."""
+        return "+".join(Path(part).name for part in self.data_parts)
+
+    @property
     def out_of_fold(self) -> bool:
         """Return True if no fold is left out and teachers answer for the folds left out of them."""
         return self.folds is not None and self.fold is None and self.distillation is not None
@@ -245,6 +260,7 @@ class TrainConfig:
     def recipe(self) -> dict[str, Any]:
         """Return the options that the result depends on, as JSON values; those left open not."""
         values = {name: value for name, value in self.options().items() if name not in self._FREE}
+        values["data"] = self.data_name
         if self.template is not None and self.template.generated:
             del values["loss"]
         if self.trainable_parameters is not None:  # the size is found when the base is loaded
@@ -309,6 +325,18 @@ class TrainConfig:
             raise ConfigError("hub_private: true has no meaning without --push_to_hub org/name")
 
     def _check_data(self) -> None:
+        for part in self.data_parts:
+            if part not in DATA_SETS and Path(part).suffix.casefold() not in TABLE_ENDINGS:
+                raise ConfigError(
+                    f"data: {part!r}; allowed: {', '.join(DATA_SETS)}, or a labelled table "
+                    f"({', '.join(TABLE_ENDINGS)}); several joined by +"
+                )
+        if len(self.data_parts) != len(set(self.data_parts)):
+            raise ConfigError(f"data: {self.data!r} names a data set twice")
+        if "sample" in self.data_parts and len(self.data_parts) > 1:
+            raise ConfigError(
+                f"data: {self.data!r}; sample is for demonstrations and is not joined with others"
+            )
         if self.data == "sample" and self.data_dir is not None:
             raise ConfigError(
                 f"data_dir: {self.data_dir!r} has no meaning with --data sample, which ships with "

@@ -11,12 +11,8 @@ from collections.abc import Sequence
 
 import torch
 
-from valueeval.adapters.classifier.classifier import (
-    TokenizedArguments,
-    ValueClassifier,
-    batches_by_length,
-    collate,
-)
+from valueeval.adapters.classifier.classifier import ValueClassifier, collate
+from valueeval.adapters.classifier.encoding import TokenizedArguments, batches_by_length
 from valueeval.adapters.runtime.batch_sizes import BatchLimits, BatchSizer
 from valueeval.adapters.runtime.devices import device_of
 from valueeval.train.data.inputs import Features

@@ -66,6 +66,19 @@ def joined(training: DataSet, validation: DataSet) -> DataSet:
     )
 
 
+def merged(parts: Sequence[DataSet]) -> DataSet:
+    """Return one split of several data sets as one: the first's name, hashes joined by ``+``."""
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0],
+        arguments=tuple(argument for part in parts for argument in part.arguments),
+        labels=np.concatenate([part.labels for part in parts]),
+        sha256="+".join(part.sha256 for part in parts),
+        official=False,
+    )
+
+
 def folds_of(data: DataSet, folds: int) -> npt.NDArray[np.int64]:
     """Return the fold of each argument of a set, as `assign_folds` does.
 

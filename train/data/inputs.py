@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from valueeval.adapters.classifier.classifier import Batch, TokenizedArguments, collate
+from valueeval.adapters.classifier.classifier import Batch, collate
+from valueeval.adapters.classifier.encoding import TokenizedArguments
 from valueeval.tasks.data.dataset import DataSet
 
 # Tells this draw from the order of an epoch, which comes from seed and epoch.

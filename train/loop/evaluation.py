@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from valueeval.adapters.classifier.classifier import batches_by_length, read_batches
+from valueeval.adapters.classifier.classifier import read_batches
+from valueeval.adapters.classifier.encoding import batches_by_length
 from valueeval.adapters.directory.manifest import Thresholds
 from valueeval.adapters.runtime.devices import device_of
 from valueeval.tasks.scores.scoring import score

@@ -82,7 +82,7 @@ def describe(run: RunInputs, model: nn.Module, fit: Fit, folder: Path) -> Manife
 def describe_data(config: TrainConfig, training: DataSet, validation: DataSet) -> TrainingData:
     """Return what the manifest says of the data for training and for choosing epochs."""
     return TrainingData(
-        name=config.data,
+        name=config.data_name,
         set=training.name.replace("sample_", ""),
         size=len(training.arguments),
         sha256=training.sha256,

@@ -283,6 +283,8 @@ def _training(manifest: Manifest, training: DataSet) -> str:
         return f"the package's sample set, {size}"
     if training.official:
         return f"Touché23-ValueEval, {manifest.data.set}, {size}"
+    if manifest.data.name != "touche23":
+        return f"`{manifest.data.name}`, {manifest.data.set}, {size} ({training.sha256})"
     return f"the trainer's own, in the format of Touché23-ValueEval, {size} ({training.sha256})"
 
 

@@ -21,6 +21,7 @@ from huggingface_hub import EvalResult, ModelCard
 
 from valueeval.adapters.classifier.classifier import Classifier, load_classifier
 from valueeval.adapters.directory.base import MINILM
+from valueeval.adapters.directory.ensemble import find_members
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import (
     CARD_FILE,
@@ -28,12 +29,14 @@ from valueeval.adapters.directory.manifest_file import (
     read_manifest,
     write_manifest,
 )
+from valueeval.adapters.engines.choose import MEASURED_FILE, load_with_engine
 from valueeval.adapters.shipped.finding import NAME as SHIPPED
 from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.commands.score import make_report
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import DataSet, file_names, find_data_dir, load_set
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.values import VALUE_SLUGS
 from valueeval.train.data.inputs import premises_alone
 from valueeval.train.loop.evaluation import TEXT_ALONE_SCORE
@@ -59,8 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             else:
                 name = f"{options.org}/{adapter.name}"
                 made = prepare(adapter, options.output / adapter.name, name)
-            score = json.loads((made / SCORES_FILE).read_text("utf-8"))["main"]["macro_f1"]
-            print(f"{made}: macro_f1 {score:.4f} on the main test set")
+            scores = json.loads((made / SCORES_FILE).read_text("utf-8"))
+            macro_f1 = scores["main"]["macro_f1"]
+            print(f"{made}: macro_f1 {macro_f1:.4f} on the main test set")
     except ValueEvalError as error:
         print(error, file=sys.stderr)
         return 2
@@ -121,6 +125,7 @@ def prepare(adapter: Path, folder: Path, name: str, data_dir: str | None = None)
     if folder.resolve() == adapter.resolve():
         raise ValueEvalError(f"{adapter}: would be written over itself; name another folder")
     classifier = load_classifier(adapter, "cpu", manifest)
+    rounding = loss_by_int8(adapter, data_dir)
     scores = scores_on_test_sets(classifier, data_dir)
     card = completed_card(ModelCard.load(adapter / CARD_FILE), manifest, scores, name)
     made = folder.with_name(f".{folder.name}.new")
@@ -128,6 +133,7 @@ def prepare(adapter: Path, folder: Path, name: str, data_dir: str | None = None)
     made.mkdir(parents=True)
     for file in manifest.files:
         shutil.copyfile(adapter / file, made / file)
+    (made / MEASURED_FILE).write_text(json.dumps(rounding, indent=1) + "\n", "utf-8")
     (made / SCORES_FILE).write_text(json.dumps(scores, indent=1) + "\n", "utf-8")
     (made / CARD_FILE).write_text(card, "utf-8")
     config = {**manifest.config}
@@ -137,6 +143,24 @@ def prepare(adapter: Path, folder: Path, name: str, data_dir: str | None = None)
     shutil.rmtree(folder, ignore_errors=True)
     made.rename(folder)
     return folder
+
+
+def loss_by_int8(adapter: Path, data_dir: str | None = None) -> dict[str, Any]:
+    """Return macro_f1 on validation in ONNX Runtime, in float32 and in int8.
+
+    `valueeval.adapters.engines.choose.int8_is_as_good` decides by it. A loss counts even if the
+    adapter was trained on validation: both readings are of the same arguments.
+
+    Raises:
+        ValueEvalError: The adapter cannot be exported, or the extra `onnx` is not installed.
+    """
+    data, members = load_set("validation", data_dir), find_members(str(adapter))
+    measured: dict[str, Any] = {"set": "validation", "sha256": data.sha256}
+    for name, engine in (("float32", "onnx"), ("int8", "onnx-int8")):
+        classifier, _ = load_with_engine(members, engine)
+        prediction = members.manifest.thresholds.decide(classifier.logits(data.arguments))
+        measured[name] = round(score(data.labels, prediction)["macro_f1"] or 0.0, 6)
+    return measured
 
 
 def scores_on_test_sets(classifier: Classifier, data_dir: str | None = None) -> dict[str, Any]:

@@ -17,15 +17,14 @@ from transformers import PreTrainedTokenizerBase
 from valueeval.adapters.classifier.backbones import check_max_length
 from valueeval.adapters.classifier.classifier import (
     ValueClassifier,
-    batches_by_length,
     collate,
-    encode,
     load_backbone,
     load_classifier,
     load_tokenizer,
     pad_token,
     predict_logits,
 )
+from valueeval.adapters.classifier.encoding import batches_by_length, encode
 from valueeval.adapters.directory import base as base_module
 from valueeval.adapters.directory.base import MINILM_SHA256, fetch_base, resolve_base, weight_hash
 from valueeval.adapters.directory.errors import ManifestError

@@ -36,7 +36,8 @@ from valueeval.adapters.directory.manifest_file import (
 )
 from valueeval.adapters.harness import argument_lm as harness
 from valueeval.adapters.harness.classifier_lm import ClassifierLM
-from valueeval.adapters.runtime.devices import AUTO_BATCH_SIZE, choose_device, parse_batch_size
+from valueeval.adapters.runtime.devices import choose_device
+from valueeval.adapters.runtime.options import AUTO_BATCH_SIZE, parse_batch_size
 from valueeval.registration import register
 from valueeval.tasks.commands import score as cli_score
 from valueeval.tasks.data.dataset import load_set

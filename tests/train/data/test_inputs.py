@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from valueeval.adapters.classifier.classifier import Batch, TokenizedArguments
+from valueeval.adapters.classifier.classifier import Batch
+from valueeval.adapters.classifier.encoding import TokenizedArguments
 from valueeval.tasks.data.dataset import load_set
 from valueeval.train.data.inputs import Split, Tokens, in_both_forms, premises_alone
 from valueeval.train.objectives.cross_encoder import EachValue

@@ -33,7 +33,8 @@ from valueeval.adapters.classifier.backbones import (
     load_tokenizer,
     pad_token,
 )
-from valueeval.adapters.classifier.classifier import collate, encode, load_classifier
+from valueeval.adapters.classifier.classifier import collate, load_classifier
+from valueeval.adapters.classifier.encoding import encode
 from valueeval.adapters.directory.base import Base
 from valueeval.adapters.directory.input_format import InputFormat
 from valueeval.adapters.harness.classifier_lm import ClassifierLM

@@ -85,7 +85,8 @@ def test_head_learns_what_full_fine_tuning_would_with_the_encoder_frozen(
     """Features computed once, without dropout, give the steps that reading the text gives."""
     from accelerate.utils import set_seed
 
-    from valueeval.adapters.classifier.classifier import ValueClassifier, collate, encode
+    from valueeval.adapters.classifier.classifier import ValueClassifier, collate
+    from valueeval.adapters.classifier.encoding import encode
     from valueeval.train.data.epoch_order import epoch_batches
 
     config = changed(

@@ -29,11 +29,11 @@ from transformers import AutoModel
 from valueeval.adapters.classifier.classifier import (
     ValueClassifier,
     collate,
-    encode,
     load_backbone,
     load_classifier,
     load_tokenizer,
 )
+from valueeval.adapters.classifier.encoding import encode
 from valueeval.adapters.directory.base import Base, fetch_base
 from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.manifest_file import read_manifest

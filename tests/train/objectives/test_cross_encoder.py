@@ -15,12 +15,8 @@ from safetensors.torch import load_file
 from torch import nn
 from training import small_config, stop_training, write_language_model, write_small_data
 
-from valueeval.adapters.classifier.classifier import (
-    Classifier,
-    encode,
-    load_classifier,
-    load_tokenizer,
-)
+from valueeval.adapters.classifier.classifier import Classifier, load_classifier, load_tokenizer
+from valueeval.adapters.classifier.encoding import encode
 from valueeval.adapters.classifier.ensemble import load_adapter
 from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.input_format import Head, InputFormat

@@ -16,6 +16,7 @@ import valueeval
 from valueeval.adapters.classifier.classifier import load_classifier
 from valueeval.adapters.directory.manifest import BaseModel, Manifest, TrainingData
 from valueeval.adapters.directory.manifest_file import CARD_FILE, read_manifest, write_manifest
+from valueeval.adapters.engines.choose import int8_is_as_good
 from valueeval.adapters.predict import cli as predict_cli
 from valueeval.adapters.shipped import finding
 from valueeval.tasks.data.dataset import load_set
@@ -24,6 +25,14 @@ from valueeval.tasks.scores.scoring import score
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.publish import release
 from valueeval.train.publish.release import SCORES_FILE, prepare, ship
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports to ONNX are made elsewhere (tests/adapters/engines)."""
+    monkeypatch.setenv("VALUEEVAL_CACHE", str(tmp_path / "cache"))
+    measured = {"set": "validation", "float32": 0.5, "int8": 0.4985}
+    monkeypatch.setattr(release, "loss_by_int8", lambda adapter, data_dir: measured)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +85,7 @@ def test_it_holds_the_adapter_its_test_scores_and_a_card_that_says_them(
     card = ModelCard(text).data
     assert (card.license, card.model_name) == ("apache-2.0", "mine")
     assert next(one.metric_value for one in card.eval_results) == scores["main"]["macro_f1"]
+    assert int8_is_as_good(made)
     assert not list((tmp_path / "release").glob(".*"))
 
     again = prepare(source, made, "me/mine", str(test_dir))
@@ -126,12 +136,12 @@ def test_predict_and_load_take_the_one_that_ships(
     shipped = ship(copy_of(adapter, tmp_path / "mine"), tmp_path / "shipped", str(test_dir))
     monkeypatch.setattr(finding, "FOLDER", shipped)
     texts = [one.premise for one in load_set("sample").arguments[:3]]
-    labelled = valueeval.load(device="cpu").predict(texts)
-    named = valueeval.load(str(adapter), device="cpu").predict(texts)
+    labelled = valueeval.load(device="cpu", engine="torch").predict(texts)
+    named = valueeval.load(str(adapter), engine="torch", device="cpu").predict(texts)
     assert labelled.equals(named)
     assert np.isfinite(labelled.filter(like="p_").to_numpy()).all()
 
-    predict_cli.main(["--text", texts[0], "--device", "cpu"])
+    predict_cli.main(["--text", texts[0], "--engine", "torch"])
     assert "minilm-lora, which ships with valueeval" in capsys.readouterr().err
 
 

@@ -1,0 +1,1 @@
+"""Ways to run an adapter with a head: PyTorch, or ONNX Runtime on CPUs."""

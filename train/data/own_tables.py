@@ -1,0 +1,143 @@
+"""Labelled tables of one's own as training data: ``--data my.csv``, ``--data touche23+my.csv``.
+
+A table is read as `valueeval predict` reads it: CSV with any delimiter, Excel, Parquet, JSON lines;
+columns of premise, conclusion and stance are found by their names, or one column of texts that
+stand alone. The labels are in 20 columns that are called like the values or their slugs, with 1 or
+0. A column ``split`` says which rows are for training and which for validation; without one, a
+fifth of the conclusions (of the texts, where texts stand alone) is for validation, chosen by
+`assign_folds` without a seed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from valueeval.adapters.directory.base import weight_hash
+from valueeval.adapters.predict.hand_labels import LabelColumns
+from valueeval.adapters.predict.layout import Roles, RowProblem, find_layout
+from valueeval.adapters.tables.rows import Record, as_text
+from valueeval.adapters.tables.table import TableOptions, opened_table
+from valueeval.tasks.data.dataset import Argument, DataSet
+from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.values import VALUE_NAMES
+from valueeval.train.config.choice import ConfigError
+from valueeval.train.data.folds import assign_folds
+from valueeval.train.runtime.progress import note
+
+SPLIT_COLUMN = "split"
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "training"),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "development"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_FOLDS = 5  # one of them is for validation
+_SHOWN = 5
+_LOOKED_AT = 50  # rows that are looked at to see which column holds texts
+
+
+def load_table_sets(path: str) -> tuple[DataSet, DataSet]:
+    """Return training and validation data of a labelled table.
+
+    Their hash is that of the file. Rows without any label are left out, and counted in a note, as
+    are rows whose split is ``test``.
+
+    Raises:
+        ValueEvalError: The table cannot be read, its columns are unclear, a column of a value is
+            missing, rows hold no argument or no label; or it cannot be split.
+    """
+    with opened_table(path, TableOptions()) as table:
+        name, columns = Path(path).name, list(table.columns)
+        rows = list(table.read_rows())
+    labels_in = _label_columns(columns, name)
+    layout = find_layout(columns, Roles(), rows[:_LOOKED_AT], name)
+    arguments, labels, splits, problems, unlabelled = [], [], [], [], 0
+    split_column = next((c for c in columns if c.strip().casefold() == SPLIT_COLUMN), None)
+    for row in rows:
+        try:
+            found, given = layout.argument(row), labels_in.of(row, name)
+        except ValueEvalError as error:
+            raise ValueEvalError(str(error).replace(" (--labels)", "")) from None
+        if given is None:
+            unlabelled += 1
+        elif isinstance(found, RowProblem):
+            problems.append(f"{row.where}: {found.text}")
+        else:
+            place = f"{name}, {row.where}"
+            arguments.append(Argument(place, found.conclusion, found.stance, found.premise))
+            labels.append(given)
+            splits.append("" if split_column is None else _split_of(row, split_column, name))
+    if problems:
+        more = f"\n… and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise ValueEvalError(
+            f"{name}: {len(problems)} labelled rows hold no argument:\n"
+            + "\n".join(problems[:_SHOWN])
+            + more
+        )
+    if not arguments:
+        raise ValueEvalError(f"{name}: no row has a label, so there is nothing to train on.")
+    if unlabelled:
+        note(f"{name}: {unlabelled} of {len(rows)} rows have no label and are left out")
+    truth = np.array(labels, dtype=np.bool_)
+    parts = np.array(splits) if split_column else _by_conclusion(arguments, truth, name)
+    if tests := int((parts == "test").sum()):
+        note(f"{name}: {tests} rows of split test are left out")
+    sha256 = weight_hash([Path(path)])
+    directory = Path(path).resolve().parent
+
+    def part(split: str) -> DataSet:
+        chosen = np.flatnonzero(parts == split).tolist()
+        if not chosen:
+            raise ValueEvalError(
+                f"{name}: no row for {split}. A column {SPLIT_COLUMN!r} has training or validation "
+                "in every row; without one, a fifth of the conclusions is for validation."
+            )
+        kept = tuple(arguments[row] for row in chosen)
+        return DataSet(split, kept, truth[chosen], sha256, directory, official=False)
+
+    return part("training"), part("validation")
+
+
+def _label_columns(columns: list[str], name: str) -> LabelColumns:
+    """Return the columns of the labels; all values must have one."""
+    try:
+        found = LabelColumns.found_in(columns, name)
+    except ValueEvalError as error:
+        raise ValueEvalError(str(error).replace("--labels: ", "")) from None
+    missing = [v for v, there in zip(VALUE_NAMES, found.present.tolist(), strict=True) if not there]
+    if missing:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise ValueEvalError(
+            f"{name}: no column for {', '.join(map(repr, missing[:_SHOWN]))}{more}. A model learns "
+            "all 20 values: give each a column, with 1 or 0."
+        )
+    return found
+
+
+def _split_of(row: Record, column: str, name: str) -> str:
+    given = as_text(row.cells.get(column)).strip()
+    if (split := _SPLITS.get(given.casefold())) is None:
+        raise ValueEvalError(
+            f"{name}, {row.where}, column {column!r}: {given[:40]!r}; allowed: training, "
+            "validation, test"
+        )
+    return split
+
+
+def _by_conclusion(
+    arguments: list[Argument], labels: npt.NDArray[np.bool_], name: str
+) -> npt.NDArray[np.str_]:
+    """Return ``training`` or ``validation`` for each argument; a conclusion is in one of them."""
+    groups = [argument.conclusion or argument.premise for argument in arguments]
+    try:
+        folds = assign_folds(groups, labels, _FOLDS)
+    except ConfigError:
+        what = "conclusions" if arguments[0].conclusion else "texts"
+        raise ValueEvalError(
+            f"{name}: fewer than {_FOLDS} different {what}, too few to leave a fifth of them out "
+            f"for validation. Add arguments, or a column {SPLIT_COLUMN!r} with training or "
+            "validation."
+        ) from None
+    return np.where(folds == 0, "validation", "training")
