@@ -76,7 +76,7 @@ class TrainConfig:
         None,
         "Number of parameters to train, a head apart: lora_rank or virtual_tokens is then the one "
         "that comes nearest, whatever is given for it, so that methods can be compared at equal "
-        "cost. null takes these as they are.",
+        "cost. null takes these as they are. Source: our choice.",
         within=ONE_OR_MORE,
         group="method",
     )
