@@ -21,6 +21,7 @@ COMMANDS = {
     "train": ("valueeval.train.cli", "fine-tune a model; writes an adapter directory"),
     "app": ("valueeval.app.cli", "open a page to try a model in; nothing leaves this machine"),
     "study": ("valueeval.study.cli", "train and evaluate every combination of a study file"),
+    "prompt": ("valueeval.prompt.cli", "ask a language model by template, in one or two turns"),
     "run": ("valueeval.run", "lm_eval run, with these tasks and models registered"),
     "predict": ("valueeval.adapters.predict.cli", "label arguments of your own with an adapter"),
     "score": ("valueeval.tasks.commands.score", "score a run file, or samples logged by lm_eval"),

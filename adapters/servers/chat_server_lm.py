@@ -102,7 +102,7 @@ class ChatServerLM(LM):
         self._server = Connection(
             str(base_url), api_key_variable, int(num_concurrent), int(max_retries), float(timeout)
         )
-        self._max_gen_toks, self._max_tokens_key = int(max_gen_toks), max_tokens_key
+        self._max_gen_toks, self.max_tokens_key = int(max_gen_toks), max_tokens_key
         self._temperature = float(temperature)
         self._guided = guided
         self._top_logprobs = None if top_logprobs is None else int(top_logprobs)
@@ -123,7 +123,7 @@ class ChatServerLM(LM):
         keys = _cache_keys(distinct)
         answers = self._known("generate_until", keys)
         left = [place for place in range(len(distinct)) if place not in answers]
-        questions = [self._question(distinct[place].request) for place in left]
+        questions = [self._free_text(distinct[place].request) for place in left]
         problems: Counter[str] = Counter()
         cut = fitting = 0
         for index, answer in self._ask(questions, disable_tqdm):
@@ -174,9 +174,7 @@ class ChatServerLM(LM):
         known = self._known("first_token", keys)
         listed = {prompts[place]: json.loads(text) for place, text in known.items()}
         left = [prompt for prompt in prompts if prompt not in listed]
-        option = f"top_logprobs={self._top_logprobs}"
-        extra = {"logprobs": True, "top_logprobs": self._top_logprobs}
-        questions = [Question(self._payload(prompt, 1), option, extra) for prompt in left]
+        questions = [self._first_word(prompt) for prompt in left]
         problems: Counter[str] = Counter()
         for index, answer in self._ask(questions, disable_tqdm):
             prompt = left[index]
@@ -187,8 +185,9 @@ class ChatServerLM(LM):
                     self._cache.keep("first_token", [prompt, self._top_logprobs], text, None)
             elif len(listed) == len(known) + 1 and (answer.problem is None or answer.cut):
                 raise ValueEvalError(
-                    f"{self._server.base_url} takes {option} and tells no log-probabilities. Ask "
-                    "valueeval_mbc, valueeval_oa or valueeval_cot, or another server."
+                    f"{self._server.base_url} takes top_logprobs={self._top_logprobs} and tells no "
+                    "log-probabilities. Ask valueeval_mbc, valueeval_oa or valueeval_cot, or "
+                    "another server."
                 )
             else:
                 problem = answer.problem or "no log-probabilities"
@@ -254,7 +253,22 @@ class ChatServerLM(LM):
                 bar.update()
                 yield index, answer
 
-    def _question(self, request: Instance) -> Question:
+    def questions(self, requests: Sequence[Instance]) -> list[Question]:
+        """Return what is sent for requests of one type, without sending it.
+
+        Raises:
+            ValueEvalError: The server cannot be asked for these.
+        """
+        if all(request.request_type == "generate_until" for request in requests):
+            return [self._free_text(one.request) for one in distinct_requests(requests)]
+        self._refuse_other_loglikelihoods(requests)
+        return [self._first_word(prompt) for prompt in {request.args[0]: 0 for request in requests}]
+
+    def _first_word(self, prompt: str) -> Question:
+        extra = {"logprobs": True, "top_logprobs": self._top_logprobs}
+        return Question(self._payload(prompt, 1), f"top_logprobs={self._top_logprobs}", extra)
+
+    def _free_text(self, request: Instance) -> Question:
         context, settings = request.args
         rest = {key: value for key, value in settings.items() if key not in ("until", "do_sample")}
         limit = int(rest.pop("max_gen_toks", self._max_gen_toks))
@@ -273,7 +287,7 @@ class ChatServerLM(LM):
         return {
             "model": self.model_name,
             "messages": json.loads(context),
-            self._max_tokens_key: limit,
+            self.max_tokens_key: limit,
             "temperature": self._temperature,
             **({"stop": list(stops[:_MAX_STOPS])} if stops else {}),
         }

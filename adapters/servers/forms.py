@@ -28,7 +28,9 @@ GUIDED_TEMPLATES = ("mbc", "cot2list", "oa", "cot")
 """Templates whose answers have a form."""
 
 _YES_NO = ("yes", "no")
-_NAME = f"(?:{'|'.join(map(re.escape, VALUE_NAMES))})"
+# Neither names nor keywords hold a character that means something in a regular expression, and what
+# else re.escape marks (blanks, hyphens) some engines do not take.
+_NAME = f"(?:{'|'.join(VALUE_NAMES)})"
 # Lines of reasoning in text: enough for «a few sentences», and a bound that grammars can hold.
 _MOST_LINES = 8
 
@@ -85,8 +87,7 @@ def answer_form(template: str, value: int | None) -> AnswerForm | None:
         return AnswerForm(_object(numbered), r"\n".join(lines), room=512)
     if template == "oa" and value is not None:
         words = (*VALUES[value].keywords, "indifferent")
-        pattern = "|".join(map(re.escape, words))
-        return AnswerForm(_object({"answer": _one_of(words)}), pattern, room=48)
+        return AnswerForm(_object({"answer": _one_of(words)}), "|".join(words), room=48)
     if template == "cot":
         names = {"type": "array", "items": _one_of(VALUE_NAMES)}
         schema = _object({"reasoning": {"type": "string"}, "final_answer": names})

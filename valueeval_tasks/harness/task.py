@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields
@@ -45,6 +46,12 @@ _FEWSHOT_ANSWERS = {"cls": (True,), "bca": (True, False), "oa": (True, False)}
 
 # How chains of thought are sampled for a vote: as Wang et al. (2022) sampled their largest models.
 _SAMPLING = {"do_sample": True, "temperature": 0.7}
+
+# lm-eval's models of chat servers, which raise an error of their own when answers are to be scored.
+_CHAT_SERVERS = (
+    ("lm_eval.models.openai_completions", "LocalChatCompletion"),
+    ("lm_eval.models.anthropic_llms", "AnthropicChat"),
+)
 
 
 class ValueEvalTask(ConfigurableTask):
@@ -317,8 +324,11 @@ class ValueEvalTask(ConfigurableTask):
         """Build requests as lm-eval does; the cache key also covers wordings, data and seed.
 
         Raises:
-            ValueEvalError: The votes would all be the same, as answers are not sampled.
+            ValueEvalError: The votes would all be the same, as answers are not sampled; or log-
+                likelihoods are needed, and the model, one of lm-eval's, gives none.
         """
+        if self.OUTPUT_TYPE == "loglikelihood":
+            self._refuse_chat_server(kwargs.get("chat_template"))
         settings = self.config.generation_kwargs or {}
         if self._samples and not (settings.get("do_sample") and settings.get("temperature")):
             raise ValueEvalError(
@@ -331,6 +341,17 @@ class ValueEvalTask(ConfigurableTask):
         super().build_all_requests(
             tokenizer_name=f"{tokenizer_name}-{self._fingerprint(kwargs.get('samples'))}", **kwargs
         )
+
+    def _refuse_chat_server(self, chat_template: object) -> None:
+        """Raise an error if the chat template is that of a chat server, before anything is sent."""
+        model = getattr(chat_template, "__self__", None)
+        for module, name in _CHAT_SERVERS:
+            if module in sys.modules and isinstance(model, getattr(sys.modules[module], name)):
+                raise ValueEvalError(
+                    f"{self.config.task} needs log-likelihoods, which chat servers do not give.\n"
+                    "Ask valueeval_mbc, valueeval_oa, valueeval_cot or valueeval_cot2list; or ask "
+                    "valueeval_bca by --model valueeval_chat --model_args …,top_logprobs=20."
+                )
 
     def _fingerprint(self, samples: Sequence[int] | None) -> str:
         """Return a hash of what a request depends on beyond lm-eval's own cache key."""

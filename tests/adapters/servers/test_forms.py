@@ -77,6 +77,11 @@ def test_what_does_not_fit() -> None:
         assert not form.fits(text, "json_schema")
 
 
+def test_words_are_plain_in_regular_expressions() -> None:
+    for word in (*VALUE_NAMES, *(keyword for value in VALUES for keyword in value.keywords)):
+        assert not set(word) & set(r".^$*+?{}[]\|()"), word
+
+
 def test_fields_of_requests() -> None:
     form = answer_form("oa", 0)
     assert form is not None
