@@ -293,9 +293,9 @@ class ChatServerLM(LM):
         }
 
     def _fits(self, request: Instance, answer: Answer) -> bool:
-        """Return whether an answer has the form that was asked for, or was cut before its end."""
+        """Return whether an answer has the form that was asked for, as far as it goes."""
         form = form_of(request) if self._guided else None
-        return form is None or answer.cut or form.fits(answer.text, str(self._guided))
+        return form is None or form.fits(answer.text, str(self._guided), answer.cut)
 
     def _report(self, problems: Counter[str], cut: int, total: int) -> None:
         if problems:

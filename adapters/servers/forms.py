@@ -42,11 +42,13 @@ class AnswerForm:
     Attributes:
         schema: JSON schema, of the subset that OpenAI's strict mode takes.
         pattern: Regular expression of the whole text, without look-around or back references.
+        start: What every such text begins with; may be empty.
         room: Number of tokens that an answer in JSON needs at least.
     """
 
     schema: dict[str, Any]
     pattern: str
+    start: str
     room: int
 
     def fields(self, field: str) -> dict[str, Any]:
@@ -56,8 +58,16 @@ class AnswerForm:
             return {"response_format": {"type": "json_schema", "json_schema": named}}
         return {field: {"regex": self.pattern} if field == "structured_outputs" else self.pattern}
 
-    def fits(self, text: str, field: str) -> bool:
-        """Return whether an answer has the form that a field carries."""
+    def fits(self, text: str, field: str, cut: bool = False) -> bool:
+        """Return whether an answer has the form that a field carries.
+
+        Args:
+            text: The answer.
+            field: One of :data:`FIELDS`.
+            cut: True if its end is missing: then whether it begins as the form does.
+        """
+        if cut:
+            return text.lstrip().startswith("{" if field == "json_schema" else self.start)
         if field != "json_schema":
             return re.fullmatch(self.pattern, text.strip()) is not None
         try:
@@ -84,16 +94,16 @@ def answer_form(template: str, value: int | None) -> AnswerForm | None:
     if template in ("mbc", "cot2list"):
         numbered = {f"{n}. {name}": _one_of(_YES_NO) for n, name in enumerate(VALUE_NAMES, 1)}
         lines = [rf"{n}\. (?:[Yy]es|[Nn]o)" for n in range(1, len(VALUES) + 1)]
-        return AnswerForm(_object(numbered), r"\n".join(lines), room=512)
+        return AnswerForm(_object(numbered), r"\n".join(lines), "1. ", room=512)
     if template == "oa" and value is not None:
         words = (*VALUES[value].keywords, "indifferent")
-        return AnswerForm(_object({"answer": _one_of(words)}), "|".join(words), room=48)
+        return AnswerForm(_object({"answer": _one_of(words)}), "|".join(words), "", room=48)
     if template == "cot":
         names = {"type": "array", "items": _one_of(VALUE_NAMES)}
         schema = _object({"reasoning": {"type": "string"}, "final_answer": names})
         listed = rf"(?:none|{_NAME}(?:; {_NAME}){{0,{len(VALUES) - 1}}})"
         pattern = rf"(?:[^\n]+\n){{1,{_MOST_LINES}}}Final answer: {listed}"
-        return AnswerForm(schema, pattern, room=768)
+        return AnswerForm(schema, pattern, "", room=768)
     return None
 
 

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 class _Parser(CommandParser):
     """A parser that hands the options which are not its own to lm-eval's."""
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse all words.
 
         Returns:

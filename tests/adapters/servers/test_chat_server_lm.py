@@ -267,6 +267,16 @@ def test_a_server_that_ignores_forms(server: Server) -> None:
         evaluate(server, "valueeval_mbc_sample", model_args={"guided": "json_schema"})
 
 
+def test_a_server_that_ignores_forms_and_cuts_answers(server: Server) -> None:
+    message = {"role": "assistant", "content": "They care"}
+    server.answer = lambda number, messages: (
+        200,
+        {"choices": [{"index": 0, "message": message, "finish_reason": "length"}]},
+    )
+    with pytest.raises(ValueEvalError, match="takes guided=json_schema and ignores it"):
+        evaluate(server, "valueeval_cot_sample", model_args={"guided": "json_schema"})
+
+
 def test_what_is_filtered_is_not_taken_for_a_refused_form(server: Server) -> None:
     filtered: list[Any] = []
 

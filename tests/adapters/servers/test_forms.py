@@ -77,6 +77,15 @@ def test_what_does_not_fit() -> None:
         assert not form.fits(text, "json_schema")
 
 
+def test_answers_that_are_cut_fit_as_far_as_they_go() -> None:
+    form = answer_form("mbc", None)
+    assert form is not None
+    assert form.fits('{"1. Self', "json_schema", cut=True)
+    assert form.fits("1. yes\n2. n", "regex", cut=True)
+    for field in FIELDS:
+        assert not form.fits("Sure! Here", field, cut=True)
+
+
 def test_words_are_plain_in_regular_expressions() -> None:
     for word in (*VALUE_NAMES, *(keyword for value in VALUES for keyword in value.keywords)):
         assert not set(word) & set(r".^$*+?{}[]\|()"), word

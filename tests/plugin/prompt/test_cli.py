@@ -122,31 +122,42 @@ def test_the_first_turn_fails(
     assert "the key is missing or wrong: no such key" in shown
 
 
-def of_local(model: str, base: Path, folder: Path, *words: str) -> list[str]:
+def of_local(model: str, template: str, base: Path, folder: Path, *words: str) -> list[str]:
     return [
-        *("prompt", "--template", "cot2", "--data", "sample", "--limit", "1", "--device", "cpu"),
+        *("prompt", "--template", template, "--data", "sample", "--limit", "1", "--device", "cpu"),
         *("--model", model, "--model_args", f"pretrained={base}", "--output_path", str(folder)),
         *("--gen_kwargs", "max_gen_toks=4", *words),
     ]
 
 
-@pytest.mark.parametrize("votes", [[], ["--votes", "2"]])
-@pytest.mark.parametrize("model", ["hf", "valueeval"])
+@pytest.mark.parametrize(
+    ("model", "template", "votes"),
+    [("hf", "cot2list", []), ("valueeval", "cot2", ["--votes", "2"])],
+)
 def test_a_local_model(
-    tiny_gpt2: Path, runs: list[list[str]], tmp_path: Path, model: str, votes: list[str]
+    tiny_gpt2: Path,
+    runs: list[list[str]],
+    tmp_path: Path,
+    model: str,
+    template: str,
+    votes: list[str],
 ) -> None:
-    assert cli.main(of_local(model, tiny_gpt2, tmp_path, *votes)) == 0
-    content = results_of(tmp_path, "valueeval_cot2_sample")
-    assert content["results"]["valueeval_cot2_sample"]["unparsed,none"] == 0
+    assert cli.main(of_local(model, template, tiny_gpt2, tmp_path, *votes)) == 0
+    task = f"valueeval_{template}_sample"
+    content = results_of(tmp_path, task)
     assert content["config"]["model"] == model
+    assert content["n-samples"][task]["effective"] == 1
+    metadata = content["configs"][task]["metadata"]
+    assert metadata.get("votes") == (2 if votes else None)
+    assert metadata["first_turn"]["model"] == str(tiny_gpt2)
 
 
 @pytest.mark.slow
 def test_runs_are_processes_of_their_own(tiny_gpt2: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "valueeval", *of_local("hf", tiny_gpt2, tmp_path)]
+    command = [sys.executable, "-m", "valueeval", *of_local("hf", "cot2list", tiny_gpt2, tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert results_of(tmp_path, "valueeval_cot2_sample")["config"]["model"] == "hf"
+    assert results_of(tmp_path, "valueeval_cot2list_sample")["config"]["model"] == "hf"
 
 
 @pytest.mark.parametrize(
