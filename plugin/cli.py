@@ -24,7 +24,10 @@ COMMANDS = {
     "prompt": ("valueeval.prompt.cli", "ask a language model by template, in one or two turns"),
     "run": ("valueeval.run", "lm_eval run, with these tasks and models registered"),
     "predict": ("valueeval.adapters.predict.cli", "label arguments of your own with an adapter"),
-    "score": ("valueeval.tasks.commands.score", "score a run file, or samples logged by lm_eval"),
+    "score": (
+        "valueeval.adapters.predict.score_table",
+        "score a table of your own, a run file, or samples logged by lm_eval",
+    ),
     "calibrate": (
         "valueeval.tasks.commands.calibrate",
         "take a prompted model's bias off its scores",

@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(report, indent=2, allow_nan=False))
     else:
-        _print_tables(report)
+        print_tables(report)
     return 0
 
 
@@ -207,7 +207,8 @@ def _per_value(truth: BoolArray, prediction: BoolArray) -> dict[str, dict[str, A
     return out
 
 
-def _print_tables(report: dict[str, Any]) -> None:
+def print_tables(report: dict[str, Any]) -> None:
+    """Print a report of `make_report` for people."""
     console = Console(highlight=False)
     console.print(_score_table(report))
     if "calibrated" in report:
