@@ -110,10 +110,11 @@ def build_classifier(run: RunInputs, classifier: ClassifierOptions) -> Trainable
 
 def build_verbaliser(run: RunInputs, template: Template) -> Trainable:
     """Build a language model that answers a template."""
-    from valueeval.tasks.harness.questions import load_task
+    from valueeval.tasks.harness.questions import load_task, questions
     from valueeval.train.templates.language_model import (
         EvaluateAnswers,
         build_language_model,
+        chat_template_of,
         harness_model,
         questions_of,
     )
@@ -124,15 +125,17 @@ def build_verbaliser(run: RunInputs, template: Template) -> Trainable:
     # The task gives the words alone; its arguments are not read.
     split = "validation" if "touche23" in config.data_parts else "sample_validation"
     task = load_task(template.name, template.paraphrase, split, config.data_dir)
-    words = instruction(template.name, template.paraphrase)
+    words = instruction(template)
     network = build_language_model(config, run.base, words, processes.device)
     lm = harness_model(network, run.tokenizer)
     inputs = questions_of(lm, task, run.training, config)
     training = Split(inputs, run.training.labels, run.teacher_logits)
     loss = MeanLoss() if template.generated else answer_loss(run)
+    asked = questions(task, run.validation.arguments, chat_template_of(lm, template))
     evaluate = EvaluateAnswers(
-        lm, task, run.validation, config.thresholds, processes, config.chosen_on
-    )
+        lm, template.name, asked, run.validation.labels, config.thresholds, processes,
+        config.chosen_on,
+    )  # fmt: skip
     model = Verbaliser(network, template.name)
     return Trainable(model, network, model, training, loss, evaluate)
 

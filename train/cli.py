@@ -31,10 +31,11 @@ def main(argv: Sequence[str]) -> int:
 
 def summary(config: TrainConfig, manifest: Manifest) -> str:
     """Return the adapter's folder, its validation scores and the command that evaluates it."""
+    in_chat = " --apply_chat_template" if manifest.wording == "chat" else ""
     return (
         f"{config.output}: {_scores(config, manifest)}; {manifest.cost}\n"
         f"lm_eval --tasks {manifest.task} --model valueeval "
-        f"--model_args {shlex.quote(f'adapter={config.output}')} "
+        f"--model_args {shlex.quote(f'adapter={config.output}')}{in_chat} "
         "--output_path results --log_samples"
     )
 

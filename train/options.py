@@ -124,10 +124,11 @@ def configure(output: str, **given: Any) -> TrainConfig:
             **_take(values, ClassifierOptions),
         }
         parts["classifier"] = ClassifierOptions(heads, contrastive=stage, **own)
-        if "paraphrase" in values:
-            raise ConfigError(
-                "paraphrase: has no meaning without a --template: leave it out, or name one"
-            )
+        for name in ("paraphrase", "chat_template"):
+            if name in values:
+                raise ConfigError(
+                    f"{name}: has no meaning without a --template: leave it out, or name one"
+                )
     else:
         parts["template"] = Template(str(template), **_take(values, Template))
     return TrainConfig(output=output, **parts, **values)

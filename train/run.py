@@ -30,7 +30,7 @@ from valueeval.train.data.folds import joined, merged, split_by_fold
 from valueeval.train.data.inputs import Split
 from valueeval.train.data.own_tables import load_table_sets
 from valueeval.train.data.run_inputs import RunInputs
-from valueeval.train.data.subsets import training_subset
+from valueeval.train.data.subsets import training_subset, validation_subset
 from valueeval.train.loop.evaluation import TEXT_ALONE_SCORE
 from valueeval.train.loop.optimizer import parameter_groups
 from valueeval.train.loop.pretraining import FOLDER as PRETRAINING
@@ -248,7 +248,7 @@ def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
             f"{validation.name}: no argument there has a value, so there is nothing to choose "
             "epoch and thresholds by"
         )
-    return training_subset(training, config), validation
+    return training_subset(training, config), validation_subset(validation, config)
 
 
 def load_part(part: str, data_dir: str | None) -> tuple[DataSet, DataSet]:

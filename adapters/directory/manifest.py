@@ -113,6 +113,7 @@ class TrainingData:
             member; empty if all folds were trained on.
         validation_sha256: Hash of the files that epochs and thresholds were chosen on; None in
             manifests without it.
+        validation_size: Number of their arguments that were used; None for all.
     """
 
     name: str
@@ -122,6 +123,7 @@ class TrainingData:
     folds: int | None = None
     left_out: tuple[int, ...] = ()
     validation_sha256: str | None = None
+    validation_size: int | None = None
 
     def __post_init__(self) -> None:
         folds = self.folds or 0
@@ -233,6 +235,11 @@ class Manifest:
         wording = "" if paraphrase == 1 else f"_p{paraphrase}"
         sample = "_sample" if self.data.name == "sample" else ""
         return f"valueeval_{self.template or 'cls'}{wording}{sample}"
+
+    @property
+    def wording(self) -> str:
+        """Return the form of prompts that a template was trained on: ``"chat"`` or ``"plain"``."""
+        return "chat" if self.config.get("chat_template") else "plain"
 
     @property
     def cost(self) -> str:

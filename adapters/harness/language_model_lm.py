@@ -45,6 +45,7 @@ from valueeval.adapters.runtime.batch_sizes import BatchLimits
 from valueeval.adapters.runtime.devices import check_dtype, choose_device
 from valueeval.adapters.runtime.options import check_batch_size, check_max_length
 from valueeval.tasks.errors import ValueEvalError, first_line
+from valueeval.tasks.harness.requests import ValueRequest
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class LanguageModelLM(HFLM):
             thresholds of its manifest apply.
         calibration: A file of ``valueeval calibrate``, fitted to this model and the task's prompt:
             decisions of templates with log-likelihoods are calibrated.
+        other_wording: True to ask an adapter in another form (chat or plain) than it was trained
+            in, which is refused otherwise.
         guided: True to hold generated answers to the form that their template asks for, so that all
             can be read (`valueeval.adapters.reading.guided`).
         **kwargs: As ``hf``.
@@ -94,12 +97,14 @@ class LanguageModelLM(HFLM):
         adapter: str | ResolvedAdapter | None = None,
         guided: bool = False,
         calibration: str | ModelCalibration | None = None,
+        other_wording: bool = False,
         **kwargs: Any,
     ) -> None:
         if isinstance(calibration, str):
             named = {"pretrained": pretrained, **({"peft": peft} if peft else {})}
             calibration = ModelCalibration.from_args(calibration, named)
         self._calibration = calibration
+        self._other_wording = other_wording
         if isinstance(adapter, str):
             given = {"adapter": adapter, "pretrained": pretrained, "peft": peft}
             adapter = ResolvedAdapter.from_args(given)
@@ -311,6 +316,7 @@ class LanguageModelLM(HFLM):
                 "enable_thinking=True: thinking models can only generate; use valueeval_mbc, "
                 "valueeval_oa or valueeval_cot, or leave it out"
             )
+        self._check_wording(requests)
         answers: Answers[LogLikelihood] = self._answers("loglikelihood", requests, disable_tqdm)
         before = self._cuts.counts()
         for family, documents in answers.unread(self._documents_at_once):
@@ -338,6 +344,7 @@ class LanguageModelLM(HFLM):
         """Return the text that follows each context."""
         if self._calibration:
             self._calibration.refuse_generation()
+        self._check_wording(requests)
         answers: Answers[str] = self._answers("generate_until", requests, disable_tqdm)
         before = self._cuts.counts()
         for family, documents in answers.unread(self._documents_at_once):
@@ -349,6 +356,22 @@ class LanguageModelLM(HFLM):
             answers.record(documents, prompts, self._generate(family, prompts, settings))
         self._report_cuts(before)
         return answers.in_order()
+
+    def _check_wording(self, requests: Sequence[Instance]) -> None:
+        """Refuse to ask an adapter in another form than it was trained in, chat or plain."""
+        manifest = self._manifest
+        if manifest is None or self._other_wording:
+            return
+        for request in requests:
+            if isinstance(request, ValueRequest) and request.template == manifest.template:
+                asked = request.origin.wording
+                if asked not in (None, manifest.wording):
+                    flag = "with" if manifest.wording == "chat" else "without"
+                    raise ValueEvalError(
+                        f"{request.task_name}: the adapter was trained on {manifest.wording} "
+                        f"prompts: run it {flag} --apply_chat_template, or ask it in this form all "
+                        "the same by --model_args …,other_wording=True"
+                    )
 
     def fit(self, requests: Sequence[Instance]) -> list[Prompt]:
         """Return the prompts about one argument as they are read for an answer.

@@ -56,7 +56,7 @@ def in_training(
 ) -> tuple[Verbaliser, Any, list[list[ValueRequest]]]:
     """A model about to be trained, what it reads, and the requests of its task."""
     folder = fetch_base(config.base)
-    words = instruction(config.template.name, config.template.paraphrase)
+    words = instruction(config.template)
     network = build_language_model(config, folder, words, CPU).eval()
     task = load_task(config.template.name, 1, "validation", str(data_dir))
     lm = harness_model(network, load_tokenizer(folder.path))

@@ -112,6 +112,14 @@ class TrainConfig:
         within=ONE_OR_MORE,
         group="data",
     )
+    validation_size: int | None = option(
+        None,
+        "Number of validation arguments, at most, that epochs and thresholds are chosen on: whole "
+        "conclusions, the same for every seed. Less time where each of them takes long, and "
+        "noisier choices. null is all of them. Source: our choice.",
+        within=ONE_OR_MORE,
+        group="data",
+    )
     folds: int | None = option(
         None,
         "Number of folds for cross-validation: training and validation are cut together into "
@@ -284,6 +292,8 @@ class TrainConfig:
         values |= rates
         if self.template is not None:
             values |= {"template": self.template.name, "paraphrase": self.template.paraphrase}
+            # Left open where it is not asked for, so that earlier runs are the same as theirs now.
+            values |= {"chat_template": self.template.chat_template or None}
         if self.classifier is not None:
             values |= {**_plain_options(self.classifier), **_chosen(self.classifier)}
         if self.distillation is not None:
@@ -295,7 +305,7 @@ class TrainConfig:
         plain = {
             **DEFAULT_CHOICES,
             **_plain_options(Optimisation.of(self.method)),
-            "paraphrase": 1, "teacher_weight": 0.5,
+            "paraphrase": 1, "chat_template": None, "teacher_weight": 0.5,
             **{item.name: item.default for item in fields(ClassifierOptions) if item.metadata},
             **{item.name: item.default for item in fields(TrainConfig) if item.metadata},
         }  # fmt: skip
@@ -344,6 +354,11 @@ class TrainConfig:
             )
         if self.train_size is not None and self.shots_per_value is not None:
             raise ConfigError("train_size and shots_per_value: choose one of them")
+        if self.folds is not None and self.validation_size is not None:
+            raise ConfigError(
+                f"validation_size: {self.validation_size} has no meaning with --folds, where "
+                "epochs and thresholds are chosen on a fold: leave one of them out"
+            )
         if self.folds is None and self.fold is not None:
             raise ConfigError(f"fold: {self.fold} has no meaning without --folds: of how many?")
         if self.folds is None or self.out_of_fold:

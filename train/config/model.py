@@ -33,6 +33,7 @@ class Template:
     Attributes:
         name: The template.
         paraphrase: Its wording.
+        chat_template: True for prompts in the base's chat template, worded for chats.
     """
 
     name: str
@@ -40,6 +41,13 @@ class Template:
         1,
         "Wording of the template. Source: the tasks' prompts, our own.",
         within=ONE_OR_MORE,
+        group="model",
+    )
+    chat_template: bool = option(
+        False,
+        "Train on the prompts that lm_eval --apply_chat_template asks: the base's chat template, "
+        "and the wording for chat models. The adapter is then evaluated with that flag, any other "
+        "without it. Source: the prompt of a chat model in use.",
         group="model",
     )
 

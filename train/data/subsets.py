@@ -5,11 +5,14 @@ A seed puts the arguments in one order; a larger subset of a seed contains every
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import DataSet
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.config.choice import ConfigError
@@ -28,6 +31,35 @@ def training_subset(data: DataSet, config: TrainConfig) -> DataSet:
         chosen = first_of_each_value(data.labels, config.shots_per_value, config.seed)
     else:
         return data
+    rows = sorted(chosen)
+    return replace(
+        data, arguments=tuple(data.arguments[row] for row in rows), labels=data.labels[rows]
+    )
+
+
+def validation_subset(data: DataSet, config: TrainConfig) -> DataSet:
+    """Return the part of validation that the options ask for, in its order; hash unchanged.
+
+    Conclusions are taken whole, in an order by the hash of their words, and left out where there is
+    no room for them: the part depends on data and size alone.
+
+    Raises:
+        ConfigError: No conclusion has so few arguments.
+    """
+    if config.validation_size is None:
+        return data
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, conclusion in enumerate(data.conclusions):
+        rows_of[conclusion_key(conclusion)].append(row)
+    chosen: list[int] = []
+    for key in sorted(rows_of, key=lambda key: hashlib.sha256(key.encode()).digest()):
+        if len(chosen) + len(rows_of[key]) <= config.validation_size:
+            chosen += rows_of[key]
+    if not data.labels[chosen].any():
+        raise ConfigError(
+            f"validation_size: {config.validation_size} is too small: whole conclusions that fit "
+            "have no argument with a value"
+        )
     rows = sorted(chosen)
     return replace(
         data, arguments=tuple(data.arguments[row] for row in rows), labels=data.labels[rows]

@@ -89,6 +89,7 @@ def describe_data(config: TrainConfig, training: DataSet, validation: DataSet) -
         folds=config.folds,
         left_out=() if config.fold is None else (config.fold,),
         validation_sha256=validation.sha256,
+        validation_size=None if config.validation_size is None else len(validation.arguments),
     )
 
 

@@ -246,7 +246,8 @@ def _fold(manifest: Manifest) -> str:
 
 def _wording(manifest: Manifest) -> str:
     paraphrase = manifest.config.get("paraphrase") or 1
-    return "" if paraphrase == 1 else f", paraphrase {paraphrase}"
+    chat = ", in a chat" if manifest.wording == "chat" else ""
+    return chat if paraphrase == 1 else f", paraphrase {paraphrase}{chat}"
 
 
 def _unparsed(manifest: Manifest) -> str | None:

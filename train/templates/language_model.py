@@ -29,12 +29,12 @@ from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.harness.prompts import Prompt
 from valueeval.tasks.data.dataset import DataSet
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.harness.questions import questions
+from valueeval.tasks.harness.questions import ChatTemplate, questions
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.templates.decide import Decision, decide
 from valueeval.train.config.config import ThresholdsName, TrainConfig
-from valueeval.train.config.model import GENERATED
+from valueeval.train.config.model import GENERATED, Template
 from valueeval.train.loop.evaluation import Evaluation
 from valueeval.train.loop.thresholds import choose_thresholds
 from valueeval.train.methods.matching import matched
@@ -43,11 +43,12 @@ from valueeval.train.objectives.losses import positive_weights
 from valueeval.train.runtime.dropout import use_fast_dropout
 from valueeval.train.runtime.evaluation_mode import evaluating
 from valueeval.train.runtime.processes import Processes
-from valueeval.train.runtime.progress import note
+from valueeval.train.runtime.progress import Pulse, note
 from valueeval.train.templates.questions import answered
 from valueeval.train.templates.verbaliser import Asked, Questions
 
 _READ_AT_ONCE = 8  # arguments, in evaluation
+_ASKED_AT_ONCE = 64  # arguments, between two looks at the clock
 
 
 def load_language_model(base: Base) -> nn.Module:
@@ -100,10 +101,13 @@ def questions_of(lm: LanguageModelLM, task: Any, data: DataSet, config: TrainCon
 
     Prompts are cut as in evaluation, where a generated answer needs room.
     """
+    template = config.template
+    assert template is not None  # noqa: S101 (for the type checker)
     power = config.loss.pos_weight_power if isinstance(config.loss, Bce) else 0.0
     weights = positive_weights(data.labels, power).tolist()
     number, asked = 0, []
-    for requests, labels in zip(questions(task, data.arguments), data.labels, strict=True):
+    all_requests = questions(task, data.arguments, chat_template_of(lm, template))
+    for requests, labels in zip(all_requests, data.labels, strict=True):
         prompts = lm.fit(requests)
         cut = any(prompt.lost for prompt in prompts)
         if task.template in GENERATED:
@@ -122,6 +126,22 @@ def questions_of(lm: LanguageModelLM, task: Any, data: DataSet, config: TrainCon
             f"{lm.max_length} tokens that fit with their prompts and were cut"
         )
     return Questions(asked)
+
+
+def chat_template_of(lm: LanguageModelLM, template: Template) -> ChatTemplate | None:
+    """Return the chat template that prompts are put in; None for plain ones.
+
+    Raises:
+        ValueEvalError: The base has none.
+    """
+    if not template.chat_template:
+        return None
+    if not lm.tokenizer.chat_template:
+        raise ValueEvalError(
+            "--chat_template: the base model's tokenizer has no chat template: leave it out, or "
+            "take an instruction-tuned model as --base"
+        )
+    return lm.apply_chat_template
 
 
 def end_of_answer(lm: LanguageModelLM) -> str:
@@ -151,8 +171,9 @@ class EvaluateAnswers:
 
     Args:
         lm: The model.
-        task: The task of the template.
-        validation: The arguments to ask about.
+        template: The name of the template.
+        asked: Its requests about each argument of validation.
+        truth: Their labels, (arguments, 20).
         thresholds: The way to choose thresholds where answers are log-likelihoods.
         processes: The processes that share the arguments.
         name: The manifest's name for these arguments.
@@ -161,16 +182,17 @@ class EvaluateAnswers:
     def __init__(
         self,
         lm: LanguageModelLM,
-        task: Any,
-        validation: DataSet,
+        template: str,
+        asked: Sequence[Sequence[ValueRequest]],
+        truth: npt.NDArray[np.bool_],
         thresholds: ThresholdsName,
         processes: Processes,
         name: str = "validation",
     ) -> None:
         self._lm = lm
-        self._template = task.template
-        self._asked = questions(task, validation.arguments)
-        self._truth = validation.labels
+        self._template = template
+        self._asked = asked
+        self._truth = truth
         self._thresholds = thresholds
         self._processes = processes
         self._name = name
@@ -192,14 +214,19 @@ class EvaluateAnswers:
 
     def _decisions(self) -> list[Decision]:
         asked = self._processes.share(self._asked)
-        flat = [request for requests in asked for request in requests]
         ask: Any = self._lm.generate_until
         if self._template not in GENERATED:
             ask = self._lm.loglikelihood
-        answers = iter(ask(flat, disable_tqdm=True))
-        return self._processes.collect(
-            [decide(self._template, [next(answers) for _ in requests]) for requests in asked]
-        )
+        decisions, pulse = [], Pulse("validation", len(asked))
+        for start in range(0, len(asked), _ASKED_AT_ONCE):
+            some = asked[start : start + _ASKED_AT_ONCE]
+            flat = [request for requests in some for request in requests]
+            answers = iter(ask(flat, disable_tqdm=True))
+            decisions += [
+                decide(self._template, [next(answers) for _ in requests]) for requests in some
+            ]
+            pulse.advance(len(some))
+        return self._processes.collect(decisions)
 
 
 @contextmanager

@@ -11,15 +11,16 @@ import numpy.typing as npt
 
 from valueeval.tasks.harness.questions import task_config
 from valueeval.tasks.harness.requests import ValueRequest
-from valueeval.tasks.harness.task import ValueEvalTask
+from valueeval.tasks.harness.task import ValueEvalTask, compile_wording
 from valueeval.tasks.templates.decide import gold
-from valueeval.tasks.templates.wording import Wording
+from valueeval.train.config.model import Template
 
 
-def instruction(template: str, paraphrase: int) -> str:
+def instruction(template: Template) -> str:
     """Return the instruction that a template's prompts begin with."""
-    config = task_config(template, paraphrase)
-    return Wording(config["description"], config["doc_to_text"], config["question"]).description
+    config = task_config(template.name, template.paraphrase)
+    changes = (config.get("chat") or {}) if template.chat_template else {}
+    return compile_wording(config, config, changes).description
 
 
 def answered(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import load_set
 from valueeval.train.config.choice import ConfigError
-from valueeval.train.data.subsets import first_arguments, first_of_each_value, training_subset
+from valueeval.train.data.subsets import (
+    first_arguments,
+    first_of_each_value,
+    training_subset,
+    validation_subset,
+)
 from valueeval.train.options import changed, configure
 
 
@@ -66,3 +74,32 @@ def test_one_way_to_choose_at_a_time() -> None:
     config = configure("x", train_size=10)
     with pytest.raises(ConfigError, match="train_size and shots_per_value: choose one"):
         changed(config, shots_per_value=5)
+
+
+@pytest.mark.parametrize("size", [5, 12, 20])
+def test_a_part_of_validation_is_of_whole_conclusions_and_fixed(size: int) -> None:
+    data = load_set("sample_training")  # larger than sample_validation
+    parts = [
+        validation_subset(data, configure("x", data="sample", validation_size=size, seed=seed))
+        for seed in (0, 7)
+    ]
+    assert parts[0].ids == parts[1].ids
+    assert 0 < len(parts[0].arguments) <= size
+    assert parts[0].sha256 == data.sha256
+    keys = {conclusion_key(conclusion) for conclusion in parts[0].conclusions}
+    whole = [one.id for one in data.arguments if conclusion_key(one.conclusion) in keys]
+    assert list(parts[0].ids) == whole
+    rows = [data.ids.index(id) for id in parts[0].ids]
+    assert (parts[0].labels == data.labels[rows]).all()
+
+
+def test_a_part_of_validation_that_cannot_be() -> None:
+    data = load_set("sample_validation")
+    assert validation_subset(data, configure("x", data="sample")) is data
+    with pytest.raises(ConfigError, match="validation_size: 0; allowed: 1 or more"):
+        configure("x", data="sample", validation_size=0)
+    with pytest.raises(ConfigError, match="validation_size: 9 has no meaning with --folds"):
+        configure("x", data="sample", folds=3, fold=0, validation_size=9)
+    together = replace(data, arguments=tuple(replace(a, conclusion="c") for a in data.arguments))
+    with pytest.raises(ConfigError, match="validation_size: 2 is too small"):
+        validation_subset(together, configure("x", data="sample", validation_size=2))
