@@ -30,14 +30,14 @@ _GAP = 0.012  # between two bars, radians
 
 def draw_circle(
     probabilities: npt.NDArray[Any],
-    thresholds: npt.NDArray[Any],
+    thresholds: npt.NDArray[Any] | None,
     decided: npt.NDArray[Any],
 ) -> str:
     """Return the circle as SVG: a bar for each value, a line at its threshold.
 
     Args:
         probabilities: (20,), from 0 to 1.
-        thresholds: (20,), as probabilities.
+        thresholds: (20,), as probabilities; None draws none.
         decided: (20,) bool; the bars of these values are drawn in full colour.
     """
     named = [name for name, is_in in zip(VALUE_NAMES, decided, strict=True) if is_in]
@@ -54,14 +54,18 @@ def draw_circle(
     ]
     for place, name in enumerate(VALUE_NAMES):
         start = place * _STEP - pi / 2
-        p, threshold = float(probabilities[place]), float(thresholds[place])
+        end, p = start + _STEP, float(probabilities[place])
         state = "ve-in" if decided[place] else "ve-out"
+        told, line = ("yes" if decided[place] else "no"), ""
+        if thresholds is not None:
+            threshold = float(thresholds[place])
+            told = f"{p:.2f} (threshold {threshold:.2f})"
+            arc = _arc(start + _GAP, end - _GAP, threshold)
+            line = f'<path class="ve-threshold" d="{arc}"/>'
         parts.append(
-            f'<g class="ve-{GROUPS[place]} {state}">'
-            f"<title>{escape(name)}: {p:.2f} (threshold {threshold:.2f})</title>"
-            f'<path d="{_sector(start + _GAP, start + _STEP - _GAP, _radius(p))}"/>'
-            f'<path class="ve-threshold" d="{_arc(start + _GAP, start + _STEP - _GAP, threshold)}"'
-            f"/>{_label(name, start + _STEP / 2)}</g>"
+            f'<g class="ve-{GROUPS[place]} {state}"><title>{escape(name)}: {told}</title>'
+            f'<path d="{_sector(start + _GAP, end - _GAP, _radius(p))}"/>{line}'
+            f"{_label(name, start + _STEP / 2)}</g>"
         )
     return "".join([*parts, "</g></svg>"])
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache, wraps
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial, wraps
+from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from valueeval.adapters.predict.layout import Roles
-from valueeval.adapters.predict.model import Model, load
+from valueeval.adapters.predict.model import LabellingModel, load
 from valueeval.app.answer import answer, comparison
 from valueeval.app.tables import columns_of, label_table
 from valueeval.tasks.data.dataset import Argument, load_set
@@ -33,31 +34,43 @@ _LIMITS = (
 _STANCES = {"for": "in favor of", "against": "against"}
 
 
-def build_page(models: Sequence[str]) -> gr.Blocks:
+Load = Callable[[str], LabellingModel]
+
+
+def build_page(models: Mapping[str, Callable[[], LabellingModel]]) -> gr.Blocks:
     """Return the page.
 
     Args:
-        models: Names to choose a model from, as `valueeval.load` takes them; the first is loaded
-            first. Others can be typed.
+        models: Names to choose a model from, with what loads it; the first is loaded first. Others
+            can be typed, as `valueeval.load` takes them.
     """
     import gradio as gr
+
+    @lru_cache(maxsize=2)
+    def loaded(name: str) -> LabellingModel:
+        return models[name]() if name in models else load(name)
+
+    def about_model(name: str) -> str:
+        model = loaded(name)
+        shown = getattr(model, "_repr_html_", None)
+        return escape(repr(model)) if shown is None else str(shown())
 
     with gr.Blocks(title="ValueEval", analytics_enabled=False, fill_width=False) as page:
         gr.Markdown(_INTRODUCTION)
         gr.HTML(_PRIVACY, padding=False)
         model = gr.Dropdown(
-            list(models), value=models[0], allow_custom_value=True, label="Model",
+            list(models), value=next(iter(models)), allow_custom_value=True, label="Model",
             info="A folder, a name on the hub, or several joined by + (their mean)",
         )  # fmt: skip
         about = gr.HTML(padding=False, elem_classes="ve-about")
         with gr.Tab("One text"):
-            _one_text(model)
+            _one_text(model, loaded)
         with gr.Tab("Two texts"):
-            _two_texts(model)
+            _two_texts(model, loaded)
         with gr.Tab("A table"):
-            _a_table(model)
+            _a_table(model, loaded)
         gr.HTML(_LIMITS, padding=False)
-        gr.on([page.load, model.change], _shown(_about), model, about, show_progress="hidden")
+        gr.on([page.load, model.change], _shown(about_model), model, about, show_progress="hidden")
     return page
 
 
@@ -71,7 +84,7 @@ def style() -> dict[str, Any]:
     return {"theme": theme, "css": css}
 
 
-def _one_text(model: gr.Dropdown) -> None:
+def _one_text(model: gr.Dropdown, load: Load) -> None:
     import gradio as gr
 
     text = gr.Textbox(
@@ -81,7 +94,7 @@ def _one_text(model: gr.Dropdown) -> None:
     button = gr.Button("Show its values", variant="primary")
     shown = gr.HTML(elem_id="answer", padding=False)
     inputs = [model, text, conclusion, stance]
-    gr.on([button.click, text.submit], _shown(_answer), inputs, shown)
+    gr.on([button.click, text.submit], _shown(partial(_answer, load)), inputs, shown)
     gr.Examples(
         [
             [each.premise, each.conclusion, "for" if each.stance == "in favor of" else "against"]
@@ -92,7 +105,7 @@ def _one_text(model: gr.Dropdown) -> None:
     )
 
 
-def _two_texts(model: gr.Dropdown) -> None:
+def _two_texts(model: gr.Dropdown, load: Load) -> None:
     import gradio as gr
 
     with gr.Row():
@@ -101,7 +114,7 @@ def _two_texts(model: gr.Dropdown) -> None:
     conclusion, stance = _what_it_argues_for()
     button = gr.Button("Compare them", variant="primary")
     shown = gr.HTML(elem_id="comparison", padding=False)
-    button.click(_shown(_compare), [model, first, second, conclusion, stance], shown)
+    button.click(_shown(partial(_compare, load)), [model, first, second, conclusion, stance], shown)
 
 
 def _what_it_argues_for() -> tuple[gr.Textbox, gr.Radio]:
@@ -113,7 +126,7 @@ def _what_it_argues_for() -> tuple[gr.Textbox, gr.Radio]:
     return conclusion, stance
 
 
-def _a_table(model: gr.Dropdown) -> None:
+def _a_table(model: gr.Dropdown, load: Load) -> None:
     import gradio as gr
 
     file = gr.File(
@@ -143,15 +156,10 @@ def _a_table(model: gr.Dropdown) -> None:
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[gr.File, str]:  # fmt: skip
         columns = (text, conclusion, stance, by)
-        labelled, summary = _label(model, file, columns, for_excel, progress)
+        labelled, summary = _label(load(model), file, columns, for_excel, progress)
         return gr.File(value=labelled, visible=True), summary
 
     button.click(_shown(label), inputs, [result, shown])
-
-
-@lru_cache(maxsize=2)
-def _loaded(name: str) -> Model:
-    return load(name)
 
 
 def _shown(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -168,11 +176,6 @@ def _shown(work: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _about(name: str) -> str:
-    """Load a model and return what is known of it."""
-    return _loaded(name)._repr_html_()
-
-
 def _argument(text: str | None, conclusion: str | None, stance: str) -> Argument:
     """Return what was typed; Gradio gives None for a field that nobody has touched."""
     text, conclusion = ((field or "").strip() for field in (text, conclusion))
@@ -183,15 +186,20 @@ def _argument(text: str | None, conclusion: str | None, stance: str) -> Argument
     return Argument("text", conclusion, _STANCES[stance], text)
 
 
-def _answer(name: str, text: str | None, conclusion: str | None, stance: str) -> str:
+def _answer(load: Load, name: str, text: str | None, conclusion: str | None, stance: str) -> str:
     argument = _argument(text, conclusion, stance)
-    return answer(_loaded(name).label([argument]), text_alone=not argument.conclusion)
+    return answer(load(name).label([argument]), text_alone=not argument.conclusion)
 
 
 def _compare(
-    name: str, first: str | None, second: str | None, conclusion: str | None, stance: str
+    load: Load,
+    name: str,
+    first: str | None,
+    second: str | None,
+    conclusion: str | None,
+    stance: str,
 ) -> str:
-    model = _loaded(name)
+    model = load(name)
     a, b = (_argument(text, conclusion, stance) for text in (first, second))
     return comparison(model.label([a]), model.label([b]))
 
@@ -205,7 +213,7 @@ def _columns(path: str | None) -> list[gr.Dropdown]:
 
 
 def _label(
-    name: str,
+    model: LabellingModel,
     path: str | None,
     columns: Sequence[str | None],
     for_excel: bool,
@@ -221,6 +229,6 @@ def _label(
         raise ValueEvalError(f"There is no column {by!r} to group by.")
     progress(0, desc="reading")
     return label_table(
-        path, _loaded(name), roles, by, for_excel,
+        path, model, roles, by, for_excel,
         lambda done, total: progress((done, total), desc="labelling", unit="rows"),
     )  # fmt: skip

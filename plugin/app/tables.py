@@ -16,7 +16,7 @@ from valueeval.adapters.predict.labelling import (
 )
 from valueeval.adapters.predict.language import Languages
 from valueeval.adapters.predict.layout import Layout, LayoutError, Roles, find_layout
-from valueeval.adapters.predict.model import LOOKED_AT, Model, refuse_clash
+from valueeval.adapters.predict.model import LOOKED_AT, LabellingModel, refuse_clash
 from valueeval.adapters.predict.output import choose_output, whole_file
 from valueeval.adapters.predict.summary import SHOWN_GROUPS, Summary
 from valueeval.adapters.tables.rows import Record, as_text
@@ -50,7 +50,7 @@ def columns_of(path: str) -> list[str]:
 
 def label_table(
     path: str,
-    model: Model,
+    model: LabellingModel,
     roles: Roles,
     by: str | None,
     for_excel: bool,
@@ -83,6 +83,7 @@ def label_table(
         summary, languages = Summary(by), Languages()
         preview: list[LabelledRow] = []
         output = choose_output(table, path, None, None, for_excel)
+        labelled_rows = label_rows(table.read_rows(), layout, model, model.rows_at_once)
         columns = [*table.columns, *(prefix + column for column in ADDED_COLUMNS)]
         with (
             whole_file(output.path, overwrite=True) as stream,
@@ -91,7 +92,7 @@ def label_table(
                 schema=table.schema, guard_formulas=output.for_excel,
             ) as writer,
         ):  # fmt: skip
-            for number, labelled in enumerate(label_rows(table.read_rows(), layout, model), 1):
+            for number, labelled in enumerate(labelled_rows, 1):
                 writer.write(Record(labelled.row.where, labelled.cells(prefix)))
                 _count(labelled, summary, languages)
                 if len(preview) < _PREVIEW:

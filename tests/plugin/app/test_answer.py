@@ -40,6 +40,20 @@ def test_each_value_has_its_bar_its_threshold_and_its_name_in_the_order_of_the_c
     ]  # fmt: skip
 
 
+def test_a_model_without_probabilities() -> None:
+    decided = np.zeros((1, 20), dtype=bool)
+    decided[0, 10] = True
+    said = Labels(None, np.zeros(20), decided, ["a part of the <answer> was cut"], [False])
+    shown = answer(said, text_alone=False)
+    assert "gives no probabilities" in shown
+    assert "ve-threshold" not in shown
+    assert shown.split("<tbody>")[1].count("✓</span> yes") == 1
+    assert "a part of the &lt;answer&gt; was cut" in shown
+    assert "None of the 20 values." in answer(
+        Labels(None, np.zeros(20), np.zeros((1, 20), dtype=bool)), text_alone=False
+    )
+
+
 def test_the_circle_is_described_in_words() -> None:
     drawn = draw_circle(np.zeros(20), np.full(20, 0.5), np.zeros(20, dtype=bool))
     assert 'aria-label="Circle of values: none of the 20 values"' in drawn
@@ -56,6 +70,7 @@ def test_an_answer_lists_what_is_decided_on_first() -> None:
 
 def test_a_comparison_begins_with_the_largest_difference() -> None:
     first = labels(3)
+    assert first.logits is not None
     first.logits[0, 5] = 0.5
     shown = comparison(first, labels(7)).split("<tbody>")[1]
     names = sorted(VALUE_NAMES, key=shown.index)

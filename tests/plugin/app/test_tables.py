@@ -14,8 +14,14 @@ from valueeval.tasks.errors import ValueEvalError
 SURVEY = "group;text\nleft;Tradition is <b>dear</b>\nright;Face and Hedonism\nright;\n"
 
 
+class Model(NamingModel):
+    """A model for the page."""
+
+    rows_at_once = None
+
+
 def labelled(path: Path, roles: Roles | None = None, by: str | None = None) -> tuple[str, str]:
-    model: object = NamingModel()
+    model: object = Model()
     progress: list[tuple[int, int]] = []
     found = label_table(
         str(path), model, roles or Roles(), by, False,  # type: ignore[arg-type]
