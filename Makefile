@@ -87,6 +87,12 @@ format: .venv/.installed-dev ## Lets ruff put the code in order.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The API's pages are read from a copy installed for the purpose, whose folders are as imported.
+docs: .venv/.installed-dev ## The documentation site, in build/site; --strict.
+	rm -rf build/typed
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --target build/typed .
+	COLUMNS=96 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 benchmarks: install ## What the package costs at start-up; more in benchmarks/.
 	$(BIN)/python benchmarks/startup.py
 
