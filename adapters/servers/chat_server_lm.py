@@ -15,6 +15,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -84,6 +85,11 @@ class ChatServerLM(LM):
             raise ValueEvalError("--model_args: name the model: model=NAME,base_url=ADDRESS")
         if not str(base_url).startswith(("http://", "https://")):
             raise ValueEvalError(f"--model_args: base_url={base_url}: an http address is wanted")
+        if urlsplit(str(base_url)).username is not None:
+            raise ValueEvalError(
+                "--model_args: base_url names a user or a key, which the results would show. Put "
+                "the key into an environment variable, and name that: api_key_variable=NAME"
+            )
         if int(num_concurrent) < 1 or int(max_retries) < 0 or float(timeout) <= 0:
             raise ValueEvalError(
                 "--model_args: num_concurrent and timeout must be positive, max_retries at least 0"

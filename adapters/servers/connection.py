@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -11,6 +12,8 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import InvalidHeader
+from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import Retry
 
 from valueeval.tasks.display import clean
@@ -25,6 +28,10 @@ _HOPELESS = {
     404: "there is no such address or model",
 }
 _NOT_UNDERSTOOD = (400, 415, 422, 501)
+_LONGEST_WAIT = 600.0  # seconds, whatever a server asks for
+_TOLD_WAIT = 30.0  # longer ones are told
+
+logger = logging.getLogger("lm_eval.valueeval")  # lm-eval shows the messages of its loggers
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ class Connection:
 
     def _session(self) -> requests.Session:
         """Return a session that repeats requests, and waits as the server says."""
-        retry = Retry(
+        retry = _Retry(
             total=self.retries,
             connect=min(self.retries, 2),  # else a wrong address is told after minutes
             status_forcelist=_ASK_AGAIN,
@@ -130,10 +137,11 @@ class Connection:
         response = self._post(session, {**question.payload, **question.extra})
         if isinstance(response, Answer):
             return response
+        told = self._told(response)
         if response.status_code in _HOPELESS:
             raise ValueEvalError(
                 f"{self.base_url}: HTTP {response.status_code}, "
-                f"{_HOPELESS[response.status_code]}: {_told(response)}\n"
+                f"{_HOPELESS[response.status_code]}: {told}\n"
                 f"The key is read from the environment variable {self.key_variable}. With "
                 "--use_cache PATH, answers until now are kept for the next run."
             )
@@ -143,12 +151,12 @@ class Connection:
             if not isinstance(plain, Answer) and plain.ok:
                 raise ValueEvalError(
                     f"{self.base_url} does not take {question.option}: HTTP "
-                    f"{response.status_code}: {_told(response)}\n"
+                    f"{response.status_code}: {told}\n"
                     "Leave it out of --model_args, or ask another server."
                 )
         if not response.ok:
-            return Answer("", f"HTTP {response.status_code}: {_told(response)}")
-        return _read(response)
+            return Answer("", f"HTTP {response.status_code}: {told}")
+        return _read(response) or Answer("", f"a response without an answer: {told}")
 
     def _post(
         self, session: requests.Session, payload: dict[str, Any]
@@ -176,6 +184,16 @@ class Connection:
                 return Answer("", type(error).__name__)
         return Answer("", "the answer broke off")
 
+    def _told(self, response: requests.Response) -> str:
+        """Return what a server says of an error; it may be hostile, long, and repeat the key."""
+        try:
+            error = response.json()["error"]
+            text = str(error["message"] if isinstance(error, dict) else error)
+        except (ValueError, KeyError, TypeError):
+            text = response.text[:1000] or "no reason given"
+        key = os.environ.get(self.key_variable)
+        return clean(text.replace(key, "[key]") if key else text)
+
     def _not_there(self, error: Exception) -> ValueEvalError:
         return ValueEvalError(
             f"{self.base_url}: no server answers ({type(error).__name__}). Check base_url; it ends "
@@ -183,14 +201,32 @@ class Connection:
         )
 
 
-def _read(response: requests.Response) -> Answer:
-    """Return what a response says, or what is wrong with it."""
+class _Retry(Retry):
+    """Waits as the server says, within bounds."""
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        """Return the seconds to wait; None where the server does not say, or not intelligibly."""
+        try:
+            seconds = super().get_retry_after(response)
+        except InvalidHeader:
+            return None
+        if seconds is not None and seconds > _TOLD_WAIT:
+            wait = min(seconds, _LONGEST_WAIT)
+            logger.warning("the server asks to wait %.0f s: waiting %.0f s", seconds, wait)
+            return wait
+        return seconds
+
+
+def _read(response: requests.Response) -> Answer | None:
+    """Return what a response says, or what is wrong with its answer; None if it has none."""
     try:
         choice = response.json()["choices"][0]
         text, reason = choice["message"]["content"], choice.get("finish_reason")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return Answer("", "a response without an answer")
+        return None
     first_token, cut = _first_token(choice), reason == "length"
+    if reason == "content_filter":
+        return Answer("", "stopped by the server's content filter", False, first_token)
     if not isinstance(text, str) or not text.strip():
         why = f" ({clean(reason)})" if reason else ""
         return Answer("", f"an empty answer{why}", cut, first_token)
@@ -203,12 +239,3 @@ def _first_token(choice: dict[str, Any]) -> tuple[tuple[str, float], ...]:
         return tuple((str(one["token"]), float(one["logprob"])) for one in listed)
     except (ValueError, KeyError, IndexError, TypeError):
         return ()
-
-
-def _told(response: requests.Response) -> str:
-    """Return what a server says of an error; it may be hostile, and long."""
-    try:
-        error = response.json()["error"]
-        return clean(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, KeyError, TypeError):
-        return clean(response.text[:1000]) or "no reason given"

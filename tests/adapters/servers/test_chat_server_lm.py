@@ -16,7 +16,9 @@ from chat_server import ALL_NO, Server, likeliest, said
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.tasks import TaskManager
 from tasks import FOLDER
+from urllib3.response import HTTPResponse
 
+from valueeval.adapters.servers.connection import _Retry
 from valueeval.registration import register
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES, VALUES
@@ -90,7 +92,7 @@ def test_bad_answers_are_counted_and_failures_asked_again(
     assert {each["id"] for each in failed} == unread
     assert sorted(each["problem"] for each in failed) == [
         "HTTP 400: \ufffd[31mcontent filter",
-        "a response without an answer",
+        'a response without an answer: {"choices": []}',
         "an empty answer",
         "an empty answer",
     ]
@@ -187,6 +189,33 @@ def test_two_turns(server: Server, tmp_path: Path) -> None:
     for messages in server.seen[LIMIT:]:
         assert [m["role"] for m in messages] == ["user", "assistant", "user"]
         assert messages[1]["content"] == "They care.\nFinal answer: Tradition"
+
+
+def test_answers_that_are_none(server: Server) -> None:
+    """An error under HTTP 200; a text that a filter has cut; an error that repeats the key."""
+    filtered = said("1. no\n2. no")
+    filtered[1]["choices"][0]["finish_reason"] = "content_filter"
+    bad = iter([(200, {"error": {"message": "model overloaded"}}), filtered,
+                (400, {"error": "key sk-secret is odd"})])  # fmt: skip
+    server.answer = lambda number, messages: next(bad, said(ALL_NO))
+    results = evaluate(server, "valueeval_mbc_sample")
+    assert sorted(each["problem"] for each in results["config"]["failed_requests"]) == [
+        "HTTP 400: key [key] is odd",
+        "a response without an answer: model overloaded",
+        "stopped by the server's content filter",
+    ]
+    assert results["results"]["valueeval_mbc_sample"]["unparsed,none"] == 3 / LIMIT
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"), [("3", 3), ("1200", 600), ("soon", None), (None, None)]
+)
+def test_waiting_has_bounds(
+    asked: str | None, waited: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = HTTPResponse(headers={} if asked is None else {"Retry-After": asked})
+    assert _Retry().get_retry_after(response) == waited
+    assert ("the server asks to wait 1200 s: waiting 600 s" in caplog.text) == (waited == 600)
 
 
 def test_a_late_answer_is_asked_again_then_given_up(server: Server) -> None:
@@ -440,6 +469,7 @@ def test_votes_are_drawn_once(server: Server, tmp_path: Path) -> None:
         ({"model": ""}, "name the model"),
         ({"base_url": "localhost:8000"}, "an http address is wanted"),
         ({"base_url": "http://127.0.0.1:9/v1"}, "no server answers"),
+        ({"base_url": "https://me:sk-secret@x.org/v1"}, "^((?!sk-secret).)*api_key_variable=NAME$"),
         ({"num_concurrent": 0}, "must be positive"),
         ({"num_concurrent": "many"}, "--model_args: invalid literal"),
         ({"modell": "x"}, "no argument 'modell'; did you mean model"),

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import random
 import re
+from pathlib import Path
 
 import jsonschema
+import llguidance
+import llguidance.hf
 import pytest
+from transformers import AutoTokenizer
 
 from valueeval.adapters.servers.forms import FIELDS, GUIDED_TEMPLATES, answer_form
 from valueeval.tasks.templates import cot, mbc, oa
@@ -84,6 +88,38 @@ def test_answers_that_are_cut_fit_as_far_as_they_go() -> None:
     assert form.fits("1. yes\n2. n", "regex", cut=True)
     for field in FIELDS:
         assert not form.fits("Sure! Here", field, cut=True)
+
+
+@pytest.mark.parametrize(
+    ("template", "value", "as_json", "as_text"),
+    [
+        (
+            "mbc",
+            None,
+            {f"{n}. {v}": "no" for n, v in enumerate(VALUE_NAMES, 1)},
+            mbc.gold([0] * 20),
+        ),
+        ("cot2list", None, None, mbc.gold([1] * 20)),
+        *(("oa", v, {"answer": VALUES[v].keywords[-1]}, VALUES[v].keywords[0]) for v in range(20)),
+        ("cot", None, {"reasoning": "So.", "final_answer": ["Face"]}, "So.\nFinal answer: Face"),
+    ],
+)
+def test_an_engine_of_servers_takes_them(
+    tiny_gpt2: Path, template: str, value: int | None, as_json: object, as_text: str
+) -> None:
+    """Compiled by llguidance, one of the engines by which vLLM and SGLang hold to a form."""
+    form = answer_form(template, value)
+    assert form is not None
+    tokenizer = llguidance.hf.from_tokenizer(AutoTokenizer.from_pretrained(tiny_gpt2))
+    of_json = llguidance.LLMatcher.grammar_from_json_schema(form.schema)
+    of_text = llguidance.LLMatcher.grammar_from_regex(form.pattern)
+    for grammar, answer in ((of_json, as_json and json.dumps(as_json)), (of_text, as_text)):
+        matcher = llguidance.LLMatcher(tokenizer, grammar)
+        assert matcher.get_error() == ""
+        if answer:
+            tokens = tokenizer.tokenize_str(answer)
+            assert matcher.consume_tokens(tokens)
+            assert matcher.is_accepting()
 
 
 def test_words_are_plain_in_regular_expressions() -> None:
