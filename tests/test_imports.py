@@ -92,7 +92,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "table": {"", "reading", "published"},
         "inference": {"", "reading", "published", "table"},
         "formats": {"", "reading", "published", "table"},
-        "page": {"", "reading", "published", "table"},
+        "page": {"", "reading", "published", "table", "formats"},
         "commands": {"", "reading", "table", "inference", "formats", "page"},
     },
 }

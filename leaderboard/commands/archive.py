@@ -43,7 +43,7 @@ _KEPT = (
 )  # fmt: skip
 _METADATA = (
     "version", "template", "paraphrase", "wording", "set", "sample", "data_sha256", "data_official",
-    "votes",
+    "votes", "name", "link",
 )  # fmt: skip
 _BY_TASK = ("results", "configs", "versions", "n-shot", "n-samples", "task_hashes")
 _FOLDERS = re.compile(r"(?<![^+,=])(?:[A-Za-z]:)?[/\\~][^+,=]*[/\\]")

@@ -28,6 +28,7 @@ from valueeval.leaderboard.reading.results_files import read_manifests, read_res
 from valueeval.leaderboard.reading.run_files import read_run_files
 from valueeval.leaderboard.reading.runs import merged
 from valueeval.leaderboard.table.collate import collate
+from valueeval.leaderboard.table.names import name_rows, read_names
 from valueeval.leaderboard.table.records import records
 from valueeval.leaderboard.table.table import RANKED, Table
 from valueeval.tasks.errors import ValueEvalError
@@ -97,6 +98,7 @@ def leaderboard(
     *,
     reference: str | None = None,
     adapters: Sequence[str | Path] = (),
+    names: str | Path | None = None,
     show_progress: Callable[[int], Callable[[], None]] | None = None,
 ) -> Leaderboard:
     """Rank results of lm-eval.
@@ -105,6 +107,8 @@ def leaderboard(
         results: Folders (any depth), ``results_*.json`` files, or run files of the shared task.
         reference: The row that every other is compared with: its name, or name and template.
         adapters: Adapter directories, for results that do not hold their adapter's manifest.
+        names: A YAML file of names to show, by the names of folders: ``full: My system``, or
+            ``full: {name: My system, link: https://…}``.
         show_progress: Called with the number of samples files to read; returns what is called after
             each.
 
@@ -114,7 +118,8 @@ def leaderboard(
     found, run_files = find_files([str(place) for place in _listed(results)])
     runs, problems = read_results(found, read_manifests([str(folder) for folder in adapters]))
     more_runs, more_problems = read_run_files(run_files)
-    table = collate([*runs, *more_runs], [*problems, *more_problems])
+    given = read_names(Path(names)) if names is not None else None
+    table = name_rows(collate([*runs, *more_runs], [*problems, *more_problems]), given)
     _check_reference(table, reference)
     files = sum(len(row.runs) for board in table.boards for row in board.rows)
     advance = (lambda: None) if show_progress is None else show_progress(files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -16,6 +17,7 @@ from valueeval.leaderboard.formats import to_json as format_json
 from valueeval.leaderboard.formats import to_latex as format_latex
 from valueeval.leaderboard.formats import to_markdown as format_markdown
 from valueeval.leaderboard.page import to_html as format_html
+from valueeval.leaderboard.page.samples import browsable
 from valueeval.leaderboard.reading.runs import merged
 from valueeval.leaderboard.table.table import RANKED, Table
 from valueeval.tasks.commands.command_line import CommandParser
@@ -51,14 +53,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         table = leaderboard(
             arguments.results, reference=arguments.reference, adapters=arguments.adapters,
-            show_progress=show_progress,
+            names=arguments.names, show_progress=show_progress,
         ).table  # fmt: skip
     for problem in merged(table.problems):
         print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
     for note in table.notes:
         print(f"note: {note}", file=sys.stderr)
     # Everything is rendered before anything is written, so that an error leaves all as it was.
-    rendered: dict[Path, str | bytes] = {output: _render(output, table) for output in outputs}
+    samples = browsable(table) if arguments.samples else None
+    rendered: dict[Path, str | bytes] = {
+        output: _render(output, table, samples) for output in outputs
+    }
     if arguments.every_eval_ever is not None:
         files = exchange.every_eval_ever(table)
         rendered |= {arguments.every_eval_ever / name: files[name] for name in sorted(files)}
@@ -105,6 +110,16 @@ def build_parser() -> CommandParser:
         help="adapter directories, for results that do not hold their adapter's manifest",
     )  # fmt: skip
     parser.add_argument(
+        "--names", type=Path, metavar="FILE",
+        help="YAML file of names and links to show, by the rows' names or their folders' (full: "
+        "My system; or full: {name: My system, link: https://…})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--samples", action="store_true",
+        help="put the arguments into the .html page, to browse what systems get wrong: their "
+        "texts, from your copy of the data, are then in the page",
+    )  # fmt: skip
+    parser.add_argument(
         "--figures", type=Path, metavar="DIR", help="folder for every figure as PNG and SVG"
     )
     parser.add_argument(
@@ -124,7 +139,9 @@ def _check_format(output: Path) -> None:
         raise ValueEvalError(f"{output}: this is a folder; name a file")
 
 
-def _render(output: Path, table: Table) -> str:
+def _render(output: Path, table: Table, samples: list[dict[str, Any]] | None) -> str:
+    if output.suffix == ".html":
+        return format_html.render(table, samples)
     content = _FORMATS[output.suffix](table)
     if output.suffix == ".md" and output.is_file() and output.stat().st_size:
         try:

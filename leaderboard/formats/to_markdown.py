@@ -18,6 +18,8 @@ Ranked by **macro_f1**, the mean of the F1 of the 20 values; **official_f1**, th
 score, is a different measure. *Italics*: systems of others, not measured here. The columns are
 explained below the tables."""
 _EXPLANATION = f"""\
+- Names say in what a system differs from most of the same base model and method. A *variant* is a
+  single fold of a mean over folds, or differs from its parent in one setting; ranks count it.
 - *can be best*: ✓ where the system can be the best of the table. Of all systems measured here, the
   truly best is among these with 95 % confidence: all pairs are tested as one family (step-down),
   so the confidence holds for the whole table. With hundreds of pairs that leaves much open: fewer
@@ -84,8 +86,13 @@ def _board(board: Board) -> list[str]:
         parts.append(f"**{board.finding}**")
     if board.rows:
         parts.append(_data_line(board))
+    variants = [row for row in board.rows if row.variant_of is not None]
     if board.rows or board.listed:
-        parts.append(_main_table(board))
+        rows = [row for row in board.rows if row.variant_of is None]
+        parts.append(_main_table(board, rows, board.listed))
+    if variants:
+        summary = f"Variants: single folds, and one setting changed ({len(variants)})"
+        parts += _folded(summary, _main_table(board, variants, ()))
     if any(row.influence is not None for row in board.rows):
         summary = "The conclusion that moves each score most"
         parts += _folded(summary, _influence_table(board.rows))
@@ -110,12 +117,12 @@ def _data_line(board: Board) -> str:
     return f"{size}{', ' if size else ''}data `{board.data_sha256[:12]}`{version}."
 
 
-def _main_table(board: Board) -> str:
-    lines: list[tuple[float, dict[str, str]]] = []
-    lines += [(row.macro_f1, _cells(board, row)) for row in board.rows]
-    lines += [(system.macro_f1 or 0.0, _published_cells(system)) for system in board.listed]
-    lines.sort(key=lambda line: -line[0])
-    rows = [cells for _, cells in lines]
+def _main_table(board: Board, of_board: Sequence[Row], published: Sequence[Published]) -> str:
+    lines: list[tuple[bool, float, dict[str, str]]] = []
+    lines += [(False, row.macro_f1, _cells(board, row)) for row in of_board]
+    lines += [(each.oracle, each.macro_f1 or 0.0, _published_cells(each)) for each in published]
+    lines.sort(key=lambda line: (line[0], -line[1]))  # the oracle, which is no system, last
+    rows = [cells for *_, cells in lines]
     # A column in which no row has anything is left out, but for those that every table has.
     header = [
         name
@@ -152,7 +159,7 @@ def _cells(board: Board, row: Row) -> dict[str, str]:
         "#": "" if row.rank is None else str(row.rank),
         "can be best": "✓" if standing is not None and standing.can_be_best else "",
         "ranks": "" if ranks is None else text.ranks(ranks),
-        "system": text.markdown(row.name) + _trained_on(row) + _warning_mark(row),
+        "system": _name(row) + _trained_on(row) + _warning_mark(row),
         "method": text.markdown(run.method),
         "template": text.markdown(row.prompt),
         "parameters": text.count(run.parameters),
@@ -169,6 +176,11 @@ def _cells(board: Board, row: Row) -> dict[str, str]:
         "n": "" if run.arguments in (None, board.arguments) else str(run.arguments),
         "seeds": str(macro.n),
     }
+
+
+def _name(row: Row) -> str:
+    name = text.markdown(row.name)
+    return name if row.link is None else f"[{name}](<{row.link}>)"
 
 
 def _given_mark(row: Row) -> str:

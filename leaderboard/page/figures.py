@@ -1,36 +1,45 @@
-"""Every figure of the leaderboard as PNG and SVG, for papers and slides.
+"""Every figure of the leaderboard, drawn once: for papers as PNG and SVG, for the page as SVG.
 
-Drawn by matplotlib from the same records as the page. The same table gives the same bytes: no date,
-no random ids.
+The same table gives the same bytes: no date, no random ids. Variants are left out, as in the table.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from valueeval.leaderboard import text
 from valueeval.leaderboard.published.systems import UPPER_REFERENCE
 from valueeval.leaderboard.table.records import board_records, spreads
-from valueeval.leaderboard.table.table import RANKED, Table
+from valueeval.leaderboard.table.table import RANKED, Board, Table
 from valueeval.tasks.values import VALUE_NAMES
 
 _COLOURS = ("#1f5fa8", "#b8540f", "#1f7a54", "#8a3b91", "#8f6b00", "#b3264c", "#3d7580", "#5d5d66")
-_INK, _MUTED, _LINE = "#1d2126", "#626a73", "#e3e0d8"
+_INK, _MUTED, _LINE, _PAPER = "#1d2126", "#626a73", "#e3e0d8", "#ffffff"
+_ON_LIGHT, _ON_DARK = "#1d2127", "#fefefe"  # text in cells, which keep their colours in the dark
+# Colours as the page has them, light and dark.
+_IN_PAGE = {
+    _INK: "var(--ink)", _MUTED: "var(--muted)", _LINE: "var(--line)", _PAPER: "var(--card)",
+    **{colour: f"var(--c{number})" for number, colour in enumerate(_COLOURS)},
+    "'DejaVu Sans'": "system-ui",
+}  # fmt: skip
 _STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans", "font.size": 9, "axes.edgecolor": _LINE, "axes.grid": True,
-    "axes.axisbelow": True, "grid.color": _LINE, "grid.linewidth": 0.8, "text.color": _INK,
-    "axes.labelcolor": _MUTED, "xtick.color": _MUTED, "ytick.color": _MUTED,
+    "font.family": ["DejaVu Sans", "sans-serif"], "font.size": 9, "axes.edgecolor": _LINE,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": _LINE, "grid.linewidth": 0.8,
+    "text.color": _INK, "axes.labelcolor": _MUTED, "xtick.color": _MUTED, "ytick.color": _MUTED,
     "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
-    "svg.hashsalt": "valueeval", "svg.fonttype": "none", "text.parse_math": False,
-    "figure.constrained_layout.use": True, "axes.titlelocation": "left",
+    "figure.facecolor": _PAPER, "axes.facecolor": _PAPER, "svg.hashsalt": "valueeval",
+    "svg.fonttype": "none", "text.parse_math": False, "figure.constrained_layout.use": True,
 }  # fmt: skip
 _SHAPES = {1: "o", 2: "s", 3: "^"}
 _MAX_ROWS = 40  # rows of a heat map or a strip that can still be read on a page
@@ -42,27 +51,45 @@ Colours = Mapping[str, str]
 def draw(table: Table) -> dict[str, bytes]:
     """Return each figure that has something to show as PNG and SVG, by file name."""
     files: dict[str, bytes] = {}
-    with matplotlib.rc_context(_STYLE):
-        for board in table.boards:
-            if board.status != RANKED or not board.rows:
-                continue
-            rows = [record for record in board_records(board) if record["macro_f1"] is not None]
-            rows.sort(key=lambda row: -row["macro_f1"])
-            groups = [spread for spread in spreads(table)
-                      if spread["data_sha256"] == board.data_sha256]  # fmt: skip
+    with _style():
+        for board in _drawn(table):
             prefix = f"{board.dataset}-{board.data_sha256[:8]}" if board.mark else board.dataset
-            for name, figure in _figures(rows, groups).items():
-                figure.suptitle(f"ValueEval, {board.title}", x=0.01, ha="left", fontsize=8,
-                                color=_MUTED)  # fmt: skip
-                files |= _encode(f"{prefix}-{name}", figure)
+            for name, figure in _figures(board, spreads(table)).items():
+                files[f"{prefix}-{name}.png"] = _encode(figure, "png")
+                files[f"{prefix}-{name}.svg"] = _encode(figure, "svg")
     return files
 
 
-def _figures(rows: Sequence[Record], groups: Sequence[Record]) -> dict[str, Figure]:
+def draw_for_page(table: Table) -> list[tuple[Board, dict[str, str]]]:
+    """Return the figures of each board as SVG elements in the colours of the page, by title."""
+    with _style():
+        return [
+            (board, {name: _element(name, _encode(figure, "svg").decode())
+                     for name, figure in _figures(board, spreads(table)).items()})
+            for board in _drawn(table)
+        ]  # fmt: skip
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def _drawn(table: Table) -> list[Board]:
+    return [board for board in table.boards if board.status == RANKED and board.rows]
+
+
+def _figures(board: Board, all_groups: Sequence[Record]) -> dict[str, Figure]:
+    rows = [record for record in board_records(board)
+            if record["macro_f1"] is not None and record["variant_of"] is None]  # fmt: skip
+    rows.sort(key=lambda row: -row["macro_f1"])
     ranked = [row for row in rows if row["status"] == RANKED]
+    shown = {row["group"] for row in ranked}
+    groups = [group for group in all_groups if group["group"] in shown]
     colour = _colours(ranked)
     drawn = {
-        "intervals": _intervals(ranked, colour),
+        "intervals": _intervals(rows, colour),
         "f1-parameters": _against(rows, "parameters", "parameters", colour),
         "f1-trained-parameters": _against(
             rows, "trainable_parameters", "trained parameters", colour
@@ -72,23 +99,35 @@ def _figures(rows: Sequence[Record], groups: Sequence[Record]) -> dict[str, Figu
         "wordings-and-seeds": _spread(groups, colour),
         "precision-recall": _precision_recall(ranked),
     }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
+    found = {name: figure for name, figure in drawn.items() if figure is not None}
+    for figure in found.values():
+        figure.supxlabel(f"ValueEval, {board.title}", x=0.99, ha="right", fontsize=7, color=_MUTED)
+    return found
 
 
-def _encode(name: str, figure: Figure) -> dict[str, bytes]:
-    files = {}
-    for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-        out = io.BytesIO()
-        figure.savefig(out, format=ending, dpi=200, metadata=metadata)
-        files[f"{name}.{ending}"] = out.getvalue()
-    return files
+def _encode(figure: Figure, ending: str) -> bytes:
+    no_metadata = {"png": ("Software",), "svg": ("Date", "Creator", "Format", "Type")}[ending]
+    out = io.BytesIO()
+    figure.savefig(out, format=ending, dpi=200, metadata=dict.fromkeys(no_metadata))
+    return out.getvalue()
+
+
+def _element(name: str, drawn: str) -> str:
+    """Return the element of an SVG file: no declarations, no size of its own, colours by name."""
+    element = drawn[drawn.index("<svg") :]
+    label = name.replace("-", " ")
+    opening = f'<svg role="img" aria-label="{label}" viewBox'
+    element = re.sub(r"<svg [^>]*?viewBox", opening, element, count=1)
+    for colour, variable in _IN_PAGE.items():
+        element = element.replace(colour, variable)
+    return element.replace("xlink:href", "href")
 
 
 def _axes(width: float, height: float, title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height))
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=11, fontweight="bold")
-    return figure, axes
+    wrapped = "\n".join(textwrap.wrap(title, int(width * 11)))
+    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    return figure, figure.add_subplot()
 
 
 def _colours(rows: Sequence[Record]) -> Colours:
@@ -102,7 +141,7 @@ def _label(row: Record) -> str:
 
 
 def _named(system: str, prompt: str) -> str:
-    name = system if len(system) <= 36 else system[:35] + "…"
+    name = system if len(system) <= 48 else system[:47] + "…"
     return f"{name} · {prompt}" if prompt else name
 
 
@@ -110,71 +149,74 @@ def _named(system: str, prompt: str) -> str:
 
 
 def _intervals(rows: Sequence[Record], colour: Colours) -> Figure | None:
-    """Draw score and interval of each row, best first."""
-    rows = rows[:_MAX_ROWS]
-    if not rows:
+    """Draw score and interval of each row, best first, and the scores of published systems."""
+    rows = [row for row in rows if row["method"] != UPPER_REFERENCE][:_MAX_ROWS]
+    if not any(row["status"] == RANKED for row in rows):
         return None
-    figure, axes = _axes(7, 0.9 + 0.24 * len(rows), "macro F1 with 95 % interval over conclusions")
+    title = "macro F1 with 95 % interval over conclusions"
+    figure, axes = _axes(8, 1.1 + 0.24 * len(rows), title)
     for place, row in enumerate(rows):
+        if row["status"] != RANKED:
+            axes.plot(row["macro_f1"], place, "D", markersize=5, color=_PAPER,
+                      markeredgecolor=_MUTED)  # fmt: skip
+            continue
         if row["macro_f1_low"] is not None:
             axes.hlines(place, row["macro_f1_low"], row["macro_f1_high"], linewidth=4, alpha=0.3,
                         color=colour[row["method"]])  # fmt: skip
         axes.plot(row["macro_f1"], place, "o", markersize=5, color=colour[row["method"]])
     axes.set_yticks(range(len(rows)), [_label(row) for row in rows], color=_INK)
+    for row, label in zip(rows, axes.get_yticklabels(), strict=True):
+        if row["status"] != RANKED:
+            label.set(fontstyle="italic", color=_MUTED)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("macro F1")
+    axes.set_xlabel("macro F1 (◇ published, without an interval)")
     return figure
 
 
 def _against(rows: Sequence[Record], field: str, label: str, colour: Colours) -> Figure | None:
-    """Score against a size on a logarithmic axis, one line a method through the best of each size.
+    """Draw scores against a size on a logarithmic axis; each point stands at its size.
 
-    Rows with 0 stand at the left, before the axis begins.
+    Rows with 0 stand at the left, before the axis begins. Means of several adapters are squares.
     """
-    known = [row for row in rows if row[field] is not None]
+    known = [row for row in rows if row[field] is not None and row["method"] != UPPER_REFERENCE]
     if not any(row["status"] == RANKED and row[field] > 0 for row in known):
         return None
     positive = [row[field] for row in known if row[field] > 0]
-    left = min(positive) / 4
+    low, high = min(positive) / 2, max(positive) * 2
+    left = low / 2
     figure, axes = _axes(6, 4, f"macro F1 against {label}")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
+    axes.xaxis.set_minor_locator(NullLocator())
     # The place of 0 is left of the axis: no size is written there.
     axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda size, _: "" if size < left * 2 else text.count(round(size)))
+        FuncFormatter(lambda size, _: "" if size < low else text.count(round(size)))
     )
-    axes.xaxis.set_minor_locator(NullLocator())
+    for row in known:
+        own = row["status"] == RANKED
+        axes.plot(
+            row[field] or left, row["macro_f1"], ("s" if row["ensemble"] else "o") if own else "D",
+            color=colour[row["method"]] if own else _PAPER, alpha=0.75 if own else 1, markersize=6,
+            markeredgecolor=_PAPER if own else _MUTED,
+        )  # fmt: skip
     for method in sorted({row["method"] for row in known if row["status"] == RANKED}):
-        own = [row for row in known if row["status"] == RANKED and row["method"] == method]
-        best: dict[int, float] = {}
-        for row in own:
-            best[row[field]] = max(row["macro_f1"], best.get(row[field], 0.0))
-            _error_bar(axes, row[field] or left, row, colour[method])
-        sizes = sorted(size for size in best if size > 0)
-        axes.plot(sizes, [best[size] for size in sizes], color=colour[method], alpha=0.7,
-                  linewidth=1.6)  # fmt: skip
-        axes.plot([], [], "o-", color=colour[method], label=method)
-    published = [row for row in known if row["status"] != RANKED]
-    for row in published:
-        axes.plot(row[field] or left, row["macro_f1"], "D", color="white", markeredgecolor=_MUTED,
-                  markersize=5)  # fmt: skip
-    if published:
-        axes.plot([], [], "D", color="white", markeredgecolor=_MUTED, label="published")
+        axes.plot([], [], "o", color=colour[method], label=method)
+    if any(row["ensemble"] for row in known):
+        axes.plot([], [], "s", color=_MUTED, label="mean of several")
+    if any(row["status"] != RANKED for row in known):
+        axes.plot([], [], "D", color=_PAPER, markeredgecolor=_MUTED, label="published")
     if any(row[field] == 0 for row in known):
-        axes.axvline(left * 2, color=_MUTED, linewidth=0.8, linestyle=":")
-        axes.annotate("0", (left, 0), xycoords=("data", "axes fraction"), xytext=(0, 6),
+        axes.axvline(low * 0.8, color=_MUTED, linewidth=0.8, linestyle=":")
+        axes.annotate("0", (left, 0), xycoords=("data", "axes fraction"), xytext=(0, -13),
                       textcoords="offset points", ha="center", color=_MUTED)  # fmt: skip
+        axes.set_xlim(left / 1.5, high)
+    else:
+        axes.set_xlim(low, high)
     axes.set_xlabel(label)
     axes.set_ylabel("macro F1")
-    axes.legend(fontsize=8, loc="best")
+    figure.legend(fontsize=8, loc="outside right center")
     return figure
-
-
-def _error_bar(axes: Axes, x: float, row: Record, colour: str) -> None:
-    if row["macro_f1_low"] is not None:
-        axes.vlines(x, row["macro_f1_low"], row["macro_f1_high"], color=colour, linewidth=1,
-                    alpha=0.6)  # fmt: skip
-    axes.plot(x, row["macro_f1"], "o", color=colour, markersize=5, markeredgecolor="white")
 
 
 def _heat_map(rows: Sequence[Record]) -> Figure | None:
@@ -186,14 +228,19 @@ def _heat_map(rows: Sequence[Record]) -> Figure | None:
     systems += [row for row in known if row["method"] == UPPER_REFERENCE]
     scores = np.array([[np.nan if score is None else score for score in row["f1"]]
                        for row in systems])  # fmt: skip
-    figure, axes = _axes(10, 2.2 + 0.26 * len(systems), "F1 per value")
-    axes.imshow(np.ma.masked_invalid(scores), cmap="Blues", vmin=0, vmax=0.9, aspect="auto")
+    figure, axes = _axes(11, 2.4 + 0.26 * len(systems), "F1 per value")
+    axes.pcolormesh(np.ma.masked_invalid(scores), cmap="Blues", vmin=0, vmax=0.9,
+                    edgecolors=_PAPER, linewidth=1)  # fmt: skip
     for (row, value), score in np.ndenumerate(scores):
-        shown = "–" if np.isnan(score) else f"{score:.2f}".replace("0.", ".", 1)  # noqa: RUF001
-        axes.text(value, row, shown, ha="center", va="center", fontsize=6.5,
-                  color="white" if score > 0.55 else _INK)  # fmt: skip
-    axes.set_xticks(range(20), VALUE_NAMES, rotation=60, ha="right")
-    axes.set_yticks(range(len(systems)), [_label(row) for row in systems], color=_INK)
+        missing = np.isnan(score)
+        shown = "–" if missing else f"{score:.2f}".replace("0.", ".", 1)  # noqa: RUF001
+        axes.text(value + 0.5, row + 0.5, shown, ha="center", va="center", fontsize=7,
+                  color=_MUTED if missing else _ON_DARK if score > 0.55 else _ON_LIGHT)  # fmt: skip
+    axes.set_xticks(np.arange(20) + 0.5, VALUE_NAMES, rotation=60, ha="right",
+                    rotation_mode="anchor")  # fmt: skip
+    axes.set_yticks(np.arange(len(systems)) + 0.5, [_label(row) for row in systems], color=_INK)
+    axes.tick_params(length=0)
+    axes.invert_yaxis()
     axes.grid(visible=False)
     return figure
 
@@ -203,14 +250,14 @@ def _spread(groups: Sequence[Record], colour: Colours) -> Figure | None:
     groups = groups[:_MAX_ROWS]
     if not groups:
         return None
-    figure, axes = _axes(7, 1.1 + 0.26 * len(groups), "wordings (● p1, ■ p2, ▲ p3) and seeds")
+    figure, axes = _axes(8, 1.2 + 0.26 * len(groups), "wordings (● p1, ■ p2, ▲ p3) and seeds")
     for place, group in enumerate(groups):
         own = colour[group["method"]]
         scores = [run["macro_f1"] for run in group["runs"]]
         axes.hlines(place, min(scores), max(scores), color=own, linewidth=5, alpha=0.2)
         for run in group["runs"]:
             axes.plot(run["macro_f1"], place, _SHAPES.get(run["paraphrase"], "s"), color=own,
-                      markersize=5, markeredgecolor="white")  # fmt: skip
+                      markersize=5, markeredgecolor=_PAPER)  # fmt: skip
     names = [_named(group["system"], group["template"]) for group in groups]
     axes.set_yticks(range(len(groups)), names, color=_INK)
     axes.invert_yaxis()
@@ -237,5 +284,5 @@ def _precision_recall(rows: Sequence[Record]) -> Figure | None:
     axes.set_yticks(range(20), VALUE_NAMES, color=_INK)
     axes.invert_yaxis()
     axes.set_xlim(-0.02, 1.02)
-    axes.legend(fontsize=8, loc="best")
+    figure.legend(fontsize=8, loc="outside right center")
     return figure

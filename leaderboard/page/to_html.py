@@ -17,8 +17,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from valueeval.leaderboard import text
+from valueeval.leaderboard.formats import to_csv, to_json
+from valueeval.leaderboard.page import figures
 from valueeval.leaderboard.published.systems import UPPER_REFERENCE
-from valueeval.leaderboard.table.records import board_records, spreads
+from valueeval.leaderboard.table.records import board_records
 from valueeval.leaderboard.table.table import GAMING_MARGIN, RANKED, REASONS, Board, Table
 from valueeval.tasks.values import VALUE_NAMES
 
@@ -47,6 +49,15 @@ _COLUMNS = (
     ("unparsed", "Unparsed", "num", "Share of answers that could not be read"),
     ("seeds", "Seeds", "num", "Runs that the row is the mean of"),
 )  # fmt: skip
+_CAPTIONS = {
+    "intervals": "Systems of others, of which no predictions are public, have no interval.",
+    "f1-parameters": "Each system stands at its size; those of one size stand above one another.",
+    "f1-per-value": "In the last row, where it is known, the best published F1 of each value, "
+    "chosen on the test set itself: an upper reference, no system.",
+    "wordings-and-seeds": "Every run of a system on a template. The wider, the more a score owes "
+    "to the prompt or to chance.",
+    "precision-recall": "Of the best system with samples.",
+}
 # Columns that are left out of a page where no row has anything in them.
 _OPTIONAL = {
     "macro_f1_without_one_low",
@@ -58,8 +69,14 @@ _OPTIONAL = {
 }
 
 
-def render(table: Table) -> str:
-    """Return `table` as an HTML page."""
+def render(table: Table, samples: list[dict[str, Any]] | None = None) -> str:
+    """Return `table` as an HTML page.
+
+    Args:
+        table: What to show.
+        samples: Arguments for its browser (:func:`valueeval.leaderboard.page.samples.browsable`),
+            with their texts.
+    """
     script = _asset("page.js")
     rows = _rows(table)
     on_board = [row for row in rows if _has_score(row)]
@@ -75,7 +92,12 @@ def render(table: Table) -> str:
         style=_asset("page.css"),
         script=script,
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=_embedded(table, on_board),
+        data=_embedded(table, on_board, samples),
+        drawn=[{"title": board.title, "figures": list(drawn.items())}
+               for board, drawn in figures.draw_for_page(table)],
+        captions=_CAPTIONS,
+        samples=samples,
+        values=VALUE_NAMES,
         ranked=[_board(number, board, rows) for number, board in enumerate(table.boards)
                 if board.status == RANKED],
         apart=[_apart(number, board, rows) for number, board in enumerate(table.boards)
@@ -97,19 +119,19 @@ def _asset(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _embedded(table: Table, rows: list[dict[str, Any]]) -> str:
+def _embedded(
+    table: Table, rows: list[dict[str, Any]], samples: list[dict[str, Any]] | None
+) -> str:
     """Return the data as JSON that cannot end its element, whatever strings it holds."""
-    keys = ("id", "group", "status", "board_number", "rank", "system", "base_model", "method",
-            "template", "prompt", "parameters", "trainable_parameters", "training_size",
-            "macro_f1", "macro_f1_low", "macro_f1_high", "macro_f1_without_one_low", "official_f1",
-            "macro_ap", "difference", "answer_mass", "predicted_rate", "unparsed", "seeds", "f1",
-            "precision", "recall")  # fmt: skip
+    keys = ("id", "status", "board", "system", "run_name", "variant_of", "base_model", "template",
+            *(key for key, *_ in _COLUMNS))  # fmt: skip
     content = {
         "values": list(VALUE_NAMES),
-        "methods": sorted({row["method"] for row in rows if row["status"] == RANKED}),
         "rows": [{key: row[key] for key in keys} for row in rows],
-        "spreads": spreads(table),
-    }
+        "samples": samples,
+        "files": {"leaderboard.csv": to_csv.render(table),
+                  "leaderboard.json": to_json.render(table)},
+    }  # fmt: skip
     dumped = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character, escape in (("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e"),
                               ("\u2028", "\\u2028"), ("\u2029", "\\u2029")):  # fmt: skip
@@ -127,7 +149,9 @@ def _rows(table: Table) -> list[dict[str, Any]]:
     for number, row in enumerate(rows):
         row["id"] = number
         row["prompt"] = text.prompt(row["template"], row["paraphrase"])
-    return sorted(rows, key=lambda row: (-(row["macro_f1"] or 0.0), row["id"]))
+    # The oracle is no system: it stands at the foot.
+    return sorted(rows, key=lambda row: (row["method"] == UPPER_REFERENCE,
+                                         -(row["macro_f1"] or 0.0), row["id"]))  # fmt: skip
 
 
 def _has_score(row: dict[str, Any]) -> bool:
@@ -154,8 +178,8 @@ def _board(number: int, board: Board, rows: list[dict[str, Any]]) -> dict[str, A
         if row["board_number"] == number and row["influence"]
     ]  # fmt: skip
     return {
-        "number": number, "title": board.title, "finding": board.finding,
-        "arguments": board.arguments, "clusters": board.clusters, "official_only": published,
+        "title": board.title, "summary": board.summary, "finding": board.finding,
+        "official_only": published,
         "influence": influence,
         "reference": board.reference.name if board.reference is not None else "",
     }  # fmt: skip
@@ -183,6 +207,9 @@ def _line(row: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any]:
         "rank": "" if row["rank"] is None else row["rank"],
         "ranks": _rank_interval(row),
         "system": row["system"],
+        "link": row["link"],
+        "run_name": row["run_name"],
+        "variant_of": row["variant_of"],
         "detail": _detail(row),
         "can_be_best": row["can_be_best"],
         "gamed": row["gamed"],
@@ -214,7 +241,7 @@ def _detail(row: dict[str, Any]) -> str:
     base, data = row["base_model"], row["training_data"]
     return ", ".join(
         part for part, implied in ((base, row["system"]), (data, "training"))
-        if part and part != implied
+        if part and part != implied and part not in row["system"]
     )  # fmt: skip
 
 

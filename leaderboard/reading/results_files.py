@@ -164,9 +164,7 @@ def _read_task(
     config = mapping(content.get("config"))
     shots = count(mapping(content.get("n-shot")).get(task)) or 0
     votes = count(metadata.get("votes")) or 1
-    model = describe_system(
-        content, config, shots, manifests, votes, string(metadata.get("wording"))
-    )
+    model = describe_system(content, config, shots, manifests, votes, metadata)
     date_id = DATE_IN_NAME.search(file.path.name)
     samples = _samples(file.path, task, date_id.group(1)) if date_id else None
     if effective is None:

@@ -108,5 +108,7 @@ def _run(file: File) -> Run:
         date="",
         versions={},
         manifest={},
+        given_name=None,
+        link=None,
         samples=path,
     )

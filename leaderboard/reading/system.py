@@ -19,8 +19,20 @@ _VOLATILE_ARGUMENTS = frozenset(
     {"batch_size", "max_batch_size", "device", "parallelize", "seed", "path", "calibration"}
 )
 _VOLATILE_SETTINGS = frozenset(
-    {"seed", "output", "output_dir", "resume", "data_dir", "device", "workers", "threads", "quiet"}
+    {
+        "name",
+        "seed",
+        "output",
+        "output_dir",
+        "resume",
+        "data_dir",
+        "device",
+        "workers",
+        "threads",
+        "quiet",
+    }
 )
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9./_~%#?=&+:@,-]*)?")
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,8 @@ class System:
         seed: Seed of the training, of the baseline, or of the few-shot examples.
         system: Key equal for two runs that differ in nothing but their seed and their task.
         manifest: Its adapter's manifest, as far as it can be read; else empty.
+        given_name: Name that its maker gave it, to show instead of one made up from its settings.
+        link: Address that its maker gave to read more.
     """
 
     model: str
@@ -53,11 +67,19 @@ class System:
     seed: int | None
     system: str
     manifest: Mapping[str, Any]
+    given_name: str | None
+    link: str | None
 
     @property
     def prompted(self) -> bool:
         """Return True for a language model that was not trained for the task."""
         return "-shot" in self.method.partition(",")[0]
+
+    @property
+    def members(self) -> int | None:
+        """Return the number of adapters whose answers are averaged; ``None`` for a single one."""
+        members = mapping(self.manifest.get("config")).get("members")
+        return len(members) if isinstance(members, list) else None
 
     @property
     def predicts_every_value(self) -> bool:
@@ -71,7 +93,7 @@ def describe_system(
     shots: int,
     manifests: Mapping[str, Mapping[str, Any]],
     votes: int = 1,
-    wording: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> System:
     """Describe the system of a results file.
 
@@ -81,8 +103,10 @@ def describe_system(
         shots: Few-shot examples in the prompt.
         manifests: Manifest by the name of an adapter's folder, for results that do not hold it.
         votes: Number of sampled chains of thought that vote on each argument.
-        wording: ``plain`` or ``chat``, as the task says; ``None`` in older results.
+        metadata: The task's; with its wording (``plain`` or ``chat``; not in older results), and
+            what ``--metadata`` adds: ``name`` and ``link``.
     """
+    told = metadata or {}
     arguments = _model_arguments(config.get("model_args"))
     kind = string(config.get("model")) or string(content.get("model_source")) or "unknown"
     name = string(content.get("model_name")) or arguments.get("pretrained") or kind
@@ -102,6 +126,7 @@ def describe_system(
     elif adapter:
         method, seed, trainable = "adapter", None, None
     else:
+        wording = told.get("wording")
         in_chat = content.get("chat_template_sha") or kind == "valueeval_chat"
         field = string(config.get("guided"))  # that carries the form to a server
         top = count(config.get("top_logprobs"))
@@ -130,7 +155,15 @@ def describe_system(
         seed=seed,
         system=_system_key(content, config, arguments, manifest, shots, votes),
         manifest=manifest,
+        given_name=string(told.get("name")) or string(mapping(manifest.get("config")).get("name")),
+        link=link(told.get("link")),
     )
+
+
+def link(value: object) -> str | None:
+    """Return an address of the web; ``None`` for anything else."""
+    address = string(value)
+    return address if address is not None and _ADDRESS.fullmatch(address) else None
 
 
 def _system_key(

@@ -155,9 +155,11 @@ def _status(
 # ------------------------------------------------------------------------------- rows
 
 
-def _board(status: str, groups: Sequence[Sequence[Run]], names: Mapping[str, str]) -> Board:
+def _board(
+    status: str, groups: Sequence[Sequence[Run]], names: Mapping[str, tuple[str, str]]
+) -> Board:
     rows = sorted(
-        (_row(runs, names[runs[0].system]) for runs in groups),
+        (_row(runs, *names[runs[0].system]) for runs in groups),
         key=lambda row: (-row.macro_f1, row.name, row.run.task, row.run.system),
     )
     run = rows[0].run
@@ -178,7 +180,7 @@ def _ranked(rows: Sequence[Row]) -> list[Row]:
     return [replace(row, rank=scores.index(row.macro_f1) + 1) for row in rows]
 
 
-def _row(runs: Sequence[Run], name: str) -> Row:
+def _row(runs: Sequence[Run], name: str, folder: str) -> Row:
     scores = {
         metric: _over_seeds([value for run in runs if (value := run.metrics[metric]) is not None])
         for metric in METRICS
@@ -187,6 +189,7 @@ def _row(runs: Sequence[Run], name: str) -> Row:
     return Row(
         rank=None,
         name=name,
+        folder=folder,
         runs=tuple(runs),
         scores=scores,
         macro_interval=_given_interval(runs, "macro_f1"),
@@ -227,8 +230,10 @@ def _told_apart(boards: Sequence[Board]) -> list[Board]:
     ]
 
 
-def _names(groups: Mapping[tuple[object, ...], Sequence[Sequence[Run]]]) -> dict[str, str]:
-    """Return a name for each system; those that would share one get a mark."""
+def _names(
+    groups: Mapping[tuple[object, ...], Sequence[Sequence[Run]]],
+) -> dict[str, tuple[str, str]]:
+    """Return a name for each system, those that would share one with a mark, and one without."""
     by_system: dict[str, set[str]] = defaultdict(set)
     for configurations in groups.values():
         for runs in configurations:
@@ -237,7 +242,7 @@ def _names(groups: Mapping[tuple[object, ...], Sequence[Sequence[Run]]]) -> dict
     for system, models in by_system.items():
         shared[_common_name(models)].append(system)
     return {
-        system: name if len(systems) == 1 else f"{name} [{_digest(system)}]"
+        system: (name if len(systems) == 1 else f"{name} [{_digest(system)}]", name)
         for name, systems in shared.items()
         for system in systems
     }

@@ -30,7 +30,8 @@ def board_records(board: Board) -> list[dict[str, Any]]:
 
 def _row_keys() -> tuple[str, ...]:
     return (
-        "board", "status", "set", "rank", "rank_low", "rank_high", "system", "base_model",
+        "board", "status", "set", "rank", "rank_low", "rank_high", "system", "run_name",
+        "variant_of", "link", "base_model", "ensemble",
         "method", "template", "paraphrase", "shots", "parameters", "trainable_parameters",
         "training_data", "training_size", "training_seconds", "training_memory_bytes",
         "training_device_memory_bytes",
@@ -61,7 +62,9 @@ def _row_record(board: Board, row: Row) -> dict[str, Any]:
     record: dict[str, Any] = {
         "board": board.title, "status": board.status, "set": board.dataset,
         "rank": row.rank, "rank_low": rank_low, "rank_high": rank_high,
-        "system": row.name, "base_model": run.base, "method": run.method,
+        "system": row.name, "run_name": row.folder or None, "variant_of": row.variant_of,
+        "link": row.link, "base_model": run.base,
+        "ensemble": run.members is not None, "method": run.method,
         "template": run.template or None, "paraphrase": run.paraphrase, "shots": run.shots,
         "parameters": run.parameters, "trainable_parameters": run.trainable,
         "training_data": run.training_data, "training_size": run.training_size,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from valueeval.leaderboard import text
 from valueeval.leaderboard.published.systems import Published
 from valueeval.leaderboard.reading.runs import Problem, Run
 from valueeval.leaderboard.text import prompt
@@ -85,6 +86,9 @@ class Row:
         influence: What single conclusions do to macro_f1, from samples.
         precision, recall: Per value, from samples; empty without.
         standing: Among the other rows; only in rankings, and only with samples.
+        folder: Name by the folders of its runs, which it can be called by as well.
+        link: Where to read more.
+        variant_of: Name of the row that it is a variant of: a fold, or one setting changed.
     """
 
     rank: int | None
@@ -101,6 +105,9 @@ class Row:
     precision: tuple[float | None, ...] = ()
     recall: tuple[float | None, ...] = ()
     standing: Standing | None = None
+    folder: str = ""
+    link: str | None = None
+    variant_of: str | None = None
 
     @property
     def run(self) -> Run:
@@ -119,7 +126,8 @@ class Row:
 
     def is_called(self, name: str | None) -> bool:
         """Return whether `name` is its name, alone or with its template (``gpt2 bca``)."""
-        return name is not None and name in (self.name, f"{self.name} {self.prompt}")
+        own = [each for each in (self.name, self.folder) if each]
+        return name is not None and name in (*own, *(f"{each} {self.prompt}" for each in own))
 
     @property
     def gamed(self) -> bool:
@@ -131,7 +139,7 @@ class Row:
     def trained_on(self) -> str:
         """Return the training data where that is another set than training; else ""."""
         data = self.run.training_data or ""
-        return "" if data == "training" else data
+        return "" if data == "training" or data in self.name else data
 
     @property
     def prompt(self) -> str:
@@ -178,6 +186,27 @@ class Board:
         """The row that the others are compared with, if there is one."""
         found = [row for row in self.compared if row.standing and row.standing.is_reference]
         return found[0] if found else None
+
+    @property
+    def summary(self) -> str:
+        """Return what the table shows in a sentence or two; empty where nothing is ranked."""
+        if self.status != RANKED or not self.rows:
+            return ""
+        first = self.rows[0]
+        size = "" if self.arguments is None else f" on {self.arguments} arguments"
+        if self.clusters is not None:
+            size += f" with {self.clusters} conclusions"
+        interval = text.interval(first.macro_interval)
+        told = (
+            f"{self.title}: {_systems(len(self.rows))} measured{size}, ranked by macro F1. "
+            f"{'The best is' if len(self.rows) > 1 else 'It is'} {first.name}, with "
+            f"{text.score(first.macro_f1)}{f' (95 % {interval})' if interval else ''}"
+        )
+        others = [each for each in self.listed if not each.oracle and each.kind != "computed"]
+        if others:
+            best = max(others, key=lambda each: each.macro_f1 or 0.0)
+            told += f"; the best published one is {best.system}, with {text.score(best.macro_f1)}"
+        return f"{told}."
 
     @property
     def finding(self) -> str:

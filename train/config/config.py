@@ -202,6 +202,11 @@ class TrainConfig:
         within=Range("0 or more", 0),
         group="run",
     )
+    name: str | None = option(
+        None,
+        "Name to show on leaderboards. null lets them make one of what tells the run from others.",
+        group="run",
+    )
     resume: bool = option(
         False,
         "Continue an interrupted run of the same configuration; without one, start a run, so that "

@@ -39,7 +39,7 @@ _FINISHED = "run.json.finished"
 # Options that a run may be resumed with in another form. A base model and a teacher can have many
 # names, but their hashes are compared. Fewer tokens at once are the cure for too little memory: the
 # steps stay what they are, but for rounding and the noise of dropout.
-_FREE_TO_CHANGE = ("base", "revision", "teacher", "max_tokens_per_microbatch")
+_FREE_TO_CHANGE = ("name", "base", "revision", "teacher", "max_tokens_per_microbatch")
 _PATIENCE = 30.0  # seconds until a file that another machine has made must be seen
 
 

@@ -87,14 +87,14 @@ def test_rows_are_compared_with_the_row_that_a_user_names(folder: Path) -> None:
     assert bad.difference.told_apart
     assert not good.difference.told_apart
     pages = outputs(folder, ".md", ".html", ".csv", options=("--reference", "near"))
-    assert "| vs near |" in pages[".md"]
+    assert "| vs minilm |" in pages[".md"], "as it is shown"
     (line,) = [line for line in pages[".md"].splitlines() if line.startswith("| 3 |")]
     assert f"**{bad.difference.value:+.3f} [{bad.difference.low:+.3f}" in line
     assert "vs reference" in pages[".html"]
     csv_rows = {row["system"]: row for row in csv.DictReader(io.StringIO(pages[".csv"]))}
     assert float(csv_rows["bad"]["difference"]) == pytest.approx(bad.difference.value, abs=1e-5)
-    assert csv_rows["near"]["is_reference"] == "yes"
-    assert csv_rows["near"]["difference"] == ""
+    assert csv_rows["minilm"]["is_reference"] == "yes"
+    assert csv_rows["minilm"]["difference"] == ""
 
 
 def test_a_reference_that_is_not_one_row_is_refused(folder: Path, tmp_path: Path) -> None:
