@@ -35,25 +35,22 @@ class Labels:
     """Labels of n arguments.
 
     Attributes:
-        logits: (n, 20), columns in the order of ``VALUES``; None of a model that only says which
-            values it finds.
+        logits: (n, 20), columns in the order of ``VALUES``.
         thresholds: (20,), as logits.
-        answers: (n, 20) bool, what such a model says; None where there are logits.
-        problems: n reasons why answers, or some of an argument's, could not be read, None where all
-            were; empty if every model's answer can be.
-        unread: (n,) bool, whether nothing could be read of an argument's answers; likewise.
+        problems: n reasons why answers about an argument could not be read, None where they could;
+            empty where all can.
+        unread: Whether nothing could be read, of each argument; likewise.
     """
 
-    logits: npt.NDArray[np.float64] | None
+    logits: npt.NDArray[np.float64]
     thresholds: npt.NDArray[np.float64]
-    answers: npt.NDArray[np.bool_] | None = None
     problems: Sequence[str | None] = ()
     unread: Sequence[bool] = ()
 
     @property
-    def margins(self) -> npt.NDArray[np.float64] | None:
+    def margins(self) -> npt.NDArray[np.float64]:
         """Return logits less thresholds: (n, 20), above 0 where a value is decided on."""
-        return None if self.logits is None else self.logits - self.thresholds
+        return self.logits - self.thresholds
 
     @property
     def decided(self) -> npt.NDArray[np.bool_]:
@@ -61,23 +58,33 @@ class Labels:
 
         Each value has a threshold of its own: a probability of 0.4 can be above it, 0.6 below.
         """
-        if self.answers is not None:
-            return self.answers
-        margins = self.margins
-        if margins is None:
-            raise ValueError("neither logits nor answers")
-        return margins > 0
+        return self.margins > 0
 
     @property
-    def probabilities(self) -> npt.NDArray[np.float64] | None:
+    def probabilities(self) -> npt.NDArray[np.float64]:
         """Return 1 / (1 + exp(-logit)), without overflow: (n, 20)."""
-        return None if self.logits is None else np.exp(-np.logaddexp(0.0, -self.logits))
+        return np.exp(-np.logaddexp(0.0, -self.logits))
+
+
+@dataclass(frozen=True)
+class NamedValues:
+    """Labels of n arguments by a model that names values and has no scores.
+
+    Attributes:
+        decided: Which values each argument has, (n, 20) bool.
+        problems: As `Labels` has them.
+        unread: Likewise.
+    """
+
+    decided: npt.NDArray[np.bool_]
+    problems: Sequence[str | None] = ()
+    unread: Sequence[bool] = ()
 
 
 class Labeller(Protocol):
     """The interface of a model that labels arguments (`valueeval.adapters.predict.model`)."""
 
-    def label(self, arguments: Sequence[Argument]) -> Labels:
+    def label(self, arguments: Sequence[Argument]) -> Labels | NamedValues:
         """Return the labels of arguments, in their order."""
 
 
@@ -163,9 +170,11 @@ def _labelled(
 ]:
     """Yield what is wrong with each argument's labels, its probabilities and its decisions."""
     answers = model.label(arguments)
-    if answers.logits is not None and not np.isfinite(answers.logits).all():
-        raise ValueEvalError("The model answers with numbers that are not finite.")
-    probabilities, decided = answers.probabilities, answers.decided
+    probabilities, decided = None, answers.decided
+    if isinstance(answers, Labels):
+        if not np.isfinite(answers.logits).all():
+            raise ValueEvalError("The model answers with numbers that are not finite.")
+        probabilities = answers.probabilities
     for row in range(len(arguments)):
         text = answers.problems[row] if answers.problems else None
         problem = None if text is None else RowProblem(UNREADABLE_ANSWER, text)

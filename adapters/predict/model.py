@@ -14,6 +14,7 @@ from valueeval.adapters.engines.choose import AnyClassifier, load_with_engine
 from valueeval.adapters.predict.labelling import (
     ADDED_COLUMNS,
     Labels,
+    NamedValues,
     kinds_of,
     label_rows,
 )
@@ -49,7 +50,7 @@ class LabellingModel:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def label(self, arguments: Sequence[Argument]) -> Labels:
+    def label(self, arguments: Sequence[Argument]) -> Labels | NamedValues:
         """Return the labels of arguments."""
         raise NotImplementedError
 
@@ -126,8 +127,9 @@ class LabellingModel:
         """
         found = load_set(name, data_dir)
         labels = self.label(found.arguments)
+        margins = labels.margins if isinstance(labels, Labels) else None
         return score(
-            found.labels, labels.decided, scores=labels.margins, conclusions=found.conclusions,
+            found.labels, labels.decided, scores=margins, conclusions=found.conclusions,
             title=f"{self.name} on {name}",
         )  # fmt: skip
 

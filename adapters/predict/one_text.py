@@ -7,13 +7,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from valueeval.adapters.predict.labelling import Labels
+from valueeval.adapters.predict.labelling import Labels, NamedValues
 from valueeval.tasks.values import VALUES
 
 _CLOSEST = 3  # values shown that were not decided on
 
 
-def print_answer(console: Console, labels: Labels, text_alone: bool) -> None:
+def print_answer(console: Console, labels: Labels | NamedValues, text_alone: bool) -> None:
     """Print the values of one text, and those that come closest after them.
 
     Args:
@@ -21,14 +21,15 @@ def print_answer(console: Console, labels: Labels, text_alone: bool) -> None:
         labels: The labels of one argument.
         text_alone: True if it was read without conclusion and stance.
     """
-    (decided,), margins, probabilities = labels.decided, labels.margins, labels.probabilities
-    if margins is None or probabilities is None:
+    (decided,) = labels.decided
+    if isinstance(labels, NamedValues):
         for place in np.flatnonzero(decided):
             console.print(f"{VALUES[place].name}: {VALUES[place].short}")
         if not decided.any():
             console.print("None of the 20 values.")
         return
-    order = np.argsort(-margins[0], kind="stable")
+    (probabilities,), (margins,) = labels.probabilities, labels.margins
+    order = np.argsort(-margins, kind="stable")
     if not decided.any():
         console.print("None of the 20 values. The closest:")
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -39,7 +40,7 @@ def print_answer(console: Console, labels: Labels, text_alone: bool) -> None:
     for place in order[: decided.sum() + _CLOSEST]:
         value = VALUES[place]
         table.add_row(
-            value.name, "yes" if decided[place] else "no", f"{probabilities[0][place]:.2f}",
+            value.name, "yes" if decided[place] else "no", f"{probabilities[place]:.2f}",
             value.short,
             style=None if decided[place] else "dim",
         )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from valueeval.adapters.harness.classifier_lm import ClassifierLM
-from valueeval.adapters.predict.labelling import Labels
+from valueeval.adapters.predict.labelling import Labels, NamedValues
 from valueeval.adapters.predict.model import LabellingModel
 from valueeval.adapters.servers.chat_server_lm import ChatServerLM
 from valueeval.tasks.commands.scored import Scores
@@ -62,7 +62,7 @@ class PromptedModel(LabellingModel):
         self._calibration = calibration
         self._refuse_calibration(self._origin)
 
-    def label(self, arguments: Sequence[Argument]) -> Labels:
+    def label(self, arguments: Sequence[Argument]) -> Labels | NamedValues:
         """Return the labels of arguments.
 
         Raises:
@@ -81,7 +81,7 @@ class PromptedModel(LabellingModel):
         unread = [decision.unparsed == 1 for decision in decisions]
         if generates:
             found = np.array([decision.prediction for decision in decisions])
-            return Labels(None, np.zeros(len(VALUES)), found, problems, unread)
+            return NamedValues(found, problems, unread)
         unread = [decision.scores is None for decision in decisions]
         nothing = (0.0,) * len(VALUES)
         logits = np.array([decision.scores or nothing for decision in decisions])
@@ -89,7 +89,7 @@ class PromptedModel(LabellingModel):
         if self._calibration is not None:
             thresholds = np.array(self._calibration.thresholds)
             logits = self._calibration.apply(logits) + thresholds
-        return Labels(logits, thresholds, None, problems, unread)
+        return Labels(logits, thresholds, problems, unread)
 
     def evaluate(self, name: str = "main", data_dir: str | None = None) -> Scores:
         """Return the scores on a set; see the base class.

@@ -1,7 +1,8 @@
 """``valueeval compare A B``: two systems on the same arguments, paired.
 
 Several seeds of each: ``valueeval compare A1 A2 … --to B1 B2 …``. All comparisons of a study, by
-families of hypotheses: ``valueeval compare --family FILE``.
+families of hypotheses: ``valueeval compare --family FILE``. Base models against aligned ones:
+``valueeval compare RESULTS --pairs``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from valueeval.leaderboard.commands.compared_runs import pair_of_run_files, pairs_of_results
 from valueeval.leaderboard.commands.families import families
 from valueeval.leaderboard.commands.interface import compared
+from valueeval.leaderboard.commands.pairs import REGISTRY, pairs
 from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.errors import ValueEvalError
 
@@ -33,18 +35,26 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise ValueEvalError("--family names what is compared: give nothing beside it")
             print(families(options.family))
             return 0
+        if options.pairs is not None:
+            if not options.results or options.to or options.labels:
+                raise ValueEvalError(
+                    "--pairs looks for its models in results: name their folders before it, "
+                    "without --to and --labels"
+                )
+            print(pairs(options.results, options.pairs, options.task))
+            return 0
         a, b = _sides(options)
         if options.labels is None:
-            pairs = pairs_of_results(a, b, options.task)
+            found = pairs_of_results(a, b, options.task)
         elif options.task is not None:
             raise ValueEvalError("--task is of results; run files (--labels) have no task")
         elif len(a) != 1 or len(b) != 1:
             raise ValueEvalError("run files have no seeds: one for A and one for B")
         else:
             files = Path(a[0]), Path(b[0])
-            pairs = [pair_of_run_files(*files, options.labels, options.arguments)]
+            found = [pair_of_run_files(*files, options.labels, options.arguments)]
         console = Console(highlight=False)
-        for pair in pairs:
+        for pair in found:
             compared(pair).print(console, options.arguments_shown)
     return 0
 
@@ -83,6 +93,11 @@ def build_parser() -> CommandParser:
         "--family", type=Path, metavar="YAML",
         help="print the comparisons of a file as tables in markdown, corrected by Holm over those "
         "of each family (example: leaderboard/comparisons.yaml in the repository)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pairs", type=Path, metavar="YAML", nargs="?", const=REGISTRY,
+        help="compare base models with aligned ones: all pairs of a file (default: those that come "
+        "with the package) that have results, and what alignment changes by value, in markdown",
     )  # fmt: skip
     parser.add_data_dir()
     return parser

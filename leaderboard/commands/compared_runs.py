@@ -54,7 +54,7 @@ def pairs_of_results(a: Sequence[str], b: Sequence[str], task: str | None) -> li
         ValueEvalError: Results or samples cannot be read, there is no task in common, or one side
             holds several systems.
     """
-    sides = [_rows(places) for places in (a, b)]
+    sides = [read_rows(places) for places in (a, b)]
     if task is not None:
         sides = [{name: side[name] for name in side if name == task} for side in sides]
     common = [(name, name) for name in sorted(set(sides[0]) & set(sides[1]))]
@@ -71,11 +71,12 @@ def pairs_of_results(a: Sequence[str], b: Sequence[str], task: str | None) -> li
         ]
         names = rows[0].name, rows[1].name
         title = " against ".join(dict.fromkeys(tasks))
-        pairs.append(Pair(title, names, _samples(rows[0]), _samples(rows[1])))
+        pairs.append(Pair(title, names, samples_of(rows[0]), samples_of(rows[1])))
     return pairs
 
 
-def _rows(places: Sequence[str]) -> dict[str, list[Row]]:
+def read_rows(places: Sequence[str]) -> dict[str, list[Row]]:
+    """Return the rows of a leaderboard of these results, by their task; tell what is not used."""
     runs, problems = read_results(find_results(places))
     for problem in problems:
         print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
@@ -96,7 +97,12 @@ def _only_row(rows: list[Row], places: Sequence[str]) -> Row:
     return rows[0]
 
 
-def _samples(row: Row) -> list[Predictions]:
+def samples_of(row: Row) -> list[Predictions]:
+    """Return the predictions of each run (seed) of a row.
+
+    Raises:
+        ValueEvalError: Its samples cannot be read.
+    """
     found = []
     for run in row.runs:
         try:
