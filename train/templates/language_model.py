@@ -141,7 +141,8 @@ def chat_template_of(lm: LanguageModelLM, template: Template) -> ChatTemplate | 
             "--chat_template: the base model's tokenizer has no chat template: leave it out, or "
             "take an instruction-tuned model as --base"
         )
-    return lm.apply_chat_template
+    chat_template: ChatTemplate = lm.apply_chat_template
+    return chat_template
 
 
 def end_of_answer(lm: LanguageModelLM) -> str:
