@@ -26,7 +26,7 @@ COMMANDS = {
     "predict": ("valueeval.adapters.predict.cli", "label arguments of your own with an adapter"),
     "score": (
         "valueeval.adapters.predict.score_table",
-        "score a table of your own, a run file, or samples logged by lm_eval",
+        "score your own table, a run file, or samples logged by lm_eval",
     ),
     "calibrate": (
         "valueeval.tasks.commands.calibrate",
