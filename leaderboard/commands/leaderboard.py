@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
+from rich.table import Table as RichTable
 
+from valueeval.leaderboard import text
 from valueeval.leaderboard.commands.interface import leaderboard
 from valueeval.leaderboard.formats import exchange
 from valueeval.leaderboard.formats import to_csv as format_csv
@@ -24,6 +28,8 @@ from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
 
+_TOP = 10  # rows that the terminal shows of each table
+_SECONDS_BETWEEN_LINES = 30.0
 _FORMATS: dict[str, Callable[[Table], str]] = {
     ".md": format_markdown.render,
     ".csv": format_csv.render,
@@ -42,12 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = build_parser().parse_args(argv)
     outputs = [Path(output) for output in arguments.output]
+    columns = format_latex.chosen_columns(arguments.columns)
     for output in outputs:
         _check_format(output)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
 
         def show_progress(files: int) -> Callable[[], None]:
+            if not console.is_terminal:
+                return _line_by_line(files)
             task = progress.add_task("samples", total=files)
             return lambda: progress.advance(task)
 
@@ -62,11 +71,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Everything is rendered before anything is written, so that an error leaves all as it was.
     samples = browsable(table) if arguments.samples else None
     rendered: dict[Path, str | bytes] = {
-        output: _render(output, table, samples) for output in outputs
+        output: format_latex.render(table, columns, arguments.top)
+        if output.suffix == ".tex"
+        else _render(output, table, samples)
+        for output in outputs
     }
     if arguments.every_eval_ever is not None:
-        files = exchange.every_eval_ever(table)
+        files = exchange.every_eval_ever(table, arguments.developer)
         rendered |= {arguments.every_eval_ever / name: files[name] for name in sorted(files)}
+    if arguments.eval_results is not None:
+        files = exchange.eval_results(table)
+        rendered |= {arguments.eval_results / name: files[name] for name in sorted(files)}
     if arguments.figures is not None:
         from valueeval.leaderboard.page import figures
 
@@ -76,11 +91,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write(output, content)
     ranked = sum(len(board.rows) for board in table.boards if board.status == RANKED)
     apart = sum(len(board.rows) for board in table.boards) - ranked
-    print(
-        f"{ranked} ranked rows, {apart} shown apart, {len(table.problems)} not used: "
-        + ", ".join(map(str, outputs))
-    )
+    if not outputs:
+        _print_top(table, arguments.top or _TOP)
+    written = f": {', '.join(map(str, outputs))}" if outputs else ""
+    print(f"{ranked} ranked rows, {apart} shown apart, {len(table.problems)} not used{written}")
     return 0
+
+
+def _line_by_line(files: int) -> Callable[[], None]:
+    """Return what to call after each file: it prints a line every 30 seconds, for log files."""
+    read, said = 0, time.monotonic()
+
+    def advance() -> None:
+        nonlocal read, said
+        read += 1
+        if time.monotonic() - said >= _SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            print(f"samples: {read} of {files} read", file=sys.stderr, flush=True)
+
+    return advance
+
+
+def _print_top(table: Table, top: int) -> None:
+    """Print the best rows of each board to the terminal."""
+    console = Console(highlight=False)
+    for board in table.boards:
+        if not board.rows:
+            continue
+        shown = RichTable(title=escape(board.title), title_justify="left", box=None, pad_edge=False)
+        for name in ("#", "system", "template", "macro_f1", "95 %", "official_f1"):
+            shown.add_column(name)
+        for row in board.rows[:top]:
+            shown.add_row(
+                str(row.rank or ""), escape(row.name), escape(row.prompt), text.score(row.macro_f1),
+                text.interval(row.macro_interval), text.score(row.mean("official_f1")),
+            )  # fmt: skip
+        console.print(shown)
+        rest = len(board.rows) - top
+        told = [
+            f"… and {rest} more; -o leaderboard.md writes all" if rest > 0 else "",
+            board.finding,
+        ]
+        console.print(escape("\n".join(filter(None, told))) + "\n")
 
 
 def build_parser() -> CommandParser:
@@ -95,8 +147,9 @@ def build_parser() -> CommandParser:
         "also a folder of them; scored against your copy of the data)",
     )  # fmt: skip
     parser.add_argument(
-        "-o", "--output", action="append", required=True, metavar="OUT",
-        help=f"file to write, its format by its ending ({', '.join(_FORMATS)}); may be repeated. "
+        "-o", "--output", action="append", default=[], metavar="OUT",
+        help="file to write (without any, the best rows are printed), its format by its ending "
+        f"({', '.join(_FORMATS)}); may be repeated. "
         "An existing .md is filled between its markers; .yaml is model-index metadata for model "
         "cards",
     )  # fmt: skip
@@ -122,6 +175,24 @@ def build_parser() -> CommandParser:
     parser.add_argument(
         "--figures", type=Path, metavar="DIR", help="folder for every figure as PNG and SVG"
     )
+    parser.add_argument(
+        "--columns", metavar="NAMES",
+        help=f"columns of .tex, joined by commas ({', '.join(format_latex.COLUMNS)}); by default "
+        "those that fit a page",
+    )  # fmt: skip
+    parser.add_argument(
+        "--top", type=int, metavar="N",
+        help="only the best N rows of each table, in .tex and on the terminal",
+    )  # fmt: skip
+    parser.add_argument(
+        "--eval-results", type=Path, metavar="DIR",
+        help="folder for .eval_results files of the hub, one folder a system, to upload to its "
+        "repository",
+    )  # fmt: skip
+    parser.add_argument(
+        "--developer", metavar="NAME",
+        help="who made the systems, for --every-eval-ever, where their names do not say it",
+    )  # fmt: skip
     parser.add_argument(
         "--every-eval-ever", type=Path, metavar="DIR",
         help="folder for the ranked rows in the schema of every_eval_ever",

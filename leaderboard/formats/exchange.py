@@ -19,6 +19,7 @@ import yaml
 
 from valueeval.leaderboard import text
 from valueeval.leaderboard.table.table import RANKED, SET_TITLES, Board, Row, Table
+from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUES
 
 DATASET = "webis/Touche23-ValueEval"
@@ -72,26 +73,67 @@ def _model_index_result(board: Board, row: Row) -> dict[str, Any]:
 # ------------------------------------------------------------------------------- every_eval_ever
 
 
-def every_eval_ever(table: Table) -> dict[str, str]:
-    """Return JSON records by their path below the data folder, one for each ranked row."""
+def eval_results(table: Table) -> dict[str, str]:
+    """Return ``.eval_results`` files for model repositories of the hub, by path, one a ranked row.
+
+    Raises:
+        ValueEvalError: The installed huggingface_hub does not write them yet.
+    """
+    try:
+        from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+    except ImportError as error:
+        raise ValueEvalError(
+            "--eval-results: this huggingface_hub does not write .eval_results files: update it"
+        ) from error
+    entries: dict[str, list[EvalResultEntry]] = {}
+    for board in table.boards:
+        if board.status != RANKED:
+            continue
+        for row in board.rows:
+            interval = text.interval(row.macro_interval)
+            entry = EvalResultEntry(
+                dataset_id=DATASET, task_id=board.dataset, value=round(row.macro_f1, 6),
+                date=f"{day}Z" if (day := max(run.date for run in row.runs)) else None,
+                source_url=row.link,
+                notes=f"macro_f1{f', 95 % {interval}' if interval else ''}; template {row.prompt}; "
+                f"{row.run.method}",
+            )  # fmt: skip
+            entries.setdefault(_slug(row.name), []).append(entry)
+    return {
+        f"{name}/.eval_results/touche23-valueeval.yaml": str(
+            yaml.safe_dump(
+                eval_result_entries_to_yaml(of_row), sort_keys=False, allow_unicode=True, width=100
+            )
+        )
+        for name, of_row in entries.items()
+    }
+
+
+def every_eval_ever(table: Table, developer: str | None = None) -> dict[str, str]:
+    """Return JSON records by their path below the data folder, one for each ranked row.
+
+    Args:
+        table: The leaderboard.
+        developer: Who made the systems whose names do not say it (``organisation/model`` does).
+    """
     files = {}
     for board in table.boards:
         if board.status == RANKED:
             for row in board.rows:
-                record = _record(board, row)
+                record = _record(board, row, developer)
                 # The same row always gets the same name.
                 digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
                 name = f"{uuid.UUID(bytes=digest[:16], version=4)}.json"
-                developer, model = _developer(row), _slug(row.name.rpartition("/")[2])
-                path = f"touche23-valueeval/{developer}/{model}/{name}"
+                model = _slug(row.name.rpartition("/")[2])
+                path = f"touche23-valueeval/{_developer(row, developer)}/{model}/{name}"
                 files[path] = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
     return files
 
 
-def _record(board: Board, row: Row) -> dict[str, Any]:
-    run = row.run
+def _record(board: Board, row: Row, given: str | None) -> dict[str, Any]:
+    run, developer = row.run, _developer(row, given)
     stamp = str(_epoch(max(each.date for each in row.runs)))
-    identity = f"touche23-valueeval/{_developer(row)}/{_slug(row.name)}"
+    identity = f"touche23-valueeval/{developer}/{_slug(row.name)}"
     return {
         "schema_version": EEE_VERSION,
         "evaluation_id": f"{identity}/{_slug(run.task or 'run-file')}/{stamp}",
@@ -110,8 +152,8 @@ def _record(board: Board, row: Row) -> dict[str, Any]:
         },
         "model_info": {
             "name": row.name,
-            "id": row.name if "/" in row.name else f"{_developer(row)}/{_slug(row.name)}",
-            "developer": _developer(row),
+            "id": row.name if "/" in row.name else f"{developer}/{_slug(row.name)}",
+            "developer": developer,
             "additional_details": {
                 "deployment_type": "self_deployed",
                 "model_availability": "unknown",
@@ -199,9 +241,9 @@ def _known(**details: Any) -> dict[str, str]:
     return {key: str(value) for key, value in details.items() if value is not None}
 
 
-def _developer(row: Row) -> str:
+def _developer(row: Row, given: str | None) -> str:
     organisation, slash, _ = row.name.partition("/")
-    return _slug(organisation) if slash else "unknown"
+    return _slug(organisation) if slash else _slug(given or "unknown")
 
 
 def _slug(name: str) -> str:

@@ -13,6 +13,7 @@ from leaderboard_results import (
     write_results,
 )
 
+from valueeval.leaderboard.commands import leaderboard as command
 from valueeval.leaderboard.commands.leaderboard import main
 from valueeval.tasks.errors import ValueEvalError
 
@@ -61,3 +62,22 @@ def test_two_thousand_files_without_samples_make_one_board(tmp_path: Path) -> No
         (folder / "results_2026-11-01T10-30-00.000000.json").write_text(changed, encoding="utf-8")
     rows = json.loads(outputs(tmp_path / "results", ".json")[".json"])["rows"]
     assert sum(row["status"] == "ranked" for row in rows) == 2000
+
+
+def test_without_an_output_the_best_rows_are_printed(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(results), "--top", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "Main test set" in out
+    assert "minilm" in out
+    assert "gamed" not in out
+    assert "… and 1 more; -o leaderboard.md writes all" in out
+
+
+def test_a_log_gets_a_line_now_and_then(
+    results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_SECONDS_BETWEEN_LINES", 0.0)
+    main([str(results)])
+    assert "samples: 2 of 6 read" in capsys.readouterr().err

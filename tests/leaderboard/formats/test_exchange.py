@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 from leaderboard_results import (
     outputs,
@@ -70,3 +71,26 @@ def test_a_hostile_name_stays_inside_the_exchange_folder(tmp_path: Path) -> None
     main([str(tmp_path / "results"), "-o", str(tmp_path / "x.md"), "--every-eval-ever", str(out)])
     assert len(list(out.rglob("*.json"))) == 1
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"eee"}
+
+
+def test_eval_results_are_what_the_hub_reads_again(results: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    if not hasattr(hub, "parse_eval_result_entries"):
+        pytest.skip("this huggingface_hub knows no .eval_results files")
+    main([str(results), "--eval-results", str(results.parent / "hub")])
+    files = sorted((results.parent / "hub").rglob("*.yaml"))
+    assert [file.parent.parent.name for file in files] == ["gamed", "gpt2", "minilm"]
+    assert {file.parent.name for file in files} == {".eval_results"}
+    (entry,) = hub.parse_eval_result_entries(yaml.safe_load(files[2].read_text(encoding="utf-8")))
+    assert (entry.dataset_id, entry.task_id) == ("webis/Touche23-ValueEval", "main")
+    assert 0 < entry.value < 1
+    assert entry.date == "2026-11-01T09:30:00Z"
+    assert entry.notes.startswith("macro_f1, 95 % [")
+
+
+def test_the_developer_can_be_named(results: Path) -> None:
+    out = results.parent / "eee"
+    main([str(results), "--every-eval-ever", str(out), "--developer", "My lab"])
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in out.rglob("*.json")]
+    assert {record["model_info"]["developer"] for record in records} == {"My-lab"}
+    assert {path.name for path in (out / "touche23-valueeval").iterdir()} == {"My-lab"}
