@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -41,6 +44,7 @@ class Encoder:
         self.appended: list[int] = []
         if backend == "causal":
             self.appended = self._find_appended()
+        self._splits_words = _splits_words(tokenizer)
 
     def encode_text(self, text: str, add_special_tokens: bool | None = None) -> list[int]:
         """Return the tokens of a text, as lm-eval's ``HFLM.tok_encode``."""
@@ -71,17 +75,34 @@ class Encoder:
         return []
 
     def encode_document(self, requests: Sequence[Instance]) -> list[Prompt]:
-        """Encode the requests about one argument; contexts that they share are encoded once."""
-        contexts: dict[str, list[int]] = {}
+        """Encode the requests about one argument; what their prompts share is encoded once."""
+        texts: dict[str, list[str]] = {}
+        for request in requests:
+            context, asked = request.args
+            texts.setdefault(context, []).extend(self._parts(context, asked))
+        together = list(texts.values())
+        if len(requests) <= _MANY * len(texts):  # what contexts share is more than what each has
+            together = [list(chain(*together))]
+        known = {text: ids for some in together for text, ids in self._encode_all(some).items()}
         prompts = []
         for request in requests:
             context, asked = request.args
             if isinstance(asked, str):
-                tokens = self._encode_pair(context, asked, contexts)
+                tokens = self._encode_pair(context, asked, known)
             else:
-                tokens = EncodedPair(self._encode_context(context, contexts), [])
+                tokens = EncodedPair(known[context], [])
             prompts.append(Prompt(request, tokens))
         return prompts
+
+    def _parts(self, context: str, asked: Any) -> tuple[str, ...]:
+        """Return the texts that a request's tokens are made of."""
+        if not isinstance(asked, str):
+            return (context,)
+        # Blanks between the two belong to the first word of the continuation.
+        stripped = context.rstrip()
+        if self._backend == "seq2seq" or not context:
+            return (stripped,)
+        return stripped, context + asked
 
     def count(self, prompt: Prompt) -> int:
         """Return how many tokens of a prompt the model reads (an encoder-decoder: its encoder)."""
@@ -91,7 +112,7 @@ class Encoder:
         return len(context) + len(continuation) - 1
 
     def _encode_pair(
-        self, context: str, continuation: str, contexts: dict[str, list[int]]
+        self, context: str, continuation: str, known: Mapping[str, list[int]]
     ) -> EncodedPair:
         """Return the tokens of a request, as lm-eval's ``TemplateLM.loglikelihood``."""
         if not context:
@@ -99,22 +120,54 @@ class Encoder:
             if tokens[0] == self._prefix_token_id:
                 return EncodedPair(tokens[:1], tokens[1:])
             return EncodedPair([self._prefix_token_id], tokens)
-        # Blanks between the two belong to the first word of the continuation.
-        stripped = context.rstrip()
-        continuation = context[len(stripped) :] + continuation
-        before = self._encode_context(stripped, contexts)
-        if self._backend == "seq2seq":
-            return EncodedPair(before, self.encode_text(continuation, add_special_tokens=False))
-        after = self.encode_text(stripped + continuation)[len(before) :]
+        stripped, *whole = self._parts(context, continuation)
+        before = known[stripped]
+        after = known[whole[0]][len(before) :] if whole else []
         if not after:
-            # One token spans the end of the context and the whole continuation.
+            # An encoder-decoder; or one token spans the end of the context and all that follows.
+            continuation = context[len(stripped) :] + continuation
             after = self.encode_text(continuation, add_special_tokens=False)
         return EncodedPair(before or [self._prefix_token_id], after)
 
-    def _encode_context(self, text: str, contexts: dict[str, list[int]]) -> list[int]:
-        if text not in contexts:
-            contexts[text] = self.encode_text(text)
-        return contexts[text]
+    def _encode_all(self, texts: Sequence[str]) -> dict[str, list[int]]:
+        """Return the tokens of each text, as `encode_text`; a beginning they share is read once."""
+        distinct = list(dict.fromkeys(texts))
+        end = self._seam(distinct)
+        if not end:
+            return {text: self.encode_text(text) for text in distinct}
+        shared = self.encode_text(distinct[0][:end])
+        rests = self._tokenizer([text[end:] for text in distinct], add_special_tokens=False)
+        return {
+            text: shared + rest for text, rest in zip(distinct, rests["input_ids"], strict=True)
+        }
+
+    def _seam(self, texts: Sequence[str]) -> int:
+        """Return how many characters of texts can be encoded by themselves; 0 if none can.
+
+        They end with a line that all texts have, where the next line begins with a word. As
+        tokens do not reach over the end of a word, a text's tokens are those of the two parts. On
+        the first text this is tried: its next line begins as those of the others do.
+        """
+        if not self._splits_words or len(texts) < _MANY:
+            return 0
+        shared = os.path.commonprefix([*texts])  # noqa: RUF071 (of strings, indeed)
+        *_, last = [None, *_LINE_END.finditer(shared)]
+        if last is None:
+            return 0
+        end, text = last.end(), texts[0]
+        rest = self.encode_text(text[end:], add_special_tokens=False)
+        return end if self.encode_text(text[:end]) + rest == self.encode_text(text) else 0
+
+
+_MANY = 4  # texts from which on it pays to encode the beginning apart
+# Between characters that are no blanks, since several blanks may be one token.
+_LINE_END = re.compile(r"(?<=\S)\n(?=\w\w)")
+
+
+def _splits_words(tokenizer: Any) -> bool:
+    """Return whether a tokenizer divides a text into words before it makes tokens of them."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return getattr(backend, "pre_tokenizer", None) is not None
 
 
 def pad_rows(

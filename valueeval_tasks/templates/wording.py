@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import jinja2
+from jinja2 import meta
 
 from valueeval.tasks.data.dataset import STANCE_WORDS
 from valueeval.tasks.errors import ValueEvalError
@@ -61,6 +62,7 @@ class Wording:
         self._argument = _Text("doc_to_text", argument)
         self._question = _Text("question", question)
         self._empty_argument = empty_argument
+        self._same_questions: dict[int | None, str] = {}
 
     def argument(self, doc: Mapping[str, Any]) -> str:
         """Return the text of one argument."""
@@ -97,8 +99,13 @@ class Wording:
         return _join(self._empty_argument, self._render_question({"values": VALUES}, None))
 
     def _render_question(self, variables: dict[str, Any], value: int | None) -> str:
+        if value in self._same_questions:
+            return self._same_questions[value]
         about: dict[str, Value] = {} if value is None else {"value": VALUES[value]}
-        return self._question.render({**variables, **about}).rstrip()
+        question = self._question.render({**variables, **about}).rstrip()
+        if self._question.names <= {"value", "values"}:  # the same for every argument
+            self._same_questions[value] = question
+        return question
 
 
 class _Text:
@@ -110,6 +117,7 @@ class _Text:
             self._template = _JINJA.from_string(text)
         except jinja2.TemplateSyntaxError as error:
             raise ValueEvalError(f"`{key}` is no valid Jinja template: {error}") from error
+        self.names = meta.find_undeclared_variables(_JINJA.parse(text))
 
     def render(self, variables: Mapping[str, Any]) -> str:
         try:

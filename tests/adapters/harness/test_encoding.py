@@ -14,8 +14,10 @@ from language_models import (
     scoring_requests,
     write_lively,
 )
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoTokenizer
+from tokenizers.trainers import BpeTrainer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from valueeval.adapters.harness.encoding import Encoder
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
@@ -123,6 +125,52 @@ def test_a_token_that_spans_prompt_and_answer(tiny_gpt2: Path, tmp_path: Path) -
     assert scores == pytest.approx(expected, abs=1e-4)
     (prompt,) = model._encoder.encode_document(asked[1:])
     assert tuple(prompt.tokens) == model._encode_pair(context, " no")
+
+
+def _tokenizer(kind: str) -> Any:
+    """Return a BPE of words, or of whole texts, with words marked in several ways."""
+    special = {"unk_token": "<unk>", "eos_token": "<end>"}
+    bpe = Tokenizer(models.BPE(unk_token=special["unk_token"]))
+    if kind == "bytes":
+        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    elif kind == "marked words":
+        bpe.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    else:
+        bpe.normalizer = normalizers.Replace(" ", "_")
+    texts = ["people say that\nQuestion: is it so?\nAnswer: yes", "no people\nQuestion: are they?"]
+    bpe.train_from_iterator(
+        texts * 3, BpeTrainer(vocab_size=90, special_tokens=["<end>", special["unk_token"]])
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, **special)
+
+
+@pytest.mark.parametrize(
+    ("kind", "apart"), [("bytes", 16), ("marked words", 0), ("whole texts", 0)]
+)
+def test_prompts_that_begin_alike_have_the_tokens_of_each(kind: str, apart: int) -> None:
+    """Their beginning is encoded once where tokens do not reach over the end of its last line."""
+    tokenizer = _tokenizer(kind)
+    station = Encoder(tokenizer, "causal", None, 0)
+    contexts = [f"people say that\nQuestion: is {it} so?\nAnswer:" for it in ("it", "no", "this")]
+    asked = [
+        request("loglikelihood", (context, word))
+        for context in contexts
+        for word in (" yes", " no")
+    ]
+    prompts = station.encode_document(asked)
+    for prompt, one in zip(prompts, asked, strict=True):
+        context, word = one.args
+        before, whole = tokenizer.encode(context), tokenizer.encode(context + word)
+        assert prompt.tokens == (before, whole[len(before) :] or tokenizer.encode(word))
+    assert station._seam([context for context in contexts for _ in "ab"]) == apart
+    blanks = [f"people say that  \n  {it} so?" for it in ("it", "no", "this", "that")]
+    assert station._seam(blanks) == 0
+    texts = [one.tokens.context for one in station.encode_document(_to_generate(blanks))]
+    assert texts == [tokenizer.encode(text) for text in blanks]
+
+
+def _to_generate(prompts: list[str]) -> list[Any]:
+    return [request("generate_until", (prompt, {"until": []})) for prompt in prompts]
 
 
 def test_a_tokenizer_without_an_end_is_refused(tiny_gpt2: Path) -> None:
