@@ -2,14 +2,16 @@
 
 Usage: ``python benchmarks/evaluation.py [--tasks bca,cls,oa] [--arguments 16] [--rounds 3] …``
 
-Same model (random weights, real sizes; see models.py), same tasks, same arguments. Stock hf has the
-batch size of ``--hf-batch-sizes`` that is fastest on a few arguments. Every run is a process of its
-own, stock and ours in turn, so that what else the machine does meets both. Prints tables and, with
-``--json``, writes all numbers. Times are of the scoring alone, on the clock and in processor time
-of the process; on a machine that others use, compare processor times.
+Same model (random weights, real sizes; see models.py; or a real one: ``--pretrained``), same tasks,
+same arguments. Stock hf has the batch size of ``--hf-batch-sizes`` that is fastest on a few
+arguments. Every run is a process of its own, stock and ours in turn, so that what else the machine
+does meets both. Prints tables and, with ``--json``, writes all numbers. Times are of the scoring
+alone, on the clock and in processor time of the process; on a machine that others use, compare
+processor times.
 
 Parts: ``compare`` (the ratio, its bound, the largest difference of answers, whether predictions are
-the same, peak memory),
+the same, peak memory, fixed costs apart; with several ``--dtype`` also how far both are from hf in
+float32),
 ``growth`` (1, 4 and 16 times the arguments), ``classifier`` (an encoder adapter against its bare
 forward passes); and, only if asked for, ``ways`` (both ways to read an argument once: copies of a
 cache, and a tree with a mask). The bound is the ratio of tokens: what hf reads to what must be read
@@ -20,34 +22,47 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
+import statistics
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from evaluation_tables import peak, print_classifier, print_comparisons, print_growth
+from evaluation_tables import (
+    peak,
+    print_classifier,
+    print_comparisons,
+    print_distances,
+    print_fixed,
+    print_growth,
+)
 from models import GPT2_VOCABULARY, SIZES, write_classifier, write_model
 
 WORKER = Path(__file__).with_name("evaluation_worker.py")
 USUAL_PARTS = ("compare", "growth", "classifier")
 PARTS = (*USUAL_PARTS, "ways")
+GENERATED = ("mbc", "oa", "cot")
 Result = dict[str, Any]
 
 
 def main() -> None:
     """Runs the parts asked for and prints their tables."""
     arguments = _parse()
+    folder = arguments.pretrained or write_model(arguments.models, arguments.shape, arguments.size)
     settings = {
-        "threads": arguments.threads, "device": arguments.device, "dtype": arguments.dtype,
-        "folder": str(write_model(arguments.models, arguments.shape, arguments.size)),
+        "threads": arguments.threads, "device": arguments.device, "dtype": arguments.dtype[0],
+        "folder": str(folder),
     }  # fmt: skip
     report: Result = {"machine": _machine(), "settings": vars(arguments), "load": [os.getloadavg()]}
+    name = f"{arguments.shape} {arguments.size}, vocabulary {GPT2_VOCABULARY}"
+    if arguments.pretrained:
+        name = arguments.pretrained.name
     print(
-        f"{arguments.shape} {arguments.size}, vocabulary {GPT2_VOCABULARY}, {arguments.dtype}, "
-        f"{arguments.device}, load {os.getloadavg()[0]:.1f}"
+        f"{name}, {', '.join(arguments.dtype)}, {arguments.device}, load {os.getloadavg()[0]:.1f}"
     )
     parts = {
         "compare": _against_stock, "ways": _both_ways, "growth": _growth, "classifier": _classifier,
@@ -62,16 +77,48 @@ def main() -> None:
 
 
 def _against_stock(settings: Result, arguments: argparse.Namespace) -> list[Result]:
-    """Stock hf, at its fastest batch size, and ours."""
-    rows = []
+    """Stock hf, at its fastest batch size, and ours, in each precision."""
+    rows, distances = [], []
     for task in arguments.tasks:
-        tried = _tried(task, settings, arguments)
-        best = min(tried, key=lambda size: tried[size])
-        stock = {"model": "hf", "batch_size": best}
-        row = _compare(task, {"hf": stock, "valueeval": _ours(arguments)}, settings, arguments)
-        rows.append({**row, "hf_batch_size": best, "hf_batch_seconds": tried})
-    print_comparisons(rows)
+        answers = {}
+        for dtype in arguments.dtype:
+            settings = {**settings, "dtype": dtype}
+            tried = _tried(task, settings, arguments)
+            best = min(tried, key=lambda size: tried[size])
+            stock = {"model": "hf", "batch_size": best}
+            row = _compare(task, {"hf": stock, "valueeval": _ours(arguments)}, settings, arguments)
+            answers[dtype] = row.pop("answers")
+            rows.append({**row, "hf_batch_size": best, "hf_batch_seconds": tried})
+            print_comparisons(rows[-1:])
+        distances += _distances(_task_name(task), answers)
+    if len(rows) > 1:
+        print_comparisons(rows)
+    print_fixed(rows)
+    if distances:
+        print_distances(distances)
     return rows
+
+
+def _distances(task: str, answers: dict[str, dict[str, Any]]) -> list[Result]:
+    """How far from hf in float32 both are in half precision: the answers of each dtype, by name."""
+    reference = answers.get("float32", {}).get("hf")
+    if reference is None or isinstance(reference[0], str):
+        return []
+    return [
+        {
+            "task": task,
+            "dtype": dtype,
+            **{name: _apart(said, reference) for name, said in by.items()},
+        }
+        for dtype, by in answers.items()
+        if dtype != "float32"
+    ]
+
+
+def _apart(answers: list[float], reference: list[float]) -> tuple[float, float]:
+    """The root mean square of the differences in nats, and the largest."""
+    differences = [abs(a - b) for a, b in zip(answers, reference, strict=True)]
+    return math.sqrt(statistics.fmean(d * d for d in differences)), max(differences)
 
 
 def _tried(task: str, settings: Result, arguments: argparse.Namespace) -> dict[int, float]:
@@ -99,6 +146,8 @@ def _both_ways(settings: Result, arguments: argparse.Namespace) -> list[Result]:
     ours = _ours(arguments)
     pair = {"copies": {**ours, "way": "copies"}, "tree": ours}
     rows = [_compare(task, pair, settings, arguments) for task in arguments.tasks]
+    for row in rows:
+        del row["answers"]
     print_comparisons(rows)
     return rows
 
@@ -111,7 +160,10 @@ def _compare(
     task: str, pair: dict[str, Result], settings: Result, arguments: argparse.Namespace
 ) -> Result:
     """Two settings of the worker in turn, by name; the ratio of each round."""
-    common = {**settings, "task": _task_name(task), "arguments": arguments.arguments, "keep": True}
+    number = arguments.arguments
+    if task in GENERATED and arguments.generated_arguments:
+        number = arguments.generated_arguments
+    common = {**settings, "task": _task_name(task), "arguments": number, "keep": True}
     runs: dict[str, list[Result]] = {name: [] for name in pair}
     for turn in range(arguments.rounds):
         for name, own in pair.items():
@@ -120,12 +172,15 @@ def _compare(
     tokens = second[0].get("tokens") or {}
     row: Result = {
         "task": common["task"],
-        "arguments": arguments.arguments,
+        "dtype": common["dtype"],
+        "arguments": number,
+        "answers": {name: results[0]["answers"] for name, results in runs.items()},
         "bound": tokens["hf"] / tokens["once"] if tokens else None,
         "difference": _difference(first[0]["answers"], second[0]["answers"]),
         "predictions": _same(first[0]["predictions"], second[0]["predictions"]),
         "peak_bytes": {name: peak(results) for name, results in runs.items()},
         "seconds": {name: [r["seconds"] for r in results] for name, results in runs.items()},
+        "fixed": {name: [r["fixed"] for r in results] for name, results in runs.items()},
     }
     for unit in ("seconds", "cpu_seconds"):
         row[f"ratio_{unit}"] = [a[unit] / b[unit] for a, b in zip(first, second, strict=True)]
@@ -229,10 +284,18 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(USUAL_PARTS))
     parser.add_argument("--tasks", type=_templates, default="bca,cls,oa")
     parser.add_argument("--arguments", type=int, default=16)
+    parser.add_argument(
+        "--generated-arguments", type=int, help="of mbc, oa and cot (default: --arguments)"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shape", choices=("gpt2", "llama", "t5"), default="gpt2")
     parser.add_argument("--size", choices=SIZES, default="124M")
-    parser.add_argument("--dtype", default="float32")
+    parser.add_argument(
+        "--pretrained", type=Path, help="folder of a causal model, in place of a random one"
+    )
+    parser.add_argument(
+        "--dtype", nargs="+", default=["float32"], help="several: compare in each (others: first)"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0: torch's own choice")
     parser.add_argument("--batch-size", default="auto", help="of valueeval")

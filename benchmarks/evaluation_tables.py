@@ -23,13 +23,14 @@ def console() -> Console:
 def print_comparisons(rows: Sequence[Result]) -> None:
     """Two ways to evaluate, a line for each task (see ``_compare`` in evaluation.py)."""
     slower, faster = rows[0]["peak_bytes"]
+    counts = " or ".join(map(str, sorted({row["arguments"] for row in rows})))
     table = Table(
-        title=f"{faster} against {slower}: {rows[0]['arguments']} arguments, "
+        title=f"{faster} against {slower}: {counts} arguments, "
         f"median (range) of {len(rows[0]['ratio_seconds'])}",
         box=SIMPLE_HEAD,
         title_justify="left",
     )
-    names = ["task", "times as fast\n(processor)", "\n(clock)", "\nbound", "answers"]
+    names = ["task", "dtype", "times as fast\n(processor)", "\n(clock)", "\nbound", "answers"]
     names += ["arguments with\nthe same predictions", f"peak memory in MiB\n{slower} / {faster}"]
     if "hf_batch_size" in rows[0]:
         names.append("batch size\nof hf")
@@ -39,6 +40,7 @@ def print_comparisons(rows: Sequence[Result]) -> None:
         same = row["predictions"]
         cells = [
             row["task"],
+            row["dtype"],
             spread(row["ratio_cpu_seconds"], 1),
             spread(row["ratio_seconds"], 1),
             f"{row['bound']:.1f}" if row["bound"] else "unknown",
@@ -49,6 +51,36 @@ def print_comparisons(rows: Sequence[Result]) -> None:
         if "hf_batch_size" in row:
             cells.append(str(row["hf_batch_size"]))
         table.add_row(*cells)
+    console().print(table)
+
+
+def print_fixed(rows: Sequence[Result]) -> None:
+    """What a run costs beside the scoring, in processor seconds: median over all runs of a task."""
+    table = Table(
+        title="processor seconds beside the scoring", box=SIMPLE_HEAD, title_justify="left"
+    )
+    parts = ("imports", "requests", "model", "statistics")
+    for name in ("task", "dtype", "model", *parts):
+        table.add_column(name)
+    for row in rows:
+        for model, runs in row["fixed"].items():
+            middle = [statistics.median(run[part]["cpu_seconds"] for run in runs) for part in parts]
+            table.add_row(row["task"], row["dtype"], model, *(f"{each:.2f}" for each in middle))
+    console().print(table)
+
+
+def print_distances(rows: Sequence[Result]) -> None:
+    """How far from hf in float32 the log-probabilities of half precision are."""
+    table = Table(
+        title="distance from hf in float32, in nats: root mean square, largest",
+        box=SIMPLE_HEAD,
+        title_justify="left",
+    )
+    for name in ("task", "dtype", "hf", "valueeval"):
+        table.add_column(name)
+    for row in rows:
+        apart = [f"{row[name][0]:.4f}, {row[name][1]:.3f}" for name in ("hf", "valueeval")]
+        table.add_row(row["task"], row["dtype"], *apart)
     console().print(table)
 
 

@@ -40,14 +40,22 @@ def main() -> None:
 
 
 def _harness_model(settings: dict[str, Any]) -> dict[str, Any]:
-    requests = build_requests(settings["task"], settings["arguments"])
-    model = _load(settings)
+    fixed = {"imports": {"cpu_seconds": time.process_time()}}  # since the process began
+    with _Clock() as clock:
+        requests = build_requests(settings["task"], settings["arguments"])
+    fixed["requests"] = clock.result
+    with _Clock() as clock:
+        model = _load(settings)
+    fixed["model"] = clock.result
     kind = requests[0].request_type
     _warm_up(model, kind)
     _reset_peak()
     with _Clock() as clock:
         answers = getattr(model, kind)(requests, disable_tqdm=True)
-    result = {**clock.result, **_peak()}
+    result: dict[str, Any] = {**clock.result, **_peak()}
+    with _Clock() as clock:
+        _score(settings["task"], requests, answers)
+    result["fixed"] = {**fixed, "statistics": clock.result}
     if settings.get("count"):
         result["tokens"] = count_tokens(model, requests)
     if settings.get("keep"):
@@ -154,6 +162,18 @@ def _task(name: str) -> Any:
     task.set_config(key="num_fewshot", value=0)
     task.set_fewshot_seed(1234)
     return task
+
+
+def _score(task_name: str, requests: list[Instance], answers: list[Any]) -> None:
+    """What lm-eval does with answers: decisions, all metrics and their intervals."""
+    task = _task(task_name)
+    size = len(ASKS[task.template])
+    entries = [
+        task.process_results(requests[start].doc, answers[start : start + size])
+        for start in range(0, len(answers), size)
+    ]
+    for name, aggregate in task.aggregation().items():
+        aggregate([entry[name] for entry in entries])
 
 
 def _arguments(task_name: str, number: int) -> list[Any]:

@@ -21,7 +21,7 @@ from valueeval.adapters.harness.prompts import ARGUMENT
 from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
 from valueeval.adapters.harness.thresholds import ModelCalibration
 from valueeval.adapters.harness.truncation import CutCounter
-from valueeval.adapters.runtime.devices import choose_device
+from valueeval.adapters.runtime.devices import choose_device, with_batch_size
 from valueeval.adapters.runtime.options import parse_batch_size
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
@@ -69,8 +69,8 @@ class ClassifierLM(ArgumentLM):
             ModelCalibration.from_args(calibration, {"path": self.name}) if calibration else None
         )
         self._cuts = CutCounter()
-        self.batch_size = parse_batch_size(batch_size)
         chosen = choose_device(device)
+        self.batch_size = parse_batch_size(batch_size, chosen.type)
         super().__init__(cpu=chosen.type == "cpu")
         if self._accelerator is None:
             self._device = chosen
@@ -95,7 +95,8 @@ class ClassifierLM(ArgumentLM):
             arg_dict.update(resolved.named_args)
             return LanguageModelLM.create(resolved, additional_config)
         _refuse_what_is_for_language_models(arg_dict)
-        return super().create_from_arg_obj(arg_dict, additional_config)
+        flags = with_batch_size(additional_config or {}, arg_dict)
+        return super().create_from_arg_obj(arg_dict, flags)
 
     @property
     def tokenizer(self) -> Any:

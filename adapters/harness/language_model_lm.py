@@ -42,7 +42,7 @@ from valueeval.adapters.reading.guided import Guide
 from valueeval.adapters.reading.soft_prompts import check_adapter, check_kind, virtual_tokens
 from valueeval.adapters.reading.types import LoadedModel, LogLikelihood
 from valueeval.adapters.runtime.batch_sizes import BatchLimits
-from valueeval.adapters.runtime.devices import check_dtype, choose_device
+from valueeval.adapters.runtime.devices import check_dtype, choose_device, with_batch_size
 from valueeval.adapters.runtime.options import check_batch_size, check_max_length
 from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.tasks.harness.requests import ValueRequest
@@ -158,7 +158,8 @@ class LanguageModelLM(HFLM):
         cls, resolved: ResolvedAdapter, additional_config: Mapping[str, Any] | None = None
     ) -> LanguageModelLM:
         """Return the model that ``--model_args`` name; they win over flags of the same name."""
-        flags = {k: v for k, v in (additional_config or {}).items() if v is not None}
+        flags = with_batch_size(additional_config or {}, resolved.model_args)
+        flags = {k: v for k, v in flags.items() if v is not None}
         given = {**flags, **resolved.model_args, "adapter": resolved}
         if path := given.get("calibration"):
             given["calibration"] = ModelCalibration.from_args(path, resolved.named_args)
@@ -193,7 +194,16 @@ class LanguageModelLM(HFLM):
             raise ValueEvalError("--model_args: peft and delta cannot be used together.")
         if peft:
             check_kind(peft, self._peft_config, self.backend)
-        super()._create_model(pretrained, peft=None, **kwargs)
+        try:
+            super()._create_model(pretrained, peft=None, **kwargs)
+        except (ImportError, ValueError) as error:
+            attention = kwargs.get("attn_implementation")
+            if attention is None or not _is_about_attention(error, attention):
+                raise
+            raise ValueEvalError(
+                f"attn_implementation={attention}: it cannot be used here ({first_line(error)}).\n"
+                "Take attn_implementation=sdpa, or leave it out: it is the fastest way to read."
+            ) from error
         self._count_base_parameters()
         if not peft:
             return
@@ -595,7 +605,8 @@ class LanguageModelLM(HFLM):
         """Return what lm-eval writes under ``config`` of the results.
 
         Beside the keys of ``hf``: ``valueeval`` describes the adapter (its manifest, or what PEFT's
-        own files tell), ``reading`` says how prompts that share a beginning are read, and why,
+        own files tell), ``reading`` says how prompts that share a beginning are read, and why, by
+        which attention, and how many arguments at once,
         ``calibration`` what was subtracted from scores and what that has seen, ``arguments_cut``
         counts arguments that were too long, by task, and ``prompts_cut`` those whose prompts are
         too long even without their premise.
@@ -607,7 +618,11 @@ class LanguageModelLM(HFLM):
             info["valueeval"] = self._manifest.to_json() if self._manifest else self._described()
         elif self._manifest:
             info["valueeval"] = self._manifest.to_json()
-        info["reading"] = self._readers.describe()
+        info["reading"] = {
+            **self._readers.describe(),
+            "attention": getattr(self.model.config, "_attn_implementation", None),
+            "batch_size": self.batch_size,
+        }
         info["guided"] = self._guided
         info["calibration"] = self._calibration.describe() if self._calibration else None
         info.update(self._cuts.all_counts())
@@ -627,3 +642,9 @@ class LanguageModelLM(HFLM):
                 "weights_sha256": self._adapter_hash,
             },
         }
+
+
+def _is_about_attention(error: Exception, attention: str) -> bool:
+    """Return whether an error says that a way to compute attention cannot be used."""
+    said = str(error).lower()
+    return "attention" in said or attention.lower() in said

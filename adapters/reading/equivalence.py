@@ -54,8 +54,8 @@ def unsupported_reason(
     if loaded.backend == "causal" and scorer is TreeAttentionScorer:
         if attention not in _MASKS:
             return (
-                f"attn_implementation={attention} takes no mask of ours "
-                "(attn_implementation=sdpa does)"
+                f"attn_implementation={attention}: prompts share a pass with "
+                f"{' and '.join(_MASKS)} alone"
             )
         if config.model_type in _LOCAL_ATTENTION:
             return f"{config.model_type} has local attention"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,6 +12,27 @@ from torch import nn
 from valueeval.tasks.errors import ValueEvalError
 
 logger = logging.getLogger(__name__)
+
+
+def with_batch_size(flags: Mapping[str, Any], model_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return lm-eval's flags, with ``auto`` on a GPU for lm-eval's default batch size of 1.
+
+    A 1 in ``--model_args`` stays.
+
+    Args:
+        flags: What lm-eval passes on: ``batch_size``, ``device`` …
+        model_args: What ``--model_args`` say; it wins.
+    """
+    if "batch_size" in model_args or str(flags.get("batch_size") or 1) != "1":
+        return dict(flags)
+    device = choose_device(model_args.get("device", flags.get("device")))
+    if device.type == "cpu":
+        return dict(flags)
+    logger.info(
+        "--batch_size 1 would leave %s idle: auto (batch_size=1 in --model_args stays)",
+        device,
+    )
+    return {**flags, "batch_size": "auto"}
 
 
 def check_dtype(given: str | torch.dtype | None) -> None:

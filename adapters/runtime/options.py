@@ -7,16 +7,23 @@ from valueeval.tasks.errors import ValueEvalError
 AUTO_BATCH_SIZE = 32
 """Batch size for ``auto``: arguments are a few sentences each, and larger batches gain little."""
 
+GPU_BATCH_SIZE = 256
+"""The same on a GPU, which computes many at once; halved where memory does not suffice."""
 
-def parse_batch_size(given: int | str) -> int:
+
+def parse_batch_size(given: int | str, device_type: str = "cpu") -> int:
     """Return a batch size from ``8``, ``"8"``, ``"auto"`` or lm-eval's ``"auto:N"``.
+
+    Args:
+        given: The batch size.
+        device_type: PyTorch's name of the kind of device: ``cpu``, ``cuda`` …
 
     Raises:
         ValueEvalError: It is none of these.
     """
     text = str(given)
     if text == "auto" or text.startswith("auto:"):
-        return AUTO_BATCH_SIZE
+        return AUTO_BATCH_SIZE if device_type == "cpu" else GPU_BATCH_SIZE
     if not text.isdecimal() or int(text) < 1:
         raise ValueEvalError(f"batch_size: {given!r}; allowed: 1 or more, or auto")
     return int(text)

@@ -54,6 +54,26 @@ def test_stock_and_ours_are_compared(shape: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_precisions_are_compared_on_a_model_of_ones_own(tmp_path: Path, tiny_gpt2: Path) -> None:
+    about = ["--parts", "compare", "--tasks", "bca,oa", "--arguments", "2"]
+    about += ["--generated-arguments", "1", "--hf-batch-sizes", "4", "--pretrained", str(tiny_gpt2)]
+    printed, report = run(tmp_path, *about, "--dtype", "float32", "bfloat16")
+    assert printed.startswith(tiny_gpt2.name)
+    rows = report["compare"]
+    assert [(row["task"], row["dtype"], row["arguments"]) for row in rows] == [
+        ("valueeval_bca_sample", "float32", 2),
+        ("valueeval_bca_sample", "bfloat16", 2),
+        ("valueeval_oa_sample", "float32", 1),
+        ("valueeval_oa_sample", "bfloat16", 1),
+    ]
+    for row in rows:
+        for runs in row["fixed"].values():
+            assert set(runs[0]) == {"imports", "requests", "model", "statistics"}
+    assert "distance from hf in float32" in printed
+    assert "processor seconds beside the scoring" in printed
+
+
+@pytest.mark.slow
 def test_both_ways_are_compared(tmp_path: Path) -> None:
     printed, rows = compare(tmp_path, "ways", "gpt2")
     assert "tree against copies" in printed

@@ -52,7 +52,12 @@ def test_half_precision_is_as_near_as_that_of_transformers(
     allowed = (rounded - expected).abs().mean()
     assert allowed > 0
     for model in models:
-        assert model.get_model_info()["reading"] == {"name": "shared_passes", "reason": None}
+        assert model.get_model_info()["reading"] == {
+            "name": "shared_passes",
+            "reason": None,
+            "attention": "sdpa",
+            "batch_size": model.batch_size,
+        }
         assert model.model.dtype == getattr(torch, dtype)
         answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
         scores = torch.tensor([score for score, _ in answers])
