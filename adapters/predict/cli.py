@@ -79,6 +79,9 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if options.figure is not None:
         check_figure(options.figure)
+    if options.engine == "ray":
+        _label_folder(options)
+        return 0
     said = TableOptions(
         options.input_format, options.delimiter, options.encoding, options.sheet,
         not options.no_header,
@@ -118,6 +121,29 @@ def _label_one(options: argparse.Namespace) -> None:
         _note(note)
 
 
+def _label_folder(options: argparse.Namespace) -> None:
+    """Label a folder of Parquet files with Ray, and print the summary."""
+    for name in ("labels", "by", "figure", "for_excel", "strict", "overwrite"):
+        if getattr(options, name):
+            raise ValueEvalError(f"--{name} is for single tables, not for --engine ray.")
+    if options.output in (None, "-"):
+        raise ValueEvalError("--engine ray: name the folder to write: -o FOLDER")
+    from valueeval.adapters.predict.parquet_folders import label_folder
+
+    adapter, output = options.adapter or str(shipped_adapter()), Path(options.output)
+    summary = label_folder(
+        Path(options.file), output, adapter, _roles(options), options.prefix or ""
+    )
+    _report(summary, None, Output(str(output), "parquet", None, False), None)
+
+
+def _roles(options: argparse.Namespace) -> Roles:
+    return Roles(
+        options.premise, options.conclusion, options.stance, options.text_column,
+        parse_stance_map(options.stance_map) if options.stance_map else {},
+    )  # fmt: skip
+
+
 def _label_table(table: InputTable, options: argparse.Namespace) -> None:
     output = choose_output(
         table, options.file, options.output, options.output_format, options.for_excel
@@ -127,10 +153,7 @@ def _label_table(table: InputTable, options: argparse.Namespace) -> None:
     rows = list(islice(table.read_rows(), LOOKED_AT))
     if not rows:
         raise ValueEvalError(f"{table.name}: there is no row in it.")
-    roles = Roles(
-        options.premise, options.conclusion, options.stance, options.text_column,
-        parse_stance_map(options.stance_map) if options.stance_map else {},
-    )  # fmt: skip
+    roles = _roles(options)
     columns = [column for column in table.columns if column != UNREADABLE]
     if not columns:
         raise ValueEvalError(
@@ -465,9 +488,10 @@ def build_parser() -> CommandParser:
         "--batch_size", default="auto", metavar="N", help="texts read at once (default: auto)"
     )
     running.add_argument(
-        "--engine", choices=ENGINES, default="auto",
+        "--engine", choices=(*ENGINES, "ray"), default="auto",
         help="torch; onnx (ONNX Runtime, on the CPU: starts sooner; extra `onnx`); onnx-int8 "
-        "(about twice as fast, scores may differ a little); auto (default): the best here",
+        "(about twice as fast, scores may differ a little); auto (default): the best here; ray "
+        "(extra `ray`): FILE is a folder of Parquet files, labelled on all cores or GPUs",
     )  # fmt: skip
     running.add_argument("--device", metavar="NAME", help="cpu, cuda, mps … (default: the best)")
     return parser
