@@ -89,6 +89,8 @@ def label_folder(
         raise ValueEvalError(
             "--engine ray: ray is not installed: pip install 'lm-eval-valueeval[ray]'"
         )
+    if folder.resolve() in (output.resolve(), *output.resolve().parents):
+        raise ValueEvalError(f"{output}: lies in the folder that is read; name another.")
     files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]
     if not files:
         raise ValueEvalError(f"{folder}: no file in it ends in .parquet.")
@@ -99,7 +101,7 @@ def label_folder(
     chosen = load_found(adapter, members, engine=engine, worth_exporting=worth_exporting).engine
     run = Run(adapter, members.manifest.weights_sha256, chosen, layout, prefix)
     parts = list(_parts(files, folder, output))
-    _claim(output, run, files)
+    _claim(output, run, files, engine)
     missing = [part for part in parts if not Path(part.target).exists()]
     if missing:
         _label_parts(missing, run)
@@ -204,7 +206,7 @@ def _parts(files: Sequence[Path], folder: Path, output: Path) -> Iterator[Part]:
             yield Part(str(path.resolve()), group, str(target.resolve()))
 
 
-def _claim(output: Path, run: Run, files: Sequence[Path]) -> None:
+def _claim(output: Path, run: Run, files: Sequence[Path], engine: str) -> None:
     """Make the output folder this run's.
 
     Raises:
@@ -212,7 +214,7 @@ def _claim(output: Path, run: Run, files: Sequence[Path]) -> None:
     """
     identity = {
         "weights_sha256": run.weights_sha256,
-        "engine": run.engine,
+        "engine": engine,  # the one that was asked for: `auto` may choose otherwise another day
         "prefix": run.prefix,
         "layout": hashlib.sha256(repr(asdict(run.layout)).encode()).hexdigest(),
         "files": [[str(path.resolve()), path.stat().st_size] for path in files],

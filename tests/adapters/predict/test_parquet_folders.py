@@ -94,7 +94,9 @@ def test_parts_hold_the_labels_and_what_is_missing_is_made_again(
     with pytest.raises(ValueEvalError, match="holds the labels of another run"):
         label_folder(folder, output, str(adapter), roles, prefix="x_", engine="torch")
     with pytest.raises(ValueEvalError, match="holds other files; name a new folder"):
-        label_folder(folder, folder, str(adapter), roles, engine="torch")
+        label_folder(folder, adapter, str(adapter), roles, engine="torch")
+    with pytest.raises(ValueEvalError, match="lies in the folder that is read"):
+        label_folder(folder, folder / "out", str(adapter), roles, engine="torch")
 
 
 def test_a_part_that_fails_leaves_nothing(
