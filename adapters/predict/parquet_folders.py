@@ -237,6 +237,7 @@ def _claim(output: Path, run: Run, files: Sequence[Path], engine: str) -> None:
 def _label_parts(parts: Sequence[Part], run: Run) -> None:
     """Label parts on all cores, or all GPUs if the engine is PyTorch and there are some."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a busy machine starts slowly
     import ray
 
     started = not ray.is_initialized()
