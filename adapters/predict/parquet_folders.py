@@ -239,6 +239,7 @@ def _label_parts(parts: Sequence[Part], run: Run) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a busy machine starts slowly
     import ray
+    import ray.data
 
     started = not ray.is_initialized()
     if started:
