@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logit
 
-from valueeval.adapters.predict.labelling import Labels
+from valueeval.adapters.predict.labelling import Labels, NamedValues
 from valueeval.app.circle import GROUPS, HIGHER_ORDER, draw_circle
 from valueeval.tasks.values import VALUES
 
@@ -37,10 +37,10 @@ class _Answer:
     problem: str | None
 
     @classmethod
-    def of(cls, labels: Labels) -> _Answer:
+    def of(cls, labels: Labels | NamedValues) -> _Answer:
         """Return the answer in the labels of one argument."""
         (decided,), problem = labels.decided, labels.problems[0] if labels.problems else None
-        if labels.probabilities is None:
+        if isinstance(labels, NamedValues):
             return cls(decided.astype(float), None, decided, problem)
         thresholds = 1 / (1 + np.exp(-labels.thresholds))
         return cls(labels.probabilities[0], thresholds, decided, problem)
@@ -51,7 +51,7 @@ class _Answer:
         return np.lexsort((-self.probabilities, ~self.decided))
 
 
-def answer(labels: Labels, text_alone: bool) -> str:
+def answer(labels: Labels | NamedValues, text_alone: bool) -> str:
     """Return the answer for one text as HTML.
 
     Args:
@@ -69,7 +69,7 @@ def answer(labels: Labels, text_alone: bool) -> str:
     )
 
 
-def comparison(first: Labels, second: Labels) -> str:
+def comparison(first: Labels | NamedValues, second: Labels | NamedValues) -> str:
     """Return the answers for two texts side by side, and their differences, as HTML."""
     a, b = _Answer.of(first), _Answer.of(second)
     sides = "".join(

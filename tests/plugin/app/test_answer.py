@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 
-from valueeval.adapters.predict.labelling import Labels
+from valueeval.adapters.predict.labelling import Labels, NamedValues
 from valueeval.app.answer import answer, comparison
 from valueeval.app.circle import GROUPS, draw_circle
 from valueeval.tasks.values import VALUE_NAMES
@@ -43,14 +43,14 @@ def test_each_value_has_its_bar_its_threshold_and_its_name_in_the_order_of_the_c
 def test_a_model_without_probabilities() -> None:
     decided = np.zeros((1, 20), dtype=bool)
     decided[0, 10] = True
-    said = Labels(None, np.zeros(20), decided, ["a part of the <answer> was cut"], [False])
+    said = NamedValues(decided, ["a part of the <answer> was cut"], [False])
     shown = answer(said, text_alone=False)
     assert "gives no probabilities" in shown
     assert "ve-threshold" not in shown
     assert shown.split("<tbody>")[1].count("✓</span> yes") == 1
     assert "a part of the &lt;answer&gt; was cut" in shown
     assert "None of the 20 values." in answer(
-        Labels(None, np.zeros(20), np.zeros((1, 20), dtype=bool)), text_alone=False
+        NamedValues(np.zeros((1, 20), dtype=bool)), text_alone=False
     )
 
 
@@ -70,7 +70,6 @@ def test_an_answer_lists_what_is_decided_on_first() -> None:
 
 def test_a_comparison_begins_with_the_largest_difference() -> None:
     first = labels(3)
-    assert first.logits is not None
     first.logits[0, 5] = 0.5
     shown = comparison(first, labels(7)).split("<tbody>")[1]
     names = sorted(VALUE_NAMES, key=shown.index)
