@@ -59,7 +59,7 @@ test-lowest: ## The lowest versions that pyproject.toml allows, in .venv-lowest.
 	$(PYTHON) -m venv .venv-lowest
 	$(LOWEST) -m pip install -q --disable-pip-version-check $(PIP_ARGS) '$(LOWEST_TORCH)'
 	$(LOWEST) -m pip install -q --disable-pip-version-check $(PIP_ARGS) \
-		-c constraints-lowest.txt '.[offline]' pytest hypothesis scikit-learn
+		-c constraints-lowest.txt '.[offline]' pytest hypothesis scikit-learn jsonschema
 	$(LOWEST) -m pip check
 	$(LOWEST) -m valueeval train --base minilm --data sample --method lora --epochs 1 \
 		--output .venv-lowest/adapter
