@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 from collections import Counter
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -244,11 +245,11 @@ def _label_parts(parts: Sequence[Part], run: Run) -> None:
     started = not ray.is_initialized()
     if started:
         # With $RAY_ADDRESS it joins that cluster.
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        resources = ray.cluster_resources()
+        resources = cast(Any, ray).cluster_resources()
         gpus = int(resources.get("GPU", 0)) if run.engine == "torch" else 0
         workers = min(gpus or int(resources.get("CPU", 1)), len(parts))
         needs: dict[str, Any] = {"num_gpus": 1} if gpus else {"num_cpus": 1}

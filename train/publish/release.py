@@ -15,9 +15,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from huggingface_hub import EvalResult, ModelCard
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from valueeval.adapters.classifier.classifier import Classifier, load_classifier
 from valueeval.adapters.directory.base import MINILM
@@ -202,9 +202,10 @@ def completed_card(
     card: ModelCard, manifest: Manifest, scores: Mapping[str, Any], name: str
 ) -> str:
     """Return a training's model card with the test scores, for people and for the hub."""
-    card.data.license = "apache-2.0"
-    card.data.model_name = name.rpartition("/")[2]
-    card.data.eval_results = [
+    data = cast(ModelCardData, card.data)
+    data.license = "apache-2.0"
+    data.model_name = name.rpartition("/")[2]
+    data.eval_results = [
         EvalResult(
             task_type="text-classification",
             task_name="Human value detection (multi-label)",
