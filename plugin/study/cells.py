@@ -19,6 +19,7 @@ from typing import Any
 from valueeval import __version__
 from valueeval.study.design import (
     EVALUATION,
+    PROCESSES,
     UNTRAINED,
     CellDesign,
     DesignError,
@@ -40,6 +41,7 @@ class Cell:
         design: The cell in the study file.
         key: Its address, 16 hexadecimal digits.
         train: Options of ``valueeval train`` as they stand in the file; None trains nothing.
+        processes: How many processes train it.
         needs: Keys of the cells whose adapters it reads.
         sets: The sets of the dataset that it is evaluated on.
         tasks: Tasks of lm-eval, one for each set.
@@ -48,6 +50,7 @@ class Cell:
     design: CellDesign
     key: str
     train: Mapping[str, Any] | None
+    processes: int
     needs: tuple[str, ...]
     sets: tuple[str, ...]
     tasks: tuple[str, ...]
@@ -144,8 +147,11 @@ def evaluate_command(cell: Cell, folder: Path, results: Path) -> list[str]:
 def _resolve(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
     options = dict(design.options)
     method = options.get("method")
-    for name in ("of", "num_fewshot", "chat", "dtype", "limit"):
+    for name in ("of", *EVALUATION):
         options.pop(name, None)
+    processes = options.pop(PROCESSES, 1)
+    if not isinstance(processes, int) or processes < 1:
+        raise DesignError(f"{PROCESSES}: {processes!r}; allowed: a whole number above 0")
     needs = tuple(sorted(cell.key for cell in needed))
     identity: dict[str, Any] = {
         "version": __version__,
@@ -160,6 +166,8 @@ def _resolve(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
         if needs:
             options["teacher"] = _PLACE
         identity["recipe"] = _recipe(options, folder)
+        if processes > 1:  # sums of gradients are rounded otherwise
+            identity[PROCESSES] = processes
         train = {k: v for k, v in options.items() if k != "teacher" or not needs}
     data, where = str(options.get("data", "touche23")), options.get("data_dir")
     sets = ("sample",) if data == "sample" else design.sets
@@ -171,7 +179,7 @@ def _resolve(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
         )
     text = json.dumps(identity, sort_keys=True, default=str)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Cell(design, key, train, needs, sets, tasks)
+    return Cell(design, key, train, processes, needs, sets, tasks)
 
 
 def _check_untrained(design: CellDesign) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections import Counter
@@ -40,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
     if arguments.retry:
         for cell in cells:
             store.forget_failure(cell)
+    if arguments.jobs is not None:
+        return _submit(arguments, folder)
     devices = arguments.devices.split(",") if arguments.devices else []
     workers = arguments.workers or max(1, len(devices))
     _run(Runner(store, cells, workers, devices), cells, store)
@@ -48,6 +51,20 @@ def main(argv: Sequence[str]) -> int:
     for cell in failed:
         print(f"{cell.design.label}: {store.failure(cell)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _submit(arguments: argparse.Namespace, folder: Path) -> int:
+    from valueeval.study.submit import submit
+
+    command = ["study", str(arguments.study.resolve()), "-o", str(folder.resolve())]
+    for name in ("workers", "devices"):
+        if value := getattr(arguments, name):
+            command += [f"--{name}", str(value)]
+    logs = folder / "jobs"
+    for job in submit(command, logs, arguments.jobs, arguments.cluster, arguments.job):
+        print(f"job {job.job_id}: {job.paths.stdout}")
+    print(f"valueeval study {arguments.study} -o {folder} --status  # says how far they are")
+    return 0
 
 
 def _report(
@@ -99,6 +116,20 @@ def build_parser() -> CommandParser:
         help="GPUs, taken in turn by the workers; more workers than GPUs share them",
     )  # fmt: skip
     parser.add_data_dir()
+    cluster = parser.add_argument_group("on a cluster (extra `cluster`: submitit)")
+    cluster.add_argument(
+        "--jobs", type=_positive, metavar="N",
+        help="submit N jobs that share the work, and return at once; more can be added later",
+    )  # fmt: skip
+    cluster.add_argument(
+        "--cluster", choices=("slurm", "local"),
+        help="where they run (default: SLURM where there is one, else processes of this machine)",
+    )  # fmt: skip
+    cluster.add_argument(
+        "--job", action="append", default=[], metavar="NAME=VALUE",
+        help="what a job asks for, in submitit's names, once for each: timeout_min=600, "
+        "gpus_per_node=1, cpus_per_task=8, mem_gb=32, slurm_partition=gpu …",
+    )  # fmt: skip
     return parser
 
 

@@ -24,8 +24,9 @@
         metric: macro_f1
 
 A factor is an option of ``valueeval train``, or one of an evaluation: ``num_fewshot``, ``chat``,
-``dtype``, ``limit``. Two methods train nothing: ``none`` asks the base model itself (``template``
-says what), ``average`` evaluates several adapters as one. A ``teacher``, and ``of``, name cells.
+``dtype``, ``limit``. ``processes: 4`` trains by ``accelerate launch`` on four GPUs. Two methods
+train nothing: ``none`` asks the base model itself (``template`` says what), ``average`` evaluates
+several adapters as one. A ``teacher``, and ``of``, name cells.
 """
 
 from __future__ import annotations
@@ -42,7 +43,13 @@ import yaml
 from valueeval.tasks.errors import ValueEvalError
 
 EVALUATION = ("num_fewshot", "chat", "dtype", "limit")
-"""Factors and options of an evaluation; all others are options of ``valueeval train``."""
+"""Factors and options of an evaluation."""
+
+PROCESSES = "processes"
+"""Option of a training: how many processes (GPUs) it takes, by ``accelerate launch``.
+
+All other options are those of ``valueeval train``.
+"""
 
 UNTRAINED = ("none", "average")
 """Methods that train nothing."""

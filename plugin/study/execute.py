@@ -113,7 +113,8 @@ class Runner:
         with (own / "log.txt").open("ab") as log:
             for step, words in steps.items():
                 self.report(cell, State.RUNNING, step)
-                status = self._call(words, log, device)
+                launcher = _launcher(cell.processes if step == "train" else 1)
+                status = self._call([*launcher, *words], log, device)
                 if self._stopping.is_set():
                     return
                 if status:
@@ -129,7 +130,7 @@ class Runner:
             if self._stopping.is_set():
                 return 1
             child = subprocess.Popen(  # noqa: S603 (this Python, our own command)
-                [*_VALUEEVAL, *words],
+                words,
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env=_environment(self.workers, device),
             )  # fmt: skip
@@ -138,6 +139,16 @@ class Runner:
         with self._lock:
             self._children.discard(child)
         return status
+
+
+def _launcher(processes: int) -> Sequence[str]:
+    """Return what runs ``valueeval`` in one process, or in several that train together."""
+    if processes == 1:
+        return _VALUEEVAL
+    launch = (sys.executable, "-m", "accelerate.commands.launch")
+    # Port 0: several cells on a machine must not meet on one.
+    several = ("--multi_gpu", "--num_processes", str(processes), "--main_process_port", "0")
+    return (*launch, *several, "--module", "valueeval")
 
 
 def _environment(workers: int, device: str | None) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Stands for the ``valueeval`` command in tests of studies: trains and evaluates in milliseconds.
 
 Every call adds a line to ``calls.txt`` in the study's folder when it begins and one when it ends.
-``FAKE_FAIL`` names a method that fails in training; ``FAKE_SECONDS`` is how long each call takes.
+``FAKE_FAIL`` names a method that fails in training; ``FAKE_SECONDS`` is how long each call takes;
+with ``FAKE_RESULTS`` an evaluation writes results, made up from the cell's address.
 """
 
 from __future__ import annotations
@@ -28,9 +29,22 @@ def main(words: list[str]) -> int:
     _note(calls, f"begin {words[0]} {target.parent.name}")
     time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
     target.mkdir(exist_ok=training)
+    if not training and "FAKE_RESULTS" in os.environ:
+        _write_results(target)
     (target / "done.txt").write_text("done\n", encoding="utf-8")
     _note(calls, f"end {words[0]} {target.parent.name}")
     return 0
+
+
+def _write_results(target: Path) -> None:
+    import leaderboard_results as made
+
+    docs = made.documents()
+    scores = made.likely(docs, 1.5, seed=int(target.parent.name, 16) % 2**32)
+    made.write_results(
+        target, docs=docs, scores=scores, dataset="sample", sample=True, sha=made.SAMPLE_SHA,
+        official=False, kind="valueeval", adapter=made.manifest(),
+    )  # fmt: skip
 
 
 def _note(file: Path, line: str) -> None:

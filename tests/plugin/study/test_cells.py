@@ -57,6 +57,14 @@ def test_other_weights_are_another_cell(folder: Path) -> None:
     assert key_of(folder, method="head") != before
 
 
+def test_processes(folder: Path) -> None:
+    """Several processes give other roundings, so another cell; one is what there is without."""
+    assert key_of(folder, processes=1) == key_of(folder, seed=0)
+    assert key_of(folder, processes=2) != key_of(folder, seed=0)
+    with pytest.raises(DesignError, match="processes: 0; allowed"):
+        key_of(folder, processes=0)
+
+
 def test_two_blocks_share_a_cell(folder: Path) -> None:
     one, other = cells_of(
         folder, {"a": {"factors": {"seed": [1]}}, "b": {"factors": {"seed": [1]}}}

@@ -55,3 +55,18 @@ def test_a_study_with_a_tiny_model(
     scores = [json.loads(p.read_text())["results"]["valueeval_cls_sample"] for p in results]
     assert all(0 <= score["macro_f1,none"] <= 1 for score in scores)
     assert main([str(file), "-o", str(out), "--status"]) == 0
+
+
+@pytest.mark.slow
+def test_a_cell_in_two_processes(
+    tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"data": "sample", "base": str(tiny_bert), "epochs": 1, "train_size": 16}
+    blocks = {"a": {"factors": {"processes": [2]}, "options": {"precision": "float32"}}}
+    file = tmp_path / "two.yaml"
+    file.write_text(yaml.safe_dump({"options": options, "blocks": blocks}), encoding="utf-8")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    out = tmp_path / "out"
+    assert main([str(file), "-o", str(out)]) == 0
+    (manifest,) = out.glob("cells/*/adapter/valueeval.json")
+    assert json.loads(manifest.read_text())["method"] == "full"

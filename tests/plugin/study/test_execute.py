@@ -16,7 +16,7 @@ import fake_valueeval
 import pytest
 import yaml
 
-from valueeval.study import execute
+from valueeval.study import cli, execute
 from valueeval.study.cells import Cell, resolve
 from valueeval.study.design import read_study
 from valueeval.study.execute import Runner
@@ -103,10 +103,10 @@ def test_a_failure_is_recorded_and_stops_no_other_cell(
     assert {store.state(cell) for cell in cells_of(study)} == {State.DONE}
 
 
-def start(study: Path, seconds: float) -> subprocess.Popen[bytes]:
-    out = str(study.parent / "out")
+def start(study: Path, seconds: float, out: Path | None = None) -> subprocess.Popen[bytes]:
+    out = out or study.parent / "out"
     return subprocess.Popen(
-        [sys.executable, "-c", STUDY, str(study), "-o", out, "--workers", "2"],
+        [sys.executable, "-c", STUDY, str(study), "-o", str(out), "--workers", "2"],
         env={**os.environ, "FAKE_SECONDS": str(seconds)},
         start_new_session=True,
         stderr=subprocess.DEVNULL,
@@ -130,6 +130,31 @@ def test_kills_lose_nothing(study: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert not (store.path(cell) / "results.unfinished").exists()
     # Only what had not been renamed into place may have been evaluated more than once.
     assert sum(ends(study).values()) <= 13 + 2 * 10
+
+
+@pytest.mark.slow
+def test_the_report_of_a_study_that_was_killed(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After ten kills at random moments the report is that of an undisturbed run, byte by byte."""
+    monkeypatch.setenv("FAKE_RESULTS", "1")
+    undisturbed = tmp_path / "undisturbed"
+    assert start(study, 0, undisturbed).wait(timeout=300) == 0
+    numbers = random.Random(1)  # noqa: S311
+    for _ in range(10):
+        process = start(study, 0.1)
+        time.sleep(numbers.uniform(1, 6))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert start(study, 0).wait(timeout=300) == 0
+    reports = []
+    for out in (undisturbed, study.parent / "out"):
+        folder = out.with_name(f"report-{out.name}")
+        assert cli.main([str(study), "-o", str(out), "--report", str(folder)]) == 0
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        reports.append({str(path.relative_to(folder)): path.read_bytes() for path in files})
+    assert "7 of 7 cells are measured" in reports[0]["report.md"].decode()
+    assert reports[0] == reports[1]
 
 
 def test_two_commands_share_the_work(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
