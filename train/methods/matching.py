@@ -53,11 +53,11 @@ def matched(
 
 
 def _sized(method: Method, size: int) -> Method:
-    return replace(method, **{str(method.sized_by): size})  # type: ignore[arg-type]
+    return replace(method, **{str(method.sized_by): size})
 
 
 def _bare(model: PeftModel) -> nn.Module:
     """Return the model without its adapter."""
     if model.peft_config["default"].is_prompt_learning:
-        return cast(nn.Module, model.get_base_model())
+        return model.get_base_model()
     return cast(nn.Module, cast(Any, model).unload())
