@@ -16,13 +16,13 @@ from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.reading.causal import CausalReader
 from valueeval.adapters.reading.types import EncodedPair
 from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.harness.questions import load_task, questions
 from valueeval.train.options import configure
 from valueeval.train.templates.language_model import (
     build_language_model,
     harness_model,
     questions_of,
 )
-from valueeval.train.templates.questions import load_task, questions
 
 ROOM = 512  # tokens of an answer to valueeval_cot
 

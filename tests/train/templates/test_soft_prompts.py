@@ -16,11 +16,11 @@ from training import (
 
 from valueeval.adapters.classifier.classifier import load_tokenizer
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness.questions import load_task
 from valueeval.tasks.values import VALUES
 from valueeval.train.methods.peft import prompt_embedding
 from valueeval.train.options import changed
 from valueeval.train.run import train
-from valueeval.train.templates.questions import load_task
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
