@@ -113,7 +113,10 @@ def _data_line(board: Board) -> str:
     size = "" if board.arguments is None else f"{board.arguments} arguments"
     if board.clusters is not None:
         size += f" on {board.clusters} conclusions"
-    version = f", tasks version {text.markdown(board.version)}" if board.version else ""
+    version = ""
+    if board.version:
+        told = "task versions" if "," in board.version else "tasks version"
+        version = f", {told} {text.markdown(board.version)}"
     return f"{size}{', ' if size else ''}data `{board.data_sha256[:12]}`{version}."
 
 

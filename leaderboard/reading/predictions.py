@@ -180,10 +180,18 @@ def _archived(run: Run, path: Path) -> Predictions:
             f"{data.sha256[:12]}"
         )
     try:
-        predictions = predictions_of_run_file(path, data)
+        predictions = predictions_of_run_file(path, _part_of(data, path) if run.limited else data)
     except ValueEvalError as error:
         raise SamplesError(reason_of(error, path)) from error
     return replace(predictions, scores=_archived_scores(path, predictions.ids))
+
+
+def _part_of(data: DataSet, path: Path) -> DataSet:
+    """Return the arguments of a set that a run file of a limited run is about."""
+    chosen = set(read_run(path).ids)
+    rows = [row for row, argument in enumerate(data.arguments) if argument.id in chosen]
+    kept = tuple(data.arguments[row] for row in rows)
+    return replace(data, arguments=kept, labels=data.labels[rows])
 
 
 # ------------------------------------------------------------------------------- scores

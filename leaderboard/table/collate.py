@@ -38,7 +38,7 @@ _ORDER = (RANKED, WORDING, OTHER_VERSION, OWN_DATA, SEEN, LIMITED, UNKNOWN_SIZE,
 
 def collate(runs: Sequence[Run], problems: Sequence[Problem] = ()) -> Table:
     """Return the table of `runs`; its order depends on nothing but their content."""
-    newest, notes = _newest(_with_versions(runs))
+    newest, notes = _newest(runs)
     notes += [
         f"{run.model}, {run.task}: {run.source} does not say how many arguments were evaluated; "
         f"its samples are {run.arguments}"
@@ -52,7 +52,8 @@ def collate(runs: Sequence[Run], problems: Sequence[Problem] = ()) -> Table:
         run = same[0]
         status = _status(run, versions, wordings)
         part = run.arguments if run.limited else None
-        groups[status, run.dataset, run.data_sha256, run.version, part].append(same)
+        older = "" if _is_newest(run, versions) else run.version
+        groups[status, run.dataset, run.data_sha256, older, part].append(same)
     names = _names(groups)
     boards = [_board(str(status), same, names) for (status, *_), same in groups.items()]
     boards += _published_only(boards)
@@ -96,31 +97,29 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d{1,9}", version))
 
 
-def _with_versions(runs: Sequence[Run]) -> list[Run]:
-    """Give run files, which have no version of a task, the newest one on the same data."""
-    versions = _newest_versions(runs)
-    return [
-        run if run.template else replace(run, version=versions[run.dataset, run.data_sha256])
-        for run in runs
-    ]
+Versions = Mapping[tuple[str, str, str], str]
+"""Newest version that is present, by set, data and template: each task has a version of its own."""
 
 
-def _newest_versions(runs: Iterable[Run]) -> dict[tuple[str, str], str]:
-    """Return the newest version of the tasks that is present, by set and data."""
-    newest: dict[tuple[str, str], str] = {}
+def _newest_versions(runs: Iterable[Run]) -> Versions:
+    newest: dict[tuple[str, str, str], str] = {}
     for run in runs:
-        key = (run.dataset, run.data_sha256)
+        key = (run.dataset, run.data_sha256, run.template)
         newest[key] = max(newest.get(key, run.version), run.version, key=version_key)
     return newest
 
 
+def _is_newest(run: Run, versions: Versions) -> bool:
+    return run.version == versions[run.dataset, run.data_sha256, run.template]
+
+
 def _first_wordings(
-    runs: Iterable[Run], versions: Mapping[tuple[str, str], str]
+    runs: Iterable[Run], versions: Versions
 ) -> dict[tuple[str, str, str, str], int]:
     """Return the first wording of each system that was run in full, by template, set and data."""
     first: dict[tuple[str, str, str, str], int] = {}
     for run in runs:
-        if _comparable(run) and run.version == versions[run.dataset, run.data_sha256]:
+        if _comparable(run) and _is_newest(run, versions):
             key = (run.system, run.template, run.dataset, run.data_sha256)
             first[key] = min(first.get(key, run.paraphrase), run.paraphrase)
     return first
@@ -133,7 +132,7 @@ def _comparable(run: Run) -> bool:
 
 def _status(
     run: Run,
-    versions: Mapping[tuple[str, str], str],
+    versions: Versions,
     wordings: Mapping[tuple[str, str, str, str], int],
 ) -> str:
     if run.sample:
@@ -146,7 +145,7 @@ def _status(
         return SEEN
     if not _comparable(run):
         return OWN_DATA
-    if run.version != versions[run.dataset, run.data_sha256]:
+    if not _is_newest(run, versions):
         return OTHER_VERSION
     first = wordings[run.system, run.template, run.dataset, run.data_sha256]
     return RANKED if run.paraphrase == first else WORDING
@@ -167,7 +166,7 @@ def _board(
         status=status,
         dataset=run.dataset,
         data_sha256=run.data_sha256,
-        version=run.version,
+        version=", ".join(sorted({row.run.version for row in rows} - {""}, key=version_key)),
         arguments=run.arguments,
         rows=tuple(_ranked(rows) if status == RANKED else rows),
         published=_published_on(run.dataset) if status == RANKED else (),

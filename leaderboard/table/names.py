@@ -255,13 +255,19 @@ def _made_up(systems: Mapping[str, _System]) -> dict[str, str]:
 
 
 def _unique(names: Mapping[str, str], rows: Mapping[str, Row]) -> dict[str, str]:
-    """Return `names`, those that several systems have with the name of their folder."""
-    shared = Counter(names.values())
-    marked = {key: name if shared[name] == 1 else f"{name} [{rows[key].folder}]"
-              for key, name in names.items()}  # fmt: skip
-    still = Counter(marked.values())
+    """Return `names`, those that several systems have with their method or their folder."""
+    for mark in (
+        lambda row: f", {row.run.method}",  # one model asked in several ways
+        lambda row: f" [{row.folder}]",
+    ):
+        shared = Counter(names.values())
+        marked = {key: name + mark(rows[key]) for key, name in names.items() if shared[name] > 1}
+        # A mark that tells none apart from another says nothing.
+        tells = {key for key in marked if Counter(marked.values())[marked[key]] == 1}
+        names = {key: marked[key] if key in tells else name for key, name in names.items()}
+    still = Counter(names.values())
     return {key: name if still[name] == 1 else f"{name} {number}"
-            for number, (key, name) in enumerate(marked.items(), start=1)}  # fmt: skip
+            for number, (key, name) in enumerate(names.items(), start=1)}  # fmt: skip
 
 
 # ------------------------------------------------------------------------------- variants

@@ -154,7 +154,8 @@ class Board:
     Attributes:
         status: One of ``ranked``, ``other wording``, ``other version``, ``own data``,
             ``seen``, ``limited``, ``unknown size``, ``sample``.
-        dataset, data_sha256, version, arguments: What they have in common.
+        dataset, data_sha256, arguments: What they have in common.
+        version: The versions of their tasks, of which each has its own.
         rows: Best macro_f1 first.
         published: Published systems on the same set; only beside ranked rows.
         clusters: How many conclusions its arguments share, if samples tell.

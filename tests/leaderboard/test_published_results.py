@@ -41,7 +41,8 @@ def rows_of(runs: list[Run]) -> list[Row]:
 
 def test_the_leaderboard_is_what_the_archived_results_give(tmp_path: Path) -> None:
     page = Path(shutil.copy(FOLDER / "leaderboard.md", tmp_path))
-    assert main([str(FOLDER / "results"), "-o", str(page)]) == 0
+    names = str(FOLDER / "names.yaml")
+    assert main([str(FOLDER / "results"), "--names", names, "-o", str(page)]) == 0
     assert page.read_text() == (FOLDER / "leaderboard.md").read_text()
 
 

@@ -53,6 +53,13 @@ def all_text(folder: Path) -> str:
     return "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
 
 
+def test_a_run_on_a_part_of_the_set(tmp_path: Path) -> None:
+    write(tmp_path / "here", docs=DOCS[3:9], prediction=predictions(DOCS[3:9], 0.6), limit=6)
+    assert archive([tmp_path / "here"], tmp_path / "there") == (1, [])
+    (run,), _ = read_results(find_results([tmp_path / "there"]))
+    assert sorted(read_checked(run).ids) == sorted(doc["id"] for doc in DOCS[3:9])
+
+
 def test_a_leaderboard_of_the_archive_is_that_of_the_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

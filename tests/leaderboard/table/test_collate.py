@@ -72,6 +72,16 @@ def test_versions_are_compared_as_numbers(tmp_path: Path) -> None:
     assert [board.version for board in table.boards] == ["1.10", "1.9"]
 
 
+def test_each_template_has_a_version_of_its_own(tmp_path: Path) -> None:
+    """A newer version of bca says nothing of cls: both are ranked, and an older bca is not."""
+    write_results(tmp_path / "a", model="a", template="cls", version="1.0")
+    write_results(tmp_path / "b", model="b", template="bca", version="1.1")
+    write_results(tmp_path / "c", model="c", template="bca", version="1.0")
+    ranked, older = (board for board in table_of(tmp_path).boards if board.rows)
+    assert (ranked.status, ranked.version, len(ranked.rows)) == (RANKED, "1.0, 1.1", 2)
+    assert (older.status, older.version, len(older.rows)) == (OTHER_VERSION, "1.0", 1)
+
+
 def test_fewer_samples_than_arguments_is_a_limited_run_even_without_limit(tmp_path: Path) -> None:
     def by_samples_option(content: dict[str, Any]) -> None:
         content["n-samples"]["valueeval_cls"]["original"] = 1576

@@ -59,6 +59,18 @@ def test_only_what_is_needed_stands_in_a_name(tmp_path: Path) -> None:
     assert {row.name for row in board.rows} == {"minilm", "gpt2, zero-shot", "gpt2, 3-shot"}
 
 
+def test_one_model_asked_in_two_ways(tmp_path: Path) -> None:
+    """Rows of one folder are told apart by how the model was asked."""
+    for day, template in ((1, None), (2, "a" * 64)):
+        write_results(
+            tmp_path / "gpt", model="gpt", day=day,
+            change=lambda content, sha=template: content.update(chat_template_sha=sha),
+        )  # fmt: skip
+    table = name_rows(table_of(tmp_path))
+    rows = [row for board in table.boards for row in board.rows]
+    assert {row.name for row in rows} == {"gpt, zero-shot", "gpt, zero-shot, chat"}
+
+
 def test_two_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     for folder, objective in (("x", "bce"), ("y", "other")):
         train(tmp_path, folder, objective=objective)
