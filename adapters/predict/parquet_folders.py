@@ -253,16 +253,14 @@ def _label_parts(parts: Sequence[Part], run: Run) -> None:
         gpus = int(resources.get("GPU", 0)) if run.engine == "torch" else 0
         workers = min(gpus or int(resources.get("CPU", 1)), len(parts))
         needs: dict[str, Any] = {"num_gpus": 1} if gpus else {"num_cpus": 1}
-        done = (
-            ray.data.from_items([{"part": place} for place in range(len(parts))])
-            .repartition(len(parts))
-            .map_batches(
-                _Actor,
-                fn_constructor_args=(tuple(parts), run, gpus == 0),
-                batch_size=1,
-                concurrency=workers,
-                **needs,
-            )
+        places = [{"part": place} for place in range(len(parts))]
+        # Cut here, not by `repartition`: its tasks would wait for a core, which the actors hold.
+        done = ray.data.from_items(places, override_num_blocks=len(parts)).map_batches(
+            _Actor,
+            fn_constructor_args=(tuple(parts), run, gpus == 0),
+            batch_size=1,
+            concurrency=workers,
+            **needs,
         )
         for _ in done.iter_rows():  # runs it; nothing but numbers of parts comes back
             pass

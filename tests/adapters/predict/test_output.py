@@ -147,13 +147,17 @@ def test_a_hundred_kills_leave_nothing_behind(
             for row in label_rows(found.read_rows(), layout, NamingModel()):
                 writer.write(Record(row.row.where, row.cells()))
 
+    run()
     began = time.monotonic()
     run()
     lasts = time.monotonic() - began
     whole = out.read_bytes()
     assert whole.decode().split("\n")[1:-1] == [f"{n}," for n in range(500)]
     moments, half_way = np.random.default_rng(1), 0
-    for number in range(100):
+    # On a busy machine more kills may miss the work.
+    for number in range(1000):
+        if number >= 100 and half_way > 10:
+            break
         if number % 2:
             out.unlink(missing_ok=True)
         killed(run, 1.2 * lasts, moments)

@@ -124,6 +124,7 @@ def test_files_that_do_not_go_together_are_refused(
         label_folder(folder, tmp_path / "out", str(adapter), Roles(text_column="text"))
 
 
+@pytest.mark.slow
 def test_on_a_local_cluster_from_the_command_line(
     adapter: Path, folder: Path, tmp_path: Path
 ) -> None:
