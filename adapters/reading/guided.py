@@ -49,6 +49,8 @@ class Guide:
         if request.template == "oa" and request.value is not None:
             words = (*VALUES[request.value].keywords, "indifferent")
             texts = [self._encode(f"{request.delimiter}{word}", "a:") for word in words]
+            # A word that is cut cannot be read.
+            texts = [text for text in texts if len(text) <= steps] or texts
             return Form([OneOf(texts)], self._end)
         if request.template == "cot":
             return Form([self._reasoning(steps), self._names()], self._end)

@@ -204,7 +204,8 @@ class TrainConfig:
     )
     name: str | None = option(
         None,
-        "Name to show on leaderboards. null lets them make one of what tells the run from others.",
+        "Name to show on leaderboards. null lets them make one of what tells the run from others. "
+        "Source: our choice.",
         group="run",
     )
     resume: bool = option(

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
+
 from valueeval.tasks.harness.closing_lines import closing_lines, noting
 from valueeval.tasks.scores.scoring import AGGREGATIONS, metric_entries
 from valueeval.tasks.values import VALUE_NAMES
 
 N = len(VALUE_NAMES)
 CONCLUSIONS = {f"a{i}": f"We should do thing {i % 8}." for i in range(24)}
+
+
+@pytest.fixture(autouse=True)
+def nothing_noted() -> None:
+    """Earlier tests of this process may have scored tasks."""
+    closing_lines()
 
 
 def aggregate(task: str, right: int = 24) -> None:
