@@ -259,7 +259,7 @@ def _label_parts(parts: Sequence[Part], run: Run) -> None:
             _Actor,
             fn_constructor_args=(tuple(parts), run, gpus == 0),
             batch_size=1,
-            concurrency=workers,
+            compute=ray.data.ActorPoolStrategy(size=workers),
             **needs,
         )
         for _ in done.iter_rows():  # runs it; nothing but numbers of parts comes back
