@@ -256,12 +256,11 @@ def _made_up(systems: Mapping[str, _System]) -> dict[str, str]:
 
 def _unique(names: Mapping[str, str], rows: Mapping[str, Row]) -> dict[str, str]:
     """Return `names`, those that several systems have with their method or their folder."""
-    for mark in (
-        lambda row: f", {row.run.method}",  # one model asked in several ways
-        lambda row: f" [{row.folder}]",
-    ):
+    methods = {key: f", {rows[key].run.method}" for key in names}  # one model asked in many ways
+    folders = {key: f" [{rows[key].folder}]" for key in names}
+    for marks in (methods, folders):
         shared = Counter(names.values())
-        marked = {key: name + mark(rows[key]) for key, name in names.items() if shared[name] > 1}
+        marked = {key: name + marks[key] for key, name in names.items() if shared[name] > 1}
         # A mark that tells none apart from another says nothing.
         tells = {key for key in marked if Counter(marked.values())[marked[key]] == 1}
         names = {key: marked[key] if key in tells else name for key, name in names.items()}
