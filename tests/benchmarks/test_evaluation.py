@@ -34,7 +34,9 @@ def compare(
     for row in rows:
         assert float(row["difference"].split()[-1]) < 1e-4
         assert row["predictions"] == {"arguments": 2, "identical": 2}
-    assert printed.count(" 2 of 2 ") == 2
+    # A comparison with hf takes long: each row is printed when it is there, then all together.
+    tables = 2 if part == "compare" else 1
+    assert printed.count(" 2 of 2 ") == 2 * tables
     return printed, rows
 
 
