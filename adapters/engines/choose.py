@@ -32,7 +32,7 @@ MOST_LOST = 0.002
 
 
 class AnyClassifier(Protocol):
-    """What every engine gives: `Classifier`, `Ensemble` or `ExportedClassifier`."""
+    """Common interface of the engines: `Classifier`, `Ensemble` and `ExportedClassifier`."""
 
     manifest: Manifest
 

@@ -47,7 +47,7 @@ class ModelCalibration:
 
     Attributes:
         path: The file.
-        calibration: What it holds.
+        calibration: The calibration in the file.
         model: Name of the model, as results of its runs have it; None if that is not known.
     """
 

@@ -39,7 +39,7 @@ class Labels:
         thresholds: (20,), as logits.
         problems: n reasons why answers about an argument could not be read, None where they could;
             empty where all can.
-        unread: Whether nothing could be read, of each argument; likewise.
+        unread: For each argument, True if its answer could not be read; likewise.
     """
 
     logits: npt.NDArray[np.float64]

@@ -140,7 +140,7 @@ class Model(LabellingModel):
     Attributes:
         name: The name that it was loaded by.
         manifest: Its manifest: base model, training data, thresholds.
-        engine: What runs it: ``"torch"``, ``"onnx"`` or ``"onnx-int8"``.
+        engine: The engine that runs it: ``"torch"``, ``"onnx"`` or ``"onnx-int8"``.
     """
 
     def __init__(
@@ -251,7 +251,7 @@ def load(
             (``"hf"``, ``"valueeval"``, ``"valueeval_chat"`` …).
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` …; ``None``: the best available.
         batch_size: Texts read at once, or ``"auto"``.
-        engine: What runs an adapter: ``"torch"``, ``"onnx"`` (ONNX Runtime, on the CPU),
+        engine: The engine of an adapter: ``"torch"``, ``"onnx"`` (ONNX Runtime, on the CPU),
             ``"onnx-int8"`` (faster, not quite the same scores), or ``"auto"`` (see
             `valueeval.adapters.engines.choose.load_with_engine`).
         model_args: Arguments of the language model: ``"pretrained=MODEL"``, or a mapping.

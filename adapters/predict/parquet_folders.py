@@ -51,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Run:
-    """What all parts share.
+    """Settings that all parts share.
 
     Attributes:
         adapter: The adapter, as it is loaded by its name.
