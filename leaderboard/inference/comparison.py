@@ -11,7 +11,7 @@ from valueeval.leaderboard.reading.predictions import Predictions
 from valueeval.tasks.scores.average_precision import leave_one_out_ap
 from valueeval.tasks.scores.differences import Difference, difference, holm
 from valueeval.tasks.scores.influence import Influence, influence
-from valueeval.tasks.scores.intervals import LEVEL, contrast
+from valueeval.tasks.scores.intervals import LEVEL, contrast, difference_bounds
 from valueeval.tasks.scores.jackknife import LeaveOneOut, leave_one_out
 from valueeval.tasks.values import VALUE_SLUGS
 
@@ -142,5 +142,4 @@ def _together(left: LeaveOneOut, of_a: int, members: int) -> tuple[float, float]
     value, spread = contrast(left, [(1.0, range(of_a, len(left.value))), (-1.0, range(of_a))])
     if spread is None or not np.isfinite(value):
         return None
-    reach = spread.reach(1 - (1 - LEVEL) / members)
-    return max(value - reach, -1.0), min(value + reach, 1.0)
+    return difference_bounds(value, spread, members)

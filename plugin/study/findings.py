@@ -20,7 +20,7 @@ from valueeval.study.cells import Cell
 from valueeval.study.design import CellDesign, Hypothesis, Study
 from valueeval.study.measured import Measured
 from valueeval.tasks.scores.differences import holm
-from valueeval.tasks.scores.intervals import LEVEL, Spread, contrast
+from valueeval.tasks.scores.intervals import LEVEL, Spread, contrast, difference_bounds
 
 
 class Verdict(Enum):
@@ -157,8 +157,7 @@ def _corrected(contrasts: Sequence[_Contrast | None]) -> list[float | None]:
 def _with_contrast(found: Finding, each: _Contrast, p: float | None, members: int) -> Finding:
     low = high = None
     if each.spread is not None:
-        reach = each.spread.reach(1 - (1 - LEVEL) / members)
-        low, high = max(each.value - reach, -1.0), min(each.value + reach, 1.0)
+        low, high = difference_bounds(each.value, each.spread, members)
     return replace(
         found, better=each.better, than=each.than, difference=each.value,
         low=low, high=high, p=p, strata=each.strata,

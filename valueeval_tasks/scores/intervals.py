@@ -126,6 +126,19 @@ def score_bounds(value: float, reach: float) -> tuple[float, float]:
     return value / (1 + relative), min(value / (1 - relative), 1.0) if relative < 1 else 1.0
 
 
+def difference_bounds(value: float, spread: Spread, comparisons: int = 1) -> tuple[float, float]:
+    """Return the ends of a difference's interval, within [-1, 1].
+
+    Args:
+        value: The difference.
+        spread: What it varies by.
+        comparisons: Number of comparisons for which the intervals hold at 95 % together
+            (Bonferroni).
+    """
+    reach = spread.reach(1 - (1 - LEVEL) / comparisons)
+    return max(value - reach, -1.0), min(value + reach, 1.0)
+
+
 def contrast(
     left: LeaveOneOut,
     sides: Sequence[tuple[float, Sequence[int]]],
