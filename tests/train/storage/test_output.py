@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import time
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from killing import killed
+from killing import forked_seconds, killed
 from safetensors.torch import load_file, save_file
 from small_runs import EPOCHS, STEPS, TRAINING, VALIDATION, weights, without_seconds
 from training import (
@@ -142,9 +141,7 @@ def test_a_kill_at_any_file_operation_of_the_last_clean_up_blocks_nothing(
 
 def test_a_hundred_kills_of_the_last_clean_up_leave_nothing_behind(tmp_path: Path) -> None:
     at_its_end(tmp_path / "whole" / "adapter")
-    began = time.monotonic()
-    finish(tmp_path / "whole" / "adapter")
-    lasts = time.monotonic() - began
+    lasts = forked_seconds(partial(finish, tmp_path / "whole" / "adapter"))
     moments, half_way = np.random.default_rng(1), 0
     for number in range(KILLS):
         output = tmp_path / str(number) / "adapter"
