@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -10,6 +11,22 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+
+
+def in_fresh_process(checks: Callable[..., None], *args: object) -> None:
+    """Run checks that fork in a new process; fail where they fail.
+
+    The process of the tests has threads, whose locks no fork frees, and a large memory, which
+    makes forks slow.
+
+    Args:
+        checks: A function of a module, not one within another.
+        args: Its arguments; they can be pickled.
+    """
+    process = multiprocessing.get_context("spawn").Process(target=checks, args=args)
+    process.start()
+    process.join()
+    assert process.exitcode == 0, "the traceback is among what the test printed to stderr"
 
 
 def killed(work: Callable[[], object], within: float, moments: np.random.Generator) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from killing import forked_seconds, killed
+from killing import forked_seconds, in_fresh_process, killed
 from naming_model import NamingModel
 
 from valueeval.adapters.predict import labelling
@@ -129,10 +129,8 @@ def test_refused_outputs(tmp_path: Path) -> None:
     assert out.read_text() == "before"
 
 
-def test_a_hundred_kills_leave_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(labelling, "CHUNK", 100)
+def kill_a_hundred_times(tmp_path: Path) -> None:
+    labelling.CHUNK = 100
     source, out = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text("id,text\n" + "".join(f"{n},Trees give shade\n" for n in range(500)))
 
@@ -166,3 +164,7 @@ def test_a_hundred_kills_leave_nothing_behind(
     run()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
     assert out.read_bytes() == whole
+
+
+def test_a_hundred_kills_leave_nothing_behind(tmp_path: Path) -> None:
+    in_fresh_process(kill_a_hundred_times, tmp_path)

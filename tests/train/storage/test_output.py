@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from killing import forked_seconds, killed
+from killing import forked_seconds, in_fresh_process, killed
 from safetensors.torch import load_file, save_file
 from small_runs import EPOCHS, STEPS, TRAINING, VALIDATION, weights, without_seconds
 from training import (
@@ -139,7 +139,7 @@ def test_a_kill_at_any_file_operation_of_the_last_clean_up_blocks_nothing(
     assert ended > KILLS * 0.9
 
 
-def test_a_hundred_kills_of_the_last_clean_up_leave_nothing_behind(tmp_path: Path) -> None:
+def kill_a_hundred_clean_ups(tmp_path: Path) -> None:
     at_its_end(tmp_path / "whole" / "adapter")
     lasts = forked_seconds(partial(finish, tmp_path / "whole" / "adapter"))
     moments, half_way = np.random.default_rng(1), 0
@@ -150,6 +150,10 @@ def test_a_hundred_kills_of_the_last_clean_up_leave_nothing_behind(tmp_path: Pat
         half_way += output.exists() and work.exists()
         go_on(output, removed=bool(number % 2))
     assert half_way > 0
+
+
+def test_a_hundred_kills_of_the_last_clean_up_leave_nothing_behind(tmp_path: Path) -> None:
+    in_fresh_process(kill_a_hundred_clean_ups, tmp_path)
 
 
 def test_an_output_that_appears_while_training_is_noticed_after_the_epoch(
