@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 
 from valueeval.leaderboard import text
 from valueeval.leaderboard.commands.interface import leaderboard
-from valueeval.leaderboard.formats import exchange
+from valueeval.leaderboard.formats import every_eval_ever, hub
 from valueeval.leaderboard.formats import to_csv as format_csv
 from valueeval.leaderboard.formats import to_json as format_json
 from valueeval.leaderboard.formats import to_latex as format_latex
@@ -36,7 +36,7 @@ _FORMATS: dict[str, Callable[[Table], str]] = {
     ".tex": format_latex.render,
     ".json": format_json.render,
     ".html": format_html.render,
-    ".yaml": exchange.model_index,
+    ".yaml": hub.model_index,
 }
 
 
@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ValueEvalError: Nothing to read, or an output that cannot be written.
     """
     arguments = build_parser().parse_args(argv)
+    if arguments.instances is not None and arguments.every_eval_ever is None:
+        raise ValueEvalError("--instances is for the records of --every-eval-ever: name its folder")
     outputs = [Path(output) for output in arguments.output]
     columns = format_latex.chosen_columns(arguments.columns)
     for output in outputs:
@@ -77,10 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for output in outputs
     }
     if arguments.every_eval_ever is not None:
-        files = exchange.every_eval_ever(table, arguments.developer)
+        files = every_eval_ever.every_eval_ever(table, arguments.developer, arguments.instances)
         rendered |= {arguments.every_eval_ever / name: files[name] for name in sorted(files)}
     if arguments.eval_results is not None:
-        files = exchange.eval_results(table)
+        files = hub.eval_results(table)
         rendered |= {arguments.eval_results / name: files[name] for name in sorted(files)}
     if arguments.figures is not None:
         from valueeval.leaderboard.page import figures
@@ -196,6 +198,11 @@ def build_parser() -> CommandParser:
     parser.add_argument(
         "--every-eval-ever", type=Path, metavar="DIR",
         help="folder for the ranked rows in the schema of every_eval_ever",
+    )  # fmt: skip
+    parser.add_argument(
+        "--instances", choices=every_eval_ever.INSTANCES,
+        help="with --every-eval-ever: add a line for each argument, with labels, predictions and "
+        "scores; ids names the argument, texts also says what it is, from your copy of the data",
     )  # fmt: skip
     parser.add_data_dir()
     return parser
