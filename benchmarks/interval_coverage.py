@@ -39,7 +39,8 @@ sys.path.append(str(Path(__file__).parent))
 import studentised_bootstrap as bootstrap
 
 from valueeval.tasks.data.conclusions import conclusion_key
-from valueeval.tasks.data.dataset import DataSet, load_set
+from valueeval.tasks.data.dataset import DataSet, joined, load_set
+from valueeval.tasks.data.folds import folds_of
 from valueeval.tasks.scores.average_precision import leave_one_out_ap
 from valueeval.tasks.scores.differences import difference, holm
 from valueeval.tasks.scores.f1 import Counts, means
@@ -59,7 +60,6 @@ from valueeval.tasks.scores.jackknife import (
 )
 from valueeval.tasks.scores.many_systems import rank_systems
 from valueeval.tasks.values import VALUE_SLUGS
-from valueeval.train.data.folds import folds_of, joined
 
 Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

@@ -33,10 +33,10 @@ from rich.table import Table
 from valueeval.adapters.classifier.classifier import load_classifier
 from valueeval.adapters.directory.manifest import Manifest, Thresholds
 from valueeval.adapters.directory.manifest_file import CARD_FILE, write_manifest
-from valueeval.tasks.data.dataset import DataSet, load_set
+from valueeval.tasks.data.dataset import DataSet, joined, load_set
+from valueeval.tasks.data.folds import split_by_fold
 from valueeval.tasks.scores.scoring import score
 from valueeval.train.config.config import ThresholdsName
-from valueeval.train.data.folds import split_by_fold
 from valueeval.train.loop.thresholds import choose_thresholds
 
 METRICS = ("macro_f1", "official_f1")
@@ -119,7 +119,7 @@ def _chosen_on(manifest: Manifest, data_dir: str | None) -> DataSet:
     if not manifest.data.left_out:
         raise SystemExit("an adapter of all folds: nothing is left to choose thresholds on")
     (fold,) = manifest.data.left_out
-    return split_by_fold(training, validation, manifest.data.folds, fold)[1]
+    return split_by_fold(joined(training, validation), manifest.data.folds, fold)[1]
 
 
 def _report(way: ThresholdsName, adapters: list[Tuned], test: DataSet) -> dict[str, list[Scores]]:

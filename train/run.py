@@ -22,13 +22,13 @@ from valueeval.adapters.directory.base import MINILM, MINILM_HUB_ID, fetch_base
 from valueeval.adapters.directory.ensemble import Members
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import write_manifest
-from valueeval.tasks.data.dataset import DataSet, load_set
+from valueeval.tasks.data.dataset import DataSet, joined, load_set
+from valueeval.tasks.data.folds import split_by_fold
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.build import Trainable, build
 from valueeval.train.config.config import DATA_SETS, TrainConfig
-from valueeval.train.data.folds import joined, merged, split_by_fold
 from valueeval.train.data.inputs import Split
-from valueeval.train.data.own_tables import load_table_sets
+from valueeval.train.data.own_tables import load_table_sets, merged
 from valueeval.train.data.run_inputs import RunInputs
 from valueeval.train.data.subsets import training_subset, validation_subset
 from valueeval.train.loop.evaluation import TEXT_ALONE_SCORE
@@ -240,7 +240,9 @@ def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
             "its questions: train a head, without --template"
         )
     if config.folds is not None and config.fold is not None:
-        training, validation = split_by_fold(training, validation, config.folds, config.fold)
+        training, validation = split_by_fold(
+            joined(training, validation), config.folds, config.fold
+        )
     elif config.out_of_fold:
         training = validation = joined(training, validation)
     if not validation.labels.any():

@@ -10,7 +10,7 @@ from valueeval.tasks.commands.generate_configs import sets_of, wordings
 FOLDER = Path(valueeval.tasks.__file__).parent
 TEMPLATES = ("cls", "mbc", "bca", "oa", "cot")
 WORDINGS = ("", "_p2", "_p3")
-SUFFIXES = ("", "_validation", "_zhihu", "_nahjalbalagha", "_nyt", "_sample")
+SUFFIXES = ("", "_validation", "_zhihu", "_nahjalbalagha", "_nyt", "_cv", "_sample")
 NAMES = [
     f"{parent}{s}" for parent in wordings() for s in ("", *(f"_{name}" for name in sets_of(parent)))
 ]

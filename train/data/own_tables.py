@@ -10,6 +10,8 @@ fifth of the conclusions (of the texts, where texts stand alone) is for validati
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +22,11 @@ from valueeval.adapters.predict.hand_labels import LabelColumns
 from valueeval.adapters.predict.layout import Roles, RowProblem, find_layout
 from valueeval.adapters.tables.rows import Record, as_text
 from valueeval.adapters.tables.table import TableOptions, opened_table
-from valueeval.tasks.data.dataset import Argument, DataSet
+from valueeval.tasks.data.dataset import Argument, DataSet, joined
+from valueeval.tasks.data.folds import assign_folds
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.config.choice import ConfigError
-from valueeval.train.data.folds import assign_folds
 from valueeval.train.runtime.progress import note
 
 SPLIT_COLUMN = "split"
@@ -36,6 +38,13 @@ _SPLITS = {
 _FOLDS = 5  # one of them is for validation
 _SHOWN = 5
 _LOOKED_AT = 50  # rows that are looked at to see which column holds texts
+
+
+def merged(parts: Sequence[DataSet]) -> DataSet:
+    """Return one split of several data sets as one: the first's name, hashes joined by ``+``."""
+    if len(parts) == 1:
+        return parts[0]
+    return replace(joined(*parts), name=parts[0].name, official=False)
 
 
 def load_table_sets(path: str) -> tuple[DataSet, DataSet]:

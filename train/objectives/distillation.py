@@ -40,10 +40,10 @@ from valueeval.adapters.classifier.ensemble import load_members
 from valueeval.adapters.directory.ensemble import Members, find_members
 from valueeval.adapters.directory.manifest import Manifest, TrainingData
 from valueeval.tasks.data.dataset import Argument, DataSet
+from valueeval.tasks.data.folds import folds_of
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.config.renamed import current
-from valueeval.train.data.folds import folds_of
 from valueeval.train.runtime.progress import note, reading
 from valueeval.train.storage.atomic_writing import save_tensors
 

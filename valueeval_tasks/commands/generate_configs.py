@@ -11,10 +11,11 @@ import re
 from pathlib import Path
 
 from valueeval.tasks.data.content_free import CONTENT_FREE
+from valueeval.tasks.data.dataset import CV
 from valueeval.tasks.templates.decide import ALL_TEMPLATES, SECOND_TURNS
 
 FOLDER = Path(__file__).resolve().parents[1]
-SETS = ("validation", "zhihu", "nahjalbalagha", "nyt", "sample")
+SETS = ("validation", "zhihu", "nahjalbalagha", "nyt", CV, "sample")
 CALIBRATED = ("cls", "bca")
 """Templates whose scores a prior over content-free arguments can be taken off."""
 
@@ -55,6 +56,8 @@ def _config(parent: str, name: str) -> str:
         # Without an empty tag the parent's would be inherited.
         f"tag: {f'valueeval_{name}' if grouped else '[]'}",
         *([] if sample else [f"test_split: {name}"]),
+        # Its examples depend on the fold (see the task class).
+        *([f"fewshot_split: {CV}"] if name == CV else []),
     ]
     return "\n".join(lines) + "\n"
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import starmap
 from pathlib import Path
 
@@ -49,6 +50,10 @@ FILE_SUFFIXES: dict[str, str] = {
     "sample": "sample-test",
 }
 SETS = tuple(FILE_SUFFIXES)
+
+CV = "cv"
+"""Name of the set of the cross-validation protocol: all labelled arguments of `CV_PARTS`."""
+CV_PARTS = ("training", "validation", "zhihu", "main")
 
 STANCE_WORDS: dict[str, str] = {"in favor of": "for", "against": "against"}
 
@@ -84,7 +89,7 @@ class DataSet:
     """Arguments with their labels.
 
     Attributes:
-        name: One of `SETS`; the names of several sets taken together are joined by ``+``.
+        name: One of `SETS`, or `CV`; the names of several sets taken together are joined by ``+``.
         arguments: n arguments in the order of their file.
         labels: (n, 20) bool; row i belongs to ``arguments[i]``, columns in the order of `VALUES`.
         sha256: Hex digest of the bytes of the arguments file followed by those of the labels file;
@@ -121,7 +126,8 @@ def file_names(name: str) -> tuple[str, str]:
         by_suffix = [known for known, suffix in FILE_SUFFIXES.items() if suffix == name]
         near = by_suffix or difflib.get_close_matches(name, SETS, n=3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise ValueEvalError(f"No data set is called {name!r}.{hint} Known: {', '.join(SETS)}.")
+        known = ", ".join((*SETS, CV))
+        raise ValueEvalError(f"No data set is called {name!r}.{hint} Known: {known}.")
     suffix = FILE_SUFFIXES[name]
     return f"arguments-{suffix}.tsv", f"labels-{suffix}.tsv"
 
@@ -171,14 +177,16 @@ def load_set(name: str, data_dir: str | Path | None = None) -> DataSet:
     """Read one set: its arguments, joined with its labels by id.
 
     Args:
-        name: One of `SETS`. ``sample``, ``sample_training`` and ``sample_validation`` come from
-            this package, whatever ``data_dir`` says.
+        name: One of `SETS`, or `CV`. ``sample``, ``sample_training`` and ``sample_validation`` come
+            from this package, whatever ``data_dir`` says.
         data_dir: Folder of the files; ``None`` means where `find_data_dir` finds it.
 
     Raises:
         ValueEvalError: Unknown set, no data, a file that is missing or malformed, ids that are not
-            the same in both files.
+            the same in both files, or occur in two sets that are read together.
     """
+    if name == CV:
+        return _one_set(CV, [load_set(part, data_dir) for part in CV_PARTS])
     names = file_names(name)
     folder = _PACKAGE if name.startswith("sample") else find_data_dir(data_dir)
     arguments_path, labels_path = folder / names[0], folder / names[1]
@@ -200,6 +208,34 @@ def load_set(name: str, data_dir: str | Path | None = None) -> DataSet:
             for file, content in zip(names, (arguments_bytes, labels_bytes), strict=True)
         ),
     )
+
+
+def joined(*sets: DataSet) -> DataSet:
+    """Return several sets as one; their names and hashes are joined by ``+``."""
+    return DataSet(
+        name="+".join(part.name for part in sets),
+        arguments=tuple(argument for part in sets for argument in part.arguments),
+        labels=np.concatenate([part.labels for part in sets]),
+        sha256="+".join(part.sha256 for part in sets),
+        directory=sets[0].directory,
+        official=all(part.official for part in sets),
+    )
+
+
+def _one_set(name: str, parts: Sequence[DataSet]) -> DataSet:
+    """Return several sets as one with a name of its own.
+
+    Raises:
+        ValueEvalError: An argument id occurs twice.
+    """
+    ids = Counter(id for part in parts for id in part.ids)
+    if twice := [id for id, number in ids.items() if number > 1]:
+        names = ", ".join(part.name for part in parts)
+        raise ValueEvalError(
+            f"{parts[0].directory}: set {name} joins {names}, but these ids occur in more than one "
+            f"place: {_few(twice)}. Give each argument an id of its own."
+        )
+    return replace(joined(*parts), name=name)
 
 
 def iter_arguments(path: str | Path) -> Iterator[Argument]:

@@ -11,12 +11,15 @@ from functools import cached_property
 from typing import Any
 
 import datasets
+import numpy as np
+import numpy.typing as npt
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.api.utils import Message, maybe_delimit, multiturn_to_singleturn
 from lm_eval.filters import build_filter_ensemble
 
 from valueeval.tasks.data.content_free import CONTENT_FREE, content_free_set
-from valueeval.tasks.data.dataset import Argument, DataSet, load_set
+from valueeval.tasks.data.dataset import CV, Argument, DataSet, load_set
+from valueeval.tasks.data.folds import CV_FOLDS, folds_of, inner_fold, part_of
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness import fewshot
@@ -68,6 +71,9 @@ class ValueEvalTask(ConfigurableTask):
     ``--metadata '{"votes": 5}'`` has cot decide by a vote over so many sampled answers
     (self-consistency; Wang et al., 2022): the share of votes is the score.
 
+    On set ``cv`` documents name their ``fold``, few-shot examples come from the three folds that a
+    model for this fold is trained on, and ``--metadata '{"fold": 0}'`` reads one fold alone.
+
     Raises:
         ValueEvalError: the YAML file is wrong, or the data are not there or malformed.
     """
@@ -92,8 +98,9 @@ class ValueEvalTask(ConfigurableTask):
         self._chat_wording = compile_wording(config, own, own.get("chat") or {})
         self._data_dir: str | None = (config.get("metadata") or {}).get("data_dir", data_dir)
         self._fewshot_seed = 0
-        self._openings: dict[tuple[int, str | None, bool], list[Message]] = {}
+        self._openings: dict[tuple[int, str | None, bool, int | None], list[Message]] = {}
         self._votes = _votes(config, self.template)
+        self._fold = _fold(config)
 
         super().__init__(config={**config, "metric_list": []})
         if self._samples:
@@ -150,6 +157,7 @@ class ValueEvalTask(ConfigurableTask):
             "data_sha256": self._data.sha256,
             "data_official": self._data.official,
             **({"votes": self._votes} if self._votes > 1 else {}),
+            **({} if self._fold is None else {"fold": self._fold}),
         }
 
     @property
@@ -165,12 +173,25 @@ class ValueEvalTask(ConfigurableTask):
             self._data = content_free_set()
         else:
             self._data = load_set(self.config.test_split, self._data_dir)
-        self.dataset = {self.config.test_split: _as_dataset(self._data)}
+        folds = None
+        if self.config.test_split == CV:
+            folds = folds_of(self._data, CV_FOLDS)
+            if self._fold is not None:
+                chosen = folds == self._fold
+                self._data, folds = part_of(self._data, chosen), folds[chosen]
+        self.dataset = {self.config.test_split: _as_dataset(self._data, folds)}
 
     @cached_property
     def _pool(self) -> DataSet:
         """Load the set that few-shot examples come from."""
         return load_set(self.config.fewshot_split, self._data_dir)
+
+    def _pool_for(self, fold: int | None) -> DataSet:
+        """Return what examples for a fold may come from: of set ``cv``, what is trained on."""
+        if fold is None:
+            return self._pool
+        folds = folds_of(self._pool, CV_FOLDS)
+        return part_of(self._pool, (folds != fold) & (folds != inner_fold(fold)))
 
     def fewshot_docs(self) -> None:
         """Return nothing for lm-eval's own samplers: examples are loaded when one is needed."""
@@ -225,7 +246,7 @@ class ValueEvalTask(ConfigurableTask):
     ) -> list[list[Message]]:
         """Return the messages of each prompt about one argument."""
         wording = self._chat_wording if chat else self._wording
-        opening = self._opening(num_fewshot, system_instruction, chat)
+        opening = self._opening(num_fewshot, system_instruction, chat, doc.get("fold"))
         before = f"{wording.description}\n\n" if chat and num_fewshot == 0 else ""
         return [[*opening, Message("user", before + turn)] for turn in self._turns(doc, wording)]
 
@@ -236,13 +257,13 @@ class ValueEvalTask(ConfigurableTask):
         return wording.turns(doc, tuple(dict.fromkeys(ask.value for ask in self._asks)))
 
     def _opening(
-        self, num_fewshot: int, system_instruction: str | None, chat: bool
+        self, num_fewshot: int, system_instruction: str | None, chat: bool, fold: int | None
     ) -> list[Message]:
-        """Return what comes before the argument, the same for every argument of a run.
+        """Return what comes before the argument, the same for every argument of a run (or fold).
 
         In a chat without examples the instruction is not part of it.
         """
-        key = (num_fewshot, system_instruction, chat)
+        key = (num_fewshot, system_instruction, chat, fold if num_fewshot else None)
         if key not in self._openings:
             wording = self._chat_wording if chat else self._wording
             delimiter = self.config.fewshot_delimiter
@@ -250,7 +271,7 @@ class ValueEvalTask(ConfigurableTask):
             if not chat:
                 instruction = maybe_delimit(system_instruction, wording.description, delimiter)
             messages = [Message("system", instruction, delimiter)] if instruction else []
-            for place, (question, answer) in enumerate(self._examples(num_fewshot, wording)):
+            for place, (question, answer) in enumerate(self._examples(num_fewshot, wording, fold)):
                 if chat and place == 0:
                     question = f"{wording.description}\n\n{question}"
                 messages.append(Message("user", question, self.config.target_delimiter))
@@ -258,11 +279,11 @@ class ValueEvalTask(ConfigurableTask):
             self._openings[key] = messages
         return self._openings[key]
 
-    def _examples(self, n: int, wording: Wording) -> list[tuple[str, str]]:
+    def _examples(self, n: int, wording: Wording, fold: int | None) -> list[tuple[str, str]]:
         """Return few-shot examples: the user's turn, the right answer in the template's format."""
         if n == 0:
             return []
-        pool, seed = self._pool, self._fewshot_seed
+        pool, seed = self._pool_for(fold), self._fewshot_seed
         answers = _FEWSHOT_ANSWERS.get(self.template)
         if answers is None:
             chosen = fewshot.pick_arguments(pool.labels, pool.conclusions, n, seed)
@@ -405,6 +426,23 @@ def _votes(config: Mapping[str, Any], template: str) -> int:
     return votes
 
 
+def _fold(config: Mapping[str, Any]) -> int | None:
+    """Return the fold that ``--metadata`` asks for; None for the whole set."""
+    fold = (config.get("metadata") or {}).get("fold")
+    if fold is None:
+        return None
+    if config["test_split"] != CV:
+        raise ValueEvalError(
+            f"--metadata: fold goes with the tasks of set {CV} (valueeval_cls_{CV}, …) only; "
+            f"{config.get('task')} has no folds."
+        )
+    if isinstance(fold, bool) or not isinstance(fold, int) or not 0 <= fold < CV_FOLDS:
+        raise ValueEvalError(
+            f"--metadata: fold must be a whole number from 0 to {CV_FOLDS - 1}, not {clean(fold)}"
+        )
+    return fold
+
+
 def compile_wording(
     config: Mapping[str, Any], own: Mapping[str, Any], changes: Mapping[str, str]
 ) -> Wording:
@@ -422,10 +460,13 @@ def compile_wording(
     )
 
 
-def _as_dataset(data: DataSet) -> datasets.Dataset:
-    """Return the documents: id, conclusion, stance, premise, labels (20 ints)."""
+def _as_dataset(data: DataSet, folds: npt.NDArray[np.int64] | None) -> datasets.Dataset:
+    """Return the documents: id, conclusion, stance, premise, labels (20 ints), fold if given."""
     documents = [document_of(argument) for argument in data.arguments]
-    columns = {
+    columns: dict[str, list[Any]] = {
         field.name: [document[field.name] for document in documents] for field in fields(Argument)
     }
-    return datasets.Dataset.from_dict({**columns, "labels": data.labels.astype(int).tolist()})
+    columns["labels"] = data.labels.astype(int).tolist()
+    if folds is not None:
+        columns["fold"] = folds.tolist()
+    return datasets.Dataset.from_dict(columns)

@@ -1,16 +1,12 @@
-"""Cross-validation: folds by conclusion, and training with one of them left out."""
+"""Cross-validation: training with one fold left out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from training import small_config, write_small_data
 
 from valueeval.adapters.classifier.classifier import load_classifier
@@ -23,106 +19,10 @@ from valueeval.tasks.scores.scoring import score
 from valueeval.train.cli import summary
 from valueeval.train.config.choice import ConfigError
 from valueeval.train.config.config import TrainConfig
-from valueeval.train.data.folds import assign_folds, split_by_fold
 from valueeval.train.options import changed, configure
 from valueeval.train.run import load_splits, train
 
 TRAINING, VALIDATION, FOLDS = 40, 20, 3
-
-
-def one_value(*values: int) -> np.ndarray:
-    return np.eye(20, dtype=bool)[list(values)]
-
-
-# ------------------------------------------------------------------------------- the cut
-
-
-def test_a_cut_by_hand() -> None:
-    """Four conclusions of one argument each, two with value 0, two with value 1: one of each."""
-    folds = assign_folds(["a", "b", "c", "d"], one_value(0, 0, 1, 1), 2)
-    assert folds[0] != folds[1]
-    assert folds[2] != folds[3]
-
-
-def test_large_conclusions_come_first() -> None:
-    """Sizes 3, 2, 1 and the same value everywhere: 3 against 2 + 1."""
-    folds = assign_folds(list("bbbaac"), one_value(*[0] * 6), 2)
-    assert folds.tolist() == [0, 0, 0, 1, 1, 1]
-
-
-def test_spellings_of_a_conclusion_are_one() -> None:
-    spelled = ["We should act", "we  should Act. ", " We should act.", "We should not act"]
-    folds = assign_folds(spelled, one_value(0, 1, 2, 3), 2)
-    assert len(set(folds[:3])) == 1
-    assert folds[3] != folds[0]
-
-
-def test_more_folds_than_conclusions() -> None:
-    with pytest.raises(ConfigError, match="folds: 3; allowed for this data: at most 2, the num"):
-        assign_folds(["a", "b", "A"], one_value(0, 1, 2), 3)
-
-
-@settings(max_examples=30)
-@given(data=st.data(), folds=st.integers(2, 6))
-def test_every_fold_has_conclusions_of_its_own_in_any_order(
-    data: st.DataObject, folds: int
-) -> None:
-    names = data.draw(st.lists(st.sampled_from("abcdefghij"), min_size=10, max_size=40))
-    names += list("abcdefghij")[:folds]
-    random = np.random.default_rng(len(names))
-    labels = random.random((len(names), 20)) < 0.2
-    cut = assign_folds(names, labels, folds)
-    assert sorted(set(cut.tolist())) == list(range(folds))
-    homes = {(name, fold) for name, fold in zip(names, cut.tolist(), strict=True)}
-    assert len(homes) == len(set(names))
-    order = random.permutation(len(names))
-    again = assign_folds([names[row] for row in order], labels[order], folds)
-    assert (again == cut[order]).all()
-
-
-def shares(labels: np.ndarray, cut: np.ndarray, folds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Arguments of each fold, and how often it has each value, against an even share."""
-    sizes = np.bincount(cut, minlength=folds) * folds / len(cut)
-    counts = np.array([labels[cut == fold].sum(axis=0) for fold in range(folds)])
-    return sizes, counts * folds / labels.sum(axis=0)
-
-
-def cut_of(prefix: str, folds: int, data_dir: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
-    sets = [load_set(f"{prefix}{name}", data_dir) for name in ("training", "validation")]
-    labels = np.concatenate([part.labels for part in sets])
-    conclusions: Sequence[str] = sets[0].conclusions + sets[1].conclusions
-    return shares(labels, assign_folds(conclusions, labels, folds), folds)
-
-
-def test_folds_of_the_sample_set_are_alike() -> None:
-    sizes, values = cut_of("sample_", 5)
-    assert 0.9 < sizes.min() <= sizes.max() < 1.1
-    assert 0.5 < values.min() <= values.max() < 1.6
-
-
-def test_folds_of_the_real_data_are_alike(real_data_dir: Path) -> None:
-    """The numbers of the module's docstring."""
-    sizes, values = cut_of("", 5, real_data_dir)
-    assert [round(size * 7289 / 5) for size in (sizes.min(), sizes.max())] == [1419, 1493]
-    assert [round(share, 2) for share in (values.min(), values.max())] == [0.86, 1.20]
-
-
-def test_what_is_left_out_and_what_is_not() -> None:
-    training, validation = load_set("sample_training"), load_set("sample_validation")
-    label_of = dict(zip(training.ids, training.labels.tolist(), strict=True))
-    label_of |= dict(zip(validation.ids, validation.labels.tolist(), strict=True))
-    left_out: list[str] = []
-    for fold in range(FOLDS):
-        kept, left = split_by_fold(training, validation, FOLDS, fold)
-        assert not set(kept.conclusions) & set(left.conclusions)
-        assert sorted(kept.ids + left.ids) == sorted(training.ids + validation.ids)
-        for part in (kept, left):
-            assert part.sha256 == f"{training.sha256}+{validation.sha256}"
-            assert part.name == "sample_training+sample_validation"
-            for name, labels in zip(part.ids, part.labels.tolist(), strict=True):
-                assert labels == label_of[name]
-        left_out += left.ids
-    assert sorted(left_out) == sorted(label_of)
 
 
 def test_the_cut_is_the_same_for_every_seed_and_subsets_are_of_the_rest() -> None:

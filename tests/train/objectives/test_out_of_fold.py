@@ -17,12 +17,12 @@ from valueeval.adapters.classifier.classifier import load_classifier
 from valueeval.adapters.directory.ensemble import find_members, read_adapter
 from valueeval.adapters.directory.manifest_file import CARD_FILE, read_manifest
 from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.data.folds import folds_of
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.scoring import score
 from valueeval.train.cli import summary
 from valueeval.train.config.choice import ConfigError
 from valueeval.train.config.config import TrainConfig
-from valueeval.train.data.folds import folds_of
 from valueeval.train.loop.thresholds import choose_thresholds
 from valueeval.train.loop.training import Training
 from valueeval.train.objectives.distillation import TEACHER_FILE, members_without

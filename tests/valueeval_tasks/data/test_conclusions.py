@@ -9,8 +9,8 @@ import pytest
 
 from valueeval.tasks.data.conclusions import conclusion_key, normalise_conclusion
 from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.data.folds import assign_folds
 from valueeval.tasks.harness.fewshot import pick_arguments
-from valueeval.train.data.folds import assign_folds
 
 
 @pytest.mark.parametrize(

@@ -41,12 +41,14 @@ def test_every_task_knows_what_it_is(
     assert metadata["set"] == (last or "main")
     assert metadata["sample"] is (last == "sample")
     assert metadata["data_official"] is False
-    assert len(metadata["data_sha256"]) == 64
+    hashes = 4 if last == "cv" else 1
+    assert [len(each) for each in metadata["data_sha256"].split("+")] == [64] * hashes
     assert metadata["version"] == task.VERSION == VERSIONS[template]
     assert metadata["main_metric"] == "macro_f1"
     assert metadata["licence"] == ("Apache-2.0" if last == "sample" else None)
     assert Path(metadata["config_source"]).name == f"{name}.yaml"
-    assert task.config.fewshot_split == ("sample_training" if last == "sample" else "training")
+    pools = {"sample": "sample_training", "cv": "cv"}
+    assert task.config.fewshot_split == pools.get(last, "training")
     json.dumps(task.dump_config(), allow_nan=False)
 
 
