@@ -43,8 +43,9 @@ install: .venv/.installed ## The package, in pinned versions, with the encoder f
 demo: install ## Train, evaluate and rank on the sample set; writes demo/leaderboard.md.
 	$(BIN)/valueeval demo -o demo
 
+# On up to four cores, with one thread each: more processes take more memory than they save time.
 test: .venv/.installed-dev ## The fast tests.
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: .venv/.installed-dev ## The slow tests: fresh environments, real data in full.
 	$(BIN)/python -m pytest -m slow --durations=10
