@@ -8,6 +8,8 @@ what a name says; so whatever is shown passes through here.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 MAX_LENGTH = 200
 _MAX_LINE = 1000
@@ -35,6 +37,15 @@ def error_message(error: object) -> str:
     return "\n".join(
         line if len(line) <= _MAX_LINE else f"{line[:half]} … {line[-half:]}" for line in lines
     )
+
+
+def did_you_mean(given: object, known: Iterable[str]) -> str:
+    """Return a question that names what is spelled almost like `given`; empty if nothing is.
+
+    It begins with a semicolon, to follow what is wrong: ``; did you mean lora?``
+    """
+    found = get_close_matches(str(given), list(known), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def _printable(line: str) -> str:

@@ -16,6 +16,7 @@ from valueeval.adapters.directory.ensemble import Members
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.engines.exported import ExportedClassifier, export_folder, read_export
 from valueeval.tasks.data.dataset import Argument
+from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ def load_with_engine(
         ValueEvalError: The engine that was asked for cannot run it; the message says why.
     """
     if engine not in ENGINES:
-        raise ValueEvalError(f"engine: {engine!r}; allowed: {', '.join(ENGINES)}")
+        raise ValueEvalError(
+            f"engine: {engine!r}; allowed: {', '.join(ENGINES)}{did_you_mean(engine, ENGINES)}"
+        )
     precision = "int8" if engine == "onnx-int8" else "float32"
     if engine == "torch":
         return _in_torch(members, device), "torch"

@@ -24,6 +24,7 @@ from valueeval.adapters.harness.truncation import CutCounter
 from valueeval.adapters.runtime.devices import choose_device, with_batch_size
 from valueeval.adapters.runtime.options import parse_batch_size
 from valueeval.tasks.data.dataset import Argument
+from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest, argument_of
 
@@ -210,7 +211,10 @@ def _refuse_what_is_for_language_models(arguments: dict[str, Any]) -> None:
 
 def _load(adapter: str, device: torch.device, dtype: str) -> Classifier | Ensemble:
     if dtype != "auto" and dtype not in _DTYPES:
-        raise ValueEvalError(f"dtype: {dtype!r}; allowed: auto, {', '.join(_DTYPES)}")
+        allowed = ("auto", *_DTYPES)
+        raise ValueEvalError(
+            f"dtype: {dtype!r}; allowed: {', '.join(allowed)}{did_you_mean(dtype, allowed)}"
+        )
     classifier = load_adapter(adapter, device)
     if dtype != "auto":
         classifier.model.to(_DTYPES[dtype])

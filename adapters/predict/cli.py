@@ -59,7 +59,7 @@ from valueeval.adapters.tables.table import (
     opened_writer,
 )
 from valueeval.tasks.commands.command_line import CommandParser
-from valueeval.tasks.display import clean, error_message
+from valueeval.tasks.display import clean, did_you_mean, error_message
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import TEMPLATES
 from valueeval.tasks.values import VALUE_SLUGS
@@ -163,7 +163,10 @@ def _label_table(table: InputTable, options: argparse.Namespace) -> None:
     _refuse_text_alone(layout, options)
     if options.by is not None and options.by not in table.columns:
         listed = ", ".join(map(repr, table.columns))
-        raise ValueEvalError(f"{table.name}: no column {options.by!r} (--by). Columns: {listed}.")
+        raise ValueEvalError(
+            f"{table.name}: no column {options.by!r} (--by)"
+            f"{did_you_mean(options.by, table.columns) or '.'} Columns: {listed}."
+        )
     labels = LabelColumns.found_in(table.columns, table.name) if options.labels else None
     prefix = options.prefix
     if prefix is None:

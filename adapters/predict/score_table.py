@@ -21,6 +21,7 @@ from valueeval.adapters.tables.table import TableOptions, opened_table
 from valueeval.tasks.commands import score as run_scores
 from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.data.conclusions import conclusion_key
+from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 
 PREFIX = "predicted_"
@@ -54,27 +55,31 @@ def main(argv: Sequence[str]) -> int:
 
 def build_parser() -> CommandParser:
     """Return the parser of the command."""
-    parser = run_scores.build_parser()
-    parser.description = (
-        "Score predictions against labels: in a table of your own (as `valueeval predict --labels` "
-        "writes it), in two tables (--labels), in a run file of the shared task, or what lm_eval "
-        "--log_samples wrote."
+    parser = CommandParser(
+        prog="valueeval score",
+        description="Score predictions against labels: in a table of your own (as `valueeval "
+        "predict --labels` writes it), in two tables (--labels), in a run file of the shared task, "
+        "or what lm_eval --log_samples wrote.",
     )
-    parser.add_argument(
+    own = parser.add_argument_group(
+        "a table of your own", "Its labels are in it, or in another table: --labels."
+    )
+    own.add_argument(
         "file", metavar="FILE", nargs="?",
         help="table with predictions: .csv, .tsv, .xlsx, .parquet, .jsonl; the labels are in it as "
         "well, or in the table of --labels",
     )  # fmt: skip
-    parser.add_argument(
+    own.add_argument(
         "--prefix", metavar="NAME",
         help=f"what the names of the columns with predictions begin with (default: {PREFIX} if "
         "FILE has such columns, else nothing)",
     )  # fmt: skip
-    parser.add_argument(
+    own.add_argument(
         "--id", metavar="COLUMN",
         help="column that tells which rows of two tables belong together (default: 'Argument ID' "
         "or 'id' if both have it, else row by row)",
     )  # fmt: skip
+    run_scores.add_options(parser)
     return parser
 
 
@@ -189,7 +194,10 @@ def _matched(
     if id_column is not None:
         for table, there in ((name, columns), (label_name, label_columns)):
             if id_column not in there:
-                raise ValueEvalError(f"{table}: no column {id_column!r} (--id).")
+                raise ValueEvalError(
+                    f"{table}: no column {id_column!r} (--id)"
+                    f"{did_you_mean(id_column, there) or '.'}"
+                )
         mine, theirs = id_column, id_column
     else:
         known = [

@@ -9,7 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
+
+_USUAL_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +48,8 @@ def check_dtype(given: str | torch.dtype | None) -> None:
         name = given.removeprefix("torch.")
         if not isinstance(getattr(torch, name, None), torch.dtype):
             raise ValueEvalError(
-                f"dtype: {given!r}; allowed: auto, float32, bfloat16, float16 (or another of "
-                "PyTorch's)"
+                f"dtype: {given!r}; allowed: {', '.join(_USUAL_DTYPES)} (or another of "
+                f"PyTorch's){did_you_mean(name, _USUAL_DTYPES)}"
             )
 
 

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from charset_normalizer import from_bytes
 
+from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 
 _MARKS = (
@@ -18,6 +19,7 @@ _MARKS = (
 )
 _CHUNK = 1 << 20
 _SAMPLE = 1 << 16
+_USUAL = ("utf-8", "utf-16", "windows-1252", "iso-8859-15", "mac-roman")
 _SHOWN = {"utf-8-sig": "UTF-8", "mac_roman": "Mac Roman"}
 
 
@@ -32,8 +34,8 @@ def check_encoding(name: str) -> str:
         return codecs.lookup(name).name
     except (LookupError, ValueError):
         raise ValueEvalError(
-            f"--encoding {name}: not the name of an encoding. Examples: utf-8, utf-16, "
-            "windows-1252, iso-8859-15, mac-roman."
+            f"--encoding {name}: not the name of an encoding{did_you_mean(name, _USUAL) or '.'} "
+            f"Examples: {', '.join(_USUAL)}."
         ) from None
 
 

@@ -21,6 +21,7 @@ from valueeval.adapters.tables.rows import (
     title_rows,
     without_blank_end,
 )
+from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 
 MAX_ROWS = 1_048_576
@@ -195,7 +196,10 @@ def _chosen(book: Any, name: str, sheet: str | None) -> tuple[str, list[tuple[in
     titles = [each.title for each in book.worksheets]
     if sheet is not None:
         if sheet not in titles:
-            raise ValueEvalError(f"{name}: no sheet {sheet!r} (--sheet). {_listed(titles)}")
+            raise ValueEvalError(
+                f"{name}: no sheet {sheet!r} (--sheet){did_you_mean(sheet, titles) or '.'} "
+                f"{_listed(titles)}"
+            )
         return sheet, _cells(book[sheet])
     visible = [each for each in book.worksheets if each.sheet_state == "visible"]
     filled = [each.title for each in visible or book.worksheets if _has_cells(each)]

@@ -72,29 +72,32 @@ def build_parser() -> CommandParser:
         "results", metavar="RESULTS", nargs="*",
         help="A and B: results files or folders with samples, or run files; with --to all are of A",
     )  # fmt: skip
-    parser.add_argument(
+    two = parser.add_argument_group("two systems")
+    two.add_argument(
         "--to", metavar="RESULTS", nargs="+",
         help="those of B, where A and B have several seeds, each in a folder of its own",
     )  # fmt: skip
-    parser.add_argument("--task", help="the task to compare, where both have several")
-    parser.add_argument(
+    two.add_argument("--task", help="the task to compare, where both have several")
+    two.add_argument(
+        "--show", dest="arguments_shown", type=int, default=10, metavar="N",
+        help="how many of the arguments on which they differ most to print (default 10)",
+    )  # fmt: skip
+    runs = parser.add_argument_group("two run files of the shared task")
+    runs.add_argument(
         "--labels", type=Path, metavar="TSV", help="labels; A and B are then run files"
     )
-    parser.add_argument(
+    runs.add_argument(
         "--arguments", type=Path, metavar="TSV",
         help="arguments of these labels, for their conclusions "
         "(default: arguments-NAME.tsv beside labels-NAME.tsv)",
     )  # fmt: skip
-    parser.add_argument(
-        "--show", dest="arguments_shown", type=int, default=10, metavar="N",
-        help="how many of the arguments on which they differ most to print (default 10)",
-    )  # fmt: skip
-    parser.add_argument(
+    many = parser.add_argument_group("many comparisons at once")
+    many.add_argument(
         "--family", type=Path, metavar="YAML",
         help="print the comparisons of a file as tables in markdown, corrected by Holm over those "
         "of each family (example: leaderboard/comparisons.yaml in the repository)",
     )  # fmt: skip
-    parser.add_argument(
+    many.add_argument(
         "--pairs", type=Path, metavar="YAML", nargs="?", const=REGISTRY,
         help="compare base models with aligned ones: all pairs of a file (default: those that come "
         "with the package) that have results, and what alignment changes by value, in markdown",

@@ -15,6 +15,7 @@ from valueeval.leaderboard.table.table import Row
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import read_arguments, read_labels
+from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.runfile import read_run
 
@@ -55,14 +56,17 @@ def pairs_of_results(a: Sequence[str], b: Sequence[str], task: str | None) -> li
             holds several systems.
     """
     sides = [read_rows(places) for places in (a, b)]
+    meant = ""
     if task is not None:
+        meant = did_you_mean(task, set(sides[0]) & set(sides[1]))
         sides = [{name: side[name] for name in side if name == task} for side in sides]
     common = [(name, name) for name in sorted(set(sides[0]) & set(sides[1]))]
     if not common and all(len(side) == 1 for side in sides):
         common = [(next(iter(sides[0])), next(iter(sides[1])))]
     if not common:
         found = " and ".join(", ".join(sorted(side)) or "nothing" for side in sides)
-        raise ValueEvalError(f"no task in common{f' called {task}' if task else ''}: found {found}")
+        called = f" called {task}" if task else ""
+        raise ValueEvalError(f"no task in common{called}: found {found}{meant}")
     pairs = []
     for tasks in common:
         rows = [

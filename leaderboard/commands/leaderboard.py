@@ -25,6 +25,7 @@ from valueeval.leaderboard.page.samples import browsable
 from valueeval.leaderboard.reading.runs import merged
 from valueeval.leaderboard.table.table import RANKED, Table
 from valueeval.tasks.commands.command_line import CommandParser
+from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
 
@@ -148,63 +149,66 @@ def build_parser() -> CommandParser:
         help="folders (any depth), results_*.json files, or run files of the shared task (.tsv, "
         "also a folder of them; scored against your copy of the data)",
     )  # fmt: skip
-    parser.add_argument(
+    reading = parser.add_argument_group("what is read")
+    reading.add_argument(
+        "--adapters", nargs="+", default=[], metavar="DIR",
+        help="adapter directories, for results that do not hold their adapter's manifest",
+    )  # fmt: skip
+    reading.add_argument(
+        "--names", type=Path, metavar="FILE",
+        help="YAML file of names and links to show, by the rows' names or their folders' (full: "
+        "My system; or full: {name: My system, link: https://…})",
+    )  # fmt: skip
+    reading.add_argument(
+        "--reference", metavar="ROW",
+        help="the row that every other is compared with: its name, or name and template "
+        "(default: none; the table says which rows can be the best)",
+    )  # fmt: skip
+    parser.add_data_dir(reading)
+    writing = parser.add_argument_group("what is written")
+    writing.add_argument(
         "-o", "--output", action="append", default=[], metavar="OUT",
         help="file to write (without any, the best rows are printed), its format by its ending "
         f"({', '.join(_FORMATS)}); may be repeated. "
         "An existing .md is filled between its markers; .yaml is model-index metadata for model "
         "cards",
     )  # fmt: skip
-    parser.add_argument(
-        "--reference", metavar="ROW",
-        help="the row that every other is compared with: its name, or name and template "
-        "(default: none; the table says which rows can be the best)",
+    writing.add_argument(
+        "--top", type=int, metavar="N",
+        help="only the best N rows of each table, in .tex and on the terminal",
     )  # fmt: skip
-    parser.add_argument(
-        "--adapters", nargs="+", default=[], metavar="DIR",
-        help="adapter directories, for results that do not hold their adapter's manifest",
-    )  # fmt: skip
-    parser.add_argument(
-        "--names", type=Path, metavar="FILE",
-        help="YAML file of names and links to show, by the rows' names or their folders' (full: "
-        "My system; or full: {name: My system, link: https://…})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--samples", action="store_true",
-        help="put the arguments into the .html page, to browse what systems get wrong: their "
-        "texts, from your copy of the data, are then in the page",
-    )  # fmt: skip
-    parser.add_argument(
-        "--figures", type=Path, metavar="DIR", help="folder for every figure as PNG and SVG"
-    )
-    parser.add_argument(
+    writing.add_argument(
         "--columns", metavar="NAMES",
         help=f"columns of .tex, joined by commas ({', '.join(format_latex.COLUMNS)}); by default "
         "those that fit a page",
     )  # fmt: skip
-    parser.add_argument(
-        "--top", type=int, metavar="N",
-        help="only the best N rows of each table, in .tex and on the terminal",
+    writing.add_argument(
+        "--samples", action="store_true",
+        help="put the arguments into the .html page, to browse what systems get wrong: their "
+        "texts, from your copy of the data, are then in the page",
     )  # fmt: skip
-    parser.add_argument(
+    writing.add_argument(
+        "--figures", type=Path, metavar="DIR", help="folder for every figure as PNG and SVG"
+    )
+    exchange = parser.add_argument_group("results for other sites")
+    exchange.add_argument(
         "--eval-results", type=Path, metavar="DIR",
         help="folder for .eval_results files of the hub, one folder a system, to upload to its "
         "repository",
     )  # fmt: skip
-    parser.add_argument(
-        "--developer", metavar="NAME",
-        help="who made the systems, for --every-eval-ever, where their names do not say it",
-    )  # fmt: skip
-    parser.add_argument(
+    exchange.add_argument(
         "--every-eval-ever", type=Path, metavar="DIR",
         help="folder for the ranked rows in the schema of every_eval_ever",
     )  # fmt: skip
-    parser.add_argument(
+    exchange.add_argument(
         "--instances", choices=every_eval_ever.INSTANCES,
         help="with --every-eval-ever: add a line for each argument, with labels, predictions and "
         "scores; ids names the argument, texts also says what it is, from your copy of the data",
     )  # fmt: skip
-    parser.add_data_dir()
+    exchange.add_argument(
+        "--developer", metavar="NAME",
+        help="who made the systems, for --every-eval-ever, where their names do not say it",
+    )  # fmt: skip
     return parser
 
 
@@ -212,6 +216,7 @@ def _check_format(output: Path) -> None:
     if output.suffix not in _FORMATS:
         raise ValueEvalError(
             f"{output}: no output format ends in '{output.suffix}'; choose {', '.join(_FORMATS)}"
+            f"{did_you_mean(output.suffix, _FORMATS)}"
         )
     if output.is_dir():
         raise ValueEvalError(f"{output}: this is a folder; name a file")

@@ -32,6 +32,35 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert "usage:" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "titles"),
+    [
+        ("leaderboard", ["what is read", "what is written", "results for other sites"]),
+        (
+            "compare",
+            ["two systems", "two run files of the shared task", "many comparisons at once"],
+        ),
+        (
+            "score",
+            ["a table of your own", "a run file of the shared task", "samples logged by lm_eval"],
+        ),
+    ],
+)
+def test_help_shows_options_in_groups(
+    name: str, titles: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    shown = capsys.readouterr().out
+    places = [shown.index(f"\n{title}:\n") for title in titles]
+    assert places == sorted(places)
+    ungrouped = shown[shown.index("\noptions:\n") : places[0]].splitlines()
+    assert [line.split()[0] for line in ungrouped if line.startswith("  -")] in (
+        ["-h,"],
+        ["-h,", "--data_dir"],
+    )
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"valueeval {valueeval.__version__}\n"

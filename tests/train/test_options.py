@@ -47,6 +47,7 @@ def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--template cls --method lora --contrastive joint", "contrastive: 'joint'"),
         ("--template oa --method lora --teacher A", "teacher: has no meaning with --template oa"),
         ("--template xyz --method lora", "template: 'xyz'; allowed: 'cls', 'mbc', 'bca'"),
+        ("--template bcaa --method lora", r"; did you mean bca\?"),
     ],
 )
 def test_options_that_do_not_go_together(words: str, message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from valueeval.tasks.display import clean, error_message
+from valueeval.tasks.display import clean, did_you_mean, error_message
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,9 @@ def test_an_error_keeps_its_lines_and_the_end_of_long_ones() -> None:
     assert first.startswith("/xxx")
     assert first.endswith("xxx: too long")
     assert second == "\ufffdsecond"
+
+
+def test_the_nearest_name_is_asked_for() -> None:
+    assert did_you_mean("lorra", ("full", "lora")) == "; did you mean lora?"
+    assert did_you_mean("lorra", {"lora": 1}) == "; did you mean lora?"
+    assert did_you_mean("x", ("full", "lora")) == ""

@@ -12,6 +12,7 @@ from dataclasses import Field, dataclass, field, fields
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 
 if TYPE_CHECKING:
@@ -214,4 +215,4 @@ def refuse_unknown(what: str, name: str, known: Mapping[str, object]) -> None:
     """
     if name not in known:
         allowed = ", ".join(map(repr, known))
-        raise ConfigError(f"{what}: {name!r}; allowed: {allowed}")
+        raise ConfigError(f"{what}: {name!r}; allowed: {allowed}{did_you_mean(name, known)}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from valueeval.adapters.directory.hub import hub_id
+from valueeval.tasks.display import did_you_mean
 from valueeval.train.config.choice import (
     ONE_OR_MORE,
     ZERO_OR_MORE,
@@ -346,6 +347,7 @@ class TrainConfig:
                 raise ConfigError(
                     f"data: {part!r}; allowed: {', '.join(DATA_SETS)}, or a labelled table "
                     f"({', '.join(TABLE_ENDINGS)}); several joined by +"
+                    f"{did_you_mean(part, DATA_SETS)}"
                 )
         if len(self.data_parts) != len(set(self.data_parts)):
             raise ConfigError(f"data: {self.data!r} names a data set twice")

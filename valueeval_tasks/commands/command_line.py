@@ -6,11 +6,10 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from valueeval.tasks.data.dataset import DATA_VARIABLE
+from valueeval.tasks.display import did_you_mean
 
 _BAD_CHOICE = re.compile(r"(.*): invalid choice: '?(.*?)'? \(choose from (.*)\)", re.DOTALL)
 _UNKNOWN = "unrecognized arguments: "
@@ -39,9 +38,13 @@ class CommandParser(argparse.ArgumentParser):
                 words[place] = f"{name}{equals}{content}"
         return super().parse_known_args(words, namespace)
 
-    def add_data_dir(self) -> None:
-        """Add ``--data_dir``: where this command, and what it starts, looks for the dataset."""
-        self.add_argument(
+    def add_data_dir(self, group: argparse._ArgumentGroup | None = None) -> None:
+        """Add ``--data_dir``: where this command, and what it starts, looks for the dataset.
+
+        Args:
+            group: The group of options that shows it; ``None`` is the parser's own.
+        """
+        (self if group is None else group).add_argument(
             "--data_dir", metavar="DIR", action=_UseDataDir, default=argparse.SUPPRESS,
             help="folder of the dataset's files (default: $VALUEEVAL_DATA, else the cache)",
         )  # fmt: skip
@@ -56,13 +59,13 @@ class CommandParser(argparse.ArgumentParser):
             if not word.startswith("-"):
                 return f"{word!r} is one argument too many"
             name = word.partition("=")[0]
-            return f"no option {name}{_near(name, self._options())}"
+            return f"no option {name}{did_you_mean(name, self._options())}"
         if wrong := _BAD_CHOICE.fullmatch(message):
             option, given, listed = wrong.groups()
             allowed = [choice.strip("'") for choice in listed.split(", ")]
             return (
                 f"{option.removeprefix('argument ')}: {given!r}; allowed: {', '.join(allowed)}"
-                f"{_near(given, allowed)}"
+                f"{did_you_mean(given, allowed)}"
             )
         return message
 
@@ -83,9 +86,3 @@ class _UseDataDir(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         os.environ[DATA_VARIABLE] = values
-
-
-def _near(given: str, known: Sequence[str]) -> str:
-    """Return a question that names what is spelled almost the same; empty if nothing is."""
-    found = get_close_matches(given, known, n=1)
-    return f"; did you mean {found[0]}?" if found else ""

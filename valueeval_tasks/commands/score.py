@@ -123,26 +123,34 @@ def build_parser() -> CommandParser:
         description="Score a run file of the shared task against labels, or score again what"
         " lm_eval --log_samples wrote (also with --predict_only).",
     )
-    parser.add_argument("--labels", metavar="L.tsv", help="labels in the official format")
-    parser.add_argument("--run", metavar="R.tsv", help="run file: same format, 0 or 1 per value")
-    parser.add_argument(
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: CommandParser) -> None:
+    """Add the options of run files, of logged samples and of output."""
+    runs = parser.add_argument_group("a run file of the shared task")
+    runs.add_argument("--labels", metavar="L.tsv", help="labels in the official format")
+    runs.add_argument("--run", metavar="R.tsv", help="run file: same format, 0 or 1 per value")
+    runs.add_argument(
         "--arguments",
         metavar="A.tsv",
         help="arguments in the official format, for intervals over conclusions",
     )
-    parser.add_argument("--samples", metavar="FILE", help="samples_….jsonl of a ValueEval task")
-    parser.add_argument(
+    logged = parser.add_argument_group("samples logged by lm_eval")
+    logged.add_argument("--samples", metavar="FILE", help="samples_….jsonl of a ValueEval task")
+    logged.add_argument(
         "--template",
         choices=ALL_TEMPLATES,
         help="template of the samples' task (default: from the file's name)",
     )
-    parser.add_argument(
+    logged.add_argument(
         "--calibration",
         metavar="FILE",
         help="also score the samples as `valueeval calibrate` calibrated this model and prompt",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    return parser
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def _score_run(labels: str, run: str, arguments: str | None) -> dict[str, Any]:

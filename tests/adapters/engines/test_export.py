@@ -158,7 +158,9 @@ def test_refusals_say_what_to_do(
     ):
         with pytest.raises(ValueEvalError, match=why):
             load_with_engine(members, "onnx", device)
-    with pytest.raises(ValueEvalError, match="engine: 'onx'; allowed: auto, torch, onnx"):
+    with pytest.raises(
+        ValueEvalError, match=r"engine: 'onx'; allowed: auto, torch, onnx.*; did you mean onnx\?"
+    ):
         load_with_engine(one, "onx")
     monkeypatch.setattr(choose.util, "find_spec", lambda name: None)
     with pytest.raises(ValueEvalError, match=r"onnxruntime is not installed: pip install"):

@@ -344,6 +344,7 @@ def test_cache_is_refused(adapter: Path, tmp_path: Path) -> None:
         ({"adapter": "x", "batch_size": 0}, "batch_size: 0"),
         ({"adapter": "x", "device": "gpu!"}, "device: 'gpu!'"),
         ({"adapter": "x", "dtype": "int8"}, "dtype: 'int8'; allowed: auto, float32"),
+        ({"adapter": "x", "dtype": "bfloat"}, "bfloat16, float16; did you mean bfloat16?"),
     ],
 )
 def test_refused_arguments(arguments: dict[str, Any], message: str) -> None:

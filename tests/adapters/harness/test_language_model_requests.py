@@ -384,6 +384,7 @@ def test_an_adapter_with_a_head_as_peft_is_sent_on(tiny_bert: Path, tmp_path: Pa
     [
         ({"pretrained": "no/such-folder/here"}, "pretrained=no/such-folder/here: no model that"),
         ({"dtype": "float17"}, "dtype: 'float17'; allowed: auto, float32"),
+        ({"dtype": "float61"}, "did you mean float16?"),
         ({"dtype": "nn"}, "dtype: 'nn'; allowed"),
     ],
     ids=["no model", "no data type", "no data type either"],

@@ -465,7 +465,8 @@ def test_refused_files(adapter: Path, tmp_path: Path) -> None:
     assert "cannot be written" in refusal(adapter, source, "-o", tmp_path / "no" / "x.csv")
     assert "format is not clear" in refusal(adapter, source, "-o", tmp_path / "x.doc")
     assert "no such adapter" in refusal(tmp_path / "no", source)
-    assert "no column 'x' (--by)" in refusal(adapter, source, "--by", "x")
+    assert "no column 'x' (--by). Columns:" in refusal(adapter, source, "--by", "x")
+    assert "(--by); did you mean Premise? Columns:" in refusal(adapter, source, "--by", "premis")
     assert "no column is called like a value" in refusal(adapter, source, "--labels")
     assert "--figure x.jpg" in refusal(adapter, source, "--figure", "x.jpg")
     assert out.read_text() == "before"

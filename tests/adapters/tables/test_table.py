@@ -205,6 +205,7 @@ def test_other_encodings(tmp_path: Path) -> None:
     assert "not text in utf-8. Name its encoding" in refusal(path, encoding="UTF-8")
     assert "not the name of an encoding" in refusal(path, encoding="excel")
     assert "not the name of an encoding" in refusal(path, encoding="base64")
+    assert "; did you mean windows-1252? Examples: utf-8, " in refusal(path, encoding="windws-1252")
     damaged = "text\nBäume über Straßen\n".encode() + b"\xff\n"
     assert "UTF-8 text with broken characters" in refusal(write(path, damaged))
     assert [shown_encoding(name) for name in ("cp1252", "utf-16", "iso8859-15")] == [
@@ -394,7 +395,8 @@ def test_sheets(tmp_path: Path) -> None:
         in (refusal(path))
     )
     assert cells(path, sheet="Second") == [{"text": "b"}]
-    assert "no sheet 'Third' (--sheet)" in refusal(path, sheet="Third")
+    assert "no sheet 'Third' (--sheet). Sheets:" in refusal(path, sheet="Third")
+    assert "(--sheet); did you mean Second? Sheets:" in refusal(path, sheet="second")
     book = load_workbook(path)
     book["Second"].sheet_state = "hidden"
     book.save(path)

@@ -171,6 +171,8 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
             cli_compare.main([str(one), str(two)])
     with pytest.raises(ValueEvalError, match="no task in common called valueeval_oa"):
         cli_compare.main([str(a), str(a), "--task", "valueeval_oa"])
+    with pytest.raises(ValueEvalError, match=r"; did you mean valueeval_cls\?"):
+        cli_compare.main([str(a), str(a), "--task", "valueeval_cl"])
 
 
 def test_markup_in_a_name_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,7 @@ def test_unknown_formats_and_folders_are_refused_before_anything_is_written(tmp_
     (tmp_path / "dir.md").mkdir()
     for bad, message in (
         (tmp_path / "x.docx", "no output format"),
+        (tmp_path / "x.htm", r"did you mean \.html\?"),
         (tmp_path / "dir.md", "folder"),
     ):
         with pytest.raises(ValueEvalError, match=message):
