@@ -3,6 +3,9 @@
 A cell's address is a hash of everything that its result depends on: the options of training with
 their defaults filled in, the evaluation, the weights of the base model, the data, the cells that
 it needs and the version of this package. So nothing runs twice, whatever a study file calls it.
+
+A calibrated cell is made from the answers of raw ones: about its own sets, and about what it is
+fitted on. Where the study does not list these they are added, as supporting cells.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -18,7 +21,10 @@ from typing import Any
 
 from valueeval import __version__
 from valueeval.study.design import (
+    CONTENT_FREE_PRIOR,
+    DECISIONS,
     EVALUATION,
+    PARTS,
     PROCESSES,
     UNTRAINED,
     CellDesign,
@@ -26,11 +32,33 @@ from valueeval.study.design import (
     Study,
     references,
 )
+from valueeval.tasks.data.content_free import CONTENT_FREE
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import TEMPLATES
 
 _PLACE = "ADAPTERS-OF-OTHER-CELLS"
+_SCORED = ("cls", "bca")
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """How the answers of a base model are decided, otherwise than by their sign.
+
+    Attributes:
+        prior: What is subtracted from the scores: ``none``, ``batch`` (their mean over validation,
+            without its labels) or ``content-free``.
+        tuned: Whether thresholds are then tuned on the labels of validation.
+        answers: Key of the cell that holds the answers about the cell's own sets.
+        validation, content_free: Keys of those that hold the answers which it is fitted on; None
+            where they are not needed.
+    """
+
+    prior: str
+    tuned: bool
+    answers: str
+    validation: str | None
+    content_free: str | None
 
 
 @dataclass(frozen=True)
@@ -42,9 +70,12 @@ class Cell:
         key: Its address, 16 hexadecimal digits.
         train: Options of ``valueeval train`` as they stand in the file; None trains nothing.
         processes: How many processes train it.
-        needs: Keys of the cells whose adapters it reads.
+        needs: Keys of the cells whose adapters or answers it reads.
         sets: The sets of the dataset that it is evaluated on.
         tasks: Tasks of lm-eval, one for each set.
+        calibrated: How the answers of a base model are decided; None by their sign, or by what was
+            trained.
+        supporting: Whether it is not in the study file, and only others read its answers.
     """
 
     design: CellDesign
@@ -54,6 +85,8 @@ class Cell:
     needs: tuple[str, ...]
     sets: tuple[str, ...]
     tasks: tuple[str, ...]
+    calibrated: Calibrated | None = None
+    supporting: bool = False
 
 
 def resolve(study: Study, folder: Path) -> list[Cell]:
@@ -82,76 +115,104 @@ def resolve(study: Study, folder: Path) -> list[Cell]:
         around = ", ".join(study.cells[n].label for n in error.args[1])
         raise DesignError(f"{study.name}: cells need each other: {around}") from error
     cells: dict[int, Cell] = {}
+    supporting: dict[str, Cell] = {}
     for n in order:
         try:
-            cells[n] = _resolve(study.cells[n], [cells[m] for m in graph[n]], folder)
+            cells[n], *others = _resolve(study.cells[n], [cells[m] for m in graph[n]], folder)
         except ValueEvalError as error:
             raise DesignError(f"{study.cells[n].label}: {error}") from error
-    return [cells[n] for n in order]
-
-
-def cell_folder(folder: Path, key: str) -> Path:
-    """Return the folder of a cell."""
-    return folder / "cells" / key
-
-
-def adapters(folder: Path, keys: Sequence[str]) -> str:
-    """Return the adapters of some cells as one name: ``A+B+C``."""
-    return "+".join(str(cell_folder(folder, key) / "adapter") for key in keys)
-
-
-def train_command(cell: Cell, folder: Path) -> list[str]:
-    """Return the words after ``valueeval`` that train a cell, or go on where it was stopped."""
-    own = cell_folder(folder, cell.key)
+        supporting.update({cell.key: cell for cell in others})
+    listed = [cells[n] for n in order]
+    for cell in listed:
+        supporting.pop(cell.key, None)
+    # Each before the first cell that reads it.
     return [
-        "train",
-        "--config",
-        str(own / "train.yaml"),
-        "--output",
-        str(own / "adapter"),
-        "--resume",
+        each
+        for cell in listed
+        for each in (*(supporting.pop(key) for key in cell.needs if key in supporting), cell)
     ]
 
 
-def train_options(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Return the content of a cell's ``train.yaml``."""
-    options = dict(cell.train or {})
-    if cell.needs:
-        options["teacher"] = adapters(folder, cell.needs)
-    return options
+def _resolve(design: CellDesign, needed: Sequence[Cell], folder: Path) -> list[Cell]:
+    """Return a cell, and the raw cells that it is calibrated with."""
+    if design.options.get("method") == "none":
+        prior, tuned = _decisions(design)
+        if prior != "none" or tuned:
+            return _calibrated(design, prior, tuned, folder)
+        raw = replace(design, options=_without_decisions(design.options))
+        return [replace(_single(raw, needed, folder), design=design)]
+    return [_single(design, needed, folder)]
 
 
-def evaluate_command(cell: Cell, folder: Path, results: Path) -> list[str]:
-    """Return the words after ``valueeval`` that evaluate a cell by lm_eval."""
-    options = cell.design.options
-    if cell.train is not None:
-        model = f"adapter={cell_folder(folder, cell.key) / 'adapter'}"
-    elif cell.needs:
-        model = f"adapter={adapters(folder, cell.needs)}"
-    else:
-        model = f"pretrained={options['base']}"
-    if "dtype" in options:
-        model += f",dtype={options['dtype']}"
-    words = ["run", "--model", "valueeval", "--model_args", model, "--tasks", ",".join(cell.tasks)]
-    words += ["--batch_size", "auto", "--output_path", str(results), "--log_samples"]
-    for name in ("num_fewshot", "limit"):
-        if name in options:
-            words += [f"--{name}", str(options[name])]
-    if options.get("chat"):
-        words.append("--apply_chat_template")
-    if "data_dir" in options:
-        words += ["--metadata", json.dumps({"data_dir": options["data_dir"]})]
-    return words
+def _decisions(design: CellDesign) -> tuple[str, bool]:
+    """Return the prior of a cell that trains nothing, and whether thresholds are tuned."""
+    chosen = []
+    for name, allowed in DECISIONS.items():
+        value = design.options.get(name, allowed[0])
+        if value not in allowed:
+            raise DesignError(f"{name}: {value!r}; allowed: {', '.join(allowed)}")
+        chosen.append(value)
+    return chosen[0], chosen[1] != DECISIONS["thresholds"][0]
 
 
-def _resolve(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
+def _without_decisions(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in DECISIONS}
+
+
+def _calibrated(design: CellDesign, prior: str, tuned: bool, folder: Path) -> list[Cell]:
+    """Return a calibrated cell and the raw ones whose answers it is made of."""
+    options = _without_decisions(design.options)
+    template = options.get("template")
+    if template in TEMPLATES and template not in _SCORED:
+        raise DesignError(
+            f"template {template}: its answers have no scores, so they cannot be calibrated or "
+            f"tuned; those of {' and '.join(_SCORED)} can"
+        )
+    if options.get("data") == "sample":
+        raise DesignError("the sample data have no validation task to calibrate or tune on")
+
+    def raw(sets: tuple[str, ...]) -> Cell:
+        given, factors = dict(options), _without_decisions(design.factors)
+        if sets == (CONTENT_FREE,):  # a handful of arguments, all on one conclusion
+            given = {k: v for k, v in given.items() if k not in PARTS}
+        about = CellDesign({**factors, "answers": "+".join(sets)}, given, sets)
+        return replace(_single(about, (), folder), supporting=True)
+
+    answers = raw(design.sets)
+    validation = raw(("validation",)) if tuned or prior == "batch" else None
+    content_free = raw((CONTENT_FREE,)) if prior == CONTENT_FREE_PRIOR else None
+    fitted_on = [cell for cell in (validation, content_free) if cell is not None]
+    keys = (answers.key, *(cell.key for cell in fitted_on))
+    identity = json.dumps([__version__, prior, tuned, keys])
+    cell = replace(
+        answers,
+        design=design,
+        key=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        needs=keys,
+        calibrated=Calibrated(
+            prior,
+            tuned,
+            answers.key,
+            None if validation is None else validation.key,
+            None if content_free is None else content_free.key,
+        ),
+        supporting=False,
+    )
+    return [cell, answers, *fitted_on]
+
+
+def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
     options = dict(design.options)
     method = options.get("method")
     for name in ("of", *EVALUATION):
         options.pop(name, None)
     processes = options.pop(PROCESSES, 1)
-    if not isinstance(processes, int) or processes < 1:
-        raise DesignError(f"{PROCESSES}: {processes!r}; allowed: a whole number above 0")
+    counts = {PROCESSES: processes, **{k: v for k, v in design.options.items() if k in PARTS}}
+    for name, value in counts.items():
+        if not isinstance(value, int) or value < 1:
+            raise DesignError(f"{name}: {value!r}; allowed: a whole number above 0")
+    if counts.keys() >= set(PARTS):
+        raise DesignError(f"{' and '.join(PARTS)}: give one of them")
     needs = tuple(sorted(cell.key for cell in needed))
     identity: dict[str, Any] = {
         "version": __version__,
@@ -184,7 +245,9 @@ def _resolve(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
 
 def _check_untrained(design: CellDesign) -> None:
     allowed = {"method", "base", "template", "paraphrase", "data", "data_dir", "of", *EVALUATION}
-    ignored = sorted(set(design.factors) - allowed - {"block", "seed"})
+    if design.options["method"] == "none":
+        allowed |= DECISIONS.keys()
+    ignored = sorted(set(design.factors) - allowed - {"block", "seed", "answers"})
     if ignored:
         raise DesignError(f"{', '.join(ignored)}: nothing is trained, so this has no effect")
     if design.options["method"] == "none" and "template" not in design.options:

@@ -32,6 +32,9 @@ def main(argv: Sequence[str]) -> int:
     study = read_study(arguments.study)
     folder = arguments.output or Path("runs", arguments.study.stem)
     cells = resolve(study, folder)
+    if arguments.only and arguments.report is not None:
+        raise DesignError("--only: a report is about all cells; leave it out")
+    cells = _only(study, cells, arguments.only)
     store = Store(folder)
     if arguments.plan or arguments.status:
         _show(study, cells, store, everything=arguments.plan)
@@ -53,10 +56,46 @@ def main(argv: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
+def _only(study: Study, cells: Sequence[Cell], asked: Sequence[str]) -> list[Cell]:
+    """Return the cells that have the factors which are asked for, and those that they need."""
+    if not asked:
+        return list(cells)
+    chosen = list(study.cells)
+    for each in asked:
+        name, equals, values = each.partition("=")
+        known = sorted({factor for cell in study.cells for factor in cell.factors})
+        if not equals or name not in known:
+            raise DesignError(f"--only {each}: write FACTOR=VALUE; factors: {', '.join(known)}")
+        wanted = {value.strip().lower() for value in values.split(",")}
+        levels = {str(cell.factors[name]).lower() for cell in study.cells if name in cell.factors}
+        if unknown := wanted - levels:
+            raise DesignError(
+                f"--only {each}: no cell has {name} {min(unknown)}; "
+                f"there are {', '.join(sorted(levels))}"
+            )
+        chosen = [cell for cell in chosen if str(cell.factors.get(name)).lower() in wanted]
+    if not chosen:
+        raise DesignError(f"--only {' --only '.join(asked)}: no cell has all of these")
+    designs = {id(design) for design in chosen}
+    keys = {cell.key for cell in cells if id(cell.design) in designs}
+    needed: set[str] = set()
+    for cell in reversed(cells):  # each stands before those that need it
+        if cell.key in keys | needed:
+            needed.update(cell.needs)
+    needed -= keys
+    kept = []
+    for cell in cells:
+        if id(cell.design) in designs or cell.key in needed:
+            kept.append(cell)
+            needed.discard(cell.key)  # another block may have the same cell
+    return kept
+
+
 def _submit(arguments: argparse.Namespace, folder: Path) -> int:
     from valueeval.study.submit import submit
 
     command = ["study", str(arguments.study.resolve()), "-o", str(folder.resolve())]
+    command += [word for each in arguments.only for word in ("--only", each)]
     for name in ("workers", "devices"):
         if value := getattr(arguments, name):
             command += [f"--{name}", str(value)]
@@ -101,6 +140,11 @@ def build_parser() -> CommandParser:
     parser.add_argument(
         "--report", type=Path, metavar="DIR",
         help="write report.md, report.html and figures of what is measured so far, and run nothing",
+    )  # fmt: skip
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="FACTOR=VALUE,…",
+        help="run, plan or count only cells that have one of these values, and what they need; "
+        "given several times, cells must meet all; `block` is a factor",
     )  # fmt: skip
     parser.add_argument(
         "--set", dest="dataset", metavar="NAME",
@@ -173,14 +217,22 @@ def _live_table(cells: Sequence[Cell], store: Store, steps: dict[str, str]) -> T
     return table
 
 
+def _first_step(cell: Cell) -> str:
+    if cell.calibrated is not None:
+        return "calibrate the answers of another cell, "
+    if cell.supporting:
+        return "for calibrated cells: "
+    return "train, " if cell.train is not None else ""
+
+
 def _show(study: Study, cells: Sequence[Cell], store: Store, *, everything: bool) -> None:
     states = {cell.key: store.state(cell) for cell in cells}
     counts = Counter(states[cell.key] for cell in cells)
     if everything:
         for cell in cells:
-            trained = "train, " if cell.train is not None else ""
+            part = f" ({cell.design.part})" if cell.design.part else ""
             print(f"{states[cell.key].value:8} {cell.key}  {cell.design.label}")
-            print(f"{'':27}{trained}evaluate on {', '.join(cell.tasks)}")
+            print(f"{'':27}{_first_step(cell)}evaluate on {', '.join(cell.tasks)}{part}")
         for hypothesis in study.hypotheses:
             sides = (len(study.selected(s)) for s in (hypothesis.better, hypothesis.than))
             better, than = sides

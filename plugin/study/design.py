@@ -24,9 +24,16 @@
         metric: macro_f1
 
 A factor is an option of ``valueeval train``, or one of an evaluation: ``num_fewshot``, ``chat``,
-``dtype``, ``limit``. ``processes: 4`` trains by ``accelerate launch`` on four GPUs. Two methods
-train nothing: ``none`` asks the base model itself (``template`` says what), ``average`` evaluates
-several adapters as one. A ``teacher``, and ``of``, name cells.
+``dtype``, and ``per_conclusion: N`` (the first N arguments of each conclusion) or ``limit: N`` (of
+each set) where evaluating on all arguments takes too long. Cells that are evaluated on a part are
+reported apart, and never compared with others. ``processes: 4`` trains by ``accelerate launch`` on
+four GPUs.
+
+Two methods train nothing: ``none`` asks the base model itself (``template`` says what), ``average``
+evaluates several adapters as one. What ``none`` answers to cls and bca can be decided by
+``calibration`` (``none``, ``content-free``, ``batch``) and ``thresholds`` (``raw``, or ``tuned`` on
+validation by the rule of trained models): cells that differ in nothing else share the answers. A
+``teacher``, and ``of``, name cells.
 """
 
 from __future__ import annotations
@@ -42,8 +49,18 @@ import yaml
 
 from valueeval.tasks.errors import ValueEvalError
 
-EVALUATION = ("num_fewshot", "chat", "dtype", "limit")
+PARTS = ("limit", "per_conclusion")
+"""Options that leave out some arguments of an evaluation."""
+
+EVALUATION = ("num_fewshot", "chat", "dtype", *PARTS)
 """Factors and options of an evaluation."""
+
+CONTENT_FREE_PRIOR = "content-free"
+DECISIONS = {
+    "calibration": ("none", CONTENT_FREE_PRIOR, "batch"),
+    "thresholds": ("raw", "tuned"),
+}
+"""How the answers of an untrained model are decided, by factor; the first is the default."""
 
 PROCESSES = "processes"
 """Option of a training: how many processes (GPUs) it takes, by ``accelerate launch``.
@@ -80,6 +97,14 @@ class CellDesign:
     factors: Mapping[str, Any]
     options: Mapping[str, Any]
     sets: tuple[str, ...]
+
+    @property
+    def part(self) -> str:
+        """The part of each set that it is evaluated on, in words; empty for all of it."""
+        if most := self.options.get("per_conclusion"):
+            return f"at most {most} argument{'s' if most > 1 else ''} a conclusion"
+        limit = self.options.get("limit")
+        return f"the first {limit} arguments" if limit else ""
 
     @property
     def label(self) -> str:
@@ -284,6 +309,13 @@ def _check_selections(study: Study, where: str) -> None:
             selection = _mapping(getattr(hypothesis, side), f"{where}: {hypothesis.name}: {side}")
             if not study.selected(selection):
                 raise DesignError(f"{where}: {hypothesis.name}: {side} selects no cell")
+        sides = (*study.selected(hypothesis.better), *study.selected(hypothesis.than))
+        parts = sorted({cell.part or "all arguments" for cell in sides})
+        if len(parts) > 1:
+            raise DesignError(
+                f"{where}: {hypothesis.name}: its cells are evaluated on different arguments "
+                f"({', '.join(parts)}): compare cells with the same per_conclusion or limit"
+            )
         try:
             study.strata(hypothesis)
         except DesignError as error:

@@ -16,8 +16,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
-from valueeval.study.cells import Cell, evaluate_command, train_command
+from valueeval.study.cells import Cell
+from valueeval.study.commands import (
+    ANSWERS_FILE,
+    calibrate_command,
+    cell_folder,
+    evaluate_command,
+    train_command,
+)
 from valueeval.study.store import State, Store
+from valueeval.tasks.errors import ValueEvalError
 
 POLL_SECONDS = 1.0
 _VALUEEVAL = (sys.executable, "-m", "valueeval")
@@ -110,6 +118,17 @@ class Runner:
         steps = {"evaluate": evaluate_command(cell, folder, unfinished)}
         if cell.train is not None:
             steps = {"train": train_command(cell, folder), **steps}
+        if cell.calibrated is not None:
+            answers = cell_folder(folder, cell.calibrated.answers) / ANSWERS_FILE
+            if answers.is_file():  # a copy, since several cells may read them at the same time
+                shutil.copyfile(answers, own / ANSWERS_FILE)
+            try:
+                command = calibrate_command(cell, cell.calibrated, folder)
+            except ValueEvalError as error:
+                self.store.fail(cell, str(error))
+                self.report(cell, State.FAILED, str(error))
+                return
+            steps = {"calibrate": command, **steps}
         with (own / "log.txt").open("ab") as log:
             for step, words in steps.items():
                 self.report(cell, State.RUNNING, step)
@@ -122,6 +141,8 @@ class Runner:
                     self.store.fail(cell, reason)
                     self.report(cell, State.FAILED, reason)
                     return
+        if cell.calibrated is not None:
+            (own / ANSWERS_FILE).unlink(missing_ok=True)
         unfinished.rename(self.store.results(cell))
         self.report(cell, State.DONE, "")
 

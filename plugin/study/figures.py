@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,22 +30,31 @@ _STYLE: dict[Any, Any] = {
 def draw(groups: Sequence[Group]) -> dict[str, str]:
     """Return the figures that have something to show, as SVG, by name.
 
-    - ``parameters``: macro F1 against parameters in all, and against those that were trained;
+    - ``parameters``: macro F1 on all arguments against parameters in all, and against those that
+      were trained;
     - ``learning-curves-BLOCK``: macro F1 against the number of training arguments;
     - ``spread-BLOCK``: every score of a block by the levels of each of its factors.
+
+    Groups that are evaluated on a part of the arguments have figures of their own.
     """
     measured = [group for group in groups if group.measured]
     figures: dict[str, Figure] = {}
     with matplotlib.rc_context(_STYLE):
-        if figure := _parameters(measured):
+        if figure := _parameters([group for group in measured if not group.part]):
             figures["parameters"] = figure
-        for block in dict.fromkeys(group.block for group in measured):
-            of_block = [group for group in measured if group.block == block]
-            if figure := _learning_curves(of_block):
-                figures[f"learning-curves-{block}"] = figure
-            if figure := _spread(of_block):
-                figures[f"spread-{block}"] = figure
+        for block, part in dict.fromkeys((group.block, group.part) for group in measured):
+            alike = [group for group in measured if (group.block, group.part) == (block, part)]
+            name = file_name(block, part)
+            if figure := _learning_curves(alike):
+                figures[f"learning-curves-{name}"] = figure
+            if figure := _spread(alike):
+                figures[f"spread-{name}"] = figure
         return {name: _svg(figure) for name, figure in figures.items()}
+
+
+def file_name(block: str, part: str) -> str:
+    """Return the ending of the names of a block's figures: ``templates-at-most-2-arguments``."""
+    return re.sub(r"[^\w.-]+", "-", f"{block} {part}".strip())
 
 
 def _svg(figure: Figure) -> str:
@@ -85,7 +95,7 @@ def _points(
 ) -> None:
     """Draw score and 95 % interval of some groups."""
     for n, (x, group) in enumerate(points):
-        found = group.interval(METRIC)
+        found = group.intervals[METRIC]
         if found is None or found.estimate is None:
             continue
         ends = (found.ci_low, found.ci_high)
@@ -109,7 +119,7 @@ def _learning_curves(groups: Sequence[Group]) -> Figure | None:
         colour, marker = _COLOURS[n % 8], _MARKERS[n % 8]
         _points(axes, points, colour, marker, name)
         scores = [(x, found.estimate) for x, group in points
-                  if (found := group.interval(METRIC)) and found.estimate is not None]  # fmt: skip
+                  if (found := group.intervals[METRIC]) and found.estimate is not None]  # fmt: skip
         axes.plot(*zip(*scores, strict=True), color=colour, linewidth=1)
     sizes = sorted({x for points in curves.values() for x, _ in points})
     axes.set_xscale("log")

@@ -67,18 +67,29 @@ class Group:
         return self.cells[0].design.label_without(REPEATED)
 
     @property
+    def part(self) -> str:
+        """The part of the set that its cells are evaluated on, in words; empty for all of it."""
+        return self.cells[0].design.part
+
+    @property
     def unparsed(self) -> float | None:
         """Mean share of arguments whose answer could not be read; None where nothing is parsed."""
         shares = [each.run.metrics["unparsed"] for each in self.measured]
         known = [share for share in shares if share is not None]
         return sum(known) / len(known) if known else None
 
-    def interval(self, metric: str) -> Interval | None:
-        """Return the mean over the seeds with its interval; None where nothing is measured."""
-        if not self.measured:
-            return None
-        left = leave_conclusions_out([each.predictions for each in self.measured], [], metric)
-        return None if left is None else interval(left, range(len(self.measured)))
+    @cached_property
+    def intervals(self) -> Mapping[str, Interval | None]:
+        """Mean over the seeds with its interval, by metric; None where nothing is measured."""
+        predictions = [each.predictions for each in self.measured]
+        found = {
+            metric: leave_conclusions_out(predictions, [], metric) if predictions else None
+            for metric in METRICS
+        }
+        return {
+            metric: None if left is None else interval(left, range(len(predictions)))
+            for metric, left in found.items()
+        }
 
 
 def read_cells(
@@ -111,20 +122,20 @@ def read_cells(
 def _on_the_same_arguments(
     found: Mapping[str, Measured], problems: list[Problem]
 ) -> dict[str, Measured]:
-    """Leave out cells that were scored on other arguments than most are."""
-    sizes = [len(each.predictions.ids) for each in found.values()]
-    if not sizes:
-        return {}
-    usual = max(set(sizes), key=lambda size: (sizes.count(size), size))
-    first = next(e.predictions for e in found.values() if len(e.predictions.ids) == usual)
+    """Leave out cells that were scored on other arguments than most that ask for the same part."""
     kept = {}
-    for key, each in found.items():
-        if first.same_arguments(each.predictions):
-            kept[key] = each
-        else:
-            reason = f"scored on {len(each.predictions.ids)} arguments, others on {usual}"
-            problems.append(Problem(each.cell.design.label, reason))
-    return kept
+    for part in dict.fromkeys(each.cell.design.part for each in found.values()):
+        of_part = {key: each for key, each in found.items() if each.cell.design.part == part}
+        sizes = [len(each.predictions.ids) for each in of_part.values()]
+        usual = max(set(sizes), key=lambda size: (sizes.count(size), size))
+        first = next(e.predictions for e in of_part.values() if len(e.predictions.ids) == usual)
+        for key, each in of_part.items():
+            if first.same_arguments(each.predictions):
+                kept[key] = each
+            else:
+                reason = f"scored on {len(each.predictions.ids)} arguments, others on {usual}"
+                problems.append(Problem(each.cell.design.label, reason))
+    return {key: kept[key] for key in found if key in kept}
 
 
 def groups_of(cells: Sequence[Cell], measured: Mapping[str, Measured]) -> list[Group]:

@@ -16,7 +16,7 @@ from valueeval.leaderboard import text
 from valueeval.leaderboard.reading.runs import Problem, merged
 from valueeval.study.cells import Cell
 from valueeval.study.design import Selection, Study
-from valueeval.study.figures import METRIC, draw
+from valueeval.study.figures import METRIC, draw, file_name
 from valueeval.study.findings import Finding, check_hypotheses
 from valueeval.study.measured import Group, Measured, groups_of, read_cells
 from valueeval.study.store import State, Store
@@ -27,16 +27,22 @@ from valueeval.tasks.scores.variance import Component, variance_components
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """A block of a study in its report.
+    """A block of a study in its report, or those of its cells that share a part of the arguments.
 
     Attributes:
         name: Its name.
+        part: The part of the set that its cells are evaluated on, in words; empty for all of it.
+        arguments: Their number; None where nothing is measured.
+        figures: Ending of the names of its figures.
         groups: Its configurations, the best macro F1 first, then what is not measured.
         components: How much each factor moves macro F1; None where the finished cells are not a
             balanced design.
     """
 
     name: str
+    part: str
+    arguments: int | None
+    figures: str
     groups: Sequence[Group]
     components: Sequence[Component] | None
 
@@ -48,7 +54,8 @@ class Report:
     Attributes:
         study: The study.
         dataset: The set of the dataset that it is about.
-        arguments, conclusions: Their numbers in that set; None where nothing is measured.
+        arguments, conclusions: Their numbers in that set; None where nothing is measured on all
+            of it.
         done, cells: Numbers of finished cells and of all.
         findings: For each hypothesis.
         blocks: In the order of the file.
@@ -87,13 +94,16 @@ def make_report(study: Study, cells: Sequence[Cell], store: Store, dataset: str)
         store: The folder of their results.
         dataset: The set of the dataset to report: ``main``, ``validation``, ``sample`` ….
     """
+    cells = [cell for cell in cells if not cell.supporting]
     measured, problems = read_cells(cells, store, dataset)
     groups = groups_of(cells, measured)
     blocks = [
-        _block(name, [group for group in groups if group.block == name])
-        for name in dict.fromkeys(str(cell.factors["block"]) for cell in study.cells)
+        _block(name, part, [group for group in groups if (group.block, group.part) == (name, part)])
+        for name, part in dict.fromkeys(
+            (str(cell.factors["block"]), cell.part) for cell in study.cells
+        )
     ]
-    first = next(iter(measured.values()), None)
+    first = next((each for each in measured.values() if not each.cell.design.part), None)
     unique = {cell.key: cell for cell in cells}
     return Report(
         study=study,
@@ -145,14 +155,21 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     return written
 
 
-def _block(name: str, groups: Sequence[Group]) -> Block:
+def _block(name: str, part: str, groups: Sequence[Group]) -> Block:
     def order(group: Group) -> tuple[bool, float]:
-        found = group.interval(METRIC)
+        found = group.intervals[METRIC]
         return (found is None, -(found.estimate or 0.0) if found else 0.0)
 
     finished = [each for group in groups for each in group.measured]
     complete = all(len(group.measured) == len(group.cells) for group in groups)
-    return Block(name, sorted(groups, key=order), _components(finished) if complete else None)
+    return Block(
+        name=name,
+        part=part,
+        arguments=len(finished[0].predictions.ids) if finished else None,
+        figures=file_name(name, part),
+        groups=sorted(groups, key=order),
+        components=_components(finished) if complete else None,
+    )
 
 
 def _components(finished: Sequence[Measured]) -> list[Component] | None:

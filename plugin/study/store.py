@@ -4,7 +4,9 @@
 
     OUTPUT/cells/<key>/cell.json     factors and options, for people
                        train.yaml    options of valueeval train
+                       samples.json  arguments to evaluate on, where not all are
                        log.txt       what the commands printed
+                       answers_rank0.db  answers of a base model, for cells that calibrate them
                        adapter/      what was trained
                        results/      what lm_eval wrote; renamed into place when it is whole
                        failed.json   why the cell failed; absent otherwise
@@ -27,7 +29,8 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from valueeval.study.cells import Cell, cell_folder, train_options
+from valueeval.study.cells import Cell
+from valueeval.study.commands import cell_folder, sample_places, train_options
 from valueeval.tasks.files import replacing
 
 
@@ -90,7 +93,7 @@ class Store:
             lock.release()
 
     def describe(self, cell: Cell) -> None:
-        """Write what the cell is, and the options of its training."""
+        """Write what the cell is, the options of its training and what it is evaluated on."""
         content = {"cell": cell.design.label, "factors": dict(cell.design.factors)}
         content |= {"tasks": list(cell.tasks), "needs": list(cell.needs)}
         with replacing(self.path(cell) / "cell.json") as temporary:
@@ -98,6 +101,9 @@ class Store:
         if cell.train is not None:
             with replacing(self.path(cell) / "train.yaml") as temporary:
                 temporary.write_text(yaml.safe_dump(train_options(cell, self.folder)), "utf-8")
+        if (places := sample_places(cell)) is not None:
+            with replacing(self.path(cell) / "samples.json") as temporary:
+                temporary.write_text(json.dumps(places), "utf-8")
 
     def fail(self, cell: Cell, reason: str) -> None:
         """Record that a cell failed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +52,20 @@ def finish(
     store: Store,
     skill: Callable[[dict[str, Any]], float] = skill,
     only: Callable[[dict[str, Any]], bool] = lambda factors: True,
+    docs: Sequence[Mapping[str, Any]] = DOCS,
 ) -> None:
-    """Write results for the cells that `only` takes."""
+    """Write results on some documents for the cells that `only` takes."""
     for number, cell in enumerate(cells):
         factors = dict(cell.design.factors)
         if not only(factors) or store.results(cell).exists():
             continue
-        prediction = made.predictions(DOCS, skill(factors), seed=number)
+        prediction = made.predictions(docs, skill(factors), seed=number)
         manifest = made.manifest(
             method=factors.get("method", "full"), seed=factors["seed"],
             parameters={"total": 10**8 if factors["base"] == "large" else 10**7,
                         "trainable": 10**5 if factors.get("method") == "lora" else 10**7},
         )  # fmt: skip
         made.write_results(
-            store.results(cell), docs=DOCS, prediction=prediction, dataset="sample", sample=True,
+            store.results(cell), docs=docs, prediction=prediction, dataset="sample", sample=True,
             sha=made.SAMPLE_SHA, official=False, kind="valueeval", adapter=manifest,
         )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valueeval.tasks.scores.intervals import LEVEL, contrast
+from valueeval.tasks.scores.intervals import LEVEL, contrast, difference_bounds
 from valueeval.tasks.scores.jackknife import LeaveOneOut
 
 _SIGNIFICANT = 1 - LEVEL
@@ -76,8 +76,7 @@ def difference(left: LeaveOneOut, a: Sequence[int], b: Sequence[int]) -> Differe
         return Difference(None, None, None, None, None)
     if spread is None:
         return Difference(value, None, None, None, None)
-    reach = spread.reach()
-    low, high = max(value - reach, -1.0), min(value + reach, 1.0)
+    low, high = difference_bounds(value, spread)
     return Difference(value, spread.stderr, low, high, spread.p(value))
 
 

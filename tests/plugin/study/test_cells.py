@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
-from valueeval.study.cells import Cell, evaluate_command, resolve, train_options
+from valueeval.study.cells import Cell, resolve
+from valueeval.study.commands import (
+    calibrate_command,
+    cell_folder,
+    evaluate_command,
+    sample_places,
+    train_options,
+)
 from valueeval.study.design import DesignError, read_study
+from valueeval.tasks.data.dataset import load_set
 
 
 def cells_of(folder: Path, blocks: dict[str, Any], **top: Any) -> list[Cell]:
@@ -126,6 +134,82 @@ def test_tasks_and_the_words_of_an_evaluation(folder: Path) -> None:
     assert "--apply_chat_template" in words
 
 
+def test_calibrated_cells_share_the_answers_of_raw_ones(folder: Path, real_data_dir: Path) -> None:
+    """Raw answers about the test set are one cell, listed or not; those fitted on are added."""
+    decisions = {"calibration": ["none", "content-free", "batch"], "thresholds": ["raw", "tuned"]}
+    options = {"method": "none", "template": "bca", "data": "touche23"}
+    block = {"factors": decisions, "options": {**options, "data_dir": str(real_data_dir)}}
+    cells = cells_of(folder, {"zero-shot": block})
+    by_factors = {
+        (cell.design.factors["calibration"], cell.design.factors["thresholds"]): cell
+        for cell in cells
+        if not cell.supporting
+    }
+    supporting = {cell.sets[0]: cell for cell in cells if cell.supporting}
+    assert len(by_factors) == 6
+    assert sorted(supporting) == ["contentfree", "validation"]
+    assert supporting["contentfree"].tasks == ("valueeval_bca_contentfree",)
+    raw = by_factors["none", "raw"]
+    assert raw.calibrated is None
+    validation, content_free = supporting["validation"].key, supporting["contentfree"].key
+    assert by_factors["none", "tuned"].needs == (raw.key, validation)
+    assert by_factors["batch", "raw"].needs == (raw.key, validation)
+    assert by_factors["content-free", "raw"].needs == (raw.key, content_free)
+    assert by_factors["content-free", "tuned"].needs == (raw.key, validation, content_free)
+    assert len({cell.key for cell in cells}) == len(cells)
+    for cell in cells:
+        assert all(key in [c.key for c in cells[: cells.index(cell)]] for key in cell.needs)
+    # Without the raw cell in the file its answers are evaluated all the same.
+    (only, *others) = cells_of(
+        folder,
+        {"tuned": {"factors": {"thresholds": ["tuned"]}, "options": block["options"]}},
+    )[::-1]
+    assert only.key == by_factors["none", "tuned"].key
+    assert {cell.key for cell in others} == {raw.key, validation}
+    assert all(cell.supporting for cell in others)
+
+
+def test_the_words_of_a_calibrated_cell(folder: Path, real_data_dir: Path) -> None:
+    options = {"method": "none", "template": "cls", "data": "touche23", "num_fewshot": 4}
+    options["data_dir"] = str(real_data_dir)
+    factors = {"calibration": ["content-free"], "thresholds": ["tuned"]}
+    *_, cell = cells_of(folder, {"a": {"factors": factors, "options": options}})
+    out = folder / "out"
+    assert cell.calibrated is not None
+    samples = {}
+    for name, key in (("v", cell.calibrated.validation), ("c", cell.calibrated.content_free)):
+        samples[name] = cell_folder(out, str(key)) / "results" / "m" / f"samples_{name}.jsonl"
+        samples[name].parent.mkdir(parents=True)
+        samples[name].touch()
+    own = cell_folder(out, cell.key)
+    assert calibrate_command(cell, cell.calibrated, out) == [
+        "calibrate", "-o", str(own / "calibration.json"), "--prior", str(samples["c"]),
+        "--thresholds", "shrunk", str(samples["v"]),
+    ]  # fmt: skip
+    words = evaluate_command(cell, out, folder / "results")
+    assert f"pretrained={folder / 'base'},calibration={own / 'calibration.json'}" in words
+    assert words[words.index("--use_cache") + 1] == str(own / "answers")
+    assert words[words.index("--num_fewshot") + 1] == "4"
+
+
+def test_the_first_arguments_of_each_conclusion(folder: Path) -> None:
+    def cell(**options: Any) -> Cell:
+        options = {"method": "none", "template": "bca", **options}
+        (found,) = cells_of(folder, {"a": {"factors": {"seed": [0]}, "options": options}})
+        return found
+
+    conclusions = load_set("sample", None).conclusions
+    places = sample_places(cell(per_conclusion=1))
+    assert places is not None
+    (chosen,) = places.values()
+    assert list(places) == ["valueeval_bca_sample"]
+    assert chosen == sorted({conclusions.index(conclusion) for conclusion in conclusions})
+    assert sample_places(cell()) is None
+    assert cell(per_conclusion=1).key != cell().key
+    words = evaluate_command(cell(per_conclusion=1), folder / "out", folder / "results")
+    assert words[words.index("--samples") + 1].endswith("samples.json")
+
+
 @pytest.mark.parametrize(
     ("block", "message"),
     [
@@ -137,6 +221,33 @@ def test_tasks_and_the_words_of_an_evaluation(folder: Path) -> None:
             {"factors": {"lora_rank": [8]}, "options": {"method": "none", "template": "bca"}},
             "lora_rank: nothing is trained",
         ),
+        (
+            {
+                "factors": {"thresholds": ["tuned"]},
+                "options": {"method": "none", "template": "cot"},
+            },
+            "template cot: its answers have no scores",
+        ),
+        (
+            {
+                "factors": {"thresholds": ["tuned"]},
+                "options": {"method": "none", "template": "bca"},
+            },
+            "the sample data have no validation task",
+        ),
+        (
+            {
+                "factors": {"calibration": ["prior"]},
+                "options": {"method": "none", "template": "bca"},
+            },
+            "calibration: 'prior'; allowed: none, content-free, batch",
+        ),
+        ({"factors": {"calibration": ["batch"]}}, "no option calibration"),
+        (
+            {"factors": {"limit": [4]}, "options": {"per_conclusion": 2}},
+            "limit and per_conclusion: give one",
+        ),
+        ({"factors": {"per_conclusion": [0]}}, "per_conclusion: 0; allowed"),
     ],
 )
 def test_wrong_options_are_found_before_anything_runs(

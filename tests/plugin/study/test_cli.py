@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from valueeval.study.cli import main
+from valueeval.study.design import DesignError
 
 
 def write(folder: Path, base: str) -> Path:
@@ -40,6 +41,28 @@ def test_the_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "hypothesis (methods): all weights are better: 1 against 1 cells by macro_f1" in shown
     assert "trial: 3 cells: 3 waiting" in shown
     assert not (tmp_path / "out").exists()
+
+
+def test_some_cells_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cells are restricted by their factors; those that they need come along."""
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"weights")
+    file = write(tmp_path, str(tmp_path / "base"))
+    words = [str(file), "--plan", "-o", str(tmp_path / "out")]
+    assert main([*words, "--only", "block=methods", "--only", "method=head,full"]) == 0
+    assert "trial: 2 cells: 2 waiting" in capsys.readouterr().out
+    assert main([*words, "--only", "method=full"]) == 0
+    assert "trial: 1 cells" in capsys.readouterr().out
+    assert main([*words, "--only", "block=average"]) == 0
+    assert "trial: 3 cells" in capsys.readouterr().out
+    for wrong, message in (
+        (["--only", "methods=full"], "factors: block, method, of"),
+        (["--only", "method=lora"], "no cell has method lora; there are average, full, head"),
+        (["--only", "block=average", "--only", "method=full"], "no cell has all of these"),
+        (["--only", "method=full", "--report", str(tmp_path)], "a report is about all cells"),
+    ):
+        with pytest.raises(DesignError, match=message):
+            main([*words, *wrong])
 
 
 @pytest.mark.slow

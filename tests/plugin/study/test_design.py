@@ -116,3 +116,11 @@ def test_what_is_no_yaml(tmp_path: Path) -> None:
     file.write_text("- a list", encoding="utf-8")
     with pytest.raises(DesignError, match="expected lines of"):
         read_study(file)
+
+
+def test_sides_on_different_arguments_are_refused(tmp_path: Path) -> None:
+    rules = [*SIZE["rules"], {"when": {"base": "large"}, "options": {"per_conclusion": 2}}]
+    claim = {**CLAIM, "than": {"base": "small", "method": "full"}}
+    file = study_with(tmp_path, blocks={"size": {**SIZE, "rules": rules}}, hypotheses=[claim])
+    with pytest.raises(DesignError, match=r"different arguments \(all arguments, at most 2 argum"):
+        read_study(file)

@@ -58,6 +58,29 @@ def test_a_study_of_which_nothing_is_measured(tmp_path: Path) -> None:
     assert "0 of 16 cells are measured." in files["report.md"]
 
 
+def test_a_part_of_the_arguments_stands_apart(tmp_path: Path) -> None:
+    """Cells on a part have a table and figures of their own, and are in no figure of all."""
+    blocks = {**made_up_study.BLOCKS}
+    rule = {"when": {"train_size": 16}, "options": {"per_conclusion": 2}}
+    factors = {**blocks["few"]["factors"], "seed": [0, 1, 2]}
+    blocks["few"] = {**blocks["few"], "factors": factors, "rules": [rule]}
+    study, cells, store = made_up_study.read(tmp_path, blocks=blocks)
+    few = [cell for cell in cells if cell.design.factors.get("train_size") == 16]
+    made_up_study.finish(few, store, docs=made_up_study.DOCS[:90])
+    made_up_study.finish(cells, store)
+    written = write_report(make_report(study, cells, store, "sample"), tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    whole, part = text.split("## few, on at most 2 arguments a conclusion")
+    assert f"on the sample set ({len(made_up_study.DOCS)} arguments, " in whole
+    assert "These are scores on 90 arguments, not to be compared" in part
+    assert "train_size 16, small |" in part.replace("\\_", "_")
+    assert "train_size 16, small |" not in whole.replace("\\_", "_")
+    assert "Results that could not be used" not in text
+    names = [path.name for path in written]
+    assert "spread-few-at-most-2-arguments-a-conclusion.svg" in names
+    assert "learning-curves-few.svg" not in names
+
+
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     _, cells, store = made_up_study.read(tmp_path)
     made_up_study.finish(cells, store)
