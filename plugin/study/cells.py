@@ -90,7 +90,9 @@ class Cell:
 
 
 def resolve(study: Study, folder: Path) -> list[Cell]:
-    """Check every cell's options and address it; cells come after those that they need.
+    """Check every cell's options and address it, in the order of the file.
+
+    Cells come after those that they need.
 
     Args:
         study: The study.
@@ -110,10 +112,20 @@ def resolve(study: Study, folder: Path) -> list[Cell]:
         for n, cell in enumerate(study.cells)
     }
     try:
-        order = list(TopologicalSorter(graph).static_order())
+        TopologicalSorter(graph).prepare()
     except CycleError as error:
         around = ", ".join(study.cells[n].label for n in error.args[1])
         raise DesignError(f"{study.name}: cells need each other: {around}") from error
+    order: list[int] = []
+
+    def place(n: int) -> None:
+        for needed in graph[n]:
+            place(needed)
+        if n not in order:
+            order.append(n)
+
+    for n in graph:
+        place(n)
     cells: dict[int, Cell] = {}
     supporting: dict[str, Cell] = {}
     for n in order:

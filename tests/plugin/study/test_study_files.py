@@ -15,7 +15,7 @@ FILES = sorted(STUDIES.glob("*.yaml"))
 
 def test_they_are_there() -> None:
     names = {file.stem for file in FILES}
-    assert {"paper", "size-ladder", "few-shot", "contrastive", "aligned"} <= names
+    assert {"paper", "size-ladder", "few-shot", "contrastive", "aligned", "offline"} <= names
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
