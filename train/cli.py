@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from valueeval.adapters.directory.manifest import Manifest
+from valueeval.tasks.data.folds import CV_FOLDS, inner_fold
 from valueeval.train.command_line import build_parser as build_parser
 from valueeval.train.command_line import parse_config
 from valueeval.train.config.config import TrainConfig
@@ -31,11 +32,12 @@ def main(argv: Sequence[str]) -> int:
 
 def summary(config: TrainConfig, manifest: Manifest) -> str:
     """Return the adapter's folder, its validation scores and the command that evaluates it."""
+    fold = f" --metadata '{{\"fold\": {config.fold}}}'" if config.protocol == "cv" else ""
     in_chat = " --apply_chat_template" if manifest.wording == "chat" else ""
     return (
         f"{config.output}: {_scores(config, manifest)}; {manifest.cost}\n"
         f"lm_eval --tasks {manifest.task} --model valueeval "
-        f"--model_args {shlex.quote(f'adapter={config.output}')}{in_chat} "
+        f"--model_args {shlex.quote(f'adapter={config.output}')}{in_chat}{fold} "
         "--output_path results --log_samples"
     )
 
@@ -45,4 +47,6 @@ def _scores(config: TrainConfig, manifest: Manifest) -> str:
         return "trained on all folds, no argument left to score it on"
     scores = manifest.validation
     where = "validation" if config.folds is None else f"fold {config.fold} of {config.folds}"
+    if config.protocol == "cv" and config.fold is not None:
+        where = f"the inner fold {inner_fold(config.fold)} of {CV_FOLDS}"
     return f"macro_f1 {scores['macro_f1']:.4f}, official_f1 {scores['official_f1']:.4f} on {where}"

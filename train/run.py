@@ -22,8 +22,8 @@ from valueeval.adapters.directory.base import MINILM, MINILM_HUB_ID, fetch_base
 from valueeval.adapters.directory.ensemble import Members
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import write_manifest
-from valueeval.tasks.data.dataset import DataSet, joined, load_set
-from valueeval.tasks.data.folds import split_by_fold
+from valueeval.tasks.data.dataset import CV, DataSet, joined, load_set
+from valueeval.tasks.data.folds import split_by_fold, split_for_cv
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.build import Trainable, build
 from valueeval.train.config.config import DATA_SETS, TrainConfig
@@ -232,6 +232,9 @@ def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
 
     Out of fold both are the same: the latter is read by teachers, a part by each.
     """
+    if config.protocol == "cv" and config.fold is not None:
+        training, validation = split_for_cv(load_set(CV, config.data_dir), config.fold)
+        return training_subset(training, config), validation_subset(validation, config)
     sets = [load_part(part, config.data_dir) for part in config.data_parts]
     training, validation = (merged(parts) for parts in zip(*sets, strict=True))
     if config.template is not None and not all(training.conclusions + validation.conclusions):

@@ -33,6 +33,7 @@ from valueeval.adapters.directory.manifest import (
     parse,
 )
 from valueeval.adapters.directory.manifest_file import MANIFEST_FILE, read_content, read_manifest
+from valueeval.tasks.data.dataset import CV
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
 
@@ -206,11 +207,17 @@ def _together(folders: Sequence[Path], manifests: Sequence[Manifest]) -> Manifes
     first = manifests[0]
     for folder, manifest in zip(folders, manifests, strict=True):
         if manifest.head is None:
+            cv = manifest.data.protocol == CV
             raise ValueEvalError(
                 f"{_shown(folder)}: template {manifest.template!r} answers in words; only "
-                "classifiers with a head can be averaged"
+                "classifiers with a head can be "
+                + (
+                    "evaluated together: run each on its fold, then `valueeval join`"
+                    if cv
+                    else "averaged"
+                )
             )
-        same = ("sha256", "folds")
+        same = ("sha256", "folds", "protocol")
         if any(getattr(manifest.data, key) != getattr(first.data, key) for key in same):
             raise ValueEvalError(
                 f"{_shown(folders[0])} and {_shown(folder)} were trained on different data: "
@@ -232,7 +239,7 @@ def _together(folders: Sequence[Path], manifests: Sequence[Manifest]) -> Manifes
             trainable=sum(manifest.parameters.trainable for manifest in manifests),
         ),
         data=_common_data([manifest.data for manifest in manifests]),
-        config={"members": [_member(*pair) for pair in zip(folders, manifests, strict=True)]},
+        config={"members": [member_of(*pair) for pair in zip(folders, manifests, strict=True)]},
         validation={},  # config has the members' scores; the average's are unknown
         seconds=sum(manifest.seconds for manifest in manifests),
         peak_memory_bytes=max(manifest.peak_memory_bytes for manifest in manifests),
@@ -248,7 +255,8 @@ def _shown(folder: Path) -> str:
     return hub_origin(folder) or str(folder)
 
 
-def _member(folder: Path, manifest: Manifest) -> dict[str, object]:
+def member_of(folder: Path, manifest: Manifest) -> dict[str, object]:
+    """Return what the manifest of several adapters says of one of them."""
     return {
         "adapter": _shown(folder),
         "method": manifest.method,

@@ -14,11 +14,14 @@ import numpy.typing as npt
 from valueeval.adapters.directory.errors import ManifestError, check_one_of
 from valueeval.adapters.directory.input_format import Head, InputFormat, check_head_and_input
 from valueeval.adapters.directory.typed_json import parse_dataclass, shown
+from valueeval.tasks.data.dataset import CV
+from valueeval.tasks.data.folds import CV_FOLDS
 from valueeval.tasks.templates.decide import TEMPLATES
 from valueeval.tasks.values import VALUE_NAMES
 
 T = TypeVar("T")
 SCHEMA_VERSION = 1
+_TUNED_ON = ("training", "validation", "fold", "inner_fold", "none")
 _NOW = "2026-01-31T23:59:59+00:00"
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 
@@ -59,7 +62,7 @@ class Thresholds:
     Attributes:
         values: A probability in (0, 1) for each value, in label order.
         split: The data that they were tuned on, ``"fold"`` if that is the fold left out of training
-            (see `TrainingData`); never a test set.
+            (see `TrainingData`), ``"inner_fold"`` with the protocol ``cv``; never a test set.
         metric: The metric that they were tuned for.
     """
 
@@ -77,7 +80,7 @@ class Thresholds:
                 raise ManifestError(
                     f"thresholds.values: {value} for {name!r}; allowed: between 0 and 1"
                 )
-        check_one_of("thresholds.split", self.split, ("training", "validation", "fold", "none"))
+        check_one_of("thresholds.split", self.split, _TUNED_ON)
 
     @property
     def logits(self) -> npt.NDArray[np.float64]:
@@ -110,10 +113,15 @@ class TrainingData:
             several are joined by ``+``.
         folds: Number of folds by conclusion; None if the data were not cut into folds.
         left_out: The fold (from 0) that was not trained on; for an average, the fold of each
-            member; empty if all folds were trained on.
+            member; empty if all folds were trained on. With the protocol ``cv`` the fold that the
+            adapter may be evaluated on: neither training nor any choice has seen it.
         validation_sha256: Hash of the files that epochs and thresholds were chosen on; None in
             manifests without it.
         validation_size: Number of their arguments that were used; None for all.
+        protocol: ``"main"`` (trained on training, chosen on validation, or on folds of both) or
+            ``"cv"`` (see `valueeval.tasks.data.folds`).
+        labels_seen: The published sets whose labels training or choices have read, ``"main"`` (the
+            test set) among them with the protocol ``cv``; empty in manifests that do not say.
     """
 
     name: str
@@ -124,8 +132,16 @@ class TrainingData:
     left_out: tuple[int, ...] = ()
     validation_sha256: str | None = None
     validation_size: int | None = None
+    protocol: str = "main"
+    labels_seen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_one_of("data.protocol", self.protocol, ("main", CV))
+        if self.protocol == CV and (self.folds != CV_FOLDS or not self.left_out):
+            raise ManifestError(
+                f"data.protocol: 'cv' with {self.folds} folds and {list(self.left_out)} left out; "
+                f"it has {CV_FOLDS} folds, one of them left out"
+            )
         folds = self.folds or 0
         if not all(0 <= fold < folds for fold in self.left_out):
             raise ManifestError(
@@ -230,11 +246,13 @@ class Manifest:
 
     @property
     def task(self) -> str:
-        """Return the task with the adapter's template and wording, on its data's test arguments."""
+        """Return the task with the adapter's template and wording, on what it may be tested on."""
         paraphrase = self.config.get("paraphrase") or 1
         wording = "" if paraphrase == 1 else f"_p{paraphrase}"
-        sample = "_sample" if self.data.name == "sample" else ""
-        return f"valueeval_{self.template or 'cls'}{wording}{sample}"
+        tested_on = "_sample" if self.data.name == "sample" else ""
+        if self.data.protocol == CV:
+            tested_on = f"_{CV}"
+        return f"valueeval_{self.template or 'cls'}{wording}{tested_on}"
 
     @property
     def wording(self) -> str:

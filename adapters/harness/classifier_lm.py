@@ -13,17 +13,19 @@ from lm_eval.api.instance import Instance
 from tqdm import tqdm
 
 from valueeval.adapters.classifier.classifier import Classifier
-from valueeval.adapters.classifier.ensemble import Ensemble, load_adapter
-from valueeval.adapters.directory.ensemble import adapter_name
+from valueeval.adapters.classifier.ensemble import Ensemble, load_members
+from valueeval.adapters.directory.cross_validation import cross_validated, is_cross_validation
+from valueeval.adapters.directory.ensemble import Members, adapter_name, find_members
 from valueeval.adapters.harness.argument_lm import ArgumentLM
 from valueeval.adapters.harness.base_model import is_plain_model
 from valueeval.adapters.harness.prompts import ARGUMENT
 from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
+from valueeval.adapters.harness.seen_labels import refuse_seen_labels
 from valueeval.adapters.harness.thresholds import ModelCalibration
 from valueeval.adapters.harness.truncation import CutCounter
 from valueeval.adapters.runtime.devices import choose_device, with_batch_size
 from valueeval.adapters.runtime.options import parse_batch_size
-from valueeval.tasks.data.dataset import Argument
+from valueeval.tasks.data.dataset import CV, Argument
 from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest, argument_of
@@ -41,7 +43,8 @@ class ClassifierLM(ArgumentLM):
     threshold in the manifest (as a logit). Batch size changes no answer beyond float noise.
 
     Args:
-        adapter: The adapter directory, or several joined by ``+``: the mean of their answers.
+        adapter: The adapter directory, or several joined by ``+``: the mean of their answers; of
+            the five folds of protocol ``cv``, each argument by the one that has not seen it.
         batch_size: Inputs read at once: a number, or ``"auto"``.
         device: Where to run; a GPU that is not there falls back to the CPU, as with ``hf`` (lm-eval
             says ``cuda:0`` by default).
@@ -75,7 +78,14 @@ class ClassifierLM(ArgumentLM):
         super().__init__(cpu=chosen.type == "cpu")
         if self._accelerator is None:
             self._device = chosen
-        self._classifier = _load(adapter, self._device, dtype)
+        _check_dtype(dtype)
+        members = find_members(adapter)
+        self._by_fold = is_cross_validation(members)
+        if self._by_fold:
+            members = cross_validated(members)
+        self._manifest = members.manifest
+        self._fold_of: dict[Argument, int] = {}
+        self._classifier = _load(members, self._device, dtype)
         if self.rank == 0:
             logger.info("adapter %s runs on %s", self.name, self._device)
 
@@ -113,7 +123,10 @@ class ClassifierLM(ArgumentLM):
         self, requests: Sequence[Instance], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
         """Answer as the base class; warn where the data were used in training."""
+        refuse_seen_labels(self._manifest.data, self.name, requests)
         self._warn_of_seen_data({str(request.task_name) for request in requests})
+        if self._by_fold:
+            self._fold_of |= _folds(requests)
         before = self._cuts.counts()
         answers = super().loglikelihood(requests, disable_tqdm)
         cut = set(self._classifier.cut)
@@ -137,6 +150,19 @@ class ClassifierLM(ArgumentLM):
 
     def differences(self, arguments: Sequence[Argument]) -> npt.NDArray[np.float64]:
         """Return logits less thresholds, z - τ: float64, shape (arguments, 20)."""
+        if not self._by_fold or not isinstance(self._classifier, Ensemble):
+            return self._margins(self._classifier, arguments)
+        margins = np.empty((len(arguments), 20))
+        folds = np.array([self._fold_of[argument] for argument in arguments])
+        for fold in np.unique(folds).tolist():
+            rows = np.flatnonzero(folds == fold).tolist()
+            mine = [arguments[row] for row in rows]
+            margins[rows] = self._margins(self._classifier.members[fold], mine)
+        return margins
+
+    def _margins(
+        self, classifier: Classifier | Ensemble, arguments: Sequence[Argument]
+    ) -> npt.NDArray[np.float64]:
         logits = np.empty((len(arguments), 20), dtype=np.float32)
         # Longest first, several batches at a time: little padding, and a bar that moves.
         order = sorted(range(len(arguments)), key=lambda i: -len(arguments[i].premise))
@@ -144,16 +170,14 @@ class ClassifierLM(ArgumentLM):
         with tqdm(total=len(order), desc="Reading arguments", disable=self.rank != 0) as bar:
             for start in range(0, len(order), step):
                 rows = order[start : start + step]
-                logits[rows] = self._classifier.logits(
-                    [arguments[row] for row in rows], self.batch_size
-                )
+                logits[rows] = classifier.logits([arguments[row] for row in rows], self.batch_size)
                 bar.update(len(rows))
         if not np.isfinite(logits).all():
             raise ValueEvalError(
                 f"{self.name}: its logits are not finite. Its weights are broken, or overflow: try "
                 "dtype=float32."
             )
-        thresholds: npt.NDArray[np.float64] = self._classifier.manifest.thresholds.logits
+        thresholds: npt.NDArray[np.float64] = classifier.manifest.thresholds.logits
         return logits.astype(np.float64) - thresholds
 
     def get_model_info(self) -> dict[str, Any]:
@@ -162,8 +186,10 @@ class ClassifierLM(ArgumentLM):
         ``valueeval`` is the manifest, ``calibration`` what was subtracted beside its thresholds and
         what that has seen, ``arguments_cut`` counts arguments that were too long, by task.
         """
-        manifest = self._classifier.manifest
-        parameters = list(self._classifier.model.parameters())
+        manifest, read_by = self._manifest, self._classifier
+        if self._by_fold and isinstance(read_by, Ensemble):
+            read_by = read_by.members[0]  # each argument is read by one of them
+        parameters = list(read_by.model.parameters())
         return {
             "model_num_parameters": sum(parameter.numel() for parameter in parameters),
             "model_dtype": str(parameters[0].dtype),
@@ -175,7 +201,7 @@ class ClassifierLM(ArgumentLM):
         }
 
     def _warn_of_seen_data(self, tasks: set[str]) -> None:
-        manifest = self._classifier.manifest
+        manifest = self._manifest
         seen = sorted(task for task in tasks if task.endswith("_validation"))
         if seen and manifest.data.name == "touche23" and self.rank == 0:
             trained = "validation" in manifest.data.set.split("+")
@@ -209,13 +235,34 @@ def _refuse_what_is_for_language_models(arguments: dict[str, Any]) -> None:
         )
 
 
-def _load(adapter: str, device: torch.device, dtype: str) -> Classifier | Ensemble:
+def _check_dtype(dtype: str) -> None:
     if dtype != "auto" and dtype not in _DTYPES:
         allowed = ("auto", *_DTYPES)
         raise ValueEvalError(
             f"dtype: {dtype!r}; allowed: {', '.join(allowed)}{did_you_mean(dtype, allowed)}"
         )
-    classifier = load_adapter(adapter, device)
+
+
+def _folds(requests: Sequence[Instance]) -> dict[Argument, int]:
+    """Return the fold of each argument that is asked about.
+
+    Raises:
+        ValueEvalError: A request is not about set ``cv``.
+    """
+    folds: dict[Argument, int] = {}
+    for request in requests:
+        if "fold" not in request.doc:
+            raise ValueEvalError(
+                f"{request.task_name}: the adapters of all folds of protocol {CV} answer tasks "
+                f"valueeval_cls_{CV} and valueeval_bca_{CV} together; name one of them for others"
+            )
+        if isinstance(request, ValueRequest):
+            folds[argument_of(request.doc)] = request.doc["fold"]
+    return folds
+
+
+def _load(members: Members, device: torch.device, dtype: str) -> Classifier | Ensemble:
+    classifier = load_members(members, device)
     if dtype != "auto":
         classifier.model.to(_DTYPES[dtype])
     return classifier

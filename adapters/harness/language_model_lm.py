@@ -34,6 +34,7 @@ from valueeval.adapters.harness.encoding import Encoder, pad_rows
 from valueeval.adapters.harness.generation import GenerationSettings, generation_settings
 from valueeval.adapters.harness.prompts import ARGUMENT, PROMPT, Prompt
 from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
+from valueeval.adapters.harness.seen_labels import cv_data_of, refuse_seen_labels
 from valueeval.adapters.harness.thresholds import ModelCalibration, apply_threshold
 from valueeval.adapters.harness.truncation import Counts, CutCounter, fit_document
 from valueeval.adapters.reading.choose_reader import ReaderChoice, choose_reader
@@ -109,6 +110,8 @@ class LanguageModelLM(HFLM):
             given = {"adapter": adapter, "pretrained": pretrained, "peft": peft}
             adapter = ResolvedAdapter.from_args(given)
         self._manifest = adapter.manifest if adapter else None
+        self._trained_on = self._manifest.data if self._manifest else None
+        self._name = str(peft or pretrained)
         self._virtual_tokens = 0
         self._cuts = CutCounter()
         self._cache: AnswerCache | None = None
@@ -118,6 +121,7 @@ class LanguageModelLM(HFLM):
         revision = kwargs.get("revision")
         if peft:
             peft = str(local_folder(peft, revision))
+            self._trained_on = self._trained_on or cv_data_of(peft)
             self._peft_config = check_adapter(peft)
         if isinstance(pretrained, str):
             refuse_classifier(pretrained, kwargs, None if peft else self._manifest)
@@ -326,6 +330,7 @@ class LanguageModelLM(HFLM):
                 "enable_thinking=True: thinking models can only generate; use valueeval_mbc, "
                 "valueeval_oa or valueeval_cot, or leave it out"
             )
+        refuse_seen_labels(self._trained_on, self._name, requests)
         self._check_wording(requests)
         answers: Answers[LogLikelihood] = self._answers("loglikelihood", requests, disable_tqdm)
         before = self._cuts.counts()
@@ -354,6 +359,7 @@ class LanguageModelLM(HFLM):
         """Return the text that follows each context."""
         if self._calibration:
             self._calibration.refuse_generation()
+        refuse_seen_labels(self._trained_on, self._name, requests)
         self._check_wording(requests)
         answers: Answers[str] = self._answers("generate_until", requests, disable_tqdm)
         before = self._cuts.counts()

@@ -23,7 +23,7 @@ from valueeval.adapters.runtime.options import parse_batch_size
 from valueeval.adapters.shipped.finding import shipped_adapter
 from valueeval.adapters.tables.rows import Record
 from valueeval.tasks.commands.scored import Scores, score
-from valueeval.tasks.data.dataset import Argument, load_set
+from valueeval.tasks.data.dataset import CV, Argument, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import TEMPLATES
 
@@ -176,7 +176,8 @@ class Model(LabellingModel):
         Raises:
             ValueEvalError: As the base class; or the model was trained on the set.
         """
-        if name in self.manifest.data.set.split("+"):
+        data = self.manifest.data
+        if name in data.set.split("+") or (data.protocol == CV and name in data.labels_seen):
             raise ValueEvalError(
                 f"{self.name} was trained on {name}, so its scores there are worth nothing. "
                 "Evaluate it on a test set."

@@ -57,6 +57,17 @@ def write_small_data(folder: Path, training: int, validation: int) -> Path:
     return folder
 
 
+def write_cv_data(folder: Path) -> Path:
+    """Parts of the sample set as the four sets of the protocol cv: 40, 20, 10 and 20 arguments."""
+    write_small_data(folder, 40, 20)
+    for kind in ("arguments", "labels"):
+        source = load_set("sample").directory / f"{kind}-sample-test.tsv"
+        header, *lines = source.read_text("utf-8").splitlines(keepends=True)
+        for name, rows in (("validation-zhihu", lines[:10]), ("test", lines[10:30])):
+            (folder / f"{kind}-{name}.tsv").write_text("".join([header, *rows]), "utf-8")
+    return folder
+
+
 # A tiny one of every family: width 32, two layers.
 ENCODERS: dict[str, dict[str, Any]] = {
     "bert": {},

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from valueeval.adapters.directory.hub import hub_id
+from valueeval.tasks.data.folds import CV_FOLDS
 from valueeval.tasks.display import did_you_mean
 from valueeval.train.config.choice import (
     ONE_OR_MORE,
@@ -121,6 +122,15 @@ class TrainConfig:
         within=ONE_OR_MORE,
         group="data",
     )
+    protocol: Literal["main", "cv"] = option(
+        "main",
+        "main trains on training and chooses epoch and thresholds on validation. cv is for "
+        "cross-validation over all labelled arguments, the test set among them: of their five "
+        "folds by conclusion, --fold K is predicted, (K + 1) mod 5 is chosen on, the other three "
+        "are trained on. Such an adapter is evaluated on tasks valueeval_…_cv alone: it has seen "
+        "test labels. Source: our choice.",
+        group="data",
+    )
     folds: int | None = option(
         None,
         "Number of folds for cross-validation: training and validation are cut together into "
@@ -135,7 +145,7 @@ class TrainConfig:
         "The fold that is left out, from 0. null leaves out none, with the adapters of all folds "
         "as --teacher: each argument is taught by those that have not seen it, thresholds are "
         "tuned on their answers (cross-validation), and the last epoch is kept. Source: Wolpert, "
-        "1992, for such answers.",
+        "1992, for such answers. With --protocol cv the fold to predict, 0 to 4.",
         within=ZERO_OR_MORE,
         group="data",
     )
@@ -265,6 +275,8 @@ class TrainConfig:
     @property
     def chosen_on(self) -> str:
         """Return the manifest's name for the arguments that epochs and thresholds are chosen on."""
+        if self.protocol == "cv":
+            return "inner_fold"
         return "validation" if self.folds is None else "fold"
 
     @property
@@ -291,6 +303,8 @@ class TrainConfig:
     def options(self) -> dict[str, Any]:
         """Return all options by their names on the command line, chosen options included."""
         values = _plain_options(self)
+        # Left open where it is main, so that earlier runs are the same as theirs now.
+        values["protocol"] = None if self.protocol == "main" else self.protocol
         values |= {"method": self.method.name, **self.method.options()}
         values |= {"loss": self.loss.name, **self.loss.options()}
         rates = _plain_options(self.optimisation)
@@ -315,6 +329,7 @@ class TrainConfig:
             "paraphrase": 1, "chat_template": None, "teacher_weight": 0.5,
             **{item.name: item.default for item in fields(ClassifierOptions) if item.metadata},
             **{item.name: item.default for item in fields(TrainConfig) if item.metadata},
+            "protocol": None,
         }  # fmt: skip
         plain |= {name: item.default for name, item in _own_fields(self).items()}
         if self.classifier is not None:
@@ -362,19 +377,41 @@ class TrainConfig:
             )
         if self.train_size is not None and self.shots_per_value is not None:
             raise ConfigError("train_size and shots_per_value: choose one of them")
+        if self.protocol == "cv":
+            self._check_cv()
+            return
         if self.folds is not None and self.validation_size is not None:
             raise ConfigError(
                 f"validation_size: {self.validation_size} has no meaning with --folds, where "
                 "epochs and thresholds are chosen on a fold: leave one of them out"
             )
         if self.folds is None and self.fold is not None:
-            raise ConfigError(f"fold: {self.fold} has no meaning without --folds: of how many?")
+            raise ConfigError(
+                f"fold: {self.fold} has no meaning without --folds or --protocol cv: of how many?"
+            )
         if self.folds is None or self.out_of_fold:
             return
         if self.fold is None or self.fold >= self.folds:
             raise ConfigError(
                 f"fold: {self.fold}; allowed with --folds {self.folds}: 0 to {self.folds - 1} "
                 "(the fold that is left out), or none with the adapters of all folds as --teacher"
+            )
+
+    def _check_cv(self) -> None:
+        if self.data != "touche23":
+            raise ConfigError(
+                f"protocol: 'cv' has no meaning with --data {self.data}: its folds are those of "
+                "touche23"
+            )
+        if self.folds is not None:
+            raise ConfigError(
+                f"folds: {self.folds} has no meaning with --protocol cv, which has {CV_FOLDS}: "
+                "leave it out"
+            )
+        if self.fold is None or self.fold >= CV_FOLDS:
+            raise ConfigError(
+                f"fold: {self.fold}; allowed with --protocol cv: 0 to {CV_FOLDS - 1} (the fold to "
+                "predict)"
             )
 
     def _check_method(self) -> None:

@@ -17,7 +17,8 @@ from valueeval.adapters.directory.base import Base
 from valueeval.adapters.directory.input_format import Head
 from valueeval.adapters.directory.manifest import BaseModel, Manifest, Parameters, TrainingData
 from valueeval.adapters.directory.manifest_file import combined_hash, describe_files
-from valueeval.tasks.data.dataset import DataSet
+from valueeval.tasks.data.dataset import CV_PARTS, DataSet
+from valueeval.tasks.data.folds import CV_FOLDS
 from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.config.base_defaults import form_of
 from valueeval.train.config.config import TrainConfig
@@ -81,15 +82,21 @@ def describe(run: RunInputs, model: nn.Module, fit: Fit, folder: Path) -> Manife
 
 def describe_data(config: TrainConfig, training: DataSet, validation: DataSet) -> TrainingData:
     """Return what the manifest says of the data for training and for choosing epochs."""
+    cv = config.protocol == "cv"
+    seen: tuple[str, ...] = ()
+    if "touche23" in config.data_parts:
+        seen = CV_PARTS if cv else ("training", "validation")
     return TrainingData(
         name=config.data_name,
         set=training.name.replace("sample_", ""),
         size=len(training.arguments),
         sha256=training.sha256,
-        folds=config.folds,
+        folds=CV_FOLDS if cv else config.folds,
         left_out=() if config.fold is None else (config.fold,),
         validation_sha256=validation.sha256,
         validation_size=None if config.validation_size is None else len(validation.arguments),
+        protocol=config.protocol,
+        labels_seen=seen,
     )
 
 

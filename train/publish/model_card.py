@@ -20,7 +20,8 @@ from valueeval.adapters.directory.hub import PEFT_CONFIG
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.adapters.directory.manifest_file import CARD_FILE
 from valueeval.tasks.data.conclusions import conclusion_key
-from valueeval.tasks.data.dataset import DataSet
+from valueeval.tasks.data.dataset import CV, DataSet
+from valueeval.tasks.data.folds import inner_fold
 from valueeval.tasks.files import replacing
 from valueeval.tasks.scores.intervals import Interval
 from valueeval.tasks.scores.scoring import Intervals, intervals, score
@@ -235,13 +236,12 @@ def _chosen_on(manifest: Manifest) -> str:
     """Return the name of the data that epoch and thresholds were chosen on."""
     if _out_of_fold(manifest):
         return f"training+validation by cross-validation in {manifest.data.folds} folds"
-    return (
-        "validation" if manifest.data.folds is None else f"{_fold(manifest)} of training+validation"
-    )
-
-
-def _fold(manifest: Manifest) -> str:
-    return f"fold {manifest.data.left_out[0]} of {manifest.data.folds} (counted from 0)"
+    if manifest.data.folds is None:
+        return "validation"
+    (fold,) = manifest.data.left_out
+    cv = manifest.data.protocol == CV
+    number, whole = (inner_fold(fold), "set cv") if cv else (fold, "training+validation")
+    return f"fold {number} of {manifest.data.folds} (counted from 0) of {whole}"
 
 
 def _wording(manifest: Manifest) -> str:
@@ -279,7 +279,10 @@ def _teacher(manifest: Manifest) -> str | None:
 def _training(manifest: Manifest, training: DataSet) -> str:
     size = f"{manifest.data.size:,} arguments"
     if manifest.data.left_out:
-        size = f"without {_fold(manifest)}, {size}"
+        where = f"fold {manifest.data.left_out[0]} of {manifest.data.folds} (counted from 0)"
+        if manifest.data.protocol == CV:
+            where += " and the next one, on which epoch and thresholds were chosen"
+        size = f"without {where}, {size}"
     if manifest.data.name == "sample":
         return f"the package's sample set, {size}"
     if training.official:
