@@ -41,6 +41,10 @@ COMMANDS = {
         "valueeval.leaderboard.commands.archive",
         "copy results without the texts of the data, to keep or publish",
     ),
+    "join": (
+        "valueeval.leaderboard.commands.join",
+        "join five folds of set cv, evaluated apart, into one run",
+    ),
     "compare": ("valueeval.leaderboard.commands.compare", "test differences between results"),
     "completion": ("valueeval.completion", "print a script that completes commands in your shell"),
 }

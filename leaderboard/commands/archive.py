@@ -43,7 +43,7 @@ _KEPT = (
 )  # fmt: skip
 _METADATA = (
     "version", "template", "paraphrase", "wording", "set", "sample", "data_sha256", "data_official",
-    "votes", "name", "link",
+    "votes", "name", "link", "fold",
 )  # fmt: skip
 _BY_TASK = ("results", "configs", "versions", "n-shot", "n-samples", "task_hashes")
 _FOLDERS = re.compile(r"(?<![^+,=])(?:[A-Za-z]:)?[/\\~][^+,=]*[/\\]")
@@ -92,7 +92,7 @@ def archive(places: Sequence[str | Path], folder: Path) -> tuple[int, list[Probl
             problems.append(Problem(of_file[0].source, str(error)))
             continue
         content = without_texts(load_content(path), [run.task for run in of_file])
-        target = folder / _file_name(str(content.get("model_name") or "model"))
+        target = folder / file_name(str(content.get("model_name") or "model"))
         try:
             target.mkdir(parents=True, exist_ok=True)
             with replacing(target / path.name) as temporary:
@@ -149,7 +149,7 @@ def _predictions(runs: Sequence[Run]) -> dict[str, Predictions]:
     return found
 
 
-def _file_name(model: str) -> str:
+def file_name(model: str) -> str:
     """Return a folder's name for a model, as lm-eval does (`EvaluationTracker`)."""
     return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)[:200].strip(".") or "model"
 

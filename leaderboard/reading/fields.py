@@ -21,6 +21,13 @@ def string(value: object) -> str | None:
     return clean(value) or None
 
 
+def hashes(value: object) -> str | None:
+    """Return a hash, or those of several sets joined by ``+``, at its full length."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}(\+[0-9a-f]{64}){1,9}", value):
+        return value
+    return string(value)
+
+
 def number(value: object) -> float | None:
     """Return a finite number that is not negative, or ``None``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -16,12 +16,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from valueeval.leaderboard.reading.fields import count, mapping, string
+from valueeval.leaderboard.reading.fields import count, hashes, mapping, string
 from valueeval.leaderboard.reading.finding import DATE_IN_NAME, File
 from valueeval.leaderboard.reading.runs import METRICS, RUN_FILE, Problem, Run
 from valueeval.leaderboard.reading.system import (
     describe_system,
-    trained_on,
+    has_seen,
     warnings_of,
     warnings_of_calibration,
 )
@@ -155,7 +155,7 @@ def _read_task(
             f"its metadata names none of our templates ({', '.join(ALL_TEMPLATES)}); was it run "
             "with another task of the same name?"
         )
-    sha = string(metadata.get("data_sha256"))
+    sha = hashes(metadata.get("data_sha256"))
     if sha is None:
         raise RefusedError("its metadata has no data_sha256, so its data are unknown")
     version = string(mapping(content.get("versions")).get(task, metadata.get("version")))
@@ -169,7 +169,8 @@ def _read_task(
     samples = _samples(file.path, task, date_id.group(1)) if date_id else None
     if effective is None:
         effective = count(mapping(content["results"][task]).get("sample_len"))
-    dataset = clean(metadata.get("set") or "unknown")
+    dataset, fold = clean(metadata.get("set") or "unknown"), metadata.get("fold")
+    seen = has_seen(model.manifest, dataset, sha, count(fold))
     return Run(
         source=file.source,
         path=file.path,
@@ -182,6 +183,7 @@ def _read_task(
         official=metadata.get("data_official") is True,
         sample=metadata.get("sample") is True,
         limited=config.get("limit") is not None
+        or fold is not None
         or (original is not None and effective is not None and effective < original),
         arguments=effective if effective is not None or samples is None else _count(samples),
         counted_in_samples=effective is None and samples is not None,
@@ -190,10 +192,10 @@ def _read_task(
         date=_date(content, date_id.group(1) if date_id else None),
         versions=_versions(content, model.manifest),
         warnings=(
-            *warnings_of(model.manifest, dataset, sha),
+            *warnings_of(model.manifest, dataset, seen),
             *warnings_of_calibration(mapping(config.get("calibration")), sha),
         ),
-        seen=trained_on(model.manifest, sha),
+        seen=seen,
         samples=samples,
         **vars(model),
     )

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from valueeval.leaderboard.reading.system import System
+from valueeval.tasks.data.dataset import CV
 from valueeval.tasks.display import error_message
 from valueeval.tasks.values import VALUE_SLUGS
 
-SETS = ("main", "validation", "zhihu", "nahjalbalagha", "nyt")
+SETS = ("main", "validation", "zhihu", "nahjalbalagha", "nyt", CV)
 RUN_FILE = ".tsv"  # ending of run files of the shared task
 
 SCORES = ("macro_f1", "official_f1", "macro_ap", "micro_f1", "macro_precision",
@@ -55,7 +56,7 @@ class Run(System):
         date: When it was made, UTC, ``YYYY-MM-DDTHH:MM:SS``.
         versions: Version by library.
         warnings: Reasons to doubt the result.
-        seen: Whether it was trained on the arguments that it is tested on.
+        seen: Whether it has seen labels of the arguments that it is tested on.
         samples: The file of samples beside it, or the run file that an archive has instead of them
             (``.tsv``; :mod:`valueeval.leaderboard.commands.archive`), if there is one.
     """

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valueeval.leaderboard.reading.fields import count, mapping, seed_of, string
+from valueeval.leaderboard.reading.fields import count, hashes, mapping, seed_of, string
 from valueeval.leaderboard.text import clean
+from valueeval.tasks.data.dataset import CV
+from valueeval.tasks.data.folds import CV_FOLDS
 
 # Arguments of a model, and settings of a training, that change how a result comes about but not
 # what is measured: runs that differ only here are repetitions of one another. (`path` is what our
@@ -30,6 +32,7 @@ _VOLATILE_SETTINGS = frozenset(
         "workers",
         "threads",
         "quiet",
+        "cross_validation",
     }
 )
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9./_~%#?=&+:@,-]*)?")
@@ -231,8 +234,14 @@ def _last_part(path: str) -> str:
     return parts[-1] if parts else path
 
 
-def warnings_of(manifest: Mapping[str, Any], dataset: str, tested_on: str) -> tuple[str, ...]:
-    """Return what the manifest says that makes a result look better than it is."""
+def warnings_of(manifest: Mapping[str, Any], dataset: str, seen: bool) -> tuple[str, ...]:
+    """Return what the manifest says that makes a result look better than it is.
+
+    Args:
+        manifest: The system's; empty without one.
+        dataset: Name of the set that the result is about.
+        seen: Whether `has_seen` says so.
+    """
     split = string(mapping(manifest.get("thresholds")).get("split"))
     data = mapping(manifest.get("data"))
     tuned_on = f"sample_{split}" if data.get("name") == "sample" else split
@@ -241,7 +250,7 @@ def warnings_of(manifest: Mapping[str, Any], dataset: str, tested_on: str) -> tu
         found.append(f"epoch and thresholds chosen on this very set ({clean(split)})")
     elif split is not None and not split.endswith(("validation", "training", "fold", "none")):
         found.append(f"thresholds tuned on {clean(split)}, not on validation")
-    if trained_on(manifest, tested_on):
+    if seen:
         found.append("trained on the very data that it is tested on")
     return tuple(found)
 
@@ -254,15 +263,36 @@ def warnings_of_calibration(calibration: Mapping[str, Any], tested_on: str) -> t
         tested_on: Hash of the data that the result is about.
     """
     fitted_on = mapping(calibration.get("fitted_on"))
-    seen = (string(fitted_on.get("data_sha256")) or "").split("+")
+    seen = (hashes(fitted_on.get("data_sha256")) or "").split("+")
     if calibration and fitted_on.get("labels_used") is not False and tested_on in seen:
         return ("thresholds tuned on the labels of this very set",)
     return ()
 
 
-def trained_on(manifest: Mapping[str, Any], sha256: str) -> bool:
-    """Return whether the data with this hash are among those that a system was trained on."""
-    return sha256 in (string(mapping(manifest.get("data")).get("sha256")) or "").split("+")
+def has_seen(manifest: Mapping[str, Any], dataset: str, sha256: str, fold: int | None) -> bool:
+    """Return whether a system has seen labels of the arguments that it is tested on.
+
+    By the protocol ``cv`` it may answer the folds of set ``cv`` that it, or one of its members, has
+    left out; it has seen labels of all sets in ``labels_seen``. Else the hashes of the data decide.
+
+    Args:
+        manifest: The system's; empty without one.
+        dataset: Name of the set.
+        sha256: Hash of its files; those of several are joined by ``+``.
+        fold: The fold that it was tested on, if that was one alone.
+    """
+    data = mapping(manifest.get("data"))
+    trained_on = (hashes(data.get("sha256")) or "").split("+")
+    overlaps = not set(sha256.split("+")).isdisjoint(trained_on)
+    if data.get("protocol") != CV:
+        return overlaps
+    if dataset == CV and hashes(data.get("sha256")) == sha256:
+        asked = range(CV_FOLDS) if fold is None else [fold]
+        left_out = data.get("left_out")
+        own = left_out if isinstance(left_out, list) else []
+        return not all(number in own for number in asked)
+    labels_seen = data.get("labels_seen")
+    return overlaps or dataset in (labels_seen if isinstance(labels_seen, list) else [])
 
 
 def _training_data(data: Mapping[str, Any]) -> str | None:

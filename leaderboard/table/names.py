@@ -38,6 +38,7 @@ _CHOICES = {
 # What changes how a training runs, not what comes of it; and what a name has already.
 _UNNAMED = frozenset(
     {"base", "method", "data", "folds", "fold", "revision", "compile", "precision", "pretrained",
+     "protocol", "cross_validation",
      "max_tokens_per_microbatch", "gradient_checkpointing", "log_with", "teacher_sha256", "dtype"}
 )  # fmt: skip
 _TODAYS_NAMES = {"positive_weight": "pos_weight_power", "per_value": "shots_per_value",

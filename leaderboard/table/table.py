@@ -25,6 +25,7 @@ SET_TITLES = {
     "zhihu": "Zhihu (validation)",
     "nahjalbalagha": "Nahj al-Balagha",
     "nyt": "New York Times",
+    "cv": "Cross-validation over all labelled arguments",
 }
 REASONS = {
     RANKED: "",
@@ -32,7 +33,8 @@ REASONS = {
     "a wording on the test set.",
     OTHER_VERSION: "An older version of the tasks: not comparable, unranked.",
     OWN_DATA: "Not the published files: not comparable, unranked.",
-    SEEN: "Trained on these very arguments, so they do not show how it judges new ones: unranked.",
+    SEEN: "Labels of these very arguments were seen in training, so they do not show how it judges "
+    "new ones: unranked.",
     LIMITED: "Only a part of the set was evaluated: not comparable, unranked.",
     UNKNOWN_SIZE: "Neither results nor samples say how many arguments were evaluated, so it may be "
     "a part of the set: unranked. Run lm_eval with --log_samples.",
