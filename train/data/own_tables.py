@@ -26,7 +26,6 @@ from valueeval.tasks.data.dataset import Argument, DataSet, joined
 from valueeval.tasks.data.folds import assign_folds
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES
-from valueeval.train.config.choice import ConfigError
 from valueeval.train.runtime.progress import note
 
 SPLIT_COLUMN = "split"
@@ -142,7 +141,7 @@ def _by_conclusion(
     groups = [argument.conclusion or argument.premise for argument in arguments]
     try:
         folds = assign_folds(groups, labels, _FOLDS)
-    except ConfigError:
+    except ValueEvalError:
         what = "conclusions" if arguments[0].conclusion else "texts"
         raise ValueEvalError(
             f"{name}: fewer than {_FOLDS} different {what}, too few to leave a fifth of them out "
