@@ -28,7 +28,7 @@ PREFIX = "predicted_"
 """The beginning of the added columns' names if the labels have the names of the values."""
 _IDS = ("argument id", "id")
 _LOOKED_AT = 50
-_OF_RUNS = ("run", "arguments", "samples", "template", "calibration")
+_OF_RUNS = ("run", "arguments", "samples", "template", "calibration", "tune_by_fold")
 
 BoolArray = npt.NDArray[np.bool_]
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.data.content_free import CONTENT_FREE
+from valueeval.tasks.data.dataset import CV
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
@@ -45,6 +46,12 @@ def main(argv: Sequence[str]) -> int:
     fitted_on = options.samples or [content_free]
     origins = origins[: len(fitted_on)]
     for path, origin in zip(fitted_on, origins, strict=True):
+        if rule is not None and origin.set == CV:
+            raise ValueEvalError(
+                f"{path}: thresholds would be tuned on the labels of all of set {CV}, the test set "
+                "among them.\nvalueeval score --samples FILE --tune_by_fold tunes those of each "
+                "fold on another one."
+            )
         if rule is not None and origin.set in _TEST_SETS:
             raise ValueEvalError(
                 f"{path}: thresholds would be tuned on the labels of a test set ({origin.set}).\n"

@@ -17,13 +17,14 @@ from rich.table import Table
 
 from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.data.conclusions import conclusion_key
-from valueeval.tasks.data.dataset import iter_arguments, read_labels
+from valueeval.tasks.data.dataset import CV, iter_arguments, read_labels
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.origin import origin_of
 from valueeval.tasks.harness.samples import Samples, read_samples
 from valueeval.tasks.scores.average_precision import macro_ap
 from valueeval.tasks.scores.calibration import read_calibration, to_json
+from valueeval.tasks.scores.cross_validation import calibrate_by_fold
 from valueeval.tasks.scores.intervals import LEVEL
 from valueeval.tasks.scores.runfile import read_run
 from valueeval.tasks.scores.scoring import (
@@ -33,6 +34,7 @@ from valueeval.tasks.scores.scoring import (
     per_value_counts,
     score,
 )
+from valueeval.tasks.scores.thresholds import Rule
 from valueeval.tasks.templates.decide import ALL_TEMPLATES
 from valueeval.tasks.values import VALUES
 
@@ -61,7 +63,13 @@ def main(argv: Sequence[str]) -> int:
         )  # fmt: skip
         if options.calibration is not None:
             report["calibrated"] = _calibrated(samples, options.samples, options.calibration)
-    elif options.samples is None and all(of_run) and not (options.template or options.calibration):
+        if options.tune_by_fold is not None:
+            report["tuned_by_fold"] = _tuned_by_fold(samples, options.samples, options.tune_by_fold)
+    elif (
+        options.samples is None
+        and all(of_run)
+        and not (options.template or options.calibration or options.tune_by_fold)
+    ):
         report = _score_run(options.labels, options.run, options.arguments)
     else:
         parser.error("give either --labels and --run (and --arguments), or --samples")
@@ -149,6 +157,15 @@ def add_options(parser: CommandParser) -> None:
         metavar="FILE",
         help="also score the samples as `valueeval calibrate` calibrated this model and prompt",
     )
+    logged.add_argument(
+        "--tune_by_fold",
+        nargs="?",
+        const="shrunk",
+        choices=("shrunk", "global", "per-value"),
+        help="also score samples of set cv with the prior and thresholds of each fold fitted on "
+        "another one, fold (K + 1) mod 5, as those of adapters trained by --protocol cv are "
+        "(default rule: shrunk)",
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
@@ -193,6 +210,28 @@ def _calibrated(samples: Samples, path: str, calibration_file: str) -> dict[str,
     return {**report, **{key: manifest[key] for key in ("method", "fitted_on")}}
 
 
+def _tuned_by_fold(samples: Samples, path: str, rule: Rule) -> dict[str, Any]:
+    """Return the report on samples of set ``cv`` with each fold calibrated on its inner fold.
+
+    Raises:
+        ValueEvalError: The samples hold no scores, or are not of all folds of set ``cv``.
+    """
+    if samples.scores is None:
+        raise ValueEvalError(f"{path}: the samples hold no scores, so nothing can be tuned.")
+    if samples.folds is None:
+        raise ValueEvalError(
+            f"{path}: the samples name no folds; --tune_by_fold is for tasks valueeval_…_{CV}."
+        )
+    try:
+        scores = calibrate_by_fold(samples.scores, samples.truth, samples.folds, rule)
+    except ValueEvalError as error:
+        raise ValueEvalError(f"{path}: {error}") from error
+    report = make_report(
+        samples.ids, samples.truth, scores > 0, samples.clusters, samples.unparsed, scores
+    )
+    return {**report, "rule": rule}
+
+
 def _flat(result: Intervals) -> dict[str, float | None]:
     return {
         f"{point}_{part}": getattr(getattr(result, point), part)
@@ -226,7 +265,14 @@ def print_tables(report: dict[str, Any]) -> None:
         console.print(_score_table(calibrated, "calibrated"))
         console.print(f"Calibrated on {data}, {labels} their labels:")
         console.print(f"{escape(clean(calibrated['method']))}.\n")
-    console.print(_value_table(report.get("calibrated", report)["per_value"]))
+    if "tuned_by_fold" in report:
+        tuned = report["tuned_by_fold"]
+        console.print(_score_table(tuned, "tuned by fold (cv)"))
+        console.print(
+            f"Prior and {tuned['rule']} thresholds of each fold fitted on the next one.\n"
+        )
+    last = report.get("tuned_by_fold", report.get("calibrated", report))
+    console.print(_value_table(last["per_value"]))
     notes = _NOTES if report["macro_ap"] is None else (*_NOTES, _NOTE_ON_AP)
     for note in (*notes, _interval_note(report)):
         console.print(note)

@@ -35,6 +35,7 @@ class Samples:
         clusters: n keys of conclusions.
         scores: (n, 20), or ``None`` if an argument lacks them.
         answer_mass: (n,), or ``None`` if an argument lacks it.
+        folds: (n,), the fold of each argument of set ``cv``, or ``None`` if one lacks it.
     """
 
     ids: tuple[str, ...]
@@ -44,6 +45,7 @@ class Samples:
     clusters: tuple[str, ...]
     scores: npt.NDArray[np.float64] | None
     answer_mass: npt.NDArray[np.float64] | None
+    folds: npt.NDArray[np.int64] | None = None
 
 
 def template_of(path: str | Path) -> str:
@@ -81,6 +83,7 @@ def read_samples(paths: Sequence[str | Path], template: str | None = None) -> Sa
     scores, all_scored = array("d"), True
     masses, all_weighed = array("d"), True
     clusters: list[str] = []
+    folds: list[int] = []
     key_of: dict[str, str] = {}  # one string a conclusion
     for number, path in enumerate(files):
         form = template or template_of(path)
@@ -91,9 +94,11 @@ def read_samples(paths: Sequence[str | Path], template: str | None = None) -> Sa
                 entry, mass = entries["macro_f1"], entries["answer_mass"]
                 id, key = _id(entry["id"]), conclusion_key(sample["doc"]["conclusion"])
                 argument_labels = _bits(sample["doc"]["labels"])
+                if "fold" in sample["doc"]:
+                    folds.append(int(sample["doc"]["fold"]))
             except ValueEvalError as error:
                 raise ValueEvalError(f"{where}: {clean(error)}") from error
-            except (AttributeError, OverflowError, UnicodeError) as error:
+            except (AttributeError, OverflowError, TypeError, ValueError) as error:
                 # What a value of another type or size than lm-eval's raises.
                 raise ValueEvalError(
                     f"{where}: not a sample of a ValueEval {form} task: {clean(error)}"
@@ -122,6 +127,7 @@ def read_samples(paths: Sequence[str | Path], template: str | None = None) -> Sa
         clusters=tuple(clusters),
         scores=np.frombuffer(scores, dtype=np.float64).reshape(shape) if all_scored else None,
         answer_mass=np.frombuffer(masses, dtype=np.float64) if all_weighed else None,
+        folds=np.array(folds) if len(folds) == len(place_of_id) else None,
     )
 
 

@@ -193,3 +193,34 @@ def test_a_content_free_prior_is_of_the_same_prompt_and_of_arguments_without_con
         calibrate.main(["--thresholds", "none", *output])
     assert "name the samples" in capsys.readouterr().err
     assert not (tmp_path / "c.json").exists()
+
+
+def with_folds(samples: Path) -> Path:
+    """Give argument A<row> fold row mod 5; its twelve conclusions do not matter here."""
+    lines = [json.loads(text) for text in samples.read_text("utf-8").splitlines()]
+    for number, sample in enumerate(lines):
+        sample["doc"]["fold"] = number % 5
+    samples.write_text("".join(json.dumps(sample) + "\n" for sample in lines), "utf-8")
+    return samples
+
+
+def test_set_cv_is_tuned_by_fold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = with_folds(write_samples(tmp_path / "a", "valueeval_bca_cv", 0))
+    raw = scored(capsys, "--samples", samples)
+    assert "tuned_by_fold" not in raw
+    report = scored(capsys, "--samples", samples, "--tune_by_fold")
+    tuned = report.pop("tuned_by_fold")
+    assert report == raw  # raw decisions keep their name
+    assert tuned["rule"] == "shrunk"
+    assert tuned["macro_f1"] == 1.0 > raw["macro_f1"]
+    assert scored(capsys, "--samples", samples, "--tune_by_fold", "global")["tuned_by_fold"]
+    cli_score.main(["--samples", str(samples), "--tune_by_fold"])
+    assert "tuned by fold (cv)" in capsys.readouterr().out
+    with pytest.raises(ValueEvalError, match="labels of all of set cv, the test set among them"):
+        calibrate.main([str(samples), "-o", str(tmp_path / "c.json")])
+
+
+def test_samples_without_folds_or_scores(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "a", "valueeval_bca_validation", 0)
+    with pytest.raises(ValueEvalError, match=r"name no folds; --tune_by_fold is for .*_cv"):
+        cli_score.main(["--samples", str(samples), "--tune_by_fold"])
