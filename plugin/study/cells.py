@@ -69,6 +69,7 @@ class Cell:
         design: The cell in the study file.
         key: Its address, 16 hexadecimal digits.
         train: Options of ``valueeval train`` as they stand in the file; None trains nothing.
+        recipe: The same with their defaults; None likewise.
         processes: How many processes train it.
         needs: Keys of the cells whose adapters or answers it reads.
         sets: The sets of the dataset that it is evaluated on.
@@ -81,6 +82,7 @@ class Cell:
     design: CellDesign
     key: str
     train: Mapping[str, Any] | None
+    recipe: Mapping[str, Any] | None
     processes: int
     needs: tuple[str, ...]
     sets: tuple[str, ...]
@@ -231,14 +233,14 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
         "needs": needs,
         "evaluation": {k: design.options[k] for k in EVALUATION if k in design.options},
     }
-    train = None
+    train = recipe = None
     if method in UNTRAINED:
         _check_untrained(design)
         identity["method"] = method
     else:
         if needs:
             options["teacher"] = _PLACE
-        identity["recipe"] = _recipe(options, folder)
+        identity["recipe"] = recipe = _recipe(options, folder)
         if processes > 1:  # sums of gradients are rounded otherwise
             identity[PROCESSES] = processes
         train = {k: v for k, v in options.items() if k != "teacher" or not needs}
@@ -252,7 +254,7 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
         )
     text = json.dumps(identity, sort_keys=True, default=str)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Cell(design, key, train, processes, needs, sets, tasks)
+    return Cell(design, key, train, recipe, processes, needs, sets, tasks)
 
 
 def _check_untrained(design: CellDesign) -> None:

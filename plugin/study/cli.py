@@ -15,7 +15,7 @@ from rich.table import Table
 
 from valueeval.study.cells import Cell, resolve
 from valueeval.study.design import DesignError, Study, read_study
-from valueeval.study.execute import Runner
+from valueeval.study.execute import Runner, environment
 from valueeval.study.store import State, Store
 from valueeval.tasks.commands.command_line import CommandParser
 
@@ -36,8 +36,13 @@ def main(argv: Sequence[str]) -> int:
         raise DesignError("--only: a report is about all cells; leave it out")
     cells = _only(study, cells, arguments.only)
     store = Store(folder)
-    if arguments.plan or arguments.status:
-        _show(study, cells, store, everything=arguments.plan)
+    devices = arguments.devices.split(",") if arguments.devices else []
+    workers = arguments.workers or max(1, len(devices))
+    if arguments.plan or arguments.status or arguments.probe:
+        plan = arguments.plan or arguments.probe
+        _show(study, cells, store, everything=plan)
+        if plan:
+            _show_cost(cells, store, workers, devices, measure=arguments.probe)
         return 0
     if arguments.report is not None:
         return _report(study, cells, store, arguments.report, arguments.dataset)
@@ -46,8 +51,6 @@ def main(argv: Sequence[str]) -> int:
             store.forget_failure(cell)
     if arguments.jobs is not None:
         return _submit(arguments, folder)
-    devices = arguments.devices.split(",") if arguments.devices else []
-    workers = arguments.workers or max(1, len(devices))
     _run(Runner(store, cells, workers, devices), cells, store)
     _show(study, cells, store, everything=False)
     failed = [cell for cell in cells if store.state(cell) is State.FAILED]
@@ -135,7 +138,15 @@ def build_parser() -> CommandParser:
         "-o", "--output", type=Path, metavar="DIR",
         help="folder of cells and results (default: runs/<name of the file>)",
     )  # fmt: skip
-    parser.add_argument("--plan", action="store_true", help="list all cells and run nothing")
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="list all cells, and how long they take as far as finished ones tell, and run nothing",
+    )
+    parser.add_argument(
+        "--probe", action="store_true",
+        help="plan, and measure on a handful of arguments how long each kind of cell takes here",
+    )  # fmt: skip
     parser.add_argument("--status", action="store_true", help="count the cells and run nothing")
     parser.add_argument(
         "--report", type=Path, metavar="DIR",
@@ -244,3 +255,44 @@ def _show(study: Study, cells: Sequence[Cell], store: Store, *, everything: bool
     summary = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
     also = f" ({shared} of them the same as another)" if shared else ""
     print(f"{study.name}: {len(cells)} cells{also}: {summary}; {os.fspath(store.folder)}")
+
+
+def _show_cost(
+    cells: Sequence[Cell], store: Store, workers: int, devices: Sequence[str], *, measure: bool
+) -> None:
+    """Print how long the cells that are to be run take, by block and in all."""
+    from valueeval.study.cost import estimates, rates_of_finished
+
+    waiting = {cell.key: cell for cell in cells if store.state(cell) is not State.DONE}
+    rates = rates_of_finished(cells, store)
+    if measure:
+        from valueeval.study.probe import probe
+
+        rates = probe(
+            list(waiting.values()), rates, environment(workers, devices[0] if devices else None),
+            lambda label: print(f"measuring: {label}", file=sys.stderr, flush=True),
+        )  # fmt: skip
+    found = estimates(list(waiting.values()), rates)
+    total, unknown = 0.0, Counter[str]()
+    for block in dict.fromkeys(str(cell.design.factors["block"]) for cell in waiting.values()):
+        of_block = [c for c in waiting.values() if c.design.factors["block"] == block]
+        known = [s for c in of_block if (s := found[c.key].seconds) is not None]
+        reasons = [found[c.key].reason for c in of_block if found[c.key].seconds is None]
+        unknown.update(reasons)
+        total += sum(known)
+        if known:
+            longest = f", the longest cell {duration(max(known))}"
+            print(f"{block}: {len(known)} cells: {duration(sum(known))}{longest}")
+    if total:
+        shared = f"; {duration(total / workers)} with {workers} workers" if workers > 1 else ""
+        print(f"{len(waiting) - sum(unknown.values())} cells to run: {duration(total)}{shared}")
+    for reason, number in unknown.items():
+        why = reason or "--probe measures them" * (not measure) or "nothing like them was measured"
+        print(f"{number} cells: time not known: {why}")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

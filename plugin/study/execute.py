@@ -153,7 +153,7 @@ class Runner:
             child = subprocess.Popen(  # noqa: S603 (this Python, our own command)
                 words,
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env=_environment(self.workers, device),
+                env=environment(self.workers, device),
             )  # fmt: skip
             self._children.add(child)
         status = child.wait()
@@ -172,13 +172,14 @@ def _launcher(processes: int) -> Sequence[str]:
     return (*launch, *several, "--module", "valueeval")
 
 
-def _environment(workers: int, device: str | None) -> dict[str, str]:
-    environment = dict(os.environ)
+def environment(workers: int, device: str | None) -> dict[str, str]:
+    """Return the environment of a cell's commands: their share of the cores, and their GPU."""
+    found = dict(os.environ)
     # Workers share the cores; a number that the user has set stands.
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    found.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     if device is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = device
-    return environment
+        found["CUDA_VISIBLE_DEVICES"] = device
+    return found
 
 
 def _last_line(log: Path) -> str:
