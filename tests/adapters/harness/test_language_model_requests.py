@@ -384,10 +384,14 @@ def test_an_adapter_with_a_head_as_peft_is_sent_on(tiny_bert: Path, tmp_path: Pa
     [
         ({"pretrained": "no/such-folder/here"}, "pretrained=no/such-folder/here: no model that"),
         ({"dtype": "float17"}, "dtype: 'float17'; allowed: auto, float32"),
-        ({"dtype": "float61"}, "did you mean float16?"),
+        (
+            {"dtype": "float61"},
+            "dtype: 'float61'; allowed: auto, float32, bfloat16, float16 (or another of "
+            "PyTorch's); did you mean float16?",
+        ),
         ({"dtype": "nn"}, "dtype: 'nn'; allowed"),
     ],
-    ids=["no model", "no data type", "no data type either"],
+    ids=["no model", "no data type", "a slip", "no data type either"],
 )
 def test_errors_for_people(tiny_gpt2: Path, arguments: dict[str, str], said: str) -> None:
     given = {"pretrained": str(tiny_gpt2), **arguments}
