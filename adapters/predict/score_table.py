@@ -20,6 +20,7 @@ from valueeval.adapters.tables.rows import Record, as_text
 from valueeval.adapters.tables.table import TableOptions, opened_table
 from valueeval.tasks.commands import score as run_scores
 from valueeval.tasks.commands.command_line import CommandParser
+from valueeval.tasks.commands.progress import tracked
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
@@ -127,7 +128,8 @@ def table_report(
         if keys is None:
             keys = _conclusions(columns, rows, name)
     truth, decided, kept = [], [], []
-    for place, (row, labelled) in enumerate(zip(rows, label_rows, strict=True)):
+    both = list(zip(rows, label_rows, strict=True))
+    for place, (row, labelled) in enumerate(tracked(both, "reading labels and predictions")):
         prediction = _labels_of(decisions, _renamed(row, predicted), name)
         given = _labels_of(truth_in, labelled, label_name)
         if prediction is not None and given is not None:
@@ -147,7 +149,7 @@ def table_report(
 
 def _read(file: str) -> tuple[list[str], list[Record]]:
     with opened_table(file, TableOptions()) as table:
-        return list(table.columns), list(table.read_rows())
+        return list(table.columns), list(tracked(table.read_rows(), f"reading {table.name}"))
 
 
 def _columns(columns: list[str], name: str, what: str) -> LabelColumns:

@@ -13,6 +13,7 @@ from valueeval.leaderboard.reading.results_files import read_results
 from valueeval.leaderboard.table.collate import collate
 from valueeval.leaderboard.table.table import Row
 from valueeval.leaderboard.text import clean
+from valueeval.tasks.commands.progress import tracked
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import read_arguments, read_labels
 from valueeval.tasks.display import did_you_mean
@@ -108,7 +109,7 @@ def samples_of(row: Row) -> list[Predictions]:
         ValueEvalError: Its samples cannot be read.
     """
     found = []
-    for run in row.runs:
+    for run in tracked(row.runs, f"reading samples of {row.name}"):
         try:
             found.append(read_checked(run))
         except SamplesError as error:

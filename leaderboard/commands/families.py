@@ -28,6 +28,7 @@ from valueeval.leaderboard.inference.comparison import (
     family,
     leave_conclusions_out,
 )
+from valueeval.tasks.commands.progress import tracked
 from valueeval.tasks.errors import ValueEvalError
 
 
@@ -43,7 +44,7 @@ def families(file: Path) -> str:
     for title, hypotheses in content["families"].items():
         pairs: list[Pair] = []
         members = []
-        for hypothesis in hypotheses:
+        for hypothesis in tracked(hypotheses, f"comparing: {text.clean(title)}"):
             pair = _pair(file, folder, hypothesis, str(content["task"]))
             metric = hypothesis.get("metric", "macro_f1")
             left = leave_conclusions_out(pair.a, pair.b, metric)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from valueeval.leaderboard.page.samples import browsable
 from valueeval.leaderboard.reading.runs import merged
 from valueeval.leaderboard.table.table import RANKED, Table
 from valueeval.tasks.commands.command_line import CommandParser
+from valueeval.tasks.commands.progress import tracked
 from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
@@ -72,24 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for note in table.notes:
         print(f"note: {note}", file=sys.stderr)
     # Everything is rendered before anything is written, so that an error leaves all as it was.
-    samples = browsable(table) if arguments.samples else None
-    rendered: dict[Path, str | bytes] = {
-        output: format_latex.render(table, columns, arguments.top)
-        if output.suffix == ".tex"
-        else _render(output, table, samples)
-        for output in outputs
-    }
-    if arguments.every_eval_ever is not None:
-        files = every_eval_ever.every_eval_ever(table, arguments.developer, arguments.instances)
-        rendered |= {arguments.every_eval_ever / name: files[name] for name in sorted(files)}
-    if arguments.eval_results is not None:
-        files = hub.eval_results(table)
-        rendered |= {arguments.eval_results / name: files[name] for name in sorted(files)}
-    if arguments.figures is not None:
-        from valueeval.leaderboard.page import figures
-
-        drawn = figures.draw(table)
-        rendered |= {arguments.figures / name: drawn[name] for name in sorted(drawn)}
+    rendered = dict(tracked(_rendered(arguments, outputs, table, columns), "rendering"))
     for output, content in rendered.items():
         _write(output, content)
     ranked = sum(len(board.rows) for board in table.boards if board.status == RANKED)
@@ -99,6 +84,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     written = f": {', '.join(map(str, outputs))}" if outputs else ""
     print(f"{ranked} ranked rows, {apart} shown apart, {len(table.problems)} not used{written}")
     return 0
+
+
+def _rendered(
+    arguments: argparse.Namespace,
+    outputs: Sequence[Path],
+    table: Table,
+    columns: Sequence[str] | None,
+) -> Iterator[tuple[Path, str | bytes]]:
+    """Yield each file that was asked for and its content."""
+    samples = browsable(table) if arguments.samples else None
+    for output in outputs:
+        if output.suffix == ".tex":
+            yield output, format_latex.render(table, columns, arguments.top)
+        else:
+            yield output, _render(output, table, samples)
+    folders: list[tuple[Path, Mapping[str, str | bytes]]] = []
+    if (folder := arguments.every_eval_ever) is not None:
+        records = every_eval_ever.every_eval_ever(table, arguments.developer, arguments.instances)
+        folders.append((folder, records))
+    if (folder := arguments.eval_results) is not None:
+        folders.append((folder, hub.eval_results(table)))
+    if (folder := arguments.figures) is not None:
+        from valueeval.leaderboard.page import figures
+
+        folders.append((folder, figures.draw(table)))
+    for folder, files in folders:
+        for name in sorted(files):
+            yield folder / name, files[name]
 
 
 def _line_by_line(files: int) -> Callable[[], None]:

@@ -25,6 +25,7 @@ from valueeval.leaderboard.inference.comparison import (
 )
 from valueeval.leaderboard.reading.predictions import Predictions
 from valueeval.leaderboard.table.table import Row
+from valueeval.tasks.commands.progress import tracked
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.jackknife import LeaveOneOut, count_by_conclusion, group
 from valueeval.tasks.values import VALUE_NAMES
@@ -136,7 +137,8 @@ def pairs(places: Sequence[str], registry: Path, task: str | None) -> str:
     ]
     tested = family([("macro_f1", _macro_f1(side), len(side.a)) for side in sides])
     parts = [_overview(sides, tested)]
-    for (aligned, *_), side in zip(matched, sides, strict=True):
+    both = zip([aligned for aligned, *_ in matched], sides, strict=True)
+    for aligned, side in tracked(list(both), "comparing by value"):
         parts.append(_details(aligned, side, changes_by_value(side.a, side.b)))
     return "\n\n".join(parts)
 
