@@ -88,6 +88,12 @@ def workbook(rows: Sequence[Sequence[Any]], *, second: bool = False) -> bytes:
     return stream.getvalue()
 
 
+def columnar(columns: dict[str, list[Any]]) -> bytes:
+    stream = io.BytesIO()
+    parquet.write_table(pa.table(columns), stream)
+    return stream.getvalue()
+
+
 # --------------------------------------------------------------------- tables that people have
 
 
@@ -203,24 +209,38 @@ TABLES = [
         ).encode(),
     ),
     Given(
+        "valueeval24-sentences.tsv",
+        delimited(
+            "\t", ("Text-ID", "Sentence-ID", "Text"),
+            [("EN_001", str(n), p) for n, p in enumerate(PREMISES, start=1)],
+        ).encode(),
+        said="text from column 'Text', read alone",
+    ),
+    Given(
+        "manifesto.csv",
+        delimited(",", ("sentence", "cmp_code"), [(p, "501") for p in PREMISES]).encode(),
+        flags=("--premise", "sentence", "--conclusion", "=Plant trees", "--stance", "=for"),
+        said="conclusion is 'Plant trees', stance is 'for'",
+    ),
+    Given(
         "ragged.csv",
         b"id;comment;topic;side\n1;Shade is nice for everyone;Plant trees;pro\n2;too short\n"
         b"3;They are messy; and old;Plant trees;con\n4;They cost us money;Plant trees;con;;\n",
-        "no column for the stance",
         labelled=(0, 3),
-        flags=(),
+        said="stance from column 'side'",
     ),
+    Given("survey.parquet", columnar({"nr": [1, 2, 3], "answer": PREMISES}), said="'answer'"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("given", TABLES, ids=lambda given: given.name)
-def test_twelve_tables(
+def test_tables_that_people_have(
     run: Run, adapter: Path, tmp_path: Path, given: Given, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each is labelled at once, or with the options that the message names."""
     source = tmp_path / given.name
     source.write_bytes(given.content)
-    if given.refused is not None and given.flags:
+    if given.refused is not None:
         told = refusal(adapter, source)
         assert given.refused in told
         assert all(flag in told or flag == "--stance_map" for flag in given.flags[::2])
@@ -243,6 +263,28 @@ def test_unknown_stances_name_the_option(adapter: Path, tmp_path: Path) -> None:
     assert "no row can be labelled: unknown stance (3)." in told
     option = told.splitlines()[1].partition(": ")[2]
     assert shlex.split(option) == ["--stance_map", "dafür=…,dagegen=…"]
+
+
+def test_broken_characters_name_the_option(adapter: Path, tmp_path: Path) -> None:
+    source = tmp_path / "t.csv"
+    good = "id,text\n1,Bäume über Straßen geben uns allen Schatten\n"
+    source.write_bytes(good.encode() + b"2,Nobody pays for them\xff\n")
+    told = refusal(adapter, source)
+    assert "UTF-8 text with broken characters" in told
+    assert "name its encoding by --encoding" in told
+    words = ["--adapter", str(adapter), "--device", "cpu", "--encoding", "windows-1252"]
+    assert cli.main([str(source), *words]) == 0
+    with opened_table(str(tmp_path / "t-labelled.csv"), TableOptions(encoding="cp1252")) as table:
+        assert [row.cells["problem"] for row in table.read_rows()] == ["", ""]
+
+
+def test_a_named_delimiter_is_kept(adapter: Path, tmp_path: Path) -> None:
+    source = tmp_path / "t.txt"
+    source.write_text(delimited(":", ("nr", "text"), ALONE))
+    words = ["--adapter", str(adapter), "--device", "cpu", "--delimiter", ":"]
+    assert cli.main([str(source), *words]) == 0
+    header = (tmp_path / "t-labelled.txt").read_text().splitlines()[0]
+    assert header.startswith("nr:text:values:problem:")
 
 
 def test_parquet_stays_parquet(run: Run, tmp_path: Path) -> None:
