@@ -46,6 +46,7 @@ from valueeval.tasks.scores.differences import difference, holm
 from valueeval.tasks.scores.f1 import Counts, means
 from valueeval.tasks.scores.intervals import (
     LEVEL,
+    MAX_SKEW,
     MIN_DF,
     Spread,
     contrast,
@@ -619,6 +620,38 @@ def rows_of_single_values(study: Study, name: str) -> Iterator[str]:
         yield "| " + " | ".join(cells) + " |"
 
 
+LOW_HEAD = """\
+| sizes | A predicts | macro_f1 | reach above half the score | in use: coverage \
+| too low, too high | width | 1 / score: coverage | too low, too high | width |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
+
+
+def rows_of_low_scores(study: Study, name: str) -> Iterator[str]:
+    """Yield the rows on systems that predict next to nothing."""
+    often = (0.15, 0.07, 0.03, 0.01)
+    world = RealConclusions(
+        study.data, np.stack([study.data.decisions(0, ratio) for ratio in often])
+    )
+    sizes = study.zhihu if name == "zhihu" else study.sizes[name]
+    (drawn,) = simulate(world, sizes, ("macro_f1",), study.sets // 2, seed=9)
+    for run, ratio in enumerate(often):
+        truth = float(drawn.truth[run])
+        found = [(value, spread.reach()) for value, spread in spreads(drawn, (run,))]
+        far = float(np.mean([reach > MAX_SKEW * value for value, reach in found]))
+        reciprocal = [
+            (value**2 / (value + reach), min(value**2 / max(value - reach, 1e-9), 1.0))
+            if value > 0
+            else (0.0, 0.0)
+            for value, reach in found
+        ]
+        cells = [name, f"{ratio:g} for one held", f"{truth:.3f}", f"{100 * far:.0f} %"]
+        for ends in ([score_bounds(*each) for each in found], reciprocal):
+            low, high = np.array(ends).T
+            result = Coverage(low, high, truth)
+            cells += [share(result.covered), result.missed, result.width]
+        yield "| " + " | ".join(cells) + " |"
+
+
 CHOICES_HEAD = (
     "| sizes | world | SE / SD | score and SE | degrees of freedom of SE² "
     "| in use: coverage | too low, too high | width | score ± t SE: coverage | too low, too high "
@@ -802,6 +835,17 @@ SECTIONS: tuple[tuple[str, str, str, tuple[tuple[Rows, tuple[object, ...]], ...]
         ((rows_of_single_values, ("main",)),),
     ),
     (
+        "Low scores",
+        "Real conclusions; A predicts each value so seldom that its score is low, and its standard "
+        "error large beside it. An interval symmetric on the scale of 1 / score then has no upper "
+        "end: it covers because it reaches to 1, and its lower end is too high. In use: both ends "
+        f"in proportion to the reach from where that is {MAX_SKEW:g} of the score; up to there "
+        "nothing differs. A set on which nothing is right has score 0 and no width; with 12 "
+        "conclusions and a score of 0.01 that is every eighth set.",
+        LOW_HEAD,
+        tuple((rows_of_low_scores, (name,)) for name in ("main", "zhihu")),
+    ),
+    (
         "Tables of equal systems",
         "Every exclusion, and every rank that leaves out the first place, is an error. At the "
         "right the usual way: each row against the leading one, Holm's correction.",
@@ -846,9 +890,10 @@ def report(study: Study, found: Sequence[list[str]], seconds: float) -> str:
         "Written by `python benchmarks/interval_coverage.py`, which says what is simulated. Shares "
         "are in percent, ± one Monte Carlo standard error. Nominal: intervals cover in 95 %, tests "
         "reject equals in 5 %, in 5 % of the tables of 26 equal systems some row is excluded.\n",
-        f"{study.sets} sets a row ({study.sets // 2} for pooled sizes, macro_ap, single values and "
-        f"few conclusions), {study.tables} tables of {SYSTEMS} systems, the bootstrap on "
-        f"{study.boots} sets with {RESAMPLES} resamples; {seconds / 60:.0f} minutes of one core.\n",
+        f"{study.sets} sets a row ({study.sets // 2} for pooled sizes, macro_ap, single values, "
+        f"low scores and few conclusions), {study.tables} tables of {SYSTEMS} systems, the "
+        f"bootstrap on {study.boots} sets with {RESAMPLES} resamples; {seconds / 60:.0f} minutes "
+        "of one core.\n",
         "| sizes | arguments | conclusions | degrees of freedom |\n| --- | ---: | ---: | ---: |",
     ]
     for name, each in study.sizes.items():

@@ -20,7 +20,8 @@ narrower than what the seeds alone give (t over the seeds): two or three seeds c
   1 / precision and 1 / recall. A set that happens to hold few of the conclusions that a system does
   well on gives a score that is too low together with a standard error that is too small
   (correlation 0.3 to 0.5 on real conclusions), so an interval must reach further up than down, and
-  the jackknife's variance is left as it is. A difference has no such direction.
+  the jackknife's variance is left as it is. A difference has no such direction. Where t · SE is
+  more than half the score, which happens to very low scores, both ends stay in proportion to it.
 
 What an interval is meant to cover is the expected score on a test set made like this one: as many
 conclusions with as many arguments each (a test set's macro_f1 is biased for «F1 over infinitely
@@ -41,6 +42,9 @@ from valueeval.tasks.scores.jackknife import Array, LeaveOneOut
 LEVEL = 0.95
 MIN_DF = 5
 """With fewer degrees of freedom no interval is given."""
+
+MAX_SKEW = 0.5
+"""Reach by score up to which the interval of a score is symmetric about 1 / score."""
 
 _ROUNDING = 1e-12  # differences below are of arithmetic, not of systems
 
@@ -118,12 +122,17 @@ def interval(left: LeaveOneOut, runs: Sequence[int]) -> Interval:
 def score_bounds(value: float, reach: float) -> tuple[float, float]:
     """Return the ends of a score's interval: symmetric about 1 / score, within [0, 1].
 
+    On that scale an interval reaches reach / (1 + skew) down and reach / (1 - skew) up, where skew
+    is reach / score. It has no upper end where the reach is as large as the score. So the skew
+    stops at a half: from there on both ends move in proportion to the reach, 2/3 of it down and
+    twice as far up.
+
     Args:
         value: The score, in [0, 1].
         reach: t · standard error of the score.
     """
-    relative = reach / value if value > 0 else 0.0
-    return value / (1 + relative), min(value / (1 - relative), 1.0) if relative < 1 else 1.0
+    skew = min(reach / value, MAX_SKEW) if value > 0 else 0.0
+    return max(value - reach / (1 + skew), 0.0), min(value + reach / (1 - skew), 1.0)
 
 
 def difference_bounds(value: float, spread: Spread, comparisons: int = 1) -> tuple[float, float]:

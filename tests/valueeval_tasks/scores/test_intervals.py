@@ -9,7 +9,7 @@ import pytest
 from scored_runs import NINE, T8, left_out
 
 from valueeval.tasks.scores.differences import Difference, difference
-from valueeval.tasks.scores.intervals import Interval, interval
+from valueeval.tasks.scores.intervals import Interval, interval, score_bounds
 
 
 def test_an_interval_by_hand() -> None:
@@ -25,12 +25,33 @@ def test_an_interval_by_hand() -> None:
 
 
 def test_an_interval_ends_where_scores_do() -> None:
-    found = interval(left_out([0.01], [np.array(NINE) / 400]), [0])
-    assert found.ci_low == pytest.approx(0.01 / (1 + T8))
-    assert found.ci_high == 1
+    low = interval(left_out([0.01], [np.array(NINE) / 400]), [0])
+    assert low.ci_low == 0
     high = interval(left_out([0.99], [np.array(NINE) / 400]), [0])
     assert high.ci_high == 1
     assert interval(left_out([0.0], np.zeros((1, 9))), [0]) == Interval(0.0, 0.0, 0.0, 0.0)
+
+
+def test_an_interval_of_a_score_as_low_as_its_standard_error_has_two_ends() -> None:
+    """Symmetric about 1 / score it would be 0.003 to 1."""
+    found = interval(left_out([0.01], [np.array(NINE) / 400]), [0])
+    assert found.stderr == pytest.approx(0.01)
+    assert found.ci_high == pytest.approx(0.01 + 2 * T8 * 0.01)
+    # The ends of a count's interval (Garwood, 1936): of 5, 1.62 to 11.67; of 10, 4.80 to 18.39.
+    for count, low, high in ((5, 1.62, 11.67), (10, 4.80, 18.39)):
+        ends = score_bounds(count / 1000, 1.96 * np.sqrt(count) / 1000)
+        assert ends == (pytest.approx(low / 1000, rel=0.3), pytest.approx(high / 1000, rel=0.25))
+
+
+def test_the_ends_go_on_from_where_the_scale_of_1_by_score_stops() -> None:
+    for reach in (0.0, 0.02, 0.049, 0.05):
+        assert score_bounds(0.1, reach) == (
+            pytest.approx(1 / (10 + reach * 100)), pytest.approx(1 / (10 - reach * 100)),
+        )  # fmt: skip
+    lows, highs = np.array([score_bounds(0.1, reach) for reach in np.linspace(0, 0.2, 201)]).T
+    assert (np.diff(lows) <= 0).all()
+    assert (np.diff(highs) > 0).all()
+    assert max(-np.diff(lows).min(), np.diff(highs).max()) < 0.005, "no jump"
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
