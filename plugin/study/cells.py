@@ -76,7 +76,7 @@ class Cell:
         tasks: Tasks of lm-eval, one for each set.
         calibrated: How the answers of a base model are decided; None by their sign, or by what was
             trained.
-        supporting: Whether it is not in the study file, and only others read its answers.
+        supporting: Whether it has no result of its own: others read its adapter or its answers.
     """
 
     design: CellDesign
@@ -245,16 +245,20 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
             identity[PROCESSES] = processes
         train = {k: v for k, v in options.items() if k != "teacher" or not needs}
     data, where = str(options.get("data", "touche23")), options.get("data_dir")
-    sets = ("sample",) if data == "sample" else design.sets
+    sets = ("sample",) if data == "sample" and design.sets else design.sets
     identity["tasks"] = tasks = _tasks(design, sets)
     identity["data"] = _data_hash(data, where)
+    if options.get("protocol") == "cv" or "cv" in sets:
+        identity["cv"] = load_set("cv", where).sha256
     if method != "average":
         identity["base"] = _base_identity(
             str(options.get("base", "minilm")), options.get("revision")
         )
     text = json.dumps(identity, sort_keys=True, default=str)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Cell(design, key, train, recipe, processes, needs, sets, tasks)
+    if not sets and train is None:
+        raise DesignError("sets: []: nothing is trained, so name a set to evaluate on")
+    return Cell(design, key, train, recipe, processes, needs, sets, tasks, supporting=not sets)
 
 
 def _check_untrained(design: CellDesign) -> None:

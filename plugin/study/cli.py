@@ -231,9 +231,9 @@ def _live_table(cells: Sequence[Cell], store: Store, steps: dict[str, str]) -> T
 def _first_step(cell: Cell) -> str:
     if cell.calibrated is not None:
         return "calibrate the answers of another cell, "
-    if cell.supporting:
-        return "for calibrated cells: "
-    return "train, " if cell.train is not None else ""
+    if cell.train is not None:
+        return "train, "
+    return "for calibrated cells: " if cell.supporting else ""
 
 
 def _show(study: Study, cells: Sequence[Cell], store: Store, *, everything: bool) -> None:
@@ -243,7 +243,10 @@ def _show(study: Study, cells: Sequence[Cell], store: Store, *, everything: bool
         for cell in cells:
             part = f" ({cell.design.part})" if cell.design.part else ""
             print(f"{states[cell.key].value:8} {cell.key}  {cell.design.label}")
-            print(f"{'':27}{_first_step(cell)}evaluate on {', '.join(cell.tasks)}{part}")
+            asked = (
+                f"evaluate on {', '.join(cell.tasks)}{part}" if cell.tasks else "for other cells"
+            )
+            print(f"{'':27}{_first_step(cell)}{asked}")
         for hypothesis in study.hypotheses:
             sides = (len(study.selected(s)) for s in (hypothesis.better, hypothesis.than))
             better, than = sides

@@ -123,7 +123,10 @@ def trained_arguments(cell: Cell) -> float:
     where = recipe.get("data_dir")
     prefix = "sample_" if recipe.get("data") == "sample" else ""
     training, validation = (_size(f"{prefix}{name}", where) for name in ("training", "validation"))
-    if (folds := recipe.get("folds")) is not None:
+    if recipe.get("protocol") == "cv":
+        validation = _size("cv", where) // 5
+        training = 3 * validation
+    elif (folds := recipe.get("folds")) is not None:
         both = training + validation
         out = recipe.get("fold") is None  # a student is trained on all
         training, validation = (both, both) if out else (both - both // folds, both // folds)

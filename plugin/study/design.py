@@ -5,7 +5,7 @@
     name: size
     bases: {mpnet: models/mpnet}             # short names for folders or hub ids
     options: {data: touche23}                # of valueeval train, for every cell
-    sets: [main]                             # evaluated on; default main
+    sets: [main]                             # evaluated on; default main; [] for nothing
     blocks:
       size:
         factors: {base: [minilm, mpnet], method: [full, lora], seed: [0, 1, 2]}
@@ -34,6 +34,10 @@ evaluates several adapters as one. What ``none`` answers to cls and bca can be d
 ``calibration`` (``none``, ``content-free``, ``batch``) and ``thresholds`` (``raw``, or ``tuned`` on
 validation by the rule of trained models): cells that differ in nothing else share the answers. A
 ``teacher``, and ``of``, name cells.
+
+Cross-validation over all labelled arguments is two blocks: five trainings, ``factors: {fold: [0, 1,
+2, 3, 4]}`` with ``options: {protocol: cv}`` and ``sets: []``, and their ``average`` with ``sets:
+[cv]``, where each argument is answered by the one that has not seen it.
 """
 
 from __future__ import annotations
@@ -47,6 +51,7 @@ from typing import Any
 
 import yaml
 
+from valueeval.tasks.data.dataset import CV
 from valueeval.tasks.errors import ValueEvalError
 
 PARTS = ("limit", "per_conclusion")
@@ -100,7 +105,12 @@ class CellDesign:
 
     @property
     def part(self) -> str:
-        """The part of each set that it is evaluated on, in words; empty for all of it."""
+        """The part of each set that it is evaluated on, in words; empty for all of it.
+
+        All labelled arguments, set `CV`, are other arguments than those of the set of a report.
+        """
+        if self.sets == (CV,):
+            return "all labelled arguments by cross-validation"
         if most := self.options.get("per_conclusion"):
             return f"at most {most} argument{'s' if most > 1 else ''} a conclusion"
         limit = self.options.get("limit")

@@ -115,7 +115,11 @@ class Runner:
         own, folder = self.store.path(cell), self.store.folder
         unfinished = own / "results.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        steps = {"evaluate": evaluate_command(cell, folder, unfinished)}
+        steps = {}
+        if cell.tasks:
+            steps["evaluate"] = evaluate_command(cell, folder, unfinished)
+        else:
+            unfinished.mkdir()
         if cell.train is not None:
             steps = {"train": train_command(cell, folder), **steps}
         if cell.calibrated is not None:

@@ -17,6 +17,7 @@ from valueeval.leaderboard.reading.runs import Problem, Run
 from valueeval.study.cells import Cell
 from valueeval.study.design import REPEATED
 from valueeval.study.store import State, Store
+from valueeval.tasks.data.dataset import CV
 from valueeval.tasks.scores.intervals import Interval, interval
 
 
@@ -100,7 +101,8 @@ def read_cells(
     Args:
         cells: The cells of the study.
         store: Its folder.
-        dataset: The set of the dataset to read: ``main``, ``validation``, ``sample`` ….
+        dataset: The set of the dataset to read: ``main``, ``validation``, ``sample`` …; results of
+            cross-validation are read with any.
     """
     found: dict[str, Measured] = {}
     problems: list[Problem] = []
@@ -110,7 +112,7 @@ def read_cells(
         runs, unread = read_results(find_results([store.results(cell)]))
         problems += unread
         for run in runs:
-            if run.dataset != dataset:
+            if run.dataset != (CV if cell.sets == (CV,) else dataset):
                 continue
             try:
                 found[cell.key] = Measured(cell, run, read_checked(run))

@@ -30,7 +30,15 @@ from valueeval.study.design import PARTS
 # Arguments of a probe: enough that a fraction of a second does not matter, with a small encoder;
 # few, where each is asked about 20 values, or is answered in words.
 _CLASSIFIER, _TEMPLATE = 32, 4
-_NOT_PROBED = ("folds", "fold", "teacher", "train_size", "shots_per_value", "validation_size")
+_NOT_PROBED = (
+    "protocol",
+    "folds",
+    "fold",
+    "teacher",
+    "train_size",
+    "shots_per_value",
+    "validation_size",
+)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from valueeval.tasks.data.dataset import load_set
 def cells_of(folder: Path, blocks: dict[str, Any], **top: Any) -> list[Cell]:
     file = folder / "study.yaml"
     options = {"data": "sample", "base": str(folder / "base")}
-    content = {"options": options, "blocks": blocks, **top}
+    content = {"options": options, **top, "blocks": blocks}
     file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return resolve(read_study(file), folder / "out")
 
@@ -103,6 +103,33 @@ def test_cells_come_after_those_that_they_need(folder: Path) -> None:
     command = evaluate_command(by_block["average"], folder / "out", folder / "results")
     assert f"adapter={teacher}" in command
     assert by_block["average"].train is None
+
+
+def test_cross_validation(folder: Path, real_data_dir: Path) -> None:
+    """Five trainings without results of their own, and one result of all labelled arguments."""
+    options = {"data": "touche23", "data_dir": str(real_data_dir)}
+    *folds, together = cells_of(
+        folder,
+        {
+            "folds": {
+                "factors": {"fold": [0, 1, 2, 3, 4]},
+                "options": {"protocol": "cv"},
+                "sets": [],
+            },
+            "together": {
+                "factors": {"method": ["average"], "of": [{"block": "folds"}]},
+                "sets": ["cv"],
+            },
+        },
+        options={**options, "base": str(folder / "base")},
+    )
+    assert all(cell.supporting and not cell.tasks for cell in folds)
+    assert together.tasks == ("valueeval_cls_cv",)
+    assert sorted(together.needs) == sorted(cell.key for cell in folds)
+    assert not together.supporting
+    with pytest.raises(DesignError, match="name a set to evaluate on"):
+        cells_of(folder, {"a": {"factors": {"method": ["average"], "of": [{"block": "b"}]},
+                                "sets": []}, "b": {"factors": {"seed": [0]}}})  # fmt: skip
 
 
 def test_cells_that_need_each_other(folder: Path) -> None:

@@ -77,6 +77,20 @@ def test_every_cell_runs_once(study: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert all(calls.index(f"end run {key}") < begun for key in average.needs)
 
 
+def test_cells_without_a_set_are_trained_alone(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = yaml.safe_load(study.read_text(encoding="utf-8"))
+    content["blocks"] = {
+        "trained": {"factors": {"method": ["head"], "seed": [0, 1]}, "sets": []},
+        "average": {"factors": {"method": ["average"], "of": [{"block": "trained"}]}},
+    }
+    study.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    run(study, monkeypatch)
+    steps = Counter(line.split()[1] for line in ends(study))
+    assert steps == {"train": 2, "run": 1}
+
+
 def test_nothing_runs_again(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(study, monkeypatch)
     before = ends(study)
