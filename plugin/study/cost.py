@@ -18,7 +18,7 @@ from typing import Any
 from valueeval.study.cells import Cell
 from valueeval.study.commands import sample_places
 from valueeval.study.store import State, Store
-from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.data.dataset import CV, load_set
 
 FORWARD = 1 / 3
 """What an argument takes without a backward pass, of what it takes with one."""
@@ -120,11 +120,11 @@ def rates_of_finished(cells: Sequence[Cell], store: Store) -> Rates:
 def trained_arguments(cell: Cell) -> float:
     """Return the arguments that are trained on, over all epochs; one of validation is a third."""
     recipe = cell.recipe or {}
-    where = recipe.get("data_dir")
+    where = cell.design.options.get("data_dir")
     prefix = "sample_" if recipe.get("data") == "sample" else ""
     training, validation = (_size(f"{prefix}{name}", where) for name in ("training", "validation"))
-    if recipe.get("protocol") == "cv":
-        validation = _size("cv", where) // 5
+    if recipe.get("protocol") == CV:
+        validation = _size(CV, where) // 5
         training = 3 * validation
     elif (folds := recipe.get("folds")) is not None:
         both = training + validation
@@ -157,9 +157,11 @@ def _estimate(cell: Cell, by_key: Mapping[str, Cell], rates: Rates) -> Estimate:
             seconds += rates.training[kind].seconds(trained_arguments(cell))
         else:
             missing.append(kind)
-    arguments = evaluated_arguments(cell)
     asked = [cell] if evaluation_kind(cell) else [by_key[k] for k in cell.needs if k in by_key]
-    for each in asked:  # an average reads each of its members
+    arguments: float = evaluated_arguments(cell)
+    if cell.sets == (CV,):
+        arguments /= len(asked)  # each is answered by the one that has not seen it
+    for each in asked if cell.tasks else ():  # an average reads each of its members
         kind = evaluation_kind(each)
         if kind is None or kind not in rates.evaluation:
             missing.append(kind or ("evaluate",))

@@ -125,7 +125,9 @@ def _content(cell: Cell, folder: Path) -> dict[str, Any]:
     """Return the options of the training, and the words of the evaluation but for ``--limit``."""
     design = cell.design
     options = {k: v for k, v in design.options.items() if k not in PARTS}
-    evaluated = replace(cell, design=replace(design, options=options), tasks=cell.tasks[:1])
+    # Cells that others average may have no task of their own; any takes as long.
+    tasks = cell.tasks[:1] or (f"valueeval_{options.get('template') or 'cls'}_validation",)
+    evaluated = replace(cell, design=replace(design, options=options), tasks=tasks)
     words = evaluate_command(evaluated, folder, folder / "results")
     if "--use_cache" in words:
         at = words.index("--use_cache")

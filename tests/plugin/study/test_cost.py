@@ -93,6 +93,24 @@ def test_a_calibrated_cell_takes_no_answers(tmp_path: Path, real_data_dir: Path)
     assert tuned == 5
 
 
+def test_cross_validation_reads_each_argument_once(tmp_path: Path, real_data_dir: Path) -> None:
+    blocks = {
+        "folds": {"factors": {"fold": [0, 1, 2, 3, 4]}, "options": {"protocol": "cv"}, "sets": []},
+        "all": {
+            "factors": {"method": ["average"], "of": [{"block": "folds"}]},
+            "sets": ["cv"],
+        },
+    }
+    file = study_of(tmp_path, blocks, data="touche23", data_dir=str(real_data_dir))
+    *folds, together = resolve(read_study(file), tmp_path / "out")
+    trained, asked = training_kind(folds[0]), evaluation_kind(folds[0])
+    assert trained is not None
+    assert asked is not None
+    found = estimates([*folds, together], Rates({trained: Rate(1, 0)}, {asked: Rate(2, 0.5)}, {}))
+    assert [found[cell.key].seconds for cell in folds] == [1] * 5
+    assert found[together.key].seconds == pytest.approx(5 * 2 + 0.5 * 8965)
+
+
 def test_the_plan_says_how_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = study_of(tmp_path, {"a": {"factors": {"seed": [0, 1, 2]}}}, train_size=8, epochs=2)
     words = [str(file), "--plan", "-o", str(tmp_path / "out"), "--workers", "2"]
