@@ -41,6 +41,10 @@ COMMANDS = {
         "valueeval.leaderboard.commands.archive",
         "copy results without the texts of the data, to keep or publish",
     ),
+    "select": (
+        "valueeval.train.selection",
+        "choose among configurations by cross-validation",
+    ),
     "join": (
         "valueeval.leaderboard.commands.join",
         "join five folds of set cv, evaluated apart, into one run",
