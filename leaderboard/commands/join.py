@@ -130,7 +130,9 @@ def write_joined(parts: Sequence[Part], folder: Path) -> Path:
     Raises:
         ValueEvalError: Samples cannot be read, or the folder cannot be written.
     """
-    task, lines, samples = parts[0].task, [], []
+    task = parts[0].task
+    lines: list[str] = []
+    samples: list[dict[str, Any]] = []
     ids: set[str] = set()
     for part in parts:
         for line, sample in json_lines(part.samples):

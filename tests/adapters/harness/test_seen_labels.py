@@ -13,11 +13,15 @@ from tasks import FOLDER
 from training import small_config, write_cv_data
 
 from valueeval.adapters.classifier.classifier import load_classifier
+from valueeval.adapters.directory.manifest import TrainingData
 from valueeval.adapters.directory.manifest_file import read_manifest
+from valueeval.adapters.harness.seen_labels import cv_data_of, refuse_seen_labels
 from valueeval.registration import register
-from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.data.dataset import CV_PARTS, load_set
 from valueeval.tasks.data.folds import CV_FOLDS, folds_of
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness.requests import ValueRequest
+from valueeval.tasks.scores.calibration import Origin
 from valueeval.train.options import changed
 from valueeval.train.run import train
 
@@ -158,3 +162,35 @@ def test_sets_of_members_that_are_refused(
     again = Path(config.output)
     refused([*adapters[:5], again], "cv4 and .*again: both are of fold 4; protocol cv needs one")
     refused([*adapters[:4], again], "cv0 and .*again: learning_rate differs; the five folds")
+
+
+def test_a_language_model_asks_the_same_question() -> None:
+    """By what its manifest says of the data; requests of other tasks are not looked at."""
+    hashes = "+".join(letter * 64 for letter in "abcd")
+    data = TrainingData("touche23", "cv", 9, hashes, 5, (1,), protocol="cv", labels_seen=CV_PARTS)
+
+    def request(of: str, sha256: str, fold: int | None = None) -> ValueRequest:
+        doc = {"id": "A", **({} if fold is None else {"fold": fold})}
+        return ValueRequest(
+            "loglikelihood", doc, ("", ""), 0, ("task", 0, 1),
+            origin=Origin(set=of, data_sha256=sha256),
+        )  # fmt: skip
+
+    refuse_seen_labels(data, "lm", [request("cv", hashes, 1), request("nyt", "e" * 64)])
+    refuse_seen_labels(None, "lm", [request("cv", hashes, 0)])
+    for wrong, message in (
+        (request("cv", hashes, 0), "task: lm may answer fold 1 of set cv alone"),
+        (request("cv", "e" * 64, 1), "trained on other files of set cv"),
+        (request("main", "e" * 64), r"seen labels of this set \(main\)"),
+        (request("mine", "d" * 64), r"seen labels of this set \(mine\)"),
+    ):
+        with pytest.raises(ValueEvalError, match=message):
+            refuse_seen_labels(data, "lm", [request("nyt", "e" * 64), wrong])
+
+
+def test_what_a_peft_folder_tells(adapters: list[Path], tmp_path: Path) -> None:
+    data = cv_data_of(adapters[2])
+    assert data is not None
+    assert (data.protocol, data.left_out) == ("cv", (2,))
+    assert cv_data_of(adapters[5]) is None
+    assert cv_data_of(tmp_path) is None
