@@ -114,11 +114,6 @@ class Classifier:
         self.device = device
         self.cut: list[Argument] = []
 
-    @property
-    def truncated(self) -> int:
-        """Return how often an argument was cut so far."""
-        return len(self.cut)
-
     def logits(self, arguments: Sequence[Argument], batch_size: int = 32) -> np.ndarray:
         """Return a logit for each argument and value, equal at all batch sizes up to float noise.
 

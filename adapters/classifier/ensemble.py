@@ -44,11 +44,6 @@ class Ensemble:
         """Return the arguments that a member has cut so far, each once."""
         return list(dict.fromkeys(argument for member in self.members for argument in member.cut))
 
-    @property
-    def truncated(self) -> int:
-        """Return the number of arguments that a member has cut so far."""
-        return len(self.cut)
-
     def logits(self, arguments: Sequence[Argument], batch_size: int = 32) -> np.ndarray:
         """Return the mean of the members' logits: float32, shape (arguments, 20)."""
         each = [member.logits(arguments, batch_size) for member in self.members]

@@ -38,8 +38,8 @@ class AnyClassifier(Protocol):
     manifest: Manifest
 
     @property
-    def truncated(self) -> int:
-        """Return how often an argument was cut so far."""
+    def cut(self) -> Sequence[Argument]:
+        """Return the arguments that were too long so far, and were cut."""
 
     def logits(self, arguments: Sequence[Argument], batch_size: int = 32) -> np.ndarray:
         """Return a logit for each argument and value: float32, (arguments, 20)."""

@@ -163,11 +163,6 @@ class ExportedClassifier:
                 "and it is made again"
             ) from error
 
-    @property
-    def truncated(self) -> int:
-        """Return how often an argument was cut so far."""
-        return len(self.cut)
-
     def logits(self, arguments: Sequence[Argument], batch_size: int = 32) -> np.ndarray:
         """Return a logit for each argument and value: float32, (arguments, 20), in their order.
 

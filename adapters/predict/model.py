@@ -155,7 +155,7 @@ class Model(LabellingModel):
     @property
     def truncated(self) -> int:
         """Return how many texts were too long so far, and were cut."""
-        return self._classifier.truncated
+        return len(self._classifier.cut)
 
     def label(self, arguments: Sequence[Argument]) -> Labels:
         """Return the labels of arguments; one with an empty conclusion is a text alone.

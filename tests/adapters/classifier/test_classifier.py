@@ -105,7 +105,7 @@ def test_saved_and_loaded_gives_the_same_scores_at_every_batch_size(
         logits = classifier.logits(arguments, batch_size=batch_size)
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, expected, atol=1e-5)
-    assert classifier.truncated == 4  # the long one, each time
+    assert len(classifier.cut) == 4  # the long one, each time
     assert classifier.logits([]).shape == (0, 20)
 
 

@@ -64,11 +64,7 @@ def test_it_answers_as_pytorch_does_at_every_batch_size(
         found = classifier.logits(TEXTS, batch_size)
         np.testing.assert_allclose(found, logits, atol=TOLERANCE)
     # The one that is too long was cut, each time.
-    assert (expected.truncated, classifier.truncated) == (
-        expected.truncated,
-        3 * expected.truncated,
-    )
-    assert expected.truncated >= 1
+    assert len(classifier.cut) == 3 * len(expected.cut) >= 3
     assert classifier.logits([]).shape == (0, 20)
     described = read_export(export_folder(read_manifest(adapter), "float32"))
     assert described is not None

@@ -98,7 +98,7 @@ def test_saved_and_loaded_gives_the_same_scores(
     classifier = load_classifier(folder, device="cpu")
     one = classifier.logits(validation.arguments, batch_size=1)
     eight = classifier.logits(validation.arguments, batch_size=8)
-    assert classifier.truncated == 0
+    assert classifier.cut == []
     np.testing.assert_allclose(one, eight, atol=1e-5)
     for logits in (one, eight):
         assert score(validation.labels, manifest.thresholds.decide(logits)) == manifest.validation
