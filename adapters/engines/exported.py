@@ -33,7 +33,8 @@ from valueeval.tasks.data.dataset import Argument, cache_dir
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version of the layout and of how exports are made: older ones in the cache are made again."""
 MODEL_FILE, TOKENIZER_FILE, EXPORT_FILE = "model.onnx", "tokenizer.json", "export.json"
 PRECISIONS = ("float32", "int8")
 
@@ -50,7 +51,7 @@ class Export:
             checked on.
         files: Size and SHA-256 of the other files.
         versions: Versions of the libraries that made it.
-        schema_version: Version of this layout.
+        schema_version: `SCHEMA_VERSION`.
     """
 
     precision: str
