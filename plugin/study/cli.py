@@ -233,7 +233,7 @@ def _first_step(cell: Cell) -> str:
         return "calibrate the answers of another cell, "
     if cell.train is not None:
         return "train, "
-    return "for calibrated cells: " if cell.supporting else ""
+    return "for other cells: " if cell.supporting else ""
 
 
 def _show(study: Study, cells: Sequence[Cell], store: Store, *, everything: bool) -> None:

@@ -184,7 +184,7 @@ def test_examples_show_right_answers_that_the_parser_reads(
     for doc in load_docs("sample_training"):
         about = range(20) if template in ("bca", "oa") else (None,)
         by_turn.update({task._wording.turn(doc, value): (doc, value) for value in about})
-    examples = task._examples(20, task._wording)
+    examples = task._examples(20, task._wording, None)
     assert len(examples) == 20
     for turn, answer in examples:
         doc, value = by_turn[turn]
