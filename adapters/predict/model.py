@@ -199,8 +199,9 @@ class Model(LabellingModel):
             "base": self.manifest.base_model.name,
             "method": self.manifest.method,
             "trained on": f"{data.name} {data.set}, {data.size} arguments",
-            "validation macro_f1": "" if validation is None else f"{validation:.3f}",
         }
+        if validation is not None:  # what learnt from all labelled data has none
+            rows["validation macro_f1"] = f"{validation:.3f}"
         cells = "".join(
             f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>"
             for key, value in rows.items()

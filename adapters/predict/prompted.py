@@ -10,6 +10,7 @@ import numpy as np
 from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.adapters.predict.labelling import Labels, NamedValues
 from valueeval.adapters.predict.model import LabellingModel
+from valueeval.adapters.runtime.devices import choose_device
 from valueeval.adapters.servers.chat_server_lm import ChatServerLM
 from valueeval.tasks.commands.scored import Scores
 from valueeval.tasks.data.dataset import Argument, load_set
@@ -22,6 +23,7 @@ from valueeval.tasks.templates.decide import Decision, decide
 from valueeval.tasks.values import VALUES
 
 _OURS: Mapping[str, Any] = {"valueeval": ClassifierLM, "valueeval_chat": ChatServerLM}
+_IN_PYTORCH = ("hf", "valueeval")
 _SHOWN = 80  # characters of an answer that cannot be read
 
 
@@ -147,6 +149,8 @@ def load_prompted(
         raise ValueEvalError("calibration is given twice: leave it out of model_args.")
     if batch_size == "auto" and model not in _OURS:
         batch_size = 1  # lm-eval would try sizes until memory is full
+    if device is None and model in _IN_PYTORCH:
+        device = str(choose_device(None))  # lm-eval would take a GPU, whether or not there is one
     flags = {"batch_size": batch_size, "max_batch_size": None, "device": device}
     lm = _model_class(model).create_from_arg_obj(arguments, flags)
 

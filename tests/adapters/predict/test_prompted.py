@@ -44,7 +44,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def predicted(table: Path, output: Path, *flags: str) -> list[dict[str, str]]:
-    words = [str(table), "-o", str(output), "--device", "cpu", *flags]
+    words = [str(table), "-o", str(output), *flags]
     assert cli.main(words) == 0
     return rows(output)
 
