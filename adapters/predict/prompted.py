@@ -173,8 +173,8 @@ def load_prompted(
 def refuse_text_alone(template: str) -> None:
     """Refuse texts without a conclusion, which no prompt is worded for."""
     raise ValueEvalError(
-        f"the prompts of template {template} are about a conclusion and a stance: name their "
-        "columns (conclusion, stance), or give the same for every row: =TEXT and =for."
+        f"the prompts of template {template} are about a conclusion and a stance: give both (for "
+        "a table: name their columns, or the same for every row: =TEXT and =for)."
     )
 
 
