@@ -165,6 +165,8 @@ def test_wheel_holds_every_file_of_the_packages(archive: Path, wheel: Path) -> N
         for file in (archive / name).rglob("*")
         if (file.parent / "__init__.py").is_file() and file.is_file() and file.name[0] != "."
     }
+    shipped = (archive / "adapters" / "shipped" / "minilm-lora").iterdir()
+    wanted |= {f"valueeval/adapters/shipped/minilm-lora/{file.name}" for file in shipped}
     wanted |= {file.name for file in (archive / "plugin" / "startup").iterdir()}
     with zipfile.ZipFile(wheel) as packed:
         found = {name for name in packed.namelist() if ".dist-info/" not in name}
