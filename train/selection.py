@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from valueeval.adapters.classifier.ensemble import load_members
 from valueeval.adapters.directory.ensemble import Members, find_members
 from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.data.conclusions import conclusion_key
@@ -27,7 +26,7 @@ from valueeval.tasks.data.dataset import DataSet, joined, load_set
 from valueeval.tasks.data.folds import folds_of
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.cross_validation import RESAMPLES, Selection, select
-from valueeval.train.objectives.distillation import members_without
+from valueeval.train.objectives.distillation import out_of_fold_logits
 
 _PARTS = ("training", "validation")
 
@@ -88,13 +87,11 @@ def out_of_fold(members: Members, data: DataSet) -> npt.NDArray[np.bool_]:
     """
     folds = members.manifest.data.folds or 0
     fold_of = folds_of(data, folds)
+    logits = out_of_fold_logits(members, data, folds)
     prediction = np.zeros(data.labels.shape, dtype=np.bool_)
-    for fold in range(folds):
-        rows = np.flatnonzero(fold_of == fold).tolist()
-        classifier = load_members(members_without(members, fold))
-        logits = classifier.logits([data.arguments[row] for row in rows])
-        (manifest,) = members_without(members, fold).manifests
-        prediction[rows] = manifest.thresholds.decide(logits)
+    for manifest in members.manifests:
+        rows = fold_of == manifest.data.left_out[0]
+        prediction[rows] = manifest.thresholds.decide(logits[rows])
     return prediction
 
 

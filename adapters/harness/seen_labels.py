@@ -28,7 +28,7 @@ def refuse_seen_labels(
     With the protocol ``main`` only set ``cv`` is refused, which holds the training arguments.
 
     Args:
-        data: What the adapter was trained on; None if that is not known.
+        data: The adapter's training data; None if unknown.
         adapter: The adapter's name.
         requests: The requests of a run.
 

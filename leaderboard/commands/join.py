@@ -42,7 +42,7 @@ class Part:
 
     Attributes:
         path: The file.
-        content: What it holds.
+        content: The parsed file.
         task: Name of the task.
         fold: Number of the fold.
         samples: The file of samples beside it.

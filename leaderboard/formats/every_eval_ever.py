@@ -32,7 +32,7 @@ from valueeval.tasks.values import VALUE_NAMES, VALUES
 SCHEMA_VERSION = "0.3.0"
 IDS, TEXTS = "ids", "texts"
 INSTANCES = (IDS, TEXTS)
-"""What a line says of its argument: where it is in the data set, or also what it says."""
+"""Content of a line's input: the argument's place in the data set, or its text as well."""
 _COLLECTION = "touche23-valueeval"
 _SPLITS = {"main": "test", "validation": "val"}
 _BY_SCORE = ("cls", "bca")  # templates that decide by scores; answers to the others are parsed

@@ -240,7 +240,7 @@ def warnings_of(manifest: Mapping[str, Any], dataset: str, seen: bool) -> tuple[
     Args:
         manifest: The system's; empty without one.
         dataset: Name of the set that the result is about.
-        seen: Whether `has_seen` says so.
+        seen: True if the system has seen the set's labels (`has_seen`).
     """
     split = string(mapping(manifest.get("thresholds")).get("split"))
     data = mapping(manifest.get("data"))

@@ -137,7 +137,13 @@ def teacher_logits(
     """
     kept = folder / TEACHER_FILE
     if not kept.exists():
-        answers = _out_of_fold(teacher, training, folds) if folds else _read(teacher, training)
+        if folds:
+            note("the teachers read the training arguments that each has not seen")
+            answers = out_of_fold_logits(teacher, training, folds)
+        else:
+            answers = _read(teacher, training)
+        if not np.isfinite(answers).all():
+            raise ValueEvalError("--teacher: it answers with numbers that are not finite")
         save_tensors({"logits": torch.from_numpy(answers)}, kept)
     try:
         logits: npt.NDArray[np.float32] = load_file(kept)["logits"].numpy()
@@ -154,16 +160,21 @@ def _read(teacher: Members, training: DataSet) -> npt.NDArray[np.float32]:
         return _answers(teacher, training.arguments, advance)
 
 
-def _out_of_fold(teacher: Members, training: DataSet, folds: int) -> npt.NDArray[np.float32]:
-    """Return for each argument the mean of the members that left out its fold."""
-    note("the teachers read the training arguments that each has not seen")
-    fold_of = folds_of(training, folds)
-    logits = np.zeros(training.labels.shape, dtype=np.float32)
-    with reading(len(training.arguments)) as advance:
+def out_of_fold_logits(members: Members, data: DataSet, folds: int) -> npt.NDArray[np.float32]:
+    """Return for each argument the mean logits of the members that left out its fold, (n, 20).
+
+    Args:
+        members: At least one adapter for each fold.
+        data: n arguments.
+        folds: Number of folds that they are cut into.
+    """
+    fold_of = folds_of(data, folds)
+    logits = np.zeros(data.labels.shape, dtype=np.float32)
+    with reading(len(data.arguments)) as advance:
         for fold in range(folds):
             rows = np.flatnonzero(fold_of == fold).tolist()
-            arguments = tuple(training.arguments[row] for row in rows)
-            logits[rows] = _answers(members_without(teacher, fold), arguments, advance)
+            arguments = tuple(data.arguments[row] for row in rows)
+            logits[rows] = _answers(members_without(members, fold), arguments, advance)
     return logits
 
 
@@ -186,10 +197,7 @@ def _answers(
     for start in range(0, len(arguments), _CHUNK):
         parts.append(classifier.logits(arguments[start : start + _CHUNK]))
         advance(len(parts[-1]))
-    logits = np.concatenate(parts)
-    if not np.isfinite(logits).all():
-        raise ValueEvalError("--teacher: it answers with numbers that are not finite")
-    return logits
+    return np.concatenate(parts)
 
 
 def _within_subset(manifest: Manifest, config: TrainConfig) -> bool:
