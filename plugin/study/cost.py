@@ -18,6 +18,7 @@ from typing import Any
 from valueeval.study.cells import Cell
 from valueeval.study.commands import sample_places
 from valueeval.study.store import State, Store
+from valueeval.tasks.data.content_free import CONTENT_FREE, content_free_set
 from valueeval.tasks.data.dataset import CV, load_set
 
 FORWARD = 1 / 3
@@ -176,7 +177,8 @@ def _estimate(cell: Cell, by_key: Mapping[str, Cell], rates: Rates) -> Estimate:
 
 @cache
 def _size(name: str, where: str | None) -> int:
-    return len(load_set(name, where).ids)
+    data = content_free_set() if name == CONTENT_FREE else load_set(name, where)
+    return len(data.ids)
 
 
 def _base(cell: Cell) -> str:

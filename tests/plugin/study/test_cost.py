@@ -83,14 +83,17 @@ def test_finished_cells_tell_what_others_take(tmp_path: Path) -> None:
 def test_a_calibrated_cell_takes_no_answers(tmp_path: Path, real_data_dir: Path) -> None:
     options = {"method": "none", "template": "bca", "data": "touche23"}
     options["data_dir"] = str(real_data_dir)
-    file = study_of(tmp_path, {"a": {"factors": {"thresholds": ["raw", "tuned"]}}}, **options)
+    factors = {"calibration": ["none", "content-free"], "thresholds": ["raw", "tuned"]}
+    file = study_of(tmp_path, {"a": {"factors": factors}}, **options)
     cells = resolve(read_study(file), tmp_path / "out")
     kind = evaluation_kind(cells[0])
     assert kind is not None
     found = estimates(cells, Rates({}, {kind: Rate(5, 2)}, {}))
-    raw, tuned = (found[c.key].seconds for c in cells if not c.supporting)
+    raw, *calibrated = (found[c.key].seconds for c in cells if not c.supporting)
     assert raw == 5 + 2 * evaluated_arguments(cells[0])
-    assert tuned == 5
+    assert calibrated == [5, 5, 5]
+    content_free = next(c for c in cells if c.sets == ("contentfree",))
+    assert found[content_free.key].seconds == 5 + 2 * 6
 
 
 def test_cross_validation_reads_each_argument_once(tmp_path: Path, real_data_dir: Path) -> None:
