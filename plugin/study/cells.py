@@ -189,7 +189,8 @@ def _calibrated(design: CellDesign, prior: str, tuned: bool, folder: Path) -> li
         given, factors = dict(options), _without_decisions(design.factors)
         if sets == (CONTENT_FREE,):  # a handful of arguments, all on one conclusion
             given = {k: v for k, v in given.items() if k not in PARTS}
-        about = CellDesign({**factors, "answers": "+".join(sets)}, given, sets)
+        factors["answers"] = "+".join(sets)
+        about = replace(design, factors=factors, options=given, sets=sets)
         return replace(_single(about, (), folder), supporting=True)
 
     answers = raw(design.sets)
@@ -252,7 +253,7 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
         identity["cv"] = load_set("cv", where).sha256
     if method != "average":
         identity["base"] = _base_identity(
-            str(options.get("base", "minilm")), options.get("revision")
+            str(options.get("base", "minilm")), options.get("revision"), design.base_sha256
         )
     text = json.dumps(identity, sort_keys=True, default=str)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -301,13 +302,24 @@ def _data_hash(data: str, where: str | None) -> tuple[str, ...]:
 
 
 @cache
-def _base_identity(name: str, revision: str | None) -> str:
-    """Return the hash of a local model's weights, or the name and revision of one on the hub."""
+def _base_identity(name: str, revision: str | None, sha256: str) -> str:
+    """Return the hash of a base's weights, or the name and revision of one that is not here.
+
+    Args:
+        name: The base.
+        revision: The hub's revision.
+        sha256: The hash that the study file states; empty if it states none.
+    """
     from valueeval.adapters.directory.base import resolve_base, weight_hash
 
     place = Path(resolve_base(name))
     if files := list(place.glob("*.safetensors")):
-        return weight_hash(files)
+        found = weight_hash(files)
+        if sha256 and found != sha256:
+            raise DesignError(
+                f"base: {name}: its weights have SHA-256 {found}, not {sha256} as the study says"
+            )
+        return found
     if place.is_dir():
         raise DesignError(f"base: {name}: no .safetensors file there")
-    return f"{name}@{revision or 'main'}"
+    return sha256 or f"{name}@{revision or 'main'}"

@@ -46,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if arguments.report is not None:
         return _report(study, cells, store, arguments.report, arguments.dataset)
+    if arguments.archive is not None:
+        return _archive(cells, store, arguments.archive)
     if arguments.retry:
         for cell in cells:
             store.forget_failure(cell)
@@ -125,6 +127,16 @@ def _report(
     return 0
 
 
+def _archive(cells: Sequence[Cell], store: Store, folder: Path) -> int:
+    from valueeval.study.archive import archive_cells
+
+    number, problems = archive_cells(cells, store, folder)
+    for problem in problems:
+        print(f"not archived: {problem.source}: {problem.reason}", file=sys.stderr)
+    print(f"{number} cells archived in {folder}, {len(problems)} not", file=sys.stderr)
+    return 1 if problems else 0
+
+
 def build_parser() -> CommandParser:
     """Return the parser of the command."""
     parser = CommandParser(
@@ -151,6 +163,11 @@ def build_parser() -> CommandParser:
     parser.add_argument(
         "--report", type=Path, metavar="DIR",
         help="write report.md, report.html and figures of what is measured so far, and run nothing",
+    )  # fmt: skip
+    parser.add_argument(
+        "--archive", type=Path, metavar="DIR",
+        help="copy the results of finished cells, without weights and texts of the data, to keep "
+        "or publish, and run nothing; -o DIR --report reads the copy",
     )  # fmt: skip
     parser.add_argument(
         "--only", action="append", default=[], metavar="FACTOR=VALUE,…",

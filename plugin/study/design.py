@@ -3,7 +3,9 @@
 ::
 
     name: size
-    bases: {mpnet: models/mpnet}             # short names for folders or hub ids
+    bases:                                   # short names for folders or hub ids
+      mpnet: models/mpnet
+      small: {path: models/small, sha256: 78c0…}  # of its weights, which are checked
     options: {data: touche23}                # of valueeval train, for every cell
     sets: [main]                             # evaluated on; default main; [] for nothing
     blocks:
@@ -44,10 +46,11 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -76,6 +79,8 @@ All other options are those of ``valueeval train``.
 UNTRAINED = ("none", "average")
 """Methods that train nothing."""
 
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
 METRICS = ("macro_f1", "official_f1", "macro_ap")
 
 REPEATED = ("seed",)
@@ -97,11 +102,13 @@ class CellDesign:
         factors: The block's name (``block``) and what the block varies, by factor.
         options: All options, the factors among them, with short names of bases replaced.
         sets: The sets of the dataset to evaluate on.
+        base_sha256: SHA-256 (hex) that the file states of the base's weights; empty if none.
     """
 
     factors: Mapping[str, Any]
     options: Mapping[str, Any]
     sets: tuple[str, ...]
+    base_sha256: str = ""
 
     @property
     def part(self) -> str:
@@ -199,6 +206,13 @@ class Study:
         return [(better[key], than[key]) for key in better]
 
 
+class _Base(NamedTuple):
+    """A base model of a study file."""
+
+    path: str
+    sha256: str = ""
+
+
 @dataclass(frozen=True)
 class _Rule:
     when: Selection
@@ -222,7 +236,7 @@ def read_study(file: Path) -> Study:
     blocks = _mapping(top.get("blocks"), f"{file}: blocks")
     if not blocks:
         raise DesignError(f"{file}: blocks: name at least one")
-    bases = _mapping(top.get("bases", {}), f"{file}: bases")
+    bases = _bases(top.get("bases", {}), f"{file}: bases")
     shared = _mapping(top.get("options", {}), f"{file}: options")
     sets = tuple(_list(top.get("sets", ["main"]), f"{file}: sets"))
     cells = tuple(
@@ -240,6 +254,22 @@ def read_study(file: Path) -> Study:
     )
     _check_selections(study, str(file))
     return study
+
+
+def _bases(content: Any, where: str) -> dict[str, _Base]:
+    bases = {}
+    for name, value in _mapping(content, where).items():
+        if isinstance(value, str):
+            bases[name] = _Base(value)
+            continue
+        given = _mapping(value, f"{where}: {name}", ("path", "sha256"))
+        sha256 = given.get("sha256", "")
+        if not isinstance(given.get("path"), str):
+            raise DesignError(f"{where}: {name}: path: name a folder or an id of the hub")
+        if not isinstance(sha256, str) or (sha256 and not _SHA256.fullmatch(sha256)):
+            raise DesignError(f"{where}: {name}: sha256: expected 64 hexadecimal digits")
+        bases[name] = _Base(given["path"], sha256.lower())
+    return bases
 
 
 def _by_levels(cells: Iterable[CellDesign], factors: Sequence[str]) -> dict[str, list[CellDesign]]:
@@ -260,7 +290,7 @@ def _expand(
     name: str,
     content: Any,
     where: str,
-    bases: Mapping[str, Any],
+    bases: Mapping[str, _Base],
     shared: Mapping[str, Any],
     sets: tuple[str, ...],
 ) -> Iterable[CellDesign]:
@@ -296,9 +326,10 @@ def _expand(
             if cell.matches(rule.when):
                 own.update(rule.options)
         own.update({f: value for f, value in cell.factors.items() if f != "block"})
-        if "base" in own:
-            own["base"] = bases.get(own["base"], own["base"])
-        yield CellDesign(cell.factors, own, own_sets)
+        sha256 = ""
+        if own.get("base") in bases:
+            own["base"], sha256 = bases[own["base"]]
+        yield CellDesign(cell.factors, own, own_sets, sha256)
 
 
 def _hypothesis(content: Any, where: str) -> Hypothesis:

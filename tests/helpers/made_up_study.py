@@ -59,6 +59,8 @@ def finish(
         factors = dict(cell.design.factors)
         if not only(factors) or store.results(cell).exists():
             continue
+        store.path(cell).mkdir(parents=True, exist_ok=True)
+        store.describe(cell)
         prediction = made.predictions(docs, skill(factors), seed=number)
         manifest = made.manifest(
             method=factors.get("method", "full"), seed=factors["seed"],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from valueeval.study import cells as cells_module
 from valueeval.study.cells import Cell, resolve
 from valueeval.study.commands import (
     calibrate_command,
@@ -57,12 +59,29 @@ def test_the_address_is_that_of_the_work(folder: Path) -> None:
 
 
 def test_other_weights_are_another_cell(folder: Path) -> None:
-    from valueeval.study import cells
-
     before = key_of(folder, method="head")
     (folder / "base" / "model.safetensors").write_bytes(b"other weights")
-    cells._base_identity.cache_clear()
+    cells_module._base_identity.cache_clear()
     assert key_of(folder, method="head") != before
+
+
+def test_the_hash_of_the_weights_stands_for_a_base_that_is_not_here(folder: Path) -> None:
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    bases = {"small": {"path": str(folder / "base"), "sha256": sha256}}
+    block = {"a": {"factors": {"base": ["small"], "method": ["head"]}}}
+    (here,) = cells_of(folder, block, bases=bases)
+    assert here.key == key_of(folder, method="head")
+    (folder / "base" / "model.safetensors").unlink()
+    (folder / "base").rmdir()
+    cells_module._base_identity.cache_clear()
+    (away,) = cells_of(folder, block, bases=bases)
+    assert away.key == here.key
+
+
+def test_other_weights_than_those_of_the_file(folder: Path) -> None:
+    bases = {"small": {"path": str(folder / "base"), "sha256": "0" * 64}}
+    with pytest.raises(DesignError, match=r"not 0000.* as the study says"):
+        cells_of(folder, {"a": {"factors": {"base": ["small"]}}}, bases=bases)
 
 
 def test_processes(folder: Path) -> None:
