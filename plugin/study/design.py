@@ -130,14 +130,11 @@ class CellDesign:
 
     def label_without(self, names: Sequence[str]) -> str:
         """Return the name without the block's, and without the factors that are named."""
-        shown = [
-            f"{name} {_short(value)}"
-            if isinstance(value, (int, float, bool)) or name == "of"
-            else _short(value)
+        return ", ".join(
+            level_name(name, value)
             for name, value in self.factors.items()
             if name != "block" and name not in names
-        ]
-        return ", ".join(shown)
+        )
 
     def matches(self, selection: Selection) -> bool:
         """Return True if the cell has the selected value, or one of them, of every factor."""
@@ -217,6 +214,15 @@ class _Base(NamedTuple):
 class _Rule:
     when: Selection
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def level_name(factor: str, level: Any) -> str:
+    """Return a factor's level for people: ``mpnet``, ``num_fewshot 4``, ``chat``, ``no chat``."""
+    if isinstance(level, bool):
+        return factor if level else f"no {factor}"
+    if isinstance(level, (int, float)) or factor == "of" or level == "none":
+        return f"{factor} {_short(level)}"
+    return _short(level)
 
 
 def read_study(file: Path) -> Study:

@@ -6,6 +6,7 @@ the same results give the same bytes, however often the study was stopped.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,9 @@ import jinja2
 from valueeval.leaderboard import text
 from valueeval.leaderboard.reading.runs import Problem, merged
 from valueeval.study.cells import Cell
-from valueeval.study.design import Selection, Study
+from valueeval.study.design import Selection, Study, level_name
 from valueeval.study.figures import METRIC, draw, file_name
-from valueeval.study.findings import Finding, check_hypotheses
+from valueeval.study.findings import Finding, Verdict, check_hypotheses
 from valueeval.study.measured import Group, Measured, groups_of, read_cells
 from valueeval.study.store import State, Store
 from valueeval.tasks.errors import ValueEvalError
@@ -59,7 +60,8 @@ class Report:
         done, cells: Numbers of finished cells and of all.
         findings: For each hypothesis.
         blocks: In the order of the file.
-        missing: Cells without a result, by label, and their state.
+        missing: How many cells of a block have no result, and how many cells it has, by block.
+        failed: Label and reason of each cell that failed.
         problems: Results that could not be used.
         figures: SVG by name.
     """
@@ -72,17 +74,30 @@ class Report:
     cells: int
     findings: Sequence[Finding]
     blocks: Sequence[Block]
-    missing: Sequence[tuple[str, str]]
+    missing: Mapping[str, tuple[int, int]]
+    failed: Sequence[tuple[str, str]]
     problems: Sequence[Problem]
     figures: Mapping[str, str]
 
     @property
     def families(self) -> dict[str, list[Finding]]:
-        """Findings by family."""
+        """Tested hypotheses by family."""
         found: dict[str, list[Finding]] = {}
         for each in self.findings:
-            found.setdefault(each.hypothesis.family, []).append(each)
+            if each.verdict is not Verdict.NOT_MEASURED:
+                found.setdefault(each.hypothesis.family, []).append(each)
         return found
+
+    @property
+    def untested(self) -> list[Finding]:
+        """Hypotheses whose cells are not all finished, or lack scores."""
+        return [each for each in self.findings if each.verdict is Verdict.NOT_MEASURED]
+
+    @property
+    def verdicts(self) -> str:
+        """How many hypotheses have each verdict, in words."""
+        counts = Counter(each.verdict for each in self.findings)
+        return ", ".join(f"{counts[each]} {each.value}" for each in Verdict if counts[each])
 
 
 def make_report(study: Study, cells: Sequence[Cell], store: Store, dataset: str) -> Report:
@@ -114,7 +129,13 @@ def make_report(study: Study, cells: Sequence[Cell], store: Store, dataset: str)
         cells=len(unique),
         findings=check_hypotheses(study, cells, measured),
         blocks=blocks,
-        missing=_missing(unique, measured, store),
+        missing=_missing(cells, measured),
+        failed=[
+            (cell.design.label, store.failure(cell))
+            for key, cell in unique.items()
+            # A cell that runs just now is as little measured as one that waits.
+            if key not in measured and store.state(cell) is State.FAILED
+        ],
         problems=merged(problems),
         figures=draw([group for block in blocks for group in block.groups]),
     )
@@ -184,16 +205,13 @@ def _components(finished: Sequence[Measured]) -> list[Component] | None:
     return variance_components(varied, known) if known and len(known) == len(scores) else None
 
 
-def _missing(
-    cells: Mapping[str, Cell], measured: Mapping[str, Measured], store: Store
-) -> list[tuple[str, str]]:
-    found = []
-    for key, cell in cells.items():
-        if key not in measured:
-            # A cell that runs just now is as little measured as one that waits.
-            failed = store.state(cell) is State.FAILED
-            found.append((cell.design.label, store.failure(cell) if failed else "not measured"))
-    return found
+def _missing(cells: Sequence[Cell], measured: Mapping[str, Measured]) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    for cell in cells:
+        block = str(cell.design.factors["block"])
+        lacking, total = found.get(block, (0, 0))
+        found[block] = (lacking + (cell.key not in measured), total + 1)
+    return {block: counts for block, counts in found.items() if counts[0]}
 
 
 def _signed(value: float | None) -> str:
@@ -201,8 +219,9 @@ def _signed(value: float | None) -> str:
 
 
 def _selection(selection: Selection) -> str:
-    """Return the cells of a side in words: ``mpnet, lora or full``."""
+    """Return the cells of a side in words: ``mpnet, lora or full, num_fewshot 4``."""
     return ", ".join(
-        " or ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
-        for wanted in selection.values()
-    )
+        level_name(name, wanted) if not isinstance(wanted, list)
+        else " or ".join(level_name(name, each) for each in wanted)
+        for name, wanted in selection.items()
+    )  # fmt: skip

@@ -46,8 +46,10 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
     store.fail(failing, "train: exit status 1: out of luck | <b>")
     text = reported(tmp_path, tmp_path / "report")["report.md"]
     assert "6 of 16 cells are measured" in text
-    assert "not measured: 4 of 12 cells are finished" in text
-    assert "failed: train: exit status 1: out of luck \\| &lt;b&gt;" in text
+    assert "2 not measured." in text
+    assert "- large is better: 4 of 12 cells are finished" in text
+    assert "- size: 8 of 12 cells" in text
+    assert "small, full, seed 1: train: exit status 1: out of luck \\| &lt;b&gt;" in text
     assert "1 of 3 |" in text
     assert "| with |" not in text  # components of variance wait for all cells
 
