@@ -85,6 +85,7 @@ def _parameters(groups: Sequence[Group]) -> Figure | None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text.count(round(value))))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(label)
+        _every_value_line(axes, sized)
     panes[0].set_ylabel("macro F1")
     figure.legend(*panes[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
@@ -127,6 +128,7 @@ def _learning_curves(groups: Sequence[Group]) -> Figure | None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training arguments")
     axes.set_ylabel("macro F1")
+    _every_value_line(axes, groups)
     axes.legend(loc="lower right")
     return figure
 
@@ -151,10 +153,18 @@ def _spread(groups: Sequence[Group]) -> Figure | None:
             if score is not None:
                 axes.plot(levels.index(str(of.get(name))), score, "o", color=_COLOURS[0],
                           alpha=0.5, markersize=4)  # fmt: skip
+        _every_value_line(axes, groups)
         _level_names(axes, levels)
         axes.set_xlabel(name)
     panes[0].set_ylabel("macro F1")
     return figure
+
+
+def _every_value_line(axes: Axes, groups: Sequence[Group]) -> None:
+    """Draw the score that needs no model, as a line across."""
+    level = groups[0].measured[0].every_value
+    if level is not None:
+        axes.axhline(level, color="#5d5d66", linestyle="--", linewidth=1, zorder=0)
 
 
 def _level_names(axes: Axes, levels: Sequence[str]) -> None:

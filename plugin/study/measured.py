@@ -19,6 +19,7 @@ from valueeval.study.design import REPEATED
 from valueeval.study.store import State, Store
 from valueeval.tasks.data.dataset import CV
 from valueeval.tasks.scores.intervals import Interval, interval
+from valueeval.tasks.scores.scoring import score
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,12 @@ class Measured:
     cell: Cell
     run: Run
     predictions: Predictions
+
+    @property
+    def every_value(self) -> float | None:
+        """The macro F1 of predicting every value for each of its arguments."""
+        truth = self.predictions.truth
+        return score(truth, np.ones_like(truth))["macro_f1"]
 
     @cached_property
     def scores(self) -> Mapping[str, float | None]:

@@ -34,6 +34,7 @@ class Block:
         name: Its name.
         part: The part of the set that its cells are evaluated on, in words; empty for all of it.
         arguments: Their number; None where nothing is measured.
+        every_value: The macro F1 of predicting every value for each of them.
         figures: Ending of the names of its figures.
         groups: Its configurations, the best macro F1 first, then what is not measured.
         components: How much each factor moves macro F1; None where the finished cells are not a
@@ -43,6 +44,7 @@ class Block:
     name: str
     part: str
     arguments: int | None
+    every_value: float | None
     figures: str
     groups: Sequence[Group]
     components: Sequence[Component] | None
@@ -57,6 +59,7 @@ class Report:
         dataset: The set of the dataset that it is about.
         arguments, conclusions: Their numbers in that set; None where nothing is measured on all
             of it.
+        every_value: The macro F1 of predicting every value for every argument of it.
         done, cells: Numbers of finished cells and of all.
         findings: For each hypothesis.
         blocks: In the order of the file.
@@ -70,6 +73,7 @@ class Report:
     dataset: str
     arguments: int | None
     conclusions: int | None
+    every_value: float | None
     done: int
     cells: int
     findings: Sequence[Finding]
@@ -125,6 +129,7 @@ def make_report(study: Study, cells: Sequence[Cell], store: Store, dataset: str)
         dataset=dataset,
         arguments=None if first is None else len(first.predictions.ids),
         conclusions=None if first is None else len(set(first.predictions.clusters)),
+        every_value=None if first is None else first.every_value,
         done=len(measured),
         cells=len(unique),
         findings=check_hypotheses(study, cells, measured),
@@ -187,6 +192,7 @@ def _block(name: str, part: str, groups: Sequence[Group]) -> Block:
         name=name,
         part=part,
         arguments=len(finished[0].predictions.ids) if finished else None,
+        every_value=finished[0].every_value if finished else None,
         figures=file_name(name, part),
         groups=sorted(groups, key=order),
         components=_components(finished) if complete else None,

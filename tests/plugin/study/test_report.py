@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import made_up_study
+import numpy as np
 import pytest
 
 from valueeval.study.cli import main
@@ -28,6 +29,9 @@ def test_a_finished_study(tmp_path: Path) -> None:
     text = files["report.md"]
     assert "16 of 16 cells are measured, on the sample set (" in text
     assert "its numbers say nothing about models" in text
+    share = np.array([doc["labels"] for doc in made_up_study.DOCS]).mean(0)
+    every_value = float((2 * share / (1 + share)).mean())  # precision is the share, recall 1
+    assert f"has macro_f1 {every_value:.3f} there" in text
     assert "| large is better | size, large | size, small | macro\\_f1" in text.replace(
         "| macro_f1 ", "| macro\\_f1 "
     )
