@@ -19,7 +19,6 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from valueeval import __version__
 from valueeval.study.design import (
     CONTENT_FREE_PRIOR,
     DECISIONS,
@@ -198,7 +197,7 @@ def _calibrated(design: CellDesign, prior: str, tuned: bool, folder: Path) -> li
     content_free = raw((CONTENT_FREE,)) if prior == CONTENT_FREE_PRIOR else None
     fitted_on = [cell for cell in (validation, content_free) if cell is not None]
     keys = (answers.key, *(cell.key for cell in fitted_on))
-    identity = json.dumps([__version__, prior, tuned, keys])
+    identity = json.dumps([design.version, prior, tuned, keys])
     cell = replace(
         answers,
         design=design,
@@ -230,7 +229,7 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
         raise DesignError(f"{' and '.join(PARTS)}: give one of them")
     needs = tuple(sorted(cell.key for cell in needed))
     identity: dict[str, Any] = {
-        "version": __version__,
+        "version": design.version,
         "needs": needs,
         "evaluation": {k: design.options[k] for k in EVALUATION if k in design.options},
     }

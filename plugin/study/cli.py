@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from valueeval import __version__
 from valueeval.study.cells import Cell, resolve
 from valueeval.study.design import DesignError, Study, read_study
 from valueeval.study.execute import Runner, environment
@@ -48,6 +49,12 @@ def main(argv: Sequence[str]) -> int:
         return _report(study, cells, store, arguments.report, arguments.dataset)
     if arguments.archive is not None:
         return _archive(cells, store, arguments.archive)
+    if study.version != __version__:
+        raise DesignError(
+            f"{arguments.study}: its cells are of version {study.version}, this is {__version__}. "
+            f"To go on, install lm-eval-valueeval=={study.version}; to begin anew, take `version` "
+            "out of the file"
+        )
     if arguments.retry:
         for cell in cells:
             store.forget_failure(cell)

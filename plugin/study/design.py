@@ -3,6 +3,7 @@
 ::
 
     name: size
+    version: "0.1.0"                         # of this package; default: the one that is installed
     bases:                                   # short names for folders or hub ids
       mpnet: models/mpnet
       small: {path: models/small, sha256: 78c0…}  # of its weights, which are checked
@@ -24,6 +25,10 @@
         better: {block: size, base: mpnet, method: full}
         than: {block: size, base: minilm, method: full}
         metric: macro_f1
+
+Where ``version`` and the SHA-256 of the bases are given, cells keep their addresses in newer
+versions and without the models, so that a report can be made of published results. Nothing is run
+with another version than that.
 
 A factor is an option of ``valueeval train``, or one of an evaluation: ``num_fewshot``, ``chat``,
 ``dtype``, and ``per_conclusion: N`` (the first N arguments of each conclusion) or ``limit: N`` (of
@@ -48,12 +53,13 @@ import difflib
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from valueeval import __version__
 from valueeval.tasks.data.dataset import CV
 from valueeval.tasks.errors import ValueEvalError
 
@@ -103,12 +109,14 @@ class CellDesign:
         options: All options, the factors among them, with short names of bases replaced.
         sets: The sets of the dataset to evaluate on.
         base_sha256: SHA-256 (hex) that the file states of the base's weights; empty if none.
+        version: Version of this package that runs the cell, or has run it.
     """
 
     factors: Mapping[str, Any]
     options: Mapping[str, Any]
     sets: tuple[str, ...]
     base_sha256: str = ""
+    version: str = __version__
 
     @property
     def part(self) -> str:
@@ -172,11 +180,13 @@ class Study:
         name: Its name.
         cells: The cells, in the order of the file; no two have the same factors.
         hypotheses: In the order of the file.
+        version: Version of this package that its cells are of.
     """
 
     name: str
     cells: tuple[CellDesign, ...]
     hypotheses: tuple[Hypothesis, ...]
+    version: str = __version__
 
     def selected(self, selection: Selection) -> list[CellDesign]:
         """Return the cells that a selection names, in order."""
@@ -237,7 +247,7 @@ def read_study(file: Path) -> Study:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise DesignError(f"{file}: cannot be read as YAML in UTF-8: {reason}") from error
-    keys = ("name", "bases", "options", "sets", "blocks", "hypotheses")
+    keys = ("name", "version", "bases", "options", "sets", "blocks", "hypotheses")
     top = _mapping(content, str(file), keys)
     blocks = _mapping(top.get("blocks"), f"{file}: blocks")
     if not blocks:
@@ -245,8 +255,11 @@ def read_study(file: Path) -> Study:
     bases = _bases(top.get("bases", {}), f"{file}: bases")
     shared = _mapping(top.get("options", {}), f"{file}: options")
     sets = tuple(_list(top.get("sets", ["main"]), f"{file}: sets"))
+    version = top.get("version", __version__)
+    if not isinstance(version, str):
+        raise DesignError(f"{file}: version: write it in quotes: '0.1.0'")
     cells = tuple(
-        cell
+        replace(cell, version=version)
         for name, block in blocks.items()
         for cell in _expand(str(name), block, f"{file}: blocks: {name}", bases, shared, sets)
     )
@@ -257,6 +270,7 @@ def read_study(file: Path) -> Study:
             _hypothesis(item, f"{file}: hypotheses: number {n}")
             for n, item in enumerate(_list(top.get("hypotheses", []), f"{file}: hypotheses"), 1)
         ),
+        version=version,
     )
     _check_selections(study, str(file))
     return study

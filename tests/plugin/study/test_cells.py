@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from valueeval import __version__
 from valueeval.study import cells as cells_module
 from valueeval.study.cells import Cell, resolve
+from valueeval.study.cli import main
 from valueeval.study.commands import (
     calibrate_command,
     cell_folder,
@@ -76,6 +78,20 @@ def test_the_hash_of_the_weights_stands_for_a_base_that_is_not_here(folder: Path
     cells_module._base_identity.cache_clear()
     (away,) = cells_of(folder, block, bases=bases)
     assert away.key == here.key
+
+
+def test_a_study_keeps_the_version_that_ran_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = {"a": {"factors": {"method": ["head"]}}}
+    (now,) = cells_of(folder, block)
+    (same,) = cells_of(folder, block, version=__version__)
+    (older,) = cells_of(folder, block, version="0.0.1")
+    assert now.key == same.key != older.key
+    words = [str(folder / "study.yaml"), "-o", str(folder / "out")]
+    assert main([*words, "--status"]) == 0
+    with pytest.raises(DesignError, match=r"of version 0\.0\.1, this is .* take `version` out"):
+        main(words)
 
 
 def test_other_weights_than_those_of_the_file(folder: Path) -> None:

@@ -74,6 +74,7 @@ def test_references_to_other_cells(tmp_path: Path) -> None:
     [
         ({"block": {}}, "unknown key block; did you mean blocks?"),
         ({"blocks": {}}, "blocks: name at least one"),
+        ({"version": 0.1}, "version: write it in quotes"),
         ({"bases": {"large": {"sha256": "0" * 64}}}, "bases: large: path: name a folder"),
         ({"bases": {"large": {"path": "x", "sha256": "78c0"}}}, "expected 64 hexadecimal digits"),
         ({"bases": {"large": {"path": "x", "sha": "0"}}}, "unknown key sha; did you mean sha256?"),
