@@ -37,6 +37,8 @@ _VOLATILE_SETTINGS = frozenset(
 )
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9./_~%#?=&+:@,-]*)?")
 
+_PRIORS = ("batch", "content-free")
+
 
 @dataclass(frozen=True)
 class System:
@@ -47,8 +49,9 @@ class System:
         base: Name of the base model, if known.
         method: How the system came about: ``full``, ``lora`` …, ``zero-shot`` (or ``4-shot``;
             also ``zero-shot, chat, guided``, ``…, guided by json_schema``, ``…, first token's
-            top 20``, ``…, self-consistency of 5``), ``baseline`` …; with ``calibrated`` where a
-            prior was subtracted from its scores, and ``tuned`` where labels were seen for that.
+            top 20``, ``…, self-consistency of 5``), ``baseline`` …; with ``calibrated (batch)`` or
+            ``calibrated (content-free)`` where a prior was subtracted from its scores, and
+            ``tuned`` where labels were seen for its thresholds.
         parameters: Parameters in all; ``None`` if unknown.
         trainable: Parameters that were trained; 0 if nothing was.
         training_size: How many arguments it was trained on.
@@ -145,8 +148,13 @@ def describe_system(
         seed = seed_of(config.get("fewshot_seed")) if shots else None
     calibration = mapping(config.get("calibration"))
     if calibration:
+        prior = mapping(calibration.get("prior")).get("source")
         tuned = mapping(calibration.get("fitted_on")).get("labels_used") is not False
-        method = f"{method}, {'tuned' if tuned else 'calibrated'}"
+        if prior in _PRIORS:
+            method += f", calibrated ({prior})"
+        elif not tuned:
+            method += ", calibrated"
+        method += ", tuned" * tuned
     return System(
         model=clean(_last_part(name) if adapter else _short_name(name)),
         base=clean(_short_name(base)) if base else None,

@@ -54,9 +54,18 @@ def test_method_names_chats_and_guided_decoding(tmp_path: Path) -> None:
     assert only_row(table_of(tmp_path)).run.method == "zero-shot, chat, guided"
 
 
-@pytest.mark.parametrize(("labels_used", "name"), [(True, "tuned"), (False, "calibrated")])
+@pytest.mark.parametrize(
+    ("prior", "labels_used", "name"),
+    [
+        (None, True, "tuned"),
+        ("batch", True, "calibrated (batch), tuned"),
+        ("batch", False, "calibrated (batch)"),
+        ("content-free", False, "calibrated (content-free)"),
+        ("<b>", False, "calibrated"),
+    ],
+)
 def test_calibrated_decisions_stand_beside_raw_ones(
-    tmp_path: Path, labels_used: bool, name: str
+    tmp_path: Path, prior: str | None, labels_used: bool, name: str
 ) -> None:
     """Wherever the file of the calibration was, and whatever numbers it holds."""
     given = {"pretrained": "gpt2"}
@@ -67,6 +76,7 @@ def test_calibrated_decisions_stand_beside_raw_ones(
             fitted_on = {"labels_used": labels_used, "set": "validation", "arguments": 60}
             content["config"]["calibration"] = {
                 "method": "batch prior", "fitted_on": fitted_on, "thresholds": {"face": number},
+                "prior": {"source": prior},
             }  # fmt: skip
 
         arguments = {**given, "calibration": f"{folder}/calibration.json"}
