@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import DataSet, joined, load_set
 from valueeval.tasks.data.folds import folds_of
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.files import replacing
 from valueeval.tasks.scores.cross_validation import RESAMPLES, Selection, select
 from valueeval.train.objectives.distillation import out_of_fold_logits
 
@@ -51,8 +53,12 @@ def main(argv: Sequence[str]) -> int:
         predictions.setdefault(name, []).append(out_of_fold(each, data))
     clusters = [conclusion_key(conclusion) for conclusion in data.conclusions]
     found = select(data.labels, predictions, clusters)
+    content = json.dumps(asdict(found), indent=2, allow_nan=False)
+    if options.output is not None:
+        with replacing(options.output) as temporary:
+            temporary.write_text(content + "\n", encoding="utf-8")
     if options.json:
-        print(json.dumps(asdict(found), indent=2, allow_nan=False))
+        print(content)
     else:
         _print(found)
     return 0
@@ -73,6 +79,9 @@ def build_parser() -> CommandParser:
         help="a configuration and its adapters, one for each fold; several with one name are its "
         "seeds",
     )  # fmt: skip
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write the choice to a file as JSON, too"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_data_dir()
     return parser

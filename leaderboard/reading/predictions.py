@@ -200,15 +200,24 @@ def _part_of(data: DataSet, path: Path) -> DataSet:
 def pack_scores(predictions: Predictions) -> bytes | None:
     """Return the scores of a run as a safetensors file, or ``None`` if it has none.
 
-    As float16 in the order of sorted ids, 63 kB for the main test set. Where a score is not 0 its
-    sign stays (decisions are scores above 0).
+    As float16 in the order of sorted ids, 63 kB for the main test set; as float32 where too many
+    would be rounded to the same number, as those of a model that hardly tells arguments apart.
+    Where a score is not 0 its sign stays (decisions are scores above 0).
     """
     if predictions.scores is None:
         return None
-    most = np.finfo(np.float16)
-    size = np.clip(np.abs(predictions.scores), most.smallest_subnormal, most.max)
-    short = (np.sign(predictions.scores) * size).astype(np.float16)
+    short = _rounded(predictions.scores, np.float16)
+    exact, rounded = (macro_ap(predictions.truth, each) for each in (predictions.scores, short))
+    if exact is not None and (rounded is None or abs(rounded - exact) > _TOLERANCE_OF_FLOAT16 / 2):
+        short = _rounded(predictions.scores, np.float32)
     return save({"scores": short}, {"ids_sha256": _digest(predictions.ids)})
+
+
+def _rounded(scores: ScoreArray, dtype: type[np.floating[Any]]) -> npt.NDArray[Any]:
+    """Return scores in fewer bits: none becomes infinite, nor 0 if it is not 0."""
+    most = np.finfo(dtype)
+    size = np.clip(np.abs(scores), most.smallest_subnormal, most.max)
+    return (np.sign(scores) * size).astype(dtype)
 
 
 def _archived_scores(run_file: Path, ids: Sequence[str]) -> ScoreArray | None:
@@ -224,7 +233,7 @@ def _archived_scores(run_file: Path, ids: Sequence[str]) -> ScoreArray | None:
         raise SamplesError(f"{path.name} cannot be read as scores ({clean(error)})") from error
     if told != _digest(ids):
         raise SamplesError(f"{path.name} holds the scores of other arguments")
-    if scores.dtype != np.float16 or scores.shape != (len(ids), 20):
+    if scores.dtype not in (np.float16, np.float32) or scores.shape != (len(ids), 20):
         raise SamplesError(f"{path.name} does not hold 20 scores for each of {len(ids)} arguments")
     if not np.isfinite(scores).all():
         raise SamplesError(f"{path.name} holds scores that are not finite")

@@ -15,6 +15,7 @@ from pathlib import Path
 from valueeval.leaderboard.commands.archive import archive
 from valueeval.leaderboard.reading.runs import Problem
 from valueeval.study.cells import Cell
+from valueeval.study.commands import CELL_FILE, SELECTION_FILE
 from valueeval.study.store import State, Store
 from valueeval.tasks.errors import ValueEvalError
 
@@ -48,7 +49,8 @@ def archive_cells(cells: Sequence[Cell], store: Store, folder: Path) -> tuple[in
             if unread:
                 continue
             try:
-                shutil.copyfile(store.path(cell) / "cell.json", copy.path(cell) / "cell.json")
+                for name in (CELL_FILE, *([SELECTION_FILE] if cell.candidates else [])):
+                    shutil.copyfile(store.path(cell) / name, copy.path(cell) / name)
                 unfinished.rename(target)
             except OSError as error:
                 raise ValueEvalError(f"{target}: cannot be written ({error.strerror})") from error

@@ -13,22 +13,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from valueeval.study.design import (
+    AVERAGE,
     CONTENT_FREE_PRIOR,
     DECISIONS,
     EVALUATION,
     PARTS,
     PROCESSES,
+    SELECTED,
     UNTRAINED,
     CellDesign,
     DesignError,
     Study,
+    configurations,
     references,
 )
 from valueeval.tasks.data.content_free import CONTENT_FREE
@@ -75,6 +78,8 @@ class Cell:
         tasks: Tasks of lm-eval, one for each set.
         calibrated: How the answers of a base model are decided; None by their sign, or by what was
             trained.
+        candidates: The configurations that one is chosen of: by name, for each of its seeds the
+            keys of its folds; empty where nothing is chosen.
         supporting: Whether it has no result of its own: others read its adapter or its answers.
     """
 
@@ -87,6 +92,7 @@ class Cell:
     sets: tuple[str, ...]
     tasks: tuple[str, ...]
     calibrated: Calibrated | None = None
+    candidates: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     supporting: bool = False
 
 
@@ -250,7 +256,7 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
     identity["data"] = _data_hash(data, where)
     if options.get("protocol") == "cv" or "cv" in sets:
         identity["cv"] = load_set("cv", where).sha256
-    if method != "average":
+    if method not in (AVERAGE, SELECTED):
         identity["base"] = _base_identity(
             str(options.get("base", "minilm")), options.get("revision"), design.base_sha256
         )
@@ -258,7 +264,25 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     if not sets and train is None:
         raise DesignError("sets: []: nothing is trained, so name a set to evaluate on")
-    return Cell(design, key, train, recipe, processes, needs, sets, tasks, supporting=not sets)
+    return Cell(
+        design, key, train, recipe, processes, needs, sets, tasks,
+        candidates=_candidates(needed) if method == SELECTED else {}, supporting=not sets,
+    )  # fmt: skip
+
+
+def _candidates(needed: Sequence[Cell]) -> dict[str, list[list[str]]]:
+    """Return the keys of the folds of each configuration, for each of its seeds."""
+    keys = {id(cell.design): cell.key for cell in needed}
+    found: dict[str, list[list[str]]] = {}
+    for name, cells in configurations([cell.design for cell in needed]).items():
+        by_seed: dict[Any, list[CellDesign]] = {}
+        for cell in cells:
+            by_seed.setdefault(cell.options.get("seed", 0), []).append(cell)
+        found[name] = [
+            [keys[id(cell)] for cell in sorted(of_one, key=lambda cell: cell.factors["fold"])]
+            for of_one in by_seed.values()
+        ]
+    return found
 
 
 def _check_untrained(design: CellDesign) -> None:

@@ -255,6 +255,8 @@ def _live_table(cells: Sequence[Cell], store: Store, steps: dict[str, str]) -> T
 def _first_step(cell: Cell) -> str:
     if cell.calibrated is not None:
         return "calibrate the answers of another cell, "
+    if cell.candidates:
+        return f"choose among {len(cell.candidates)} configurations by cross-validation, "
     if cell.train is not None:
         return "train, "
     return "for other cells: " if cell.supporting else ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from valueeval.study.cells import Calibrated, Cell
+from valueeval.study.design import AVERAGE
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
@@ -18,6 +19,8 @@ ANSWERS = "answers"
 """Name of lm-eval's ``--use_cache`` in a cell's folder; it adds the number of the process."""
 
 ANSWERS_FILE = f"{ANSWERS}_rank0.db"
+CELL_FILE = "cell.json"
+SELECTION_FILE = "selection.json"
 _SAMPLES, _CALIBRATION = "samples.json", "calibration.json"
 
 
@@ -32,8 +35,38 @@ def cell_folder(folder: Path, key: str) -> Path:
 
 
 def adapters(folder: Path, keys: Sequence[str]) -> str:
-    """Return the adapters of some cells as one name: ``A+B+C``."""
-    return "+".join(str(cell_folder(folder, key) / "adapter") for key in keys)
+    """Return the adapters of some cells as one name: ``A+B+C``.
+
+    A cell that has chosen a configuration stands for the adapters of that.
+    """
+    return "+".join(
+        str(cell_folder(folder, each) / "adapter")
+        for key in keys
+        for each in (chosen_keys(folder, key) or [key])
+    )
+
+
+def chosen_keys(folder: Path, key: str) -> list[str]:
+    """Return the cells of the configuration that a cell has chosen; empty if it chooses none."""
+    own = cell_folder(folder, key)
+    if not (own / SELECTION_FILE).is_file():
+        return []
+    chosen = json.loads((own / SELECTION_FILE).read_text(encoding="utf-8"))["chosen"]
+    candidates = json.loads((own / CELL_FILE).read_text(encoding="utf-8"))["candidates"]
+    return [each for seed in candidates[chosen] for each in seed]
+
+
+def select_command(cell: Cell, folder: Path) -> list[str]:
+    """Return the words after ``valueeval`` that choose among a cell's configurations."""
+    words = ["select", "--output", str(cell_folder(folder, cell.key) / SELECTION_FILE)]
+    if "data_dir" in cell.design.options:
+        words += ["--data_dir", str(cell.design.options["data_dir"])]
+    given = [
+        f"{name}={adapters(folder, keys)}"
+        for name, seeds in cell.candidates.items()
+        for keys in seeds
+    ]
+    return [*words, *given]
 
 
 def train_command(cell: Cell, folder: Path) -> list[str]:
@@ -78,8 +111,10 @@ def evaluate_command(cell: Cell, folder: Path, results: Path) -> list[str]:
     options, own = cell.design.options, cell_folder(folder, cell.key)
     if cell.train is not None:
         model = f"adapter={own / 'adapter'}"
-    elif options.get("method") == "average":
+    elif options.get("method") == AVERAGE:
         model = f"adapter={adapters(folder, cell.needs)}"
+    elif cell.candidates:
+        model = f"adapter={adapters(folder, [cell.key])}"
     else:
         model = f"pretrained={options['base']}"
     if "dtype" in options:

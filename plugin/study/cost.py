@@ -25,6 +25,7 @@ FORWARD = 1 / 3
 """What an argument takes without a backward pass, of what it takes with one."""
 
 _VALUES = 20
+_CHOSEN_BY = ("training", "validation")
 _TRAINING = ("method", "template", "heads", "contrastive")
 _ASKING = ("template", "num_fewshot", "chat", "dtype")
 
@@ -151,6 +152,16 @@ def evaluated_arguments(cell: Cell) -> int:
     return sum(min(size, limit or size) for size in sizes)
 
 
+def _readers(cell: Cell, by_key: Mapping[str, Cell]) -> list[Cell]:
+    """Return the cells whose model reads what a cell is evaluated on: itself, or its members."""
+    if evaluation_kind(cell):
+        return [cell]
+    keys: Sequence[str] = cell.needs
+    if cell.candidates:  # whichever is chosen
+        keys = [key for seed in next(iter(cell.candidates.values())) for key in seed]
+    return [each for key in keys if key in by_key for each in _readers(by_key[key], by_key)]
+
+
 def _estimate(cell: Cell, by_key: Mapping[str, Cell], rates: Rates) -> Estimate:
     seconds, missing = 0.0, []
     if (kind := training_kind(cell)) is not None:
@@ -158,18 +169,23 @@ def _estimate(cell: Cell, by_key: Mapping[str, Cell], rates: Rates) -> Estimate:
             seconds += rates.training[kind].seconds(trained_arguments(cell))
         else:
             missing.append(kind)
-    asked = [cell] if evaluation_kind(cell) else [by_key[k] for k in cell.needs if k in by_key]
-    arguments: float = evaluated_arguments(cell)
-    if cell.sets == (CV,):
-        arguments /= len(asked)  # each is answered by the one that has not seen it
-    for each in asked if cell.tasks else ():  # an average reads each of its members
+    read = [(each, evaluated_arguments(cell)) for each in _readers(cell, by_key)]
+    if cell.sets == (CV,):  # each is answered by the one that has not seen it
+        read = [(each, number / len(read)) for each, number in read]
+    if not cell.tasks:
+        read = []
+    if cell.candidates:  # every fold that was left out is read by its training, before the choice
+        folds = [by_key[key] for key in cell.needs if key in by_key]
+        both = sum(_size(name, cell.design.options.get("data_dir")) for name in _CHOSEN_BY)
+        read += [(each, both / int((each.recipe or {})["folds"])) for each in folds]
+    for each, number in read:
         kind = evaluation_kind(each)
         if kind is None or kind not in rates.evaluation:
             missing.append(kind or ("evaluate",))
         elif cell.calibrated is not None:  # the model is loaded, and has answered already
             seconds += rates.evaluation[kind].start
         else:
-            seconds += rates.evaluation[kind].seconds(arguments)
+            seconds += rates.evaluation[kind].seconds(number)
     if missing:
         return Estimate(None, next((rates.failures[k] for k in missing if k in rates.failures), ""))
     return Estimate(seconds)

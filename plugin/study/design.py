@@ -36,15 +36,21 @@ each set) where evaluating on all arguments takes too long. Cells that are evalu
 reported apart, and never compared with others. ``processes: 4`` trains by ``accelerate launch`` on
 four GPUs.
 
-Two methods train nothing: ``none`` asks the base model itself (``template`` says what), ``average``
-evaluates several adapters as one. What ``none`` answers to cls and bca can be decided by
-``calibration`` (``none``, ``content-free``, ``batch``) and ``thresholds`` (``raw``, or ``tuned`` on
-validation by the rule of trained models): cells that differ in nothing else share the answers. A
-``teacher``, and ``of``, name cells.
+Three methods train nothing: ``none`` asks the base model itself (``template`` says what),
+``average`` evaluates several adapters as one, and ``selected`` chooses among configurations. What
+``none`` answers to cls and bca can be decided by ``calibration`` (``none``, ``content-free``,
+``batch``) and ``thresholds`` (``raw``, or ``tuned`` on validation by the rule of trained models):
+cells that differ in nothing else share the answers. A ``teacher``, and ``of``, name cells.
 
 Cross-validation over all labelled arguments is two blocks: five trainings, ``factors: {fold: [0, 1,
 2, 3, 4]}`` with ``options: {protocol: cv}`` and ``sets: []``, and their ``average`` with ``sets:
 [cv]``, where each argument is answered by the one that has not seen it.
+
+A configuration is chosen by cross-validation over training and validation, before a test set is
+read, from a block of trainings, ``factors: {learning_rate: [1.0e-4, 2.0e-4], fold: [0, 1, 2, 3,
+4]}`` with ``options: {folds: 5}`` and ``sets: []``, by a cell ``factors: {method: [selected], of:
+[{block: candidates}]}``. It is evaluated as the average of the chosen one's folds. Where
+``teacher`` or another ``of`` names it, it stands for these adapters.
 """
 
 from __future__ import annotations
@@ -82,7 +88,8 @@ PROCESSES = "processes"
 All other options are those of ``valueeval train``.
 """
 
-UNTRAINED = ("none", "average")
+AVERAGE, SELECTED = "average", "selected"
+UNTRAINED = ("none", AVERAGE, SELECTED)
 """Methods that train nothing."""
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -130,6 +137,12 @@ class CellDesign:
             return f"at most {most} argument{'s' if most > 1 else ''} a conclusion"
         limit = self.options.get("limit")
         return f"the first {limit} arguments" if limit else ""
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """Its factors without block, fold and seed."""
+        apart = ("block", "fold", *REPEATED)
+        return {name: value for name, value in self.factors.items() if name not in apart}
 
     @property
     def label(self) -> str:
@@ -382,11 +395,64 @@ def _check_selections(study: Study, where: str) -> None:
         except DesignError as error:
             raise DesignError(f"{where}: {error}") from error
     for cell in study.cells:
-        if cell.options.get("method") == "average" and references(cell) is None:
-            raise DesignError(f"{where}: {cell.label}: name the cells to average with `of`")
-        needed = references(cell)
-        if needed is not None and not [c for c in study.selected(needed) if c is not cell]:
+        method, needed = cell.options.get("method"), references(cell)
+        if method in (AVERAGE, SELECTED) and needed is None:
+            what = "average" if method == AVERAGE else "choose among"
+            raise DesignError(f"{where}: {cell.label}: name the cells to {what} with `of`")
+        if needed is None:
+            continue
+        named = [c for c in study.selected(needed) if c is not cell]
+        if not named:
             raise DesignError(f"{where}: {cell.label}: {dict(needed)} selects no cell")
+        if method == SELECTED:
+            _check_candidates(named, f"{where}: {cell.label}")
+
+
+def configurations(cells: Sequence[CellDesign]) -> dict[str, list[CellDesign]]:
+    """Return the cells of each configuration, by what tells it from the others.
+
+    Args:
+        cells: Trainings of one fold each.
+    """
+    levels = [cell.configuration for cell in cells]
+    differ = [
+        name for name in dict.fromkeys(name for of in levels for name in of)
+        if len({repr(of.get(name)) for of in levels}) > 1
+    ]  # fmt: skip
+    found: dict[str, list[CellDesign]] = {}
+    for cell, of in zip(cells, levels, strict=True):
+        name = ", ".join(level_name(name, of[name]) for name in differ if name in of)
+        found.setdefault(name, []).append(cell)
+    return found
+
+
+def _check_candidates(cells: Sequence[CellDesign], where: str) -> None:
+    """Refuse cells that are not each fold of two configurations or more."""
+    folds = {cell.options.get("folds") for cell in cells}
+    for cell in cells:
+        if "fold" not in cell.factors or cell.options.get("protocol", "main") != "main":
+            raise DesignError(
+                f"{where}: {cell.label}: only trainings of a fold can be chosen among, with "
+                "options: {folds: 5} and the factor fold: [0, 1, 2, 3, 4]"
+            )
+        if cell.options.get("data", "touche23") != "touche23":
+            raise DesignError(
+                f"{where}: {cell.label}: a choice needs the real data, not the sample"
+            )
+    (number, *others) = folds
+    if others or not isinstance(number, int):
+        raise DesignError(f"{where}: its cells need the same number of `folds`")
+    found = configurations(cells)
+    if len(found) < 2:
+        raise DesignError(f"{where}: one configuration leaves no choice")
+    for name, of_one in found.items():
+        for seed in {cell.options.get("seed", 0) for cell in of_one}:
+            there = sorted(c.factors["fold"] for c in of_one if c.options.get("seed", 0) == seed)
+            if there != list(range(number)):
+                raise DesignError(
+                    f"{where}: {name}: folds {', '.join(map(str, there))} with seed {seed}; needed "
+                    f"is each of 0 to {number - 1} once"
+                )
 
 
 def _mapping(content: Any, where: str, known: Sequence[str] = ()) -> dict[str, Any]:

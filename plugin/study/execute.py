@@ -22,6 +22,7 @@ from valueeval.study.commands import (
     calibrate_command,
     cell_folder,
     evaluate_command,
+    select_command,
     train_command,
 )
 from valueeval.study.store import State, Store
@@ -112,43 +113,50 @@ class Runner:
         return True
 
     def _run_cell(self, cell: Cell, device: str | None) -> None:
-        own, folder = self.store.path(cell), self.store.folder
+        own = self.store.path(cell)
         unfinished = own / "results.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        steps = {}
-        if cell.tasks:
-            steps["evaluate"] = evaluate_command(cell, folder, unfinished)
-        else:
-            unfinished.mkdir()
-        if cell.train is not None:
-            steps = {"train": train_command(cell, folder), **steps}
-        if cell.calibrated is not None:
-            answers = cell_folder(folder, cell.calibrated.answers) / ANSWERS_FILE
-            if answers.is_file():  # a copy, since several cells may read them at the same time
-                shutil.copyfile(answers, own / ANSWERS_FILE)
-            try:
-                command = calibrate_command(cell, cell.calibrated, folder)
-            except ValueEvalError as error:
-                self.store.fail(cell, str(error))
-                self.report(cell, State.FAILED, str(error))
-                return
-            steps = {"calibrate": command, **steps}
         with (own / "log.txt").open("ab") as log:
-            for step, words in steps.items():
+            for step, words in self._steps(cell, unfinished).items():
                 self.report(cell, State.RUNNING, step)
                 launcher = _launcher(cell.processes if step == "train" else 1)
-                status = self._call([*launcher, *words], log, device)
+                try:
+                    status = self._call([*launcher, *words()], log, device)
+                except ValueEvalError as error:
+                    self._fail(cell, str(error))
+                    return
                 if self._stopping.is_set():
                     return
                 if status:
                     reason = f"{step}: exit status {status}: {_last_line(own / 'log.txt')}"
-                    self.store.fail(cell, reason)
-                    self.report(cell, State.FAILED, reason)
+                    self._fail(cell, reason)
                     return
         if cell.calibrated is not None:
             (own / ANSWERS_FILE).unlink(missing_ok=True)
+        unfinished.mkdir(exist_ok=True)  # of a cell without an evaluation
         unfinished.rename(self.store.results(cell))
         self.report(cell, State.DONE, "")
+
+    def _steps(self, cell: Cell, results: Path) -> dict[str, Callable[[], list[str]]]:
+        """Return the steps of a cell; a later command may depend on what an earlier one wrote."""
+        folder = self.store.folder
+        steps: dict[str, Callable[[], list[str]]] = {}
+        if (calibrated := cell.calibrated) is not None:
+            answers = cell_folder(folder, calibrated.answers) / ANSWERS_FILE
+            if answers.is_file():  # a copy, since several cells may read them at the same time
+                shutil.copyfile(answers, self.store.path(cell) / ANSWERS_FILE)
+            steps["calibrate"] = lambda: calibrate_command(cell, calibrated, folder)
+        if cell.candidates:
+            steps["select"] = lambda: select_command(cell, folder)
+        if cell.train is not None:
+            steps["train"] = lambda: train_command(cell, folder)
+        if cell.tasks:
+            steps["evaluate"] = lambda: evaluate_command(cell, folder, results)
+        return steps
+
+    def _fail(self, cell: Cell, reason: str) -> None:
+        self.store.fail(cell, reason)
+        self.report(cell, State.FAILED, reason)
 
     def _call(self, words: Sequence[str], log: IO[bytes], device: str | None) -> int:
         with self._lock:

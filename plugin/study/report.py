@@ -6,16 +6,19 @@ the same results give the same bytes, however often the study was stopped.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
 from valueeval.leaderboard import text
 from valueeval.leaderboard.reading.runs import Problem, merged
 from valueeval.study.cells import Cell
+from valueeval.study.commands import SELECTION_FILE
 from valueeval.study.design import Selection, Study, level_name
 from valueeval.study.figures import METRIC, draw, file_name
 from valueeval.study.findings import Finding, Verdict, check_hypotheses
@@ -51,6 +54,19 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
+class Choice:
+    """A configuration that was chosen by cross-validation.
+
+    Attributes:
+        name: The cell that chose.
+        selection: What ``valueeval select`` wrote: chosen, candidates, numbers.
+    """
+
+    name: str
+    selection: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
 class Report:
     """What a study found.
 
@@ -62,6 +78,7 @@ class Report:
         every_value: The macro F1 of predicting every value for every argument of it.
         done, cells: Numbers of finished cells and of all.
         findings: For each hypothesis.
+        choices: Configurations that were chosen by cross-validation.
         blocks: In the order of the file.
         missing: How many cells of a block have no result, and how many cells it has, by block.
         failed: Label and reason of each cell that failed.
@@ -77,6 +94,7 @@ class Report:
     done: int
     cells: int
     findings: Sequence[Finding]
+    choices: Sequence[Choice]
     blocks: Sequence[Block]
     missing: Mapping[str, tuple[int, int]]
     failed: Sequence[tuple[str, str]]
@@ -133,6 +151,7 @@ def make_report(study: Study, cells: Sequence[Cell], store: Store, dataset: str)
         done=len(measured),
         cells=len(unique),
         findings=check_hypotheses(study, cells, measured),
+        choices=_choices(unique.values(), store),
         blocks=blocks,
         missing=_missing(cells, measured),
         failed=[
@@ -209,6 +228,16 @@ def _components(finished: Sequence[Measured]) -> list[Component] | None:
     scores = [each.scores[METRIC] for each in finished]
     known = [score for score in scores if score is not None]
     return variance_components(varied, known) if known and len(known) == len(scores) else None
+
+
+def _choices(cells: Iterable[Cell], store: Store) -> list[Choice]:
+    found = []
+    for cell in cells:
+        if cell.candidates and store.state(cell) is State.DONE:
+            file = store.path(cell) / SELECTION_FILE
+            selection = json.loads(file.read_text(encoding="utf-8"))
+            found.append(Choice(cell.design.label, selection))
+    return found
 
 
 def _missing(cells: Sequence[Cell], measured: Mapping[str, Measured]) -> dict[str, tuple[int, int]]:

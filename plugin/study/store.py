@@ -6,6 +6,7 @@
                        train.yaml    options of valueeval train
                        samples.json  arguments to evaluate on, where not all are
                        log.txt       what the commands printed
+                       selection.json  the choice among configurations, where there is one
                        answers_rank0.db  answers of a base model, for cells that calibrate them
                        adapter/      what was trained
                        results/      what lm_eval wrote; renamed into place when it is whole
@@ -30,7 +31,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from valueeval.study.cells import Cell
-from valueeval.study.commands import cell_folder, sample_places, train_options
+from valueeval.study.commands import CELL_FILE, cell_folder, sample_places, train_options
 from valueeval.tasks.files import replacing
 
 
@@ -96,7 +97,9 @@ class Store:
         """Write what the cell is, the options of its training and what it is evaluated on."""
         content = {"cell": cell.design.label, "factors": dict(cell.design.factors)}
         content |= {"tasks": list(cell.tasks), "needs": list(cell.needs)}
-        with replacing(self.path(cell) / "cell.json") as temporary:
+        if cell.candidates:
+            content["candidates"] = dict(cell.candidates)
+        with replacing(self.path(cell) / CELL_FILE) as temporary:
             temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", "utf-8")
         if cell.train is not None:
             with replacing(self.path(cell) / "train.yaml") as temporary:

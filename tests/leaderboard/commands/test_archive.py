@@ -219,6 +219,17 @@ def test_an_archive_keeps_the_scores_small_and_with_the_signs_of_the_decisions(
     assert np.allclose(read.scores[ordinary], scores[order][ordinary], rtol=1e-3, atol=1e-6)
 
 
+def test_scores_that_hardly_differ_are_kept_in_more_bits(tmp_path: Path) -> None:
+    """Near 5 float16 knows steps of 0.004 alone: arguments would be tied, and macro_ap another."""
+    scores = 5 + 1e-4 * likely(DOCS, 2.0)
+    write(tmp_path / "results", scores=scores, prediction=None)
+    archive([tmp_path / "results"], tmp_path / "archive")
+    (run,), _ = read_results(find_results([tmp_path / "archive"]))
+    read = read_checked(run)
+    assert read.scores is not None
+    assert np.allclose(read.scores, scores[np.argsort(DATA.ids)], rtol=1e-6)
+
+
 def test_scores_that_do_not_belong_to_the_run_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "results", scores=likely(DOCS, 2.0), prediction=None)
     archive([tmp_path / "results"], tmp_path / "archive")
