@@ -188,7 +188,8 @@ def build_parser() -> CommandParser:
     parser.add_argument("--retry", action="store_true", help="try failed cells again")
     parser.add_argument(
         "--workers", type=_positive, metavar="N",
-        help="cells at the same time, sharing the cores (default: 1, or one a GPU in --devices)",
+        help="cells at the same time, sharing the cores (default: 1, or one a GPU in --devices); "
+        "one that would not fit into main memory waits for the others",
     )  # fmt: skip
     parser.add_argument(
         "--devices", metavar="0,1", default="",

@@ -109,7 +109,7 @@ def rates_of_finished(cells: Sequence[Cell], store: Store) -> Rates:
         if store.state(cell) is not State.DONE:
             continue
         kind = training_kind(cell)
-        took = _number(store.path(cell) / "adapter" / "valueeval.json", "seconds")
+        took = number_in(store.path(cell) / "adapter" / "valueeval.json", "seconds")
         if kind is not None and took is not None:
             training[kind] = Rate(0.0, took / trained_arguments(cell))
         kind = evaluation_kind(cell)
@@ -203,10 +203,10 @@ def _base(cell: Cell) -> str:
 
 def _evaluation_seconds(results: Path) -> float | None:
     found = sorted(results.rglob("results_*.json"))
-    return _number(found[0], "total_evaluation_time_seconds") if found else None
+    return number_in(found[0], "total_evaluation_time_seconds") if found else None
 
 
-def _number(file: Path, key: str) -> float | None:
+def number_in(file: Path, key: str) -> float | None:
     """Return a number of a JSON file, which lm-eval writes as text; None if there is none."""
     try:
         content: Any = json.loads(file.read_text(encoding="utf-8"))

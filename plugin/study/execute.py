@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -25,12 +26,25 @@ from valueeval.study.commands import (
     select_command,
     train_command,
 )
+from valueeval.study.memory import free_bytes, needed_bytes, peaks_of_finished, taken_bytes
 from valueeval.study.store import State, Store
 from valueeval.tasks.errors import ValueEvalError
 
 POLL_SECONDS = 1.0
 _VALUEEVAL = (sys.executable, "-m", "valueeval")
 Report = Callable[[Cell, State, str], None]
+
+
+@dataclass
+class _Share:
+    """The memory of a running cell: what it is expected to take, and the process that holds it."""
+
+    expected: int
+    process: int | None = None
+
+    def growing(self) -> int:
+        """Return what it does not hold yet."""
+        return max(0, self.expected - (taken_bytes(self.process) if self.process else 0))
 
 
 class Runner:
@@ -60,6 +74,8 @@ class Runner:
         self._stopping = threading.Event()
         self._children: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
+        self._shares: dict[int, _Share] = {}  # by worker
+        self._peaks = peaks_of_finished(cells, store)
 
     def run(self) -> None:
         """Run every cell that can run; a cell that fails is recorded and stops no other.
@@ -101,15 +117,33 @@ class Runner:
                 self._stopping.wait(POLL_SECONDS)
 
     def _try(self, cell: Cell, device: str | None) -> bool:
-        """Run a cell unless another worker has it; return True if it was run here."""
-        if self._stopping.is_set():
+        """Run a cell unless another worker has it or memory is short; return True if it was run."""
+        if self._stopping.is_set() or not self._reserve(cell):
             return False
-        with self.store.claim(cell) as held:
-            # Another worker may have finished it between the look and the claim.
-            if not held or self.store.results(cell).is_dir() or self.store.failure(cell):
+        try:
+            with self.store.claim(cell) as held:
+                # Another worker may have finished it between the look and the claim.
+                if not held or self.store.results(cell).is_dir() or self.store.failure(cell):
+                    return False
+                self.store.describe(cell)
+                self._run_cell(cell, device)
+            return True
+        finally:
+            with self._lock:
+                del self._shares[threading.get_ident()]
+
+    def _reserve(self, cell: Cell) -> bool:
+        """Return whether a cell fits into memory beside those that run; a single one always does.
+
+        Cells that have just been started will still grow, so what they are expected to take and do
+        not hold yet is not free.
+        """
+        needed = needed_bytes(cell, self._peaks)
+        with self._lock:
+            growing = sum(each.growing() for each in self._shares.values())
+            if self._shares and needed > free_bytes() - growing:
                 return False
-            self.store.describe(cell)
-            self._run_cell(cell, device)
+            self._shares[threading.get_ident()] = _Share(needed)
         return True
 
     def _run_cell(self, cell: Cell, device: str | None) -> None:
@@ -168,8 +202,11 @@ class Runner:
                 env=environment(self.workers, device),
             )  # fmt: skip
             self._children.add(child)
+            share = self._shares[threading.get_ident()]
+            share.process = child.pid
         status = child.wait()
         with self._lock:
+            share.process = None
             self._children.discard(child)
         return status
 
