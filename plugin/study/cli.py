@@ -302,7 +302,7 @@ def _show_cost(
             list(waiting.values()), rates, environment(workers, devices[0] if devices else None),
             lambda label: print(f"measuring: {label}", file=sys.stderr, flush=True),
         )  # fmt: skip
-    found = estimates(list(waiting.values()), rates)
+    found = estimates(cells, rates)  # of all: those that wait read models of those that are done
     total, unknown = 0.0, Counter[str]()
     for block in dict.fromkeys(str(cell.design.factors["block"]) for cell in waiting.values()):
         of_block = [c for c in waiting.values() if c.design.factors["block"] == block]

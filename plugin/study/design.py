@@ -427,7 +427,7 @@ def configurations(cells: Sequence[CellDesign]) -> dict[str, list[CellDesign]]:
 
 
 def _check_candidates(cells: Sequence[CellDesign], where: str) -> None:
-    """Refuse cells that are not each fold of two configurations or more."""
+    """Refuse cells that are not each fold of two configurations or more, without an evaluation."""
     folds = {cell.options.get("folds") for cell in cells}
     for cell in cells:
         if "fold" not in cell.factors or cell.options.get("protocol", "main") != "main":
@@ -439,6 +439,11 @@ def _check_candidates(cells: Sequence[CellDesign], where: str) -> None:
             raise DesignError(
                 f"{where}: {cell.label}: a choice needs the real data, not the sample"
             )
+        if cell.sets:
+            raise DesignError(
+                f"{where}: {cell.label}: is evaluated on {', '.join(map(str, cell.sets))} before "
+                "the choice; give the block of the candidates `sets: []`"
+            )
     (number, *others) = folds
     if others or not isinstance(number, int):
         raise DesignError(f"{where}: its cells need the same number of `folds`")
@@ -446,6 +451,8 @@ def _check_candidates(cells: Sequence[CellDesign], where: str) -> None:
     if len(found) < 2:
         raise DesignError(f"{where}: one configuration leaves no choice")
     for name, of_one in found.items():
+        if "=" in name:  # which `valueeval select` takes for the end of the name
+            raise DesignError(f"{where}: {name}: a candidate's levels cannot hold `=`")
         for seed in {cell.options.get("seed", 0) for cell in of_one}:
             there = sorted(c.factors["fold"] for c in of_one if c.options.get("seed", 0) == seed)
             if there != list(range(number)):

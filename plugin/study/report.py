@@ -231,10 +231,11 @@ def _components(finished: Sequence[Measured]) -> list[Component] | None:
 
 
 def _choices(cells: Iterable[Cell], store: Store) -> list[Choice]:
+    """Return the choices that have been made, evaluated on a test set or not yet."""
     found = []
     for cell in cells:
-        if cell.candidates and store.state(cell) is State.DONE:
-            file = store.path(cell) / SELECTION_FILE
+        file = store.path(cell) / SELECTION_FILE
+        if cell.candidates and file.is_file():
             selection = json.loads(file.read_text(encoding="utf-8"))
             found.append(Choice(cell.design.label, selection))
     return found

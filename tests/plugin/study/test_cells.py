@@ -60,6 +60,19 @@ def test_the_address_is_that_of_the_work(folder: Path) -> None:
     assert plain not in others
 
 
+def test_addresses_stay(folder: Path) -> None:
+    """A study that is running finds its cells: their addresses change with the version alone."""
+    content = {"version": "0.1.0"}
+    blocks = {
+        "folds": {"factors": {"fold": [0, 1]}, "options": {"folds": 2}, "sets": []},
+        "average": {"factors": {"method": ["average"], "of": [{"block": "folds"}]}},
+        "asked": {"factors": {"template": ["bca"]}, "options": {"method": "none"}},
+    }
+    assert [cell.key for cell in cells_of(folder, blocks, **content)] == [
+        "9f77304f4be88d1c", "5a3fc15c2fbf8d8f", "76f3a3f49c1ea045", "39cd4d5992366b9c",
+    ]  # fmt: skip
+
+
 def test_other_weights_are_another_cell(folder: Path) -> None:
     before = key_of(folder, method="head")
     (folder / "base" / "model.safetensors").write_bytes(b"other weights")

@@ -126,6 +126,20 @@ def test_the_plan_says_how_long(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "2 cells to run: 4.0 h; 2.0 h with 2 workers" in shown
 
 
+def test_an_average_reads_members_that_are_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = {
+        "members": {"factors": {"seed": [0, 1]}},
+        "average": {"factors": {"method": ["average"], "of": [{"block": "members"}]}},
+    }
+    file = study_of(tmp_path, blocks, train_size=8)
+    for cell in resolve(read_study(file), tmp_path / "out")[:2]:
+        finish(cell, tmp_path, 60, 1200)
+    assert main([str(file), "--plan", "-o", str(tmp_path / "out")]) == 0
+    assert "average: 1 cells: 40 min, the longest cell 40 min" in capsys.readouterr().out
+
+
 def test_durations() -> None:
     assert [duration(s) for s in (40, 600, 7200)] == ["40 s", "10 min", "2.0 h"]
 

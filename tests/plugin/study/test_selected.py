@@ -150,6 +150,14 @@ def test_from_training_to_report(
             "a choice needs the real data",
         ),
         ({"options": {}}, "its cells need the same number of `folds`"),
+        (
+            {"sets": ["main"]},
+            "learning_rate 0.001, fold 0, seed 0: is evaluated on main before the choice",
+        ),
+        (
+            {"factors": {"loss": ["bce", "b=c"], "fold": [0, 1]}},
+            "b=c: a candidate's levels cannot hold `=`",
+        ),
     ],
 )
 def test_mistakes(write: Callable[..., Path], changes: dict[str, Any], message: str) -> None:
