@@ -470,7 +470,7 @@ class LanguageModelLM(HFLM):
         """Return what makes the forms of answers; None if they are free."""
         if not self._guided:
             return None
-        guide = Guide(self.tokenizer, settings.stop.ends)
+        guide = Guide(self.tokenizer, settings.stop)
         return lambda d, k: guide.form(documents[d][k].request, settings.steps)
 
     def _refuse_guided(self, other_decoding: str | None) -> None:

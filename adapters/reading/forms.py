@@ -129,7 +129,8 @@ class Free:
 
     Args:
         room: Number of tokens at most.
-        ends: Tokens with which the model would end the answer.
+        done: Returns whether the answer would end with the last of these tokens: with the token for
+            the end of a sequence, or in a stop string.
         decode: Returns the text of tokens.
         marker: The text that begins the next part.
         forced: Tokens that write it, where the model does not.
@@ -138,12 +139,12 @@ class Free:
     def __init__(
         self,
         room: int,
-        ends: set[int],
+        done: Callable[[list[int]], bool],
         decode: Callable[[list[int]], str],
         marker: str,
         forced: Sequence[int],
     ) -> None:
-        self._room, self._ends, self._decode = room, ends, decode
+        self._room, self._done, self._decode = room, done, decode
         self._marker, self._forced = marker, list(forced)
         self._said: list[int] = []
         self._forcing = False
@@ -154,7 +155,7 @@ class Free:
             if self._marker in self._decode(self._said[-2 * len(self._forced) - 8 :]):
                 return None
             best = int(logits.argmax())
-            if best not in self._ends and len(self._said) < self._room:
+            if len(self._said) < self._room and not self._done([*self._said, best]):
                 self._said.append(best)
                 return best
             self._forcing = True

@@ -13,6 +13,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 
 from valueeval.adapters.reading.forms import Form, Free, OneOf, Several
+from valueeval.adapters.reading.stopping import Stop
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.templates.bca import SPELLINGS
 from valueeval.tasks.values import VALUE_NAMES, VALUES
@@ -28,12 +29,12 @@ class Guide:
 
     Args:
         tokenizer: The model's tokenizer.
-        ends: Tokens that end a sequence.
+        stop: What ends an answer.
     """
 
-    def __init__(self, tokenizer: Any, ends: set[int]) -> None:
-        self._tokenizer, self._ends = tokenizer, ends
-        self._end = min(ends)
+    def __init__(self, tokenizer: Any, stop: Stop) -> None:
+        self._tokenizer, self._stop = tokenizer, stop
+        self._end = min(stop.ends)
 
     def form(self, request: Instance, steps: int) -> Form | None:
         """Return the form of an answer; None if the request is not one of ours.
@@ -70,13 +71,13 @@ class Guide:
     def _reasoning(self, steps: int) -> Free:
         decode: Callable[[list[int]], str] = self._tokenizer.decode
         forced = self._encode(f"\n{_MARKER}", "a.")
-        return Free(max(steps - _ROOM_FOR_LIST, 0), self._ends, decode, _MARKER, forced)
+        return Free(max(steps - _ROOM_FOR_LIST, 0), self._stop, decode, _MARKER, forced)
 
     def _names(self) -> Several:
         texts = [self._encode(f" {name}", _MARKER) for name in VALUE_NAMES]
         nothing, separator = self._encode(" none", _MARKER), self._encode(";", "a")
         newline = self._encode("\n", "a")[-1:]
-        return Several(texts, nothing, separator, {*self._ends, *newline})
+        return Several(texts, nothing, separator, {*self._stop.ends, *newline})
 
     def _encode(self, text: str, before: str) -> list[int]:
         """Return the tokens of a text as it stands after another."""

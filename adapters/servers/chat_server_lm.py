@@ -283,10 +283,10 @@ class ChatServerLM(LM):
         form = form_of(request) if self._guided else None
         if form is None or self._guided is None:
             return Question({**self._payload(context, limit, stops), **rest})
-        if self._guided == "json_schema":
-            # JSON takes more tokens, and stop sequences are those of plain text.
-            limit, stops = max(limit, form.room), []
-        payload = {**self._payload(context, limit, stops), **rest}
+        if self._guided == "json_schema":  # takes more tokens
+            limit = max(limit, form.room)
+        # The form says where the answer ends; a stop sequence would cut it off before.
+        payload = {**self._payload(context, limit), **rest}
         return Question(payload, f"guided={self._guided}", form.fields(self._guided))
 
     def _payload(self, context: str, limit: int, stops: Sequence[str] = ()) -> dict[str, Any]:

@@ -69,14 +69,20 @@ def decode(tokens: list[int]) -> str:
     return "".join("e;n3456789"[token] for token in tokens)
 
 
+def done(tokens: list[int]) -> bool:
+    """Return whether an answer ends, for the stop string «77»."""
+    return tokens[-1] == END or "77" in decode(tokens)
+
+
 def test_free_until_the_model_ends() -> None:
     def parts(room: int) -> list[Part]:
-        return [Free(room, {END}, decode, "89", [8, 9]), OneOf([[3], [4]])]
+        return [Free(room, done, decode, "89", [8, 9]), OneOf([[3], [4]])]
 
     assert answer(parts(20), [[5], [6], [END], [4]]) == [5, 6, 8, 9, 4, END]
     assert answer(parts(2), [[5], [6], [7], [4]]) == [5, 6, 8, 9, 4, END]  # no more room
     assert answer(parts(0), [[5], [4]]) == [8, 9, 4, END]
     assert answer(parts(20), [[5], [8], [9], [4]]) == [5, 8, 9, 4, END]  # its own marker
+    assert answer(parts(20), [[5], [7], [7], [4]]) == [5, 7, 8, 9, 4, END]  # before a stop string
 
 
 @given(
