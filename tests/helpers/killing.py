@@ -8,7 +8,7 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def killed(work: Callable[[], object], within: float, moments: np.random.Generat
         within: Seconds after its start within which it is killed; it may end before.
         moments: Source of the moment.
     """
-    process = _begun(work)
+    process = begun(work)
     time.sleep(moments.uniform(0, within))
     os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
@@ -50,14 +50,35 @@ def forked_seconds(work: Callable[[], object]) -> float:
 
     That is longer than here: a process that was forked copies each page of memory that it changes.
     """
-    process = _begun(work)
+    process = begun(work)
     began = time.monotonic()
     _, status = os.waitpid(process, 0)
     assert status == 0
     return time.monotonic() - began
 
 
-def _begun(work: Callable[[], object]) -> int:
+def statuses(processes: Sequence[int], within: float) -> list[int]:
+    """Return the wait statuses of forked processes; those that take longer are killed.
+
+    Args:
+        processes: Their numbers.
+        within: Seconds from now.
+    """
+    deadline = time.monotonic() + within
+    found = []
+    for process in processes:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        while not ended and time.monotonic() < deadline:
+            time.sleep(0.01)
+            ended, status = os.waitpid(process, os.WNOHANG)
+        if not ended:
+            os.kill(process, signal.SIGKILL)
+            _, status = os.waitpid(process, 0)
+        found.append(status)
+    return found
+
+
+def begun(work: Callable[[], object]) -> int:
     """Fork a process that runs a function; return its number when the function begins.
 
     A fork alone can take longer than the work: its time must not count.
