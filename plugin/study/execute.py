@@ -76,6 +76,8 @@ class Runner:
         self._lock = threading.Lock()
         self._shares: dict[int, _Share] = {}  # by worker
         self._peaks = peaks_of_finished(cells, store)
+        self._by_key = {cell.key: cell for cell in cells}
+        self._told_short = False
 
     def run(self) -> None:
         """Run every cell that can run; a cell that fails is recorded and stops no other.
@@ -125,8 +127,12 @@ class Runner:
                 # Another worker may have finished it between the look and the claim.
                 if not held or self.store.results(cell).is_dir() or self.store.failure(cell):
                     return False
+                self._tell_if_short(cell)
                 self.store.describe(cell)
                 self._run_cell(cell, device)
+            with self._lock:
+                for kind, peak in peaks_of_finished([cell], self.store).items():
+                    self._peaks[kind] = max(peak, self._peaks.get(kind, 0.0))
             return True
         finally:
             with self._lock:
@@ -138,13 +144,26 @@ class Runner:
         Cells that have just been started will still grow, so what they are expected to take and do
         not hold yet is not free.
         """
-        needed = needed_bytes(cell, self._peaks)
         with self._lock:
+            needed = needed_bytes(cell, self._peaks, self._by_key)
             growing = sum(each.growing() for each in self._shares.values())
             if self._shares and needed > free_bytes() - growing:
                 return False
             self._shares[threading.get_ident()] = _Share(needed)
         return True
+
+    def _tell_if_short(self, cell: Cell) -> None:
+        """Say, once, that a cell is started alone although it may not fit into memory."""
+        with self._lock:
+            needed, free = self._shares[threading.get_ident()].expected, free_bytes()
+            if self._told_short or needed <= free:
+                return
+            self._told_short = True
+        print(
+            f"{cell.design.label}: may need {needed / 2**30:.1f} GiB of memory, "
+            f"{free / 2**30:.1f} GiB are free: it is started alone (said once)",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
 
     def _run_cell(self, cell: Cell, device: str | None) -> None:
         own = self.store.path(cell)

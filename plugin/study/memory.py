@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from valueeval.study.cells import Cell
 from valueeval.study.cost import Kind, number_in, training_kind
+from valueeval.study.design import AVERAGE, SELECTED
 from valueeval.study.store import State, Store
 
 PROCESS = 700 << 20
@@ -33,17 +34,18 @@ _NUMBER = 4  # bytes of a float32
 _COPIES_OF_FULL = 4
 
 
-def needed_bytes(cell: Cell, peaks: Mapping[Kind, float]) -> int:
+def needed_bytes(cell: Cell, peaks: Mapping[Kind, float], cells: Mapping[str, Cell]) -> int:
     """Return what a cell is expected to take at its most; 0 where its base is not on this machine.
 
     Args:
         cell: The cell.
         peaks: What finished trainings took, by kind; see `peaks_of_finished`.
+        cells: By key, at least those that it needs: an average holds all of its members.
     """
     kind = training_kind(cell)
     if kind is not None and kind in peaks:
         return int(peaks[kind])
-    weights = _NUMBER * _weights(str(cell.design.options.get("base", "minilm")))
+    weights = _NUMBER * _loaded(cell, cells)
     if not weights:
         return 0
     if cell.train is None:
@@ -84,6 +86,17 @@ def taken_bytes(process: int) -> int:
         except psutil.Error:  # it has just ended
             continue
     return int(total)
+
+
+def _loaded(cell: Cell, cells: Mapping[str, Cell]) -> int:
+    """Return the number of weights that a cell loads: of an average, those of all members."""
+    options = cell.design.options
+    if options.get("method") not in (AVERAGE, SELECTED):
+        return _weights(str(options.get("base", "minilm")))
+    averages: list[Sequence[str]] = [cell.needs]
+    if cell.candidates:  # the largest may be chosen
+        averages = [[key for seed in of for key in seed] for of in cell.candidates.values()]
+    return max(sum(_loaded(cells[key], cells) for key in members) for members in averages)
 
 
 @cache

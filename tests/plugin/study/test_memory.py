@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,30 @@ def test_what_a_cell_needs(cells: Callable[..., list[Cell]]) -> None:
     full, lora = cells(method=["full", "lora"])
     (asked,) = cells(method=["none"], template=["cls"])
     training = memory.PROCESS + memory.ACTIVATIONS
-    assert memory.needed_bytes(full, {}) == training + 16 * 5024
-    assert memory.needed_bytes(lora, {}) == training + 4 * 5024
-    assert memory.needed_bytes(asked, {}) == memory.PROCESS + 4 * 5024
+    assert memory.needed_bytes(full, {}, {}) == training + 16 * 5024
+    assert memory.needed_bytes(lora, {}, {}) == training + 4 * 5024
+    assert memory.needed_bytes(asked, {}, {}) == memory.PROCESS + 4 * 5024
     (elsewhere,) = cells(method=["full"], base=["org/model"])
-    assert memory.needed_bytes(elsewhere, {}) == 0
+    assert memory.needed_bytes(elsewhere, {}, {}) == 0
+
+
+def test_an_average_holds_all_members(cells: Callable[..., list[Cell]]) -> None:
+    members = cells(seed=[0, 1, 2])
+    average = replace(
+        members[0],
+        design=replace(members[0].design, options={"method": "average"}),
+        train=None,
+        needs=tuple(cell.key for cell in members),
+    )
+    by_key = {cell.key: cell for cell in members}
+    assert memory.needed_bytes(average, {}, by_key) == memory.PROCESS + 3 * 4 * 5024
+    one, *two = average.needs
+    chosen = replace(
+        average,
+        design=replace(average.design, options={"method": "selected"}),
+        candidates={"small": [[one]], "large": [two]},
+    )
+    assert memory.needed_bytes(chosen, {}, by_key) == memory.PROCESS + 2 * 4 * 5024
 
 
 def test_a_finished_cell_tells_what_others_need(
@@ -62,7 +82,7 @@ def test_a_finished_cell_tells_what_others_need(
     manifest = store.path(first) / "adapter" / "valueeval.json"
     manifest.write_text(json.dumps({"peak_memory_bytes": 3 * GIB}))
     peaks = memory.peaks_of_finished([first, second], store)
-    assert memory.needed_bytes(second, peaks) == 3 * GIB
+    assert memory.needed_bytes(second, peaks, {}) == 3 * GIB
 
 
 def test_what_a_process_holds() -> None:
@@ -75,6 +95,23 @@ def test_what_a_process_holds() -> None:
     assert memory.taken_bytes(child.pid) == 0
 
 
+def test_a_cell_that_ends_tells_what_the_next_needs(
+    cells: Callable[..., list[Cell]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[Any, float]] = []
+
+    def run_cell(self: Runner, cell: Cell, device: str | None) -> None:
+        asked.append(dict(self._peaks))
+        adapter = self.store.path(cell) / "adapter"
+        adapter.mkdir()
+        (adapter / "valueeval.json").write_text(json.dumps({"peak_memory_bytes": GIB}))
+        self.store.results(cell).mkdir()
+
+    monkeypatch.setattr(Runner, "_run_cell", run_cell)
+    Runner(Store(tmp_path / "out"), cells(seed=[0, 1]), workers=1).run()
+    assert [list(peaks.values()) for peaks in asked] == [[], [GIB]]
+
+
 @pytest.mark.parametrize(
     ("free", "together"),
     [(10 * GIB, 2), (5 * GIB, 1), (1 * GIB, 1)],
@@ -84,13 +121,14 @@ def test_cells_beside_each_other(
     cells: Callable[..., list[Cell]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
     free: int,
     together: int,
 ) -> None:
     """Each needs 3 GiB and holds nothing yet, so that free memory does not show it."""
     monkeypatch.setattr(execute, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(execute, "free_bytes", lambda: free)
-    monkeypatch.setattr(execute, "needed_bytes", lambda cell, peaks: 3 * GIB)
+    monkeypatch.setattr(execute, "needed_bytes", lambda cell, peaks, cells: 3 * GIB)
     monkeypatch.setattr(execute, "taken_bytes", lambda process: 0)
     running, most, lock = set[int](), [0], threading.Lock()
     both = threading.Barrier(2)
@@ -111,3 +149,5 @@ def test_cells_beside_each_other(
     Runner(store, wanted, workers=2).run()
     assert all(store.results(cell).is_dir() for cell in wanted)
     assert most == [together]
+    told = "may need 3.0 GiB of memory, 1.0 GiB are free: it is started alone"
+    assert capsys.readouterr().err.count(told) == (free < 3 * GIB)
