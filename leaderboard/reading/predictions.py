@@ -217,7 +217,8 @@ def _rounded(scores: ScoreArray, dtype: type[np.floating[Any]]) -> npt.NDArray[A
     """Return scores in fewer bits: none becomes infinite, nor 0 if it is not 0."""
     most = np.finfo(dtype)
     size = np.clip(np.abs(scores), most.smallest_subnormal, most.max)
-    return (np.sign(scores) * size).astype(dtype)
+    rounded: npt.NDArray[Any] = (np.sign(scores) * size).astype(dtype)
+    return rounded
 
 
 def _archived_scores(run_file: Path, ids: Sequence[str]) -> ScoreArray | None:

@@ -169,7 +169,8 @@ def _estimate(cell: Cell, by_key: Mapping[str, Cell], rates: Rates) -> Estimate:
             seconds += rates.training[kind].seconds(trained_arguments(cell))
         else:
             missing.append(kind)
-    read = [(each, evaluated_arguments(cell)) for each in _readers(cell, by_key)]
+    arguments: float = evaluated_arguments(cell)
+    read = [(each, arguments) for each in _readers(cell, by_key)]
     if cell.sets == (CV,):  # each is answered by the one that has not seen it
         read = [(each, number / len(read)) for each, number in read]
     if not cell.tasks:
