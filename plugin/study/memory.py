@@ -92,20 +92,43 @@ def _loaded(cell: Cell, cells: Mapping[str, Cell]) -> int:
     """Return the number of weights that a cell loads: of an average, those of all members."""
     options = cell.design.options
     if options.get("method") not in (AVERAGE, SELECTED):
-        return _weights(str(options.get("base", "minilm")))
+        return _weights(str(options.get("base", "minilm")), options.get("revision"))
     averages: list[Sequence[str]] = [cell.needs]
     if cell.candidates:  # the largest may be chosen
         averages = [[key for seed in of for key in seed] for of in cell.candidates.values()]
     return max(sum(_loaded(cells[key], cells) for key in members) for members in averages)
 
 
-@cache
-def _weights(base: str) -> int:
+def _weights(base: str, revision: str | None) -> int:
     """Return the number of weights of a base on this machine; 0 for any other."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    folder = Path(source := _source(base))
+    if not folder.is_dir():
+        try:
+            config = try_to_load_from_cache(source, "config.json", revision=revision)
+        except HFValidationError:  # the cell's own command says what is wrong with it
+            return 0
+        if not isinstance(config, str):  # not downloaded yet
+            return 0
+        folder = Path(config).parent
+    return _numbers(tuple(sorted(folder.glob("*.safetensors"))))
+
+
+@cache
+def _source(base: str) -> str:
+    """Return the folder or hub id of a base; cached, since that of minilm is hashed."""
     from valueeval.adapters.directory.base import resolve_base
 
+    return resolve_base(base)
+
+
+@cache
+def _numbers(files: tuple[Path, ...]) -> int:
+    """Return how many numbers safetensors files hold; 0 if one of them is damaged."""
     total = 0
-    for path in Path(resolve_base(base)).glob("*.safetensors"):
+    for path in files:
         try:
             with safe_open(path, "numpy") as file:
                 shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118

@@ -53,6 +53,27 @@ def test_what_a_cell_needs(cells: Callable[..., list[Cell]]) -> None:
     assert memory.needed_bytes(elsewhere, {}, {}) == 0
 
 
+def test_a_base_in_the_cache_of_the_hub(
+    cells: Callable[..., list[Cell]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as soon as it has been downloaded, and a name that is no hub id is no error."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    (asked,) = cells(method=["none"], template=["cls"], base=["org/model"])
+    assert memory.needed_bytes(asked, {}, {}) == 0
+    model = tmp_path / "hub" / "models--org--model"
+    snapshot = model / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text("0" * 40)
+    assert memory.needed_bytes(asked, {}, {}) == 0
+    save_file({"a": np.zeros((100, 50), np.float16)}, snapshot / "model.safetensors")
+    assert memory.needed_bytes(asked, {}, {}) == memory.PROCESS + 4 * 5000
+    for other in ({"revision": "elsewhere"}, {"base": "no/such/folder"}):
+        design = replace(asked.design, options={**asked.design.options, **other})
+        assert memory.needed_bytes(replace(asked, design=design), {}, {}) == 0
+
+
 def test_an_average_holds_all_members(cells: Callable[..., list[Cell]]) -> None:
     members = cells(seed=[0, 1, 2])
     average = replace(
