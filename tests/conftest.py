@@ -32,6 +32,17 @@ _TRAINING_TEXT = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _the_data_stay_where_they_are() -> Iterator[None]:
+    """A command that is given --data_dir tells its process; later tests must not read that."""
+    before = os.environ.get("VALUEEVAL_DATA")
+    yield
+    if before is None:
+        os.environ.pop("VALUEEVAL_DATA", None)
+    else:
+        os.environ["VALUEEVAL_DATA"] = before
+
+
 @pytest.fixture(scope="session")
 def real_data_dir() -> Path:
     """The folder of the official files; skips, saying so, where there is none."""
