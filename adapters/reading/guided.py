@@ -29,7 +29,7 @@ class Guide:
 
     Args:
         tokenizer: The model's tokenizer.
-        stop: What ends an answer.
+        stop: The stop strings and end tokens of the answer.
     """
 
     def __init__(self, tokenizer: Any, stop: Stop) -> None:

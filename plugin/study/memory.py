@@ -39,7 +39,7 @@ def needed_bytes(cell: Cell, peaks: Mapping[Kind, float], cells: Mapping[str, Ce
 
     Args:
         cell: The cell.
-        peaks: What finished trainings took, by kind; see `peaks_of_finished`.
+        peaks: Peak bytes of finished trainings, by kind; see `peaks_of_finished`.
         cells: By key, at least those that it needs: an average holds all of its members.
     """
     kind = training_kind(cell)

@@ -59,7 +59,7 @@ class Choice:
 
     Attributes:
         name: The cell that chose.
-        selection: What ``valueeval select`` wrote: chosen, candidates, numbers.
+        selection: The JSON of ``valueeval select``: the chosen one, all candidates, numbers.
     """
 
     name: str
