@@ -16,7 +16,7 @@ from rich.table import Table
 from valueeval import __version__
 from valueeval.study.cells import Cell, resolve
 from valueeval.study.design import DesignError, Study, read_study
-from valueeval.study.execute import Runner, environment
+from valueeval.study.running.execute import Runner, environment
 from valueeval.study.store import State, Store
 from valueeval.tasks.commands.command_line import CommandParser
 
@@ -104,7 +104,7 @@ def _only(study: Study, cells: Sequence[Cell], asked: Sequence[str]) -> list[Cel
 
 
 def _submit(arguments: argparse.Namespace, folder: Path) -> int:
-    from valueeval.study.submit import submit
+    from valueeval.study.running.submit import submit
 
     command = ["study", str(arguments.study.resolve()), "-o", str(folder.resolve())]
     command += [word for each in arguments.only for word in ("--only", each)]
@@ -121,7 +121,7 @@ def _submit(arguments: argparse.Namespace, folder: Path) -> int:
 def _report(
     study: Study, cells: Sequence[Cell], store: Store, folder: Path, dataset: str | None
 ) -> int:
-    from valueeval.study.report import make_report, write_report
+    from valueeval.study.reporting.report import make_report, write_report
 
     sets = list(dict.fromkeys(name for cell in cells for name in cell.sets))
     if dataset is not None and dataset not in sets:
@@ -135,7 +135,7 @@ def _report(
 
 
 def _archive(cells: Sequence[Cell], store: Store, folder: Path) -> int:
-    from valueeval.study.archive import archive_cells
+    from valueeval.study.reporting.archive import archive_cells
 
     number, problems = archive_cells(cells, store, folder)
     for problem in problems:

@@ -16,7 +16,7 @@ import yaml
 
 
 def main(words: list[str]) -> int:
-    """Run one step of a cell, as `valueeval.study.execute` asks for it."""
+    """Run one step of a cell, as `valueeval.study.running.execute` asks for it."""
     option = dict(zip(words[1::2], words[2::2], strict=False))
     training = words[0] == "train"
     target = Path(option["--output" if training else "--output_path"])

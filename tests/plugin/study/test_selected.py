@@ -12,12 +12,12 @@ import pytest
 import yaml
 from training import write_cv_data
 
-from valueeval.study import execute
 from valueeval.study.cells import Cell, resolve
 from valueeval.study.cli import main
 from valueeval.study.commands import evaluate_command, train_options
 from valueeval.study.cost import Rate, Rates, estimates, evaluation_kind, training_kind
 from valueeval.study.design import DesignError, read_study
+from valueeval.study.running import execute
 
 CANDIDATES: dict[str, Any] = {
     "factors": {"learning_rate": [0.001, 0.1], "fold": [0, 1], "seed": [0]},

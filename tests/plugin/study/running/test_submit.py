@@ -8,7 +8,7 @@ import pytest
 
 from valueeval import __version__
 from valueeval.study import cli
-from valueeval.study.submit import submit
+from valueeval.study.running.submit import submit
 from valueeval.tasks.errors import ValueEvalError
 
 
@@ -48,7 +48,7 @@ def test_a_job_is_the_same_command_on_the_same_folder(
         asked.update(command=command, folder=folder, jobs=jobs)
         return []
 
-    monkeypatch.setattr("valueeval.study.submit.submit", record)
+    monkeypatch.setattr("valueeval.study.running.submit.submit", record)
     monkeypatch.chdir(tmp_path)
     words = ["study.yaml", "-o", "out", "--jobs", "3", "--devices", "0,1"]
     assert cli.main(words) == 0

@@ -18,7 +18,7 @@ from valueeval.leaderboard.inference.comparison import leave_conclusions_out
 from valueeval.leaderboard.reading.predictions import Predictions
 from valueeval.study.cells import Cell
 from valueeval.study.design import CellDesign, Hypothesis, Study
-from valueeval.study.measured import Measured
+from valueeval.study.reporting.measured import Measured
 from valueeval.tasks.scores.differences import holm
 from valueeval.tasks.scores.intervals import LEVEL, Spread, contrast, difference_bounds
 

@@ -10,8 +10,8 @@ import made_up_study
 import pytest
 import yaml
 
-from valueeval.study.archive import archive_cells
 from valueeval.study.cli import main
+from valueeval.study.reporting.archive import archive_cells
 from valueeval.study.store import Store
 from valueeval.tasks.errors import ValueEvalError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from valueeval.study.cli import main
-from valueeval.study.report import make_report, write_report
+from valueeval.study.reporting.report import make_report, write_report
 
 
 def reported(folder: Path, out: Path) -> dict[str, str]:

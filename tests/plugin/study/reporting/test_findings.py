@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from valueeval.study.design import DesignError
-from valueeval.study.findings import Finding, Verdict, check_hypotheses
-from valueeval.study.measured import groups_of, read_cells
+from valueeval.study.reporting.findings import Finding, Verdict, check_hypotheses
+from valueeval.study.reporting.measured import groups_of, read_cells
 from valueeval.tasks.scores.scoring import score
 
 

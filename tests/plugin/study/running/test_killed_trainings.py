@@ -46,9 +46,9 @@ def write(folder: Path, encoder: Path, language_model: Path) -> Path:
 def run(file: Path, out: Path) -> None:
     """Run the study's commands in this process, which has imported all that they need."""
     from valueeval.cli import COMMANDS
-    from valueeval.study import execute
     from valueeval.study.cells import resolve
     from valueeval.study.design import read_study
+    from valueeval.study.running import execute
     from valueeval.study.store import Store
 
     def call(self: execute.Runner, words: Sequence[str], log: IO[bytes], device: str | None) -> int:

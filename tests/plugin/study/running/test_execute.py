@@ -16,16 +16,18 @@ import fake_valueeval
 import pytest
 import yaml
 
-from valueeval.study import cli, execute
+from valueeval.study import cli
 from valueeval.study.cells import Cell, resolve
 from valueeval.study.design import read_study
-from valueeval.study.execute import Runner
+from valueeval.study.running import execute
+from valueeval.study.running.execute import Runner
 from valueeval.study.store import State, Store
 
 FAKE = str(Path(fake_valueeval.__file__))
 # The command of a study whose cells are run by the fake.
 STUDY = (
-    "import signal, sys; from valueeval.study import cli, execute; "
+    "import signal, sys; from valueeval.study import cli; "
+    "from valueeval.study.running import execute; "
     # A shell starts programs in the background with interruptions ignored.
     "signal.signal(signal.SIGINT, signal.default_int_handler); "
     f"execute._VALUEEVAL = (sys.executable, {FAKE!r}); execute.POLL_SECONDS = 0.05; "

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from valueeval.leaderboard import text
-from valueeval.study.measured import Group
+from valueeval.study.reporting.measured import Group
 
 METRIC = "macro_f1"
 _SIZE = "train_size"

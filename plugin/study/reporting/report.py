@@ -20,9 +20,9 @@ from valueeval.leaderboard.reading.runs import Problem, merged
 from valueeval.study.cells import Cell
 from valueeval.study.commands import SELECTION_FILE
 from valueeval.study.design import Selection, Study, level_name
-from valueeval.study.figures import METRIC, draw, file_name
-from valueeval.study.findings import Finding, Verdict, check_hypotheses
-from valueeval.study.measured import Group, Measured, groups_of, read_cells
+from valueeval.study.reporting.figures import METRIC, draw, file_name
+from valueeval.study.reporting.findings import Finding, Verdict, check_hypotheses
+from valueeval.study.reporting.measured import Group, Measured, groups_of, read_cells
 from valueeval.study.store import State, Store
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
@@ -172,7 +172,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         ValueEvalError: It cannot be written.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("valueeval.study", "."),
+        loader=jinja2.PackageLoader("valueeval.study.reporting", "."),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
         trim_blocks=True,
         lstrip_blocks=True,

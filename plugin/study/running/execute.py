@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -26,25 +25,13 @@ from valueeval.study.commands import (
     select_command,
     train_command,
 )
-from valueeval.study.memory import free_bytes, needed_bytes, peaks_of_finished, taken_bytes
+from valueeval.study.running.pool import MemoryPool, Share
 from valueeval.study.store import State, Store
 from valueeval.tasks.errors import ValueEvalError
 
 POLL_SECONDS = 1.0
 _VALUEEVAL = (sys.executable, "-m", "valueeval")
 Report = Callable[[Cell, State, str], None]
-
-
-@dataclass
-class _Share:
-    """The memory of a running cell: what it is expected to take, and the process that holds it."""
-
-    expected: int
-    process: int | None = None
-
-    def growing(self) -> int:
-        """Return what it does not hold yet."""
-        return max(0, self.expected - (taken_bytes(self.process) if self.process else 0))
 
 
 class Runner:
@@ -74,10 +61,7 @@ class Runner:
         self._stopping = threading.Event()
         self._children: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
-        self._shares: dict[int, _Share] = {}  # by worker
-        self._peaks = peaks_of_finished(cells, store)
-        self._by_key = {cell.key: cell for cell in cells}
-        self._told_short = False
+        self._memory = MemoryPool(cells, store)
 
     def run(self) -> None:
         """Run every cell that can run; a cell that fails is recorded and stops no other.
@@ -120,52 +104,23 @@ class Runner:
 
     def _try(self, cell: Cell, device: str | None) -> bool:
         """Run a cell unless another worker has it or memory is short; return True if it was run."""
-        if self._stopping.is_set() or not self._reserve(cell):
+        if self._stopping.is_set() or (share := self._memory.reserve(cell, device)) is None:
             return False
         try:
             with self.store.claim(cell) as held:
                 # Another worker may have finished it between the look and the claim.
                 if not held or self.store.results(cell).is_dir() or self.store.failure(cell):
                     return False
-                self._tell_if_short(cell)
+                if (shortage := self._memory.shortage(share)) is not None:
+                    print(f"{cell.design.label}: {shortage}", file=sys.stderr, flush=True)
                 self.store.describe(cell)
-                self._run_cell(cell, device)
-            with self._lock:
-                for kind, peak in peaks_of_finished([cell], self.store).items():
-                    self._peaks[kind] = max(peak, self._peaks.get(kind, 0.0))
+                self._run_cell(cell, share)
+            self._memory.learn(cell)
             return True
         finally:
-            with self._lock:
-                del self._shares[threading.get_ident()]
+            self._memory.release(share)
 
-    def _reserve(self, cell: Cell) -> bool:
-        """Return whether a cell fits into memory beside those that run; a single one always does.
-
-        Cells that have just been started will still grow, so what they are expected to take and do
-        not hold yet is not free.
-        """
-        with self._lock:
-            needed = needed_bytes(cell, self._peaks, self._by_key)
-            growing = sum(each.growing() for each in self._shares.values())
-            if self._shares and needed > free_bytes() - growing:
-                return False
-            self._shares[threading.get_ident()] = _Share(needed)
-        return True
-
-    def _tell_if_short(self, cell: Cell) -> None:
-        """Say, once, that a cell is started alone although it may not fit into memory."""
-        with self._lock:
-            needed, free = self._shares[threading.get_ident()].expected, free_bytes()
-            if self._told_short or needed <= free:
-                return
-            self._told_short = True
-        print(
-            f"{cell.design.label}: may need {needed / 2**30:.1f} GiB of memory, "
-            f"{free / 2**30:.1f} GiB are free: it is started alone (said once)",
-            file=sys.stderr, flush=True,
-        )  # fmt: skip
-
-    def _run_cell(self, cell: Cell, device: str | None) -> None:
+    def _run_cell(self, cell: Cell, share: Share) -> None:
         own = self.store.path(cell)
         unfinished = own / "results.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -174,7 +129,7 @@ class Runner:
                 self.report(cell, State.RUNNING, step)
                 launcher = _launcher(cell.processes if step == "train" else 1)
                 try:
-                    status = self._call([*launcher, *words()], log, device)
+                    status = self._call([*launcher, *words()], log, share)
                 except ValueEvalError as error:
                     self._fail(cell, str(error))
                     return
@@ -211,21 +166,20 @@ class Runner:
         self.store.fail(cell, reason)
         self.report(cell, State.FAILED, reason)
 
-    def _call(self, words: Sequence[str], log: IO[bytes], device: str | None) -> int:
+    def _call(self, words: Sequence[str], log: IO[bytes], share: Share) -> int:
         with self._lock:
             if self._stopping.is_set():
                 return 1
             child = subprocess.Popen(  # noqa: S603 (this Python, our own command)
                 words,
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env=environment(self.workers, device),
+                env=environment(self.workers, share.device),
             )  # fmt: skip
             self._children.add(child)
-            share = self._shares[threading.get_ident()]
-            share.process = child.pid
+        share.process = child.pid
         status = child.wait()
+        share.process = None
         with self._lock:
-            share.process = None
             self._children.discard(child)
         return status
 

@@ -9,7 +9,7 @@ import pytest
 
 from valueeval.study.cli import main
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PUBLISHED = ROOT / "studies" / "offline"
 
 

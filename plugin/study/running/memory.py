@@ -1,18 +1,16 @@
-"""How much main memory a cell needs, so that a pool starts no more than fit.
+"""How much main memory, and how much of a GPU's, a cell needs.
 
 What a training of the same kind took is known from a finished one. Otherwise it follows from the
 number of the base's weights: a training of all of them holds them, their gradients and two moments
 of each in float32, any other the weights alone, and both activations, which
 ``--max_tokens_per_microbatch`` bounds. It is an estimate: a cell that needs more is not stopped.
-
-The memory of GPUs is not looked at: how many small trainings share one is for the user to say
-(``--workers``).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -30,40 +28,68 @@ PROCESS = 700 << 20
 ACTIVATIONS = 2 << 30
 """Bytes of activations of a training: those of minilm and mpnet take 1 to 2 GiB."""
 
+CONTEXT = 600 << 20
+"""Bytes of a GPU that every process takes that uses it: the driver's context and libraries."""
+
 _NUMBER = 4  # bytes of a float32
+_HALF = 2
 _COPIES_OF_FULL = 4
 
 
-def needed_bytes(cell: Cell, peaks: Mapping[Kind, float], cells: Mapping[str, Cell]) -> int:
-    """Return what a cell is expected to take at its most; 0 where its base is not on this machine.
+@dataclass(frozen=True)
+class Peaks:
+    """The most bytes that finished trainings took, by kind.
+
+    Attributes:
+        main: Of main memory.
+        device: Of a GPU's memory, what PyTorch held.
+    """
+
+    main: Mapping[Kind, float] = field(default_factory=dict)
+    device: Mapping[Kind, float] = field(default_factory=dict)
+
+    def joined(self, other: Peaks) -> Peaks:
+        """Return the larger ones of both."""
+        return Peaks(_larger(self.main, other.main), _larger(self.device, other.device))
+
+
+def needed_bytes(cell: Cell, peaks: Peaks, cells: Mapping[str, Cell]) -> int:
+    """Return the main memory that a cell is expected to take at its most.
 
     Args:
         cell: The cell.
-        peaks: Peak bytes of finished trainings, by kind; see `peaks_of_finished`.
+        peaks: See `peaks_of_finished`.
         cells: By key, at least those that it needs: an average holds all of its members.
+
+    Returns:
+        Bytes; 0 where its base is not on this machine.
     """
+    return _needed(cell, peaks.main, PROCESS, cells)
+
+
+def needed_device_bytes(cell: Cell, peaks: Peaks, cells: Mapping[str, Cell]) -> int:
+    """Return the memory of its GPU that a cell is expected to take; like `needed_bytes`."""
     kind = training_kind(cell)
-    if kind is not None and kind in peaks:
-        return int(peaks[kind])
-    weights = _NUMBER * _loaded(cell, cells)
-    if not weights:
-        return 0
-    if cell.train is None:
-        return PROCESS + weights
-    full = cell.design.options.get("method", "full") == "full"
-    return PROCESS + ACTIVATIONS + weights * (_COPIES_OF_FULL if full else 1)
+    known = {} if kind not in peaks.device else {kind: CONTEXT + peaks.device[kind]}
+    return _needed(cell, known, CONTEXT, cells)
 
 
-def peaks_of_finished(cells: Sequence[Cell], store: Store) -> dict[Kind, float]:
-    """Return the most bytes that finished trainings took, by kind."""
-    peaks: dict[Kind, float] = {}
+def peaks_of_finished(cells: Sequence[Cell], store: Store) -> Peaks:
+    """Return the most bytes that finished trainings took."""
+    peaks = Peaks()
     for cell in cells:
         kind = training_kind(cell)
         if kind is None or store.state(cell) is not State.DONE:
             continue
-        peak = number_in(store.path(cell) / "adapter" / "valueeval.json", "peak_memory_bytes")
-        if peak is not None:
-            peaks[kind] = max(peak, peaks.get(kind, 0.0))
+        manifest = store.path(cell) / "adapter" / "valueeval.json"
+        main = number_in(manifest, "peak_memory_bytes")
+        device = number_in(manifest, "peak_device_bytes")
+        peaks = peaks.joined(
+            Peaks(
+                {} if main is None else {kind: main},
+                {} if device is None else {kind: device},
+            )
+        )
     return peaks
 
 
@@ -86,6 +112,26 @@ def taken_bytes(process: int) -> int:
         except psutil.Error:  # it has just ended
             continue
     return int(total)
+
+
+def _larger(one: Mapping[Kind, float], other: Mapping[Kind, float]) -> dict[Kind, float]:
+    return {kind: max(one.get(kind, 0.0), other.get(kind, 0.0)) for kind in one.keys() | other}
+
+
+def _needed(
+    cell: Cell, peaks: Mapping[Kind, float], process: int, cells: Mapping[str, Cell]
+) -> int:
+    kind = training_kind(cell)
+    if kind is not None and kind in peaks:
+        return int(peaks[kind])
+    half = cell.train is None and cell.design.options.get("dtype") in ("bfloat16", "float16")
+    weights = (_HALF if half else _NUMBER) * _loaded(cell, cells)
+    if not weights:
+        return 0
+    if cell.train is None:
+        return process + weights
+    full = cell.design.options.get("method", "full") == "full"
+    return process + ACTIVATIONS + weights * (_COPIES_OF_FULL if full else 1)
 
 
 def _loaded(cell: Cell, cells: Mapping[str, Cell]) -> int:

@@ -1,0 +1,1 @@
+"""Run the cells of a study: workers, what fits beside each other, jobs on a cluster."""
