@@ -69,9 +69,8 @@ def needed_bytes(cell: Cell, peaks: Peaks, cells: Mapping[str, Cell]) -> int:
 
 def needed_device_bytes(cell: Cell, peaks: Peaks, cells: Mapping[str, Cell]) -> int:
     """Return the memory of its GPU that a cell is expected to take; like `needed_bytes`."""
-    kind = training_kind(cell)
-    known = {} if kind not in peaks.device else {kind: CONTEXT + peaks.device[kind]}
-    return _needed(cell, known, CONTEXT, cells)
+    with_context = {kind: CONTEXT + peak for kind, peak in peaks.device.items()}
+    return _needed(cell, with_context, CONTEXT, cells)
 
 
 def peaks_of_finished(cells: Sequence[Cell], store: Store) -> Peaks:
