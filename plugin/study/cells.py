@@ -226,6 +226,8 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
     method = options.get("method")
     for name in ("of", *EVALUATION):
         options.pop(name, None)
+    if options.get("train_size") == _training_size(options):  # the same training as without it
+        options.pop("train_size", None)
     processes = options.pop(PROCESSES, 1)
     counts = {PROCESSES: processes, **{k: v for k, v in design.options.items() if k in PARTS}}
     for name, value in counts.items():
@@ -314,6 +316,14 @@ def _tasks(design: CellDesign, sets: Sequence[str]) -> tuple[str, ...]:
     wording = options.get("paraphrase") or 1
     name = f"valueeval_{template}" + (f"_p{wording}" if wording != 1 else "")
     return tuple(name if which == "main" else f"{name}_{which}" for which in sets)
+
+
+def _training_size(options: Mapping[str, Any]) -> int | None:
+    """Return the number of training arguments; None where folds make it another for each cell."""
+    if options.get("train_size") is None or {"folds", "fold", "protocol"} & options.keys():
+        return None
+    prefix = "sample_" if options.get("data") == "sample" else ""
+    return len(load_set(f"{prefix}training", options.get("data_dir")).arguments)
 
 
 @cache

@@ -78,12 +78,14 @@ def _only(study: Study, cells: Sequence[Cell], asked: Sequence[str]) -> list[Cel
         known = sorted({factor for cell in study.cells for factor in cell.factors})
         if not equals or name not in known:
             raise DesignError(f"--only {each}: write FACTOR=VALUE; factors: {', '.join(known)}")
-        wanted = {value.strip().lower() for value in values.split(",")}
         levels = {str(cell.factors[name]).lower() for cell in study.cells if name in cell.factors}
+        wanted = {values.strip().lower()}
+        if not wanted <= levels:  # names of blocks may have commas
+            wanted = {value.strip().lower() for value in values.split(",")}
         if unknown := wanted - levels:
             raise DesignError(
                 f"--only {each}: no cell has {name} {min(unknown)}; "
-                f"there are {', '.join(sorted(levels))}"
+                f"there are {'; '.join(sorted(levels))}"
             )
         chosen = [cell for cell in chosen if str(cell.factors.get(name)).lower() in wanted]
     if not chosen:

@@ -60,6 +60,14 @@ def test_the_address_is_that_of_the_work(folder: Path) -> None:
     assert plain not in others
 
 
+def test_all_training_arguments_by_number(folder: Path) -> None:
+    """A learning curve ends in the cell that leaves the number out."""
+    number = len(load_set("sample_training").arguments)
+    plain = key_of(folder, method="lora")
+    assert key_of(folder, method="lora", train_size=number) == plain
+    assert key_of(folder, method="lora", train_size=number - 1) != plain
+
+
 def test_addresses_stay(folder: Path) -> None:
     """A study that is running finds its cells: their addresses change with the version alone."""
     content = {"version": "0.1.0"}

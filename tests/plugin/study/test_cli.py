@@ -16,7 +16,7 @@ def write(folder: Path, base: str) -> Path:
     options = {"data": "sample", "base": base, "epochs": 1, "train_size": 16, "max_length": 32}
     blocks = {
         "methods": {"factors": {"method": ["head", "full"]}, "options": {"precision": "float32"}},
-        "average": {"factors": {"method": ["average"], "of": [{"block": "methods"}]}},
+        "average, both": {"factors": {"method": ["average"], "of": [{"block": "methods"}]}},
     }
     claim = {
         "name": "all weights are better",
@@ -53,12 +53,12 @@ def test_some_cells_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "trial: 2 cells: 2 waiting" in capsys.readouterr().out
     assert main([*words, "--only", "method=full"]) == 0
     assert "trial: 1 cells" in capsys.readouterr().out
-    assert main([*words, "--only", "block=average"]) == 0
+    assert main([*words, "--only", "block=average, both"]) == 0
     assert "trial: 3 cells" in capsys.readouterr().out
     for wrong, message in (
         (["--only", "methods=full"], "factors: block, method, of"),
-        (["--only", "method=lora"], "no cell has method lora; there are average, full, head"),
-        (["--only", "block=average", "--only", "method=full"], "no cell has all of these"),
+        (["--only", "method=lora"], "no cell has method lora; there are average; full; head"),
+        (["--only", "block=average, both", "--only", "method=full"], "no cell has all of these"),
         (["--only", "method=full", "--report", str(tmp_path)], "a report is about all cells"),
     ):
         with pytest.raises(DesignError, match=message):
