@@ -10,13 +10,14 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from valueeval.leaderboard import text
 from valueeval.study.reporting.measured import Group
 
 METRIC = "macro_f1"
 _SIZE = "train_size"
+_TWO_DECADES = 100
 _COLOURS = ("#1f5fa8", "#b8540f", "#1f7a54", "#8a3b91", "#8f6b00", "#b3264c", "#3d7580", "#5d5d66")
 _MARKERS = "os^Dv*PX"
 _STYLE: dict[Any, Any] = {
@@ -31,7 +32,7 @@ def draw(groups: Sequence[Group]) -> dict[str, str]:
     """Return the figures that have something to show, as SVG, by name.
 
     - ``parameters``: macro F1 on all arguments against parameters in all, and against those that
-      were trained;
+      were trained, of groups that learnt from all training arguments or from none;
     - ``learning-curves-BLOCK``: macro F1 against the number of training arguments;
     - ``spread-BLOCK``: every score of a block by the levels of each of its factors.
 
@@ -40,7 +41,8 @@ def draw(groups: Sequence[Group]) -> dict[str, str]:
     measured = [group for group in groups if group.measured]
     figures: dict[str, Figure] = {}
     with matplotlib.rc_context(_STYLE):
-        if figure := _parameters([group for group in measured if not group.part]):
+        whole = [group for group in measured if not group.part and not _has_few(group)]
+        if figure := _parameters(whole):
             figures["parameters"] = figure
         for block, part in dict.fromkeys((group.block, group.part) for group in measured):
             alike = [group for group in measured if (group.block, group.part) == (block, part)]
@@ -82,6 +84,10 @@ def _parameters(groups: Sequence[Group]) -> Figure | None:
             style = kinds.index(kind)
             _points(axes, points, _COLOURS[style % 8], _MARKERS[style % 8], kind)
         axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(
+            LogLocator(subs=(1, 2, 5) if high < _TWO_DECADES * low else (1,))
+        )
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text.count(round(value))))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(label)
@@ -89,6 +95,12 @@ def _parameters(groups: Sequence[Group]) -> Figure | None:
     panes[0].set_ylabel("macro F1")
     figure.legend(*panes[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
+
+
+def _has_few(group: Group) -> bool:
+    """Return True for cells that learn from a part of the training arguments."""
+    recipe = group.cells[0].recipe or {}
+    return any(recipe.get(name) is not None for name in (_SIZE, "shots_per_value"))
 
 
 def _kind(group: Group) -> str:
@@ -113,7 +125,7 @@ def _points(
 def _learning_curves(groups: Sequence[Group]) -> Figure | None:
     if len({group.factors.get(_SIZE) for group in groups} - {None}) < 2:
         return None
-    figure = Figure(figsize=(6, 3.6))
+    figure = Figure(figsize=(7, 3.6))
     axes = figure.add_subplot()
     curves: dict[str, list[tuple[float, Group]]] = {}
     for group in groups:
@@ -134,7 +146,7 @@ def _learning_curves(groups: Sequence[Group]) -> Figure | None:
     axes.set_xlabel("training arguments")
     axes.set_ylabel("macro F1")
     _every_value_line(axes, groups)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside right upper")
     return figure
 
 

@@ -85,6 +85,16 @@ def test_a_part_of_the_arguments_stands_apart(tmp_path: Path) -> None:
     assert "learning-curves-few.svg" not in names
 
 
+def test_few_training_arguments_are_in_no_figure_of_sizes(tmp_path: Path) -> None:
+    """Beside models that learnt from all arguments they would look like the method's score."""
+    study, cells, store = made_up_study.read(tmp_path)
+    made_up_study.finish([cell for cell in cells if cell.design.factors["block"] == "few"], store)
+    written = write_report(make_report(study, cells, store, "sample"), tmp_path / "report")
+    names = [path.name for path in written]
+    assert "learning-curves-few.svg" in names
+    assert "parameters.svg" not in names
+
+
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     _, cells, store = made_up_study.read(tmp_path)
     made_up_study.finish(cells, store)
