@@ -34,7 +34,7 @@ from valueeval.study.design import (
     configurations,
     references,
 )
-from valueeval.tasks.data.content_free import CONTENT_FREE
+from valueeval.tasks.data.content_free import CONTENT_FREE, content_free_set
 from valueeval.tasks.data.dataset import load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import TEMPLATES
@@ -226,8 +226,8 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
     method = options.get("method")
     for name in ("of", *EVALUATION):
         options.pop(name, None)
-    if options.get("train_size") == _training_size(options):  # the same training as without it
-        options.pop("train_size", None)
+    if _takes_all_training(options):  # the same training as without the number
+        del options["train_size"]
     processes = options.pop(PROCESSES, 1)
     counts = {PROCESSES: processes, **{k: v for k, v in design.options.items() if k in PARTS}}
     for name, value in counts.items():
@@ -318,20 +318,35 @@ def _tasks(design: CellDesign, sets: Sequence[str]) -> tuple[str, ...]:
     return tuple(name if which == "main" else f"{name}_{which}" for which in sets)
 
 
-def _training_size(options: Mapping[str, Any]) -> int | None:
-    """Return the number of training arguments; None where folds make it another for each cell."""
-    if options.get("train_size") is None or {"folds", "fold", "protocol"} & options.keys():
-        return None
-    prefix = "sample_" if options.get("data") == "sample" else ""
-    return len(load_set(f"{prefix}training", options.get("data_dir")).arguments)
+def _takes_all_training(options: Mapping[str, Any]) -> bool:
+    """Return whether ``train_size`` is the number of all training arguments.
+
+    Folds have training arguments of their own, so that there it never is.
+    """
+    size = options.get("train_size")
+    if size is None or {"folds", "fold", "protocol"} & options.keys():
+        return False
+    training = sets_of(str(options.get("data", "touche23")))[0]
+    return bool(size == set_size(training, options.get("data_dir")))
+
+
+def sets_of(data: str) -> tuple[str, str, str]:
+    """Return the sets for training, validation and testing, as `load_set` names them."""
+    if data == "sample":
+        return "sample_training", "sample_validation", "sample"
+    return "training", "validation", "main"
+
+
+@cache
+def set_size(name: str, where: str | None) -> int:
+    """Return the number of arguments of a set; ``where`` is the folder of the dataset's files."""
+    data = content_free_set() if name == CONTENT_FREE else load_set(name, where)
+    return len(data.ids)
 
 
 @cache
 def _data_hash(data: str, where: str | None) -> tuple[str, ...]:
-    names = {"sample": ("sample_training", "sample_validation", "sample")}
-    return tuple(
-        load_set(name, where).sha256 for name in names.get(data, ("training", "validation", "main"))
-    )
+    return tuple(load_set(name, where).sha256 for name in sets_of(data))
 
 
 @cache

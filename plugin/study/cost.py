@@ -11,15 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from valueeval.study.cells import Cell
+from valueeval.study.cells import Cell, set_size, sets_of
 from valueeval.study.commands import sample_places
 from valueeval.study.store import State, Store
-from valueeval.tasks.data.content_free import CONTENT_FREE, content_free_set
-from valueeval.tasks.data.dataset import CV, load_set
+from valueeval.tasks.data.dataset import CV
 
 FORWARD = 1 / 3
 """What an argument takes without a backward pass, of what it takes with one."""
@@ -123,10 +121,10 @@ def trained_arguments(cell: Cell) -> float:
     """Return the arguments that are trained on, over all epochs; one of validation is a third."""
     recipe = cell.recipe or {}
     where = cell.design.options.get("data_dir")
-    prefix = "sample_" if recipe.get("data") == "sample" else ""
-    training, validation = (_size(f"{prefix}{name}", where) for name in ("training", "validation"))
+    named = sets_of(str(recipe.get("data")))
+    training, validation = (set_size(name, where) for name in named[:2])
     if recipe.get("protocol") == CV:
-        validation = _size(CV, where) // 5
+        validation = set_size(CV, where) // 5
         training = 3 * validation
     elif (folds := recipe.get("folds")) is not None:
         both = training + validation
@@ -147,7 +145,7 @@ def evaluated_arguments(cell: Cell) -> int:
     """Return the number of arguments that a cell is evaluated on, over all of its sets."""
     if (places := sample_places(cell)) is not None:
         return sum(map(len, places.values()))
-    sizes = [_size(name, cell.design.options.get("data_dir")) for name in cell.sets]
+    sizes = [set_size(name, cell.design.options.get("data_dir")) for name in cell.sets]
     limit = cell.design.options.get("limit")
     return sum(min(size, limit or size) for size in sizes)
 
@@ -177,7 +175,7 @@ def _estimate(cell: Cell, by_key: Mapping[str, Cell], rates: Rates) -> Estimate:
         read = []
     if cell.candidates:  # every fold that was left out is read by its training, before the choice
         folds = [by_key[key] for key in cell.needs if key in by_key]
-        both = sum(_size(name, cell.design.options.get("data_dir")) for name in _CHOSEN_BY)
+        both = sum(set_size(name, cell.design.options.get("data_dir")) for name in _CHOSEN_BY)
         read += [(each, both / int((each.recipe or {})["folds"])) for each in folds]
     for each, number in read:
         kind = evaluation_kind(each)
@@ -190,12 +188,6 @@ def _estimate(cell: Cell, by_key: Mapping[str, Cell], rates: Rates) -> Estimate:
     if missing:
         return Estimate(None, next((rates.failures[k] for k in missing if k in rates.failures), ""))
     return Estimate(seconds)
-
-
-@cache
-def _size(name: str, where: str | None) -> int:
-    data = content_free_set() if name == CONTENT_FREE else load_set(name, where)
-    return len(data.ids)
 
 
 def _base(cell: Cell) -> str:
