@@ -44,6 +44,10 @@ _UNNAMED = frozenset(
 _TODAYS_NAMES = {"positive_weight": "pos_weight_power", "per_value": "shots_per_value",
                  "tokens_at_once": "max_tokens_per_microbatch",
                  "warmup": "warmup_ratio"}  # fmt: skip
+_ALWAYS_NAMED = (
+    "train_size",
+    "shots_per_value",
+)  # a part of the labelled data is no usual training
 _NO_ABLATION = {"members", "training data"}  # other systems, not one with a setting changed
 
 
@@ -191,8 +195,8 @@ def _texts(settings: object) -> dict[str, str]:
 def _deviations(systems: Sequence[_System]) -> list[list[str]]:
     """Return for each system, all of one base and method, the settings in which it is unusual.
 
-    Usual is what most have; where there is no such value, every value is unusual. An ensemble is
-    compared by its members and data alone.
+    Usual is what most have; where there is no such value, every value is unusual. To learn from a
+    part of the training data never is usual. An ensemble is compared by its members and data alone.
     """
     singles = [system for system in systems if not system.ensemble] or list(systems)
     keys = sorted({key for system in systems for key in system.settings})
@@ -201,6 +205,7 @@ def _deviations(systems: Sequence[_System]) -> list[list[str]]:
         values = Counter(system.settings.get(key) for system in singles).most_common(2)
         tie = len(values) > 1 and values[0][1] == values[1][1]
         usual[key] = _NO_VALUE if tie else values[0][0]
+    usual.update(dict.fromkeys(_ALWAYS_NAMED))
     return [
         _without_parts(
             [key for key in keys

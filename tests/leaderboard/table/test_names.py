@@ -50,6 +50,21 @@ def test_a_name_says_what_differs_from_most(tmp_path: Path) -> None:
     }
 
 
+def test_a_part_of_the_training_data_is_always_named(tmp_path: Path) -> None:
+    """Even where it is all there is: a name without it promises the whole."""
+    train(tmp_path, "few", config={"train_size": 64})
+    assert named(tmp_path)["few"].name == "minilm, train_size 64"
+    train(tmp_path, "shots", config={"shots_per_value": 4})
+    train(tmp_path, "all", config={"train_size": None})
+    rows = named(tmp_path)
+    assert {folder: row.name for folder, row in rows.items()} == {
+        "few": "minilm, train_size 64",
+        "shots": "minilm, shots_per_value 4",
+        "all": "minilm",
+    }
+    assert rows["few"].variant_of == "minilm"
+
+
 def test_only_what_is_needed_stands_in_a_name(tmp_path: Path) -> None:
     train(tmp_path, "full-s0")
     write_results(tmp_path / "gpt2", model="gpt2", template="bca")
