@@ -62,7 +62,8 @@ def main(argv: Sequence[str]) -> int:
         return _submit(arguments, folder)
     _run(Runner(store, cells, workers, devices), cells, store)
     _show(study, cells, store, everything=False)
-    failed = [cell for cell in cells if store.state(cell) is State.FAILED]
+    states = store.states(cells)
+    failed = [cell for cell in cells if states[cell.key] is State.FAILED]
     for cell in failed:
         print(f"{cell.design.label}: {store.failure(cell)}", file=sys.stderr)
     return 1 if failed else 0
@@ -243,7 +244,8 @@ def _run(runner: Runner, cells: Sequence[Cell], store: Store) -> None:
 
 
 def _live_table(cells: Sequence[Cell], store: Store, steps: dict[str, str]) -> Table:
-    states = [(cell, store.state(cell)) for cell in cells]
+    found = store.states(cells)
+    states = [(cell, found[cell.key]) for cell in cells]
     counts = Counter(state for _, state in states)
     title = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
     table = Table(title=title, title_justify="left", box=None, show_header=False)
@@ -266,7 +268,7 @@ def _first_step(cell: Cell) -> str:
 
 
 def _show(study: Study, cells: Sequence[Cell], store: Store, *, everything: bool) -> None:
-    states = {cell.key: store.state(cell) for cell in cells}
+    states = store.states(cells)
     counts = Counter(states[cell.key] for cell in cells)
     if everything:
         for cell in cells:
@@ -295,7 +297,8 @@ def _show_cost(
     """Print how long the cells that are to be run take, by block and in all."""
     from valueeval.study.cost import estimates, rates_of_finished
 
-    waiting = {cell.key: cell for cell in cells if store.state(cell) is not State.DONE}
+    states = store.states(cells)
+    waiting = {cell.key: cell for cell in cells if states[cell.key] is not State.DONE}
     rates = rates_of_finished(cells, store)
     if measure:
         from valueeval.study.probe import probe

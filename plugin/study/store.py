@@ -13,15 +13,18 @@
                        failed.json   why the cell failed; absent otherwise
                        lock          held by the process that runs the cell
 
-A cell is done when ``results/`` is there. Processes on one machine or several can share the folder:
-the lock is the operating system's (``flock``), so a killed process leaves none behind. The file
-system must pass such locks between machines, as NFS and, where it is set so, Lustre do.
+A cell is done when ``results/`` is there. An archive of a study has ``cell.json`` and ``results/``
+alone: a study goes on from a copy of it, and trains again only what cells still to be run read.
+
+Processes on one machine or several can share the folder: the lock is the operating system's
+(``flock``), so a killed process leaves none behind. The file system must pass such locks between
+machines, as NFS and, where it is set so, Lustre do.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -30,8 +33,15 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from valueeval.adapters.directory.manifest_file import MANIFEST_FILE
 from valueeval.study.cells import Cell
-from valueeval.study.commands import CELL_FILE, cell_folder, sample_places, train_options
+from valueeval.study.commands import (
+    CELL_FILE,
+    cell_folder,
+    chosen_keys,
+    sample_places,
+    train_options,
+)
 from valueeval.tasks.files import replacing
 
 
@@ -64,8 +74,44 @@ class Store:
 
     def state(self, cell: Cell) -> State:
         """Return where a cell stands, as far as this machine can see."""
-        if self.results(cell).is_dir():
-            return State.DONE
+        return State.DONE if self.results(cell).is_dir() else self._unfinished(cell)
+
+    def states(self, cells: Sequence[Cell]) -> dict[str, State]:
+        """Return where cells stand, by key, for who runs them.
+
+        As `state`, but for cells that others read: a finished one is not done where its adapter is
+        gone and an unfinished cell reads it; one that is not finished counts as done where all that
+        read it are.
+        """
+        by_key = {cell.key: cell for cell in cells}
+        read = {key for cell in cells for key in self.read_by(cell)}
+        look = [
+            cell
+            for cell in cells
+            if not (cell.supporting and cell.key in read) and self.state(cell) is not State.DONE
+        ]
+        wanted = {cell.key for cell in look}
+        while look:
+            for key in self.read_by(look.pop()):
+                if key in by_key and key not in wanted and not self.is_complete(by_key[key]):
+                    wanted.add(key)
+                    look.append(by_key[key])
+        return {
+            key: self._unfinished(cell) if key in wanted else State.DONE
+            for key, cell in by_key.items()
+        }
+
+    def read_by(self, cell: Cell) -> list[str]:
+        """Return the keys of the cells whose adapters or answers a cell reads."""
+        chosen = [key for need in cell.needs for key in chosen_keys(self.folder, need)]
+        return [*cell.needs, *chosen]
+
+    def is_complete(self, cell: Cell) -> bool:
+        """Return whether a cell has its results and, if it trains one, its adapter."""
+        adapter = self.path(cell) / "adapter" / MANIFEST_FILE
+        return self.results(cell).is_dir() and (cell.train is None or adapter.is_file())
+
+    def _unfinished(self, cell: Cell) -> State:
         if self._is_locked(cell):
             return State.RUNNING
         return State.FAILED if (self.path(cell) / "failed.json").is_file() else State.WAITING

@@ -31,7 +31,7 @@ def main(words: list[str]) -> int:
     target.mkdir(exist_ok=training)
     if not training and "FAKE_RESULTS" in os.environ:
         _write_results(target)
-    (target / "done.txt").write_text("done\n", encoding="utf-8")
+    (target / ("valueeval.json" if training else "done.txt")).write_text("done\n", encoding="utf-8")
     _note(calls, f"end {words[0]} {target.parent.name}")
     return 0
 

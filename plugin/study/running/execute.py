@@ -89,12 +89,12 @@ class Runner:
     def _work(self, number: int) -> None:
         device = self.devices[number % len(self.devices)] if self.devices else None
         while not self._stopping.is_set():
-            states = {cell.key: self.store.state(cell) for cell in self.cells}
+            states = self.store.states(self.cells)
             ready = [
                 cell
                 for cell in self.cells
                 if states[cell.key] is State.WAITING
-                and all(states.get(key) is State.DONE for key in cell.needs)
+                and all(states.get(key) is State.DONE for key in self.store.read_by(cell))
             ]
             if not any(self._try(cell, device) for cell in ready):
                 # A cell that runs elsewhere may end and free others, or be killed and wait again.
@@ -109,7 +109,7 @@ class Runner:
         try:
             with self.store.claim(cell) as held:
                 # Another worker may have finished it between the look and the claim.
-                if not held or self.store.results(cell).is_dir() or self.store.failure(cell):
+                if not held or self.store.is_complete(cell) or self.store.failure(cell):
                     return False
                 if (shortage := self._memory.shortage(share)) is not None:
                     print(f"{cell.design.label}: {shortage}", file=sys.stderr, flush=True)
@@ -141,8 +141,9 @@ class Runner:
                     return
         if cell.calibrated is not None:
             (own / ANSWERS_FILE).unlink(missing_ok=True)
-        unfinished.mkdir(exist_ok=True)  # of a cell without an evaluation
-        unfinished.rename(self.store.results(cell))
+        if not self.store.results(cell).is_dir():  # else the adapter alone was missing
+            unfinished.mkdir(exist_ok=True)  # of a cell without an evaluation
+            unfinished.rename(self.store.results(cell))
         self.report(cell, State.DONE, "")
 
     def _steps(self, cell: Cell, results: Path) -> dict[str, Callable[[], list[str]]]:
@@ -158,7 +159,7 @@ class Runner:
             steps["select"] = lambda: select_command(cell, folder)
         if cell.train is not None:
             steps["train"] = lambda: train_command(cell, folder)
-        if cell.tasks:
+        if cell.tasks and not self.store.results(cell).is_dir():
             steps["evaluate"] = lambda: evaluate_command(cell, folder, results)
         return steps
 

@@ -131,6 +131,12 @@ def test_from_training_to_report(
     assert main([str(file), "-o", str(tmp_path / "copy"), "--report", str(tmp_path / "again")]) == 0
     assert (tmp_path / "again" / "report.md").read_text() == text
 
+    # The archive goes on: of the folds only those that were chosen are trained again.
+    ran.clear()
+    assert main([str(file), "-o", str(tmp_path / "copy")]) == 0
+    trained = [Path(words[words.index("--output") + 1]).parent.name for words in ran]
+    assert trained == [*chosen, student.key]
+
 
 @pytest.mark.parametrize(
     ("changes", "message"),

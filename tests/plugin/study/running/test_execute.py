@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,70 @@ def test_nothing_runs_again(study: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     before = ends(study)
     run(study, monkeypatch)
     assert ends(study) == before
+
+
+def as_archived(store: Store) -> None:
+    """Leave of a study what its archive has: the results of cells that a report reads."""
+    for folder in (store.folder / "cells").iterdir():
+        shutil.rmtree(folder / "adapter", ignore_errors=True)
+        if not any((folder / "results").iterdir()):  # of a cell without an evaluation
+            shutil.rmtree(folder)
+
+
+def test_a_study_goes_on_from_its_archive(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an unfinished cell reads is trained again, but not evaluated; the rest stays."""
+    store = run(study, monkeypatch)
+    average = next(cell for cell in cells_of(study) if cell.needs)
+    as_archived(store)
+    before = ends(study)
+    run(study, monkeypatch)
+    assert ends(study) == before  # every cell has its results
+
+    shutil.rmtree(store.results(average))
+    states = store.states(cells_of(study))
+    assert {key for key, state in states.items() if state is State.WAITING} == {
+        average.key, *average.needs
+    }  # fmt: skip
+    run(study, monkeypatch)
+    again = ends(study) - before
+    assert again == {f"end train {key}": 1 for key in average.needs} | {f"end run {average.key}": 1}
+    assert set(store.states(cells_of(study)).values()) == {State.DONE}
+
+
+def test_a_training_for_another_cell_may_fail_again(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its results stay, and the cell that reads the adapter waits."""
+    store = run(study, monkeypatch)
+    average = next(cell for cell in cells_of(study) if cell.needs)
+    as_archived(store)
+    shutil.rmtree(store.results(average))
+    monkeypatch.setenv("FAKE_FAIL", "full")
+    run(study, monkeypatch)
+    states = store.states(cells_of(study))
+    assert {states[key] for key in average.needs} == {State.FAILED}
+    assert states[average.key] is State.WAITING
+    assert Counter(map(store.state, cells_of(study))) == {State.DONE: 6, State.WAITING: 1}
+
+
+def test_what_no_open_cell_reads_is_not_trained(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folds have no results of their own, so that an archive lacks them: their average suffices."""
+    content = yaml.safe_load(study.read_text(encoding="utf-8"))
+    content["blocks"] = {
+        "folds": {"factors": {"method": ["head"], "seed": [0, 1]}, "sets": []},
+        "average": {"factors": {"method": ["average"], "of": [{"block": "folds"}]}},
+    }
+    study.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    store = run(study, monkeypatch)
+    as_archived(store)
+    before = ends(study)
+    run(study, monkeypatch)
+    assert ends(study) == before
+    shutil.rmtree(store.results(next(cell for cell in cells_of(study) if cell.needs)))
+    run(study, monkeypatch)
+    assert Counter(line.split()[1] for line in ends(study) - before) == {"train": 2, "run": 1}
 
 
 def test_a_failure_is_recorded_and_stops_no_other_cell(
