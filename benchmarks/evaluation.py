@@ -14,8 +14,10 @@ the same, peak memory, fixed costs apart; with several ``--dtype`` also how far 
 float32),
 ``growth`` (1, 4 and 16 times the arguments), ``classifier`` (an encoder adapter against its bare
 forward passes); and, only if asked for, ``ways`` (both ways to read an argument once: copies of a
-cache, and a tree with a mask). The bound is the ratio of tokens: what hf reads to what must be read
-once. hf computes the vocabulary at every token, so that the ratio may exceed it.
+cache, and a tree with a mask) and ``precision`` (``--dtype``, such as the bfloat16 of a model's
+file, against what ``dtype=auto`` takes on this processor). The bound is the ratio of tokens: what
+hf reads to what must be read once. hf computes the vocabulary at every token, so that the ratio may
+exceed it.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from models import GPT2_VOCABULARY, SIZES, write_classifier, write_model
 
 WORKER = Path(__file__).with_name("evaluation_worker.py")
 USUAL_PARTS = ("compare", "growth", "classifier")
-PARTS = (*USUAL_PARTS, "ways")
+PARTS = (*USUAL_PARTS, "ways", "precision")
 GENERATED = ("mbc", "oa", "cot")
 Result = dict[str, Any]
 
@@ -65,7 +67,8 @@ def main() -> None:
         f"{name}, {', '.join(arguments.dtype)}, {arguments.device}, load {os.getloadavg()[0]:.1f}"
     )
     parts = {
-        "compare": _against_stock, "ways": _both_ways, "growth": _growth, "classifier": _classifier,
+        "compare": _against_stock, "ways": _both_ways, "precision": _precision, "growth": _growth,
+        "classifier": _classifier,
     }  # fmt: skip
     for part, measure in parts.items():
         if part in arguments.parts:
@@ -145,6 +148,18 @@ def _tried(task: str, settings: Result, arguments: argparse.Namespace) -> dict[i
 def _both_ways(settings: Result, arguments: argparse.Namespace) -> list[Result]:
     ours = _ours(arguments)
     pair = {"copies": {**ours, "way": "copies"}, "tree": ours}
+    return _pairs(pair, settings, arguments)
+
+
+def _precision(settings: Result, arguments: argparse.Namespace) -> list[Result]:
+    ours = _ours(arguments)
+    pair = {settings["dtype"]: ours, "auto": {**ours, "dtype": "auto"}}
+    return _pairs(pair, settings, arguments)
+
+
+def _pairs(
+    pair: dict[str, Result], settings: Result, arguments: argparse.Namespace
+) -> list[Result]:
     rows = [_compare(task, pair, settings, arguments) for task in arguments.tasks]
     for row in rows:
         del row["answers"]
@@ -167,7 +182,8 @@ def _compare(
     runs: dict[str, list[Result]] = {name: [] for name in pair}
     for turn in range(arguments.rounds):
         for name, own in pair.items():
-            runs[name].append(_run(**own, count=turn == 0 and name == "valueeval", **common))
+            count = turn == 0 and name == "valueeval"
+            runs[name].append(_run(**{**common, **own, "count": count}))
     first, second = runs.values()
     tokens = second[0].get("tokens") or {}
     row: Result = {

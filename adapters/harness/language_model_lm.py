@@ -45,6 +45,7 @@ from valueeval.adapters.reading.types import LoadedModel, LogLikelihood
 from valueeval.adapters.runtime.batch_sizes import BatchLimits
 from valueeval.adapters.runtime.devices import check_dtype, choose_device, with_batch_size
 from valueeval.adapters.runtime.options import check_batch_size, check_max_length
+from valueeval.adapters.runtime.precision import widen_where_slow
 from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.tasks.harness.requests import ValueRequest
 
@@ -208,6 +209,7 @@ class LanguageModelLM(HFLM):
                 f"attn_implementation={attention}: it cannot be used here ({first_line(error)}).\n"
                 "Take attn_implementation=sdpa, or leave it out: it is the fastest way to read."
             ) from error
+        widen_where_slow(self._model, kwargs.get("dtype"))
         self._count_base_parameters()
         if not peft:
             return

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from valueeval.adapters.runtime.out_of_memory import is_out_of_memory
+from valueeval.adapters.runtime.precision import multiplies_bfloat16
 from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.runtime.progress import note
@@ -39,17 +40,6 @@ def resolve_precision(
     if precision in ("float32", "bfloat16"):
         return replace(config, precision=precision)
     return replace(config, precision="bfloat16" if multiplies_bfloat16(device) else "float32")
-
-
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Return True for a device with matrix instructions for bfloat16; elsewhere it is slow."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        # Newer than the oldest torch that we support; without it, stay with what is always right.
-        capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-        return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
-    return False
 
 
 def check_compiler(device: torch.device) -> None:
