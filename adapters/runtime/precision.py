@@ -55,7 +55,7 @@ def widen_where_slow(model: Any, dtype: str | torch.dtype | None) -> None:
         model: A Transformers model, as it was loaded.
         dtype: What the user gave; None or ``auto`` leaves the choice.
     """
-    stored = getattr(model, "dtype", None)
+    stored = model.dtype
     if getattr(model, "is_quantized", False) or not is_slow(stored, model.device):
         return
     name = str(stored).removeprefix("torch.")
