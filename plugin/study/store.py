@@ -84,11 +84,12 @@ class Store:
         read it are.
         """
         by_key = {cell.key: cell for cell in cells}
+        found = {key: self.state(cell) for key, cell in by_key.items()}
         read = {key for cell in cells for key in self.read_by(cell)}
         look = [
             cell
             for cell in cells
-            if not (cell.supporting and cell.key in read) and self.state(cell) is not State.DONE
+            if not (cell.supporting and cell.key in read) and found[cell.key] is not State.DONE
         ]
         wanted = {cell.key for cell in look}
         while look:
@@ -96,10 +97,12 @@ class Store:
                 if key in by_key and key not in wanted and not self.is_complete(by_key[key]):
                     wanted.add(key)
                     look.append(by_key[key])
-        return {
-            key: self._unfinished(cell) if key in wanted else State.DONE
-            for key, cell in by_key.items()
-        }
+        for key, cell in by_key.items():
+            if key not in wanted:
+                found[key] = State.DONE
+            elif found[key] is State.DONE:
+                found[key] = self._unfinished(cell)
+        return found
 
     def read_by(self, cell: Cell) -> list[str]:
         """Return the keys of the cells whose adapters or answers a cell reads."""
