@@ -1,4 +1,4 @@
-"""The number format that a model computes in: half precision is slow on many processors.
+"""The number format that a model computes in, by what the processor has instructions for.
 
 Most chat models are stored in bfloat16. Processors without instructions for it convert every number
 on the way: SmolLM2-135M-Instruct takes 6 times as long as in float32 on an x86-64 processor with
@@ -17,6 +17,7 @@ _FLAGS = {
     torch.bfloat16: ("amx_bf16", "avx512_bf16"),
     torch.float16: ("amx_fp16", "avx512_fp16"),
 }
+_VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
 _FLOAT32_BYTES = 4
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,16 @@ def is_slow(dtype: torch.dtype, device: torch.device) -> bool:
     found = cpu_capabilities() if device.type == "cpu" and dtype in _FLAGS else {}
     known = found.get("architecture") == "x86_64"
     return known and not any(found.get(flag) for flag in _FLAGS[dtype])
+
+
+def overflows_in_8_bits() -> bool:
+    """Return True for a processor known to add pairs of 8-bit products in 16 bits, which overflow.
+
+    These are x86-64 processors without VNNI. Source: ONNX Runtime's «Quantize ONNX models», which
+    advises weights of 7 bits there.
+    """
+    found = cpu_capabilities()
+    return found.get("architecture") == "x86_64" and not any(found.get(flag) for flag in _VNNI)
 
 
 def cpu_capabilities() -> dict[str, object]:

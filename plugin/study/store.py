@@ -33,7 +33,6 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from valueeval.adapters.directory.manifest_file import MANIFEST_FILE
 from valueeval.study.cells import Cell
 from valueeval.study.commands import (
     CELL_FILE,
@@ -111,6 +110,8 @@ class Store:
 
     def is_complete(self, cell: Cell) -> bool:
         """Return whether a cell has its results and, if it trains one, its adapter."""
+        from valueeval.adapters.directory.manifest_file import MANIFEST_FILE
+
         adapter = self.path(cell) / "adapter" / MANIFEST_FILE
         return self.results(cell).is_dir() and (cell.train is None or adapter.is_file())
 

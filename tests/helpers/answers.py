@@ -72,12 +72,20 @@ def expected(case: dict[str, Any]) -> list[str] | str:
     return reads if isinstance(reads, str) else sorted(reads, key=VALUE_SLUGS.index)
 
 
-def is_quick(read: Callable[[], object], seconds: float = 1) -> bool:
-    """Return whether a call takes less processor time than that, in one of three tries."""
+def grows_linearly(read: Callable[[str], object], piece: str) -> bool:
+    """Return whether 200 kB of a piece take about 8 times the processor time of 25 kB.
 
-    def once() -> float:
-        begin = time.process_time()
-        read()
-        return time.process_time() - begin
+    Twice that is allowed; a search that goes back over what it has read takes 64 times as long. Of
+    three tries the fastest counts, so that neither the processor nor its load does.
+    """
 
-    return any(once() < seconds for _ in range(3))
+    def fastest(size: int) -> float:
+        text = piece * (size // len(piece))
+        times = []
+        for _ in range(3):
+            begin = time.process_time()
+            read(text)
+            times.append(time.process_time() - begin)
+        return min(times)
+
+    return fastest(200_000) < 2 * 8 * max(fastest(25_000), 1e-3)

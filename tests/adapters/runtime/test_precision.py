@@ -12,7 +12,12 @@ from transformers import AutoModelForCausalLM
 
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.runtime import precision
-from valueeval.adapters.runtime.precision import is_slow, multiplies_bfloat16, widen_where_slow
+from valueeval.adapters.runtime.precision import (
+    is_slow,
+    multiplies_bfloat16,
+    overflows_in_8_bits,
+    widen_where_slow,
+)
 
 CPU = torch.device("cpu")
 AVX2 = {"architecture": "x86_64", "avx2": True, "avx512_bf16": False}
@@ -56,6 +61,23 @@ def test_what_training_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     for capabilities, fast in ((AVX2, False), (ZEN4, True), ({}, False)):
         processor(monkeypatch, capabilities)
         assert multiplies_bfloat16(CPU) is fast
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "overflows"),
+    [
+        (AVX2, True),
+        ({**ZEN4, "avx512_vnni": True}, False),
+        ({"architecture": "x86_64", "avx_vnni": True}, False),
+        ({"architecture": "aarch64"}, False),
+        ({}, False),
+    ],
+)
+def test_where_products_of_8_bits_overflow(
+    capabilities: dict[str, object], overflows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor(monkeypatch, capabilities)
+    assert overflows_in_8_bits() is overflows
 
 
 @pytest.mark.parametrize("given", [None, "auto"])
