@@ -49,6 +49,7 @@ from valueeval.train.methods.prompt_initialisation import initial_embeddings, st
 from valueeval.train.methods.soft_prompt import SoftPromptMethod
 from valueeval.train.options import changed
 from valueeval.train.run import train
+from valueeval.train.storage.checkpoint import newest_step
 
 PEFT_METHODS = ("lora", "prompt-tuning", "p-tuning", "prefix-tuning")
 WITHOUT_PREFIXES = ("deberta-v2", "modernbert", "mpnet", "distilbert")
@@ -297,26 +298,27 @@ def test_stopped_and_resumed_gives_the_same_adapter(
 
 @pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_adapter(config: TrainConfig) -> None:
-    config = changed(config, checkpoint_seconds=0.0, resume=True, epochs=6)
+    config = changed(config, checkpoint_seconds=0.0, resume=True, epochs=12)
     whole = changed(config, output=config.output + "-whole")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["valueeval.train.run"])
 
-    def run(config: TrainConfig, seconds: float) -> int | None:
+    def run(config: TrainConfig, last: int | None = None) -> int | None:
+        """Train in a process of its own, killed as soon as it has a checkpoint of step `last`."""
         process = context.Process(target=train, args=(config,))
         process.start()
-        process.join(seconds)
+        deadline = time.monotonic() + 300
+        while process.is_alive() and time.monotonic() < deadline:
+            if last is not None and newest_step(Path(config.output + ".training")) >= last:
+                process.kill()
+            process.join(0.001)
         process.kill()
         process.join()
         return process.exitcode
 
-    assert run(changed(whole, output=whole.output + "-warm"), 300) == 0
-    started = time.monotonic()
-    assert run(whole, 300) == 0
-    duration = time.monotonic() - started
-    statuses = [run(config, share * duration) for share in (0.5, 0.6, 0.7)]
-    assert -signal.SIGKILL in statuses
-    assert run(config, 300) == 0
+    assert run(whole) == 0
+    assert [run(config, last) for last in (3, 7, 11)] == 3 * [-signal.SIGKILL]
+    assert run(config) == 0
     assert_same(Path(whole.output), Path(config.output))
 
 
