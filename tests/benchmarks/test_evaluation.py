@@ -84,6 +84,14 @@ def test_both_ways_are_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_precision_is_compared_with_what_auto_takes(tmp_path: Path) -> None:
+    printed, rows = compare(tmp_path, "precision", "gpt2")
+    assert "auto against float32" in printed
+    for row in rows:
+        assert set(row["peak_bytes"]) == {"float32", "auto"}
+
+
+@pytest.mark.slow
 def test_growth(tmp_path: Path) -> None:
     printed, report = run(tmp_path, "--parts", "growth", "--growth-arguments", "1")
     assert [row["arguments"] for row in report["growth"]] == [1, 4, 16]
