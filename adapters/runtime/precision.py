@@ -8,6 +8,7 @@ AVX2 (benchmarks/evaluation_smollm2.md).
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import psutil
@@ -35,9 +36,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 def is_slow(dtype: torch.dtype, device: torch.device) -> bool:
     """Return True for a half precision that the processor is known to have no instructions for."""
-    found = cpu_capabilities() if device.type == "cpu" and dtype in _FLAGS else {}
-    known = found.get("architecture") == "x86_64"
-    return known and not any(found.get(flag) for flag in _FLAGS[dtype])
+    return device.type == "cpu" and dtype in _FLAGS and _lacks(_FLAGS[dtype])
 
 
 def overflows_in_8_bits() -> bool:
@@ -46,14 +45,19 @@ def overflows_in_8_bits() -> bool:
     These are x86-64 processors without VNNI. Source: ONNX Runtime's «Quantize ONNX models», which
     advises weights of 7 bits there.
     """
-    found = cpu_capabilities()
-    return found.get("architecture") == "x86_64" and not any(found.get(flag) for flag in _VNNI)
+    return _lacks(_VNNI)
 
 
 def cpu_capabilities() -> dict[str, object]:
     """Return what PyTorch knows of the processor; empty in versions that do not tell."""
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return capabilities
+
+
+def _lacks(flags: Sequence[str]) -> bool:
+    """Return True if the processor is known to have none of these instructions."""
+    found = cpu_capabilities()
+    return found.get("architecture") == "x86_64" and not any(found.get(flag) for flag in flags)
 
 
 def widen_where_slow(model: Any, dtype: str | torch.dtype | None) -> None:
@@ -64,7 +68,7 @@ def widen_where_slow(model: Any, dtype: str | torch.dtype | None) -> None:
 
     Args:
         model: A Transformers model, as it was loaded.
-        dtype: What the user gave; None or ``auto`` leaves the choice.
+        dtype: The precision that the user asked for; None or ``auto`` if none.
     """
     stored = model.dtype
     if getattr(model, "is_quantized", False) or not is_slow(stored, model.device):

@@ -107,7 +107,7 @@ def rates_of_finished(cells: Sequence[Cell], store: Store) -> Rates:
         if store.state(cell) is not State.DONE:
             continue
         kind = training_kind(cell)
-        took = number_in(store.path(cell) / "adapter" / "valueeval.json", "seconds")
+        took = number_in(store.manifest(cell), "seconds")
         if kind is not None and took is not None:
             training[kind] = Rate(0.0, took / trained_arguments(cell))
         kind = evaluation_kind(cell)

@@ -13,8 +13,9 @@
                        failed.json   why the cell failed; absent otherwise
                        lock          held by the process that runs the cell
 
-A cell is done when ``results/`` is there. An archive of a study has ``cell.json`` and ``results/``
-alone: a study goes on from a copy of it, and trains again only what cells still to be run read.
+A cell is done when ``results/`` is there. An archive of a study holds only ``cell.json`` and
+``results/``. A study that goes on from a copy of it trains again only the cells whose adapters
+unfinished cells read.
 
 Processes on one machine or several can share the folder: the lock is the operating system's
 (``flock``), so a killed process leaves none behind. The file system must pass such locks between
@@ -71,6 +72,10 @@ class Store:
         """Return the folder of a cell's results, which is there when the cell is done."""
         return self.path(cell) / "results"
 
+    def manifest(self, cell: Cell) -> Path:
+        """Return the manifest of a cell's adapter, which is there when that is trained."""
+        return self.path(cell) / "adapter" / "valueeval.json"
+
     def state(self, cell: Cell) -> State:
         """Return where a cell stands, as far as this machine can see."""
         return State.DONE if self.results(cell).is_dir() else self._unfinished(cell)
@@ -110,10 +115,8 @@ class Store:
 
     def is_complete(self, cell: Cell) -> bool:
         """Return whether a cell has its results and, if it trains one, its adapter."""
-        from valueeval.adapters.directory.manifest_file import MANIFEST_FILE
-
-        adapter = self.path(cell) / "adapter" / MANIFEST_FILE
-        return self.results(cell).is_dir() and (cell.train is None or adapter.is_file())
+        trained = cell.train is None or self.manifest(cell).is_file()
+        return trained and self.results(cell).is_dir()
 
     def _unfinished(self, cell: Cell) -> State:
         if self._is_locked(cell):

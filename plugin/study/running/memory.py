@@ -80,7 +80,7 @@ def peaks_of_finished(cells: Sequence[Cell], store: Store) -> Peaks:
         kind = training_kind(cell)
         if kind is None or store.state(cell) is not State.DONE:
             continue
-        manifest = store.path(cell) / "adapter" / "valueeval.json"
+        manifest = store.manifest(cell)
         main = number_in(manifest, "peak_memory_bytes")
         device = number_in(manifest, "peak_device_bytes")
         peaks = peaks.joined(

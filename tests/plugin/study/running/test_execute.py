@@ -110,7 +110,7 @@ def as_archived(store: Store) -> None:
 
 
 def test_a_study_goes_on_from_its_archive(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an unfinished cell reads is trained again, but not evaluated; the rest stays."""
+    """The study trains again, without evaluating, the cells that an unfinished cell reads."""
     store = run(study, monkeypatch)
     average = next(cell for cell in cells_of(study) if cell.needs)
     as_archived(store)
