@@ -22,6 +22,8 @@ _VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
 _FLOAT32_BYTES = 4
 
 logger = logging.getLogger(__name__)
+# lm-eval shows messages below warnings only of its own loggers.
+_shown_logger = logging.getLogger("lm_eval.valueeval")
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -90,7 +92,7 @@ def widen_where_slow(model: Any, dtype: str | torch.dtype | None) -> None:
         )  # fmt: skip
         return
     model.float()
-    logger.info(
+    _shown_logger.info(
         "the model is stored in %s, for which this processor has no instructions: computing in "
         "float32 (dtype=%s computes as stored, several times slower)",
         name,
