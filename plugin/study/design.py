@@ -3,6 +3,7 @@
 ::
 
     name: size
+    description: Does size help?             # for the report; blocks can have one too
     version: "0.1.0"                         # of this package; default: the one that is installed
     bases:                                   # short names for folders or hub ids
       mpnet: models/mpnet
@@ -11,6 +12,7 @@
     sets: [main]                             # evaluated on; default main; [] for nothing
     blocks:
       size:
+        description: One recipe, three seeds.
         factors: {base: [minilm, mpnet], method: [full, lora], seed: [0, 1, 2]}
         options: {epochs: 5}                 # for every cell of the block
         rules:                               # in order; `when` names factors
@@ -25,6 +27,7 @@
         better: {block: size, base: mpnet, method: full}
         than: {block: size, base: minilm, method: full}
         metric: macro_f1
+        added: after the first results       # if it was not there before them
 
 Where ``version`` and the SHA-256 of the bases are given, cells keep their addresses in newer
 versions and without the models, so that a report can be made of published results. Nothing is run
@@ -168,7 +171,7 @@ class CellDesign:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A claim that is written down before the study runs.
+    """A claim that is written down before the study runs, or says that it was added.
 
     Attributes:
         name: The claim, in words.
@@ -176,6 +179,7 @@ class Hypothesis:
         better: The cells that are claimed to be better …
         than: … than these.
         metric: One of `METRICS`.
+        added: When or why it was added, in words; empty if it was there before the first run.
     """
 
     name: str
@@ -183,6 +187,12 @@ class Hypothesis:
     better: Selection
     than: Selection
     metric: str = "macro_f1"
+    added: str = ""
+
+    @property
+    def claim(self) -> str:
+        """The claim, and that it was added if it was."""
+        return f"{self.name} (added {self.added})" if self.added else self.name
 
 
 @dataclass(frozen=True)
@@ -194,12 +204,16 @@ class Study:
         cells: The cells, in the order of the file; no two have the same factors.
         hypotheses: In the order of the file.
         version: Version of this package that its cells are of.
+        description: What it is about, for its report.
+        block_descriptions: What each block is about, by name; without those that do not say.
     """
 
     name: str
     cells: tuple[CellDesign, ...]
     hypotheses: tuple[Hypothesis, ...]
     version: str = __version__
+    description: str = ""
+    block_descriptions: Mapping[str, str] = field(default_factory=dict)
 
     def selected(self, selection: Selection) -> list[CellDesign]:
         """Return the cells that a selection names, in order."""
@@ -260,7 +274,9 @@ def read_study(file: Path) -> Study:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise DesignError(f"{file}: cannot be read as YAML in UTF-8: {reason}") from error
-    keys = ("name", "version", "bases", "options", "sets", "blocks", "hypotheses")
+    keys = (
+        "name", "description", "version", "bases", "options", "sets", "blocks", "hypotheses",
+    )  # fmt: skip
     top = _mapping(content, str(file), keys)
     blocks = _mapping(top.get("blocks"), f"{file}: blocks")
     if not blocks:
@@ -284,6 +300,12 @@ def read_study(file: Path) -> Study:
             for n, item in enumerate(_list(top.get("hypotheses", []), f"{file}: hypotheses"), 1)
         ),
         version=version,
+        description=_text(top.get("description", ""), f"{file}: description"),
+        block_descriptions={
+            str(name): _text(block["description"], f"{file}: blocks: {name}: description")
+            for name, block in blocks.items()
+            if "description" in block
+        },
     )
     _check_selections(study, str(file))
     return study
@@ -327,7 +349,9 @@ def _expand(
     shared: Mapping[str, Any],
     sets: tuple[str, ...],
 ) -> Iterable[CellDesign]:
-    block = _mapping(content, where, ("factors", "options", "rules", "exclude", "sets"))
+    block = _mapping(
+        content, where, ("description", "factors", "options", "rules", "exclude", "sets")
+    )  # fmt: skip
     factors = _mapping(block.get("factors"), f"{where}: factors")
     levels = {f: _list(values, f"{where}: factors: {f}") for f, values in factors.items()}
     rules = [
@@ -366,14 +390,14 @@ def _expand(
 
 
 def _hypothesis(content: Any, where: str) -> Hypothesis:
-    keys = ("name", "family", "better", "than", "metric")
+    keys = ("name", "family", "better", "than", "metric", "added")
     values = _mapping(content, where, keys)
     for key in keys[:4]:
         if key not in values:
             raise DesignError(f"{where}: {key} is missing")
     if values.get("metric", METRICS[0]) not in METRICS:
         raise DesignError(f"{where}: metric: {values['metric']!r}; allowed: {', '.join(METRICS)}")
-    return Hypothesis(**values)
+    return Hypothesis(**{**values, "added": _text(values.get("added", ""), f"{where}: added")})
 
 
 def _check_selections(study: Study, where: str) -> None:
@@ -477,6 +501,12 @@ def _list(content: Any, where: str) -> list[Any]:
     if not isinstance(content, list):
         raise DesignError(f"{where}: expected a list")
     return content
+
+
+def _text(content: Any, where: str) -> str:
+    if not isinstance(content, str):
+        raise DesignError(f"{where}: expected words, not {content!r}; write them in quotes")
+    return " ".join(content.split())
 
 
 def _short(value: Any) -> str:

@@ -35,21 +35,25 @@ class Block:
 
     Attributes:
         name: Its name.
+        description: What it is about, in the words of the study file; empty where it says nothing.
         part: The part of the set that its cells are evaluated on, in words; empty for all of it.
         arguments: Their number; None where nothing is measured.
         every_value: The macro F1 of predicting every value for each of them.
         figures: Ending of the names of its figures.
-        groups: Its configurations, the best macro F1 first, then what is not measured.
+        groups: Its measured configurations, the best macro F1 first.
+        unmeasured: Names of those without any result.
         components: How much each factor moves macro F1; None where the finished cells are not a
             balanced design.
     """
 
     name: str
+    description: str
     part: str
     arguments: int | None
     every_value: float | None
     figures: str
     groups: Sequence[Group]
+    unmeasured: Sequence[str]
     components: Sequence[Component] | None
 
 
@@ -135,7 +139,12 @@ def make_report(study: Study, cells: Sequence[Cell], store: Store, dataset: str)
     measured, problems = read_cells(cells, store, dataset)
     groups = groups_of(cells, measured)
     blocks = [
-        _block(name, part, [group for group in groups if (group.block, group.part) == (name, part)])
+        _block(
+            name,
+            study.block_descriptions.get(name, ""),
+            part,
+            [group for group in groups if (group.block, group.part) == (name, part)],
+        )
         for name, part in dict.fromkeys(
             (str(cell.factors["block"]), cell.part) for cell in study.cells
         )
@@ -200,7 +209,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     return written
 
 
-def _block(name: str, part: str, groups: Sequence[Group]) -> Block:
+def _block(name: str, description: str, part: str, groups: Sequence[Group]) -> Block:
     def order(group: Group) -> tuple[bool, float]:
         found = group.intervals[METRIC]
         return (found is None, -(found.estimate or 0.0) if found else 0.0)
@@ -209,11 +218,13 @@ def _block(name: str, part: str, groups: Sequence[Group]) -> Block:
     complete = all(len(group.measured) == len(group.cells) for group in groups)
     return Block(
         name=name,
+        description=description,
         part=part,
         arguments=len(finished[0].predictions.ids) if finished else None,
         every_value=finished[0].every_value if finished else None,
         figures=file_name(name, part),
-        groups=sorted(groups, key=order),
+        groups=sorted((group for group in groups if group.measured), key=order),
+        unmeasured=[group.label for group in groups if not group.measured],
         components=_components(finished) if complete else None,
     )
 

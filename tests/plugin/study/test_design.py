@@ -75,6 +75,12 @@ def test_references_to_other_cells(tmp_path: Path) -> None:
         ({"block": {}}, "unknown key block; did you mean blocks?"),
         ({"blocks": {}}, "blocks: name at least one"),
         ({"version": 0.1}, "version: write it in quotes"),
+        ({"description": 3}, "study.yaml: description: expected words, not 3"),
+        (
+            {"blocks": {"size": {**SIZE, "description": ["Does size help?"]}}},
+            "blocks: size: description: expected words",
+        ),
+        ({"hypotheses": [{**CLAIM, "added": True}]}, "number 1: added: expected words, not True"),
         ({"bases": {"large": {"sha256": "0" * 64}}}, "bases: large: path: name a folder"),
         ({"bases": {"large": {"path": "x", "sha256": "78c0"}}}, "expected 64 hexadecimal digits"),
         ({"bases": {"large": {"path": "x", "sha": "0"}}}, "unknown key sha; did you mean sha256?"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import made_up_study
@@ -33,7 +34,10 @@ def test_a_finished_study(tmp_path: Path) -> None:
     every_value = float((2 * share / (1 + share)).mean())  # precision is the share, recall 1
     assert f"has macro_f1 {every_value:.3f} there" in text
     assert "| large is better | **supported** | +0." in text
-    assert "| macro_f1 | size, large | 0." in text
+    assert re.search(
+        r"\| macro_f1 \| 0\.\d{3}: size, large \| 0\.\d{3}: size, small \|$", text, re.M
+    )
+    assert "They were written down before the runs. " in text
     assert "**open**" in text
     assert "| base | 2 | 0." in text
     assert "Not measured" not in text
@@ -54,6 +58,27 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
     assert "small, full, seed 1: train: exit status 1: out of luck \\| &lt;b&gt;" in text
     assert "1 of 3 |" in text
     assert "| with |" not in text  # components of variance wait for all cells
+
+
+def test_what_the_study_file_says_stands_beside_the_numbers(tmp_path: Path) -> None:
+    """Questions and cuts, claims that came later, and configurations that have no result."""
+    blocks = {**made_up_study.BLOCKS}
+    blocks["size"] = {**blocks["size"], "description": "Does <size>\nhelp?"}
+    late = {**made_up_study.HYPOTHESES[0], "added": "after a look at lora"}
+    study, cells, store = made_up_study.read(
+        tmp_path, blocks=blocks, description="Two bases.", hypotheses=[late]
+    )
+    made_up_study.finish(cells, store, only=lambda of: of.get("method") == "full")
+    write_report(make_report(study, cells, store, "sample"), tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert text.startswith("# made &lt;up&gt;\n\nTwo bases.\n\n6 of 16 cells")
+    assert "## size\n\nDoes &lt;size&gt; help?\n\n| configuration" in text
+    assert "before the runs, but for those that say when they were added." in text
+    assert "- large is better (added after a look at lora): 6 of 12 cells" in text
+    assert "\n\nNot measured: small, lora; large, lora.\n" in text
+    assert "<p>Does &lt;size&gt; help?</p>" in page
+    assert "<summary>2 not measured</summary>\n<ul>\n<li>small, lora</li>\n" in page
 
 
 def test_a_study_of_which_nothing_is_measured(tmp_path: Path) -> None:
