@@ -14,6 +14,8 @@ OTHER_CPU_TESTS := tests/adapters/classifier \
 	'tests/adapters/harness/test_language_model_lm.py::test_adapters[seq2seq-p_tuning]' \
 	tests/train/templates/test_language_model.py::test_every_template_reads_back \
 	tests/train/templates/test_language_model.py::test_stock_peft_says_the_same
+# On up to four cores, with one thread each: more processes take more memory than they save time.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PACKAGE_FILES := pyproject.toml setup.py constraints.txt $(wildcard plugin/startup/*)
 
 .DEFAULT_GOAL := help
@@ -43,12 +45,11 @@ install: .venv/.installed ## The package, in pinned versions, with the encoder f
 demo: install ## Train, evaluate and rank on the sample set; writes demo/leaderboard.md.
 	$(BIN)/valueeval demo -o demo
 
-# On up to four cores, with one thread each: more processes take more memory than they save time.
 test: .venv/.installed-dev ## The fast tests.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: .venv/.installed-dev ## The slow tests: fresh environments, real data in full.
-	$(BIN)/python -m pytest -m slow --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m slow --durations=10
 
 test-gpu: .venv/.installed-dev ## The tests that need a GPU.
 	$(BIN)/python -m pytest -m gpu --durations=10
@@ -60,18 +61,18 @@ test-lowest: ## The lowest versions that pyproject.toml allows, in .venv-lowest.
 	$(PYTHON) -m venv .venv-lowest
 	$(LOWEST) -m pip install -q --disable-pip-version-check $(PIP_ARGS) '$(LOWEST_TORCH)'
 	$(LOWEST) -m pip install -q --disable-pip-version-check $(PIP_ARGS) \
-		-c constraints-lowest.txt '.[offline]' pytest hypothesis scikit-learn jsonschema
+		-c constraints-lowest.txt '.[offline]' pytest pytest-xdist hypothesis scikit-learn jsonschema
 	$(LOWEST) -m pip check
 	$(LOWEST) -m valueeval train --base minilm --data sample --method lora --epochs 1 \
 		--output .venv-lowest/adapter
 	$(LOWEST) -m lm_eval --tasks valueeval_cls_sample --model valueeval \
 		--model_args adapter=.venv-lowest/adapter --device cpu
-	$(LOWEST) -m pytest -o filterwarnings=default tests/valueeval_tasks tests/leaderboard
+	OMP_NUM_THREADS=1 $(LOWEST) -m pytest $(PARALLEL) -o filterwarnings=default tests/valueeval_tasks tests/leaderboard
 
 # Other processors add up floating-point numbers in another order and with other instructions.
 test-other-cpu: .venv/.installed-dev ## Some tests with the instructions of other processors.
-	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(OTHER_CPU_TESTS)
-	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(OTHER_CPU_TESTS)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) $(OTHER_CPU_TESTS)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) $(OTHER_CPU_TESTS)
 
 lint: .venv/.installed-dev ## ruff and mypy.
 	$(BIN)/ruff check .
