@@ -49,6 +49,10 @@ COMMANDS = {
         "valueeval.leaderboard.commands.join",
         "join five folds of set cv, evaluated apart, into one run",
     ),
+    "average": (
+        "valueeval.average.cli",
+        "average adapters from their results, without running them again",
+    ),
     "compare": ("valueeval.leaderboard.commands.compare", "test differences between results"),
     "completion": ("valueeval.completion", "print a script that completes commands in your shell"),
 }

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from valueeval.adapters.directory.ensemble import Members, member_of
+from valueeval.adapters.directory.ensemble import Members, member_name, member_of
 from valueeval.adapters.directory.manifest import Manifest
 from valueeval.tasks.data.dataset import CV
 from valueeval.tasks.data.folds import CV_FOLDS
@@ -96,8 +96,11 @@ def _common(
     first = manifests[0]
     hashes = "".join(manifest.weights_sha256 for manifest in manifests)
     members = [
-        {**member_of(*pair), "thresholds": list(pair[1].thresholds.values)}
-        for pair in zip(folders, manifests, strict=True)
+        {
+            **member_of(member_name(folder), manifest),
+            "thresholds": list(manifest.thresholds.values),
+        }
+        for folder, manifest in zip(folders, manifests, strict=True)
     ]
     return replace(
         averaged,

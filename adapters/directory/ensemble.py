@@ -108,7 +108,8 @@ def find_members(adapter: str) -> Members:
         folders = [average / member.adapter for member in listed]
         _refuse_twice(folders, str(average / MANIFEST_FILE))
         manifests = [_read_listed(average, number, member) for number, member in enumerate(listed)]
-    together = manifests[0] if len(folders) == 1 else _together(folders, manifests)
+    names = [member_name(folder) for folder in folders]
+    together = manifests[0] if len(folders) == 1 else average_manifest(names, manifests)
     return Members(tuple(folders), tuple(manifests), together)
 
 
@@ -203,13 +204,22 @@ def _read_listed(average: Path, number: int, member: ListedMember) -> Manifest:
     return manifest
 
 
-def _together(folders: Sequence[Path], manifests: Sequence[Manifest]) -> Manifest:
+def average_manifest(names: Sequence[str], manifests: Sequence[Manifest]) -> Manifest:
+    """Return the manifest of several adapters together.
+
+    Args:
+        names: What to call each of them: a path, or a name on the hub.
+        manifests: Their manifests, in the same order.
+
+    Raises:
+        ValueEvalError: One has no head, or they were trained on different data.
+    """
     first = manifests[0]
-    for folder, manifest in zip(folders, manifests, strict=True):
+    for name, manifest in zip(names, manifests, strict=True):
         if manifest.head is None:
             cv = manifest.data.protocol == CV
             raise ValueEvalError(
-                f"{_shown(folder)}: template {manifest.template!r} answers in words; only "
+                f"{name}: template {manifest.template!r} answers in words; only "
                 "classifiers with a head can be "
                 + (
                     "evaluated together: run each on its fold, then `valueeval join`"
@@ -220,7 +230,7 @@ def _together(folders: Sequence[Path], manifests: Sequence[Manifest]) -> Manifes
         same = ("sha256", "folds", "protocol")
         if any(getattr(manifest.data, key) != getattr(first.data, key) for key in same):
             raise ValueEvalError(
-                f"{_shown(folders[0])} and {_shown(folder)} were trained on different data: "
+                f"{names[0]} and {name} were trained on different data: "
                 f"{first.data.described} and {manifest.data.described}; average adapters of one "
                 "data set"
             )
@@ -239,7 +249,7 @@ def _together(folders: Sequence[Path], manifests: Sequence[Manifest]) -> Manifes
             trainable=sum(manifest.parameters.trainable for manifest in manifests),
         ),
         data=_common_data([manifest.data for manifest in manifests]),
-        config={"members": [member_of(*pair) for pair in zip(folders, manifests, strict=True)]},
+        config={"members": [member_of(*pair) for pair in zip(names, manifests, strict=True)]},
         validation={},  # config has the members' scores; the average's are unknown
         seconds=sum(manifest.seconds for manifest in manifests),
         peak_memory_bytes=max(manifest.peak_memory_bytes for manifest in manifests),
@@ -250,15 +260,15 @@ def _together(folders: Sequence[Path], manifests: Sequence[Manifest]) -> Manifes
     )
 
 
-def _shown(folder: Path) -> str:
+def member_name(folder: Path) -> str:
     """Return a member's path, or its name and commit on the hub."""
     return hub_origin(folder) or str(folder)
 
 
-def member_of(folder: Path, manifest: Manifest) -> dict[str, object]:
+def member_of(name: str, manifest: Manifest) -> dict[str, object]:
     """Return what the manifest of several adapters says of one of them."""
     return {
-        "adapter": _shown(folder),
+        "adapter": name,
         "method": manifest.method,
         "seed": manifest.seed,
         "left_out": list(manifest.data.left_out),

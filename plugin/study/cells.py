@@ -35,7 +35,7 @@ from valueeval.study.design import (
     references,
 )
 from valueeval.tasks.data.content_free import CONTENT_FREE, content_free_set
-from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.data.dataset import CV, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import TEMPLATES
 
@@ -81,6 +81,8 @@ class Cell:
         candidates: The configurations that one is chosen of: by name, for each of its seeds the
             keys of its folds; empty where nothing is chosen.
         supporting: Whether it has no result of its own: others read its adapter or its answers.
+        from_results: Whether it is an average that is made of its members' results, since each of
+            them is evaluated on the same arguments.
     """
 
     design: CellDesign
@@ -94,6 +96,7 @@ class Cell:
     calibrated: Calibrated | None = None
     candidates: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     supporting: bool = False
+    from_results: bool = False
 
 
 def resolve(study: Study, folder: Path) -> list[Cell]:
@@ -256,8 +259,8 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
     sets = ("sample",) if data == "sample" and design.sets else design.sets
     identity["tasks"] = tasks = _tasks(design, sets)
     identity["data"] = _data_hash(data, where)
-    if options.get("protocol") == "cv" or "cv" in sets:
-        identity["cv"] = load_set("cv", where).sha256
+    if options.get("protocol") == CV or CV in sets:
+        identity["cv"] = load_set(CV, where).sha256
     if method not in (AVERAGE, SELECTED):
         identity["base"] = _base_identity(
             str(options.get("base", "minilm")), options.get("revision"), design.base_sha256
@@ -269,7 +272,15 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
     return Cell(
         design, key, train, recipe, processes, needs, sets, tasks,
         candidates=_candidates(needed) if method == SELECTED else {}, supporting=not sets,
+        from_results=method == AVERAGE and _has_results_of(needed, design.part, sets),
     )  # fmt: skip
+
+
+def _has_results_of(members: Sequence[Cell], part: str, sets: Sequence[str]) -> bool:
+    """Return whether all members of an average are evaluated on what the average is about."""
+    if CV in sets:  # each argument is answered by the one that has not seen it
+        return False
+    return all(set(sets) <= set(each.sets) and each.design.part == part for each in members)
 
 
 def _candidates(needed: Sequence[Cell]) -> dict[str, list[list[str]]]:

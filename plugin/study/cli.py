@@ -262,6 +262,8 @@ def _first_step(cell: Cell) -> str:
         return "calibrate the answers of another cell, "
     if cell.candidates:
         return f"choose among {len(cell.candidates)} configurations by cross-validation, "
+    if cell.from_results:
+        return "average the results of other cells, "
     if cell.train is not None:
         return "train, "
     return "for other cells: " if cell.supporting else ""

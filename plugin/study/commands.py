@@ -106,6 +106,15 @@ def calibrate_command(cell: Cell, calibrated: Calibrated, folder: Path) -> list[
     return words
 
 
+def average_command(cell: Cell, folder: Path, results: Path) -> list[str]:
+    """Return the words after ``valueeval`` that average the results of a cell's members."""
+    words = ["average", *(str(cell_folder(folder, key) / "results") for key in cell.needs)]
+    words += ["-o", str(results), "--tasks", ",".join(cell.tasks)]
+    if "data_dir" in cell.design.options:
+        words += ["--data_dir", str(cell.design.options["data_dir"])]
+    return words
+
+
 def evaluate_command(cell: Cell, folder: Path, results: Path) -> list[str]:
     """Return the words after ``valueeval`` that evaluate a cell by lm_eval."""
     options, own = cell.design.options, cell_folder(folder, cell.key)

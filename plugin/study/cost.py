@@ -154,6 +154,8 @@ def _readers(cell: Cell, by_key: Mapping[str, Cell]) -> list[Cell]:
     """Return the cells whose model reads what a cell is evaluated on: itself, or its members."""
     if evaluation_kind(cell):
         return [cell]
+    if cell.from_results:
+        return []
     keys: Sequence[str] = cell.needs
     if cell.candidates:  # whichever is chosen
         keys = [key for seed in next(iter(cell.candidates.values())) for key in seed]

@@ -40,7 +40,8 @@ reported apart, and never compared with others. ``processes: 4`` trains by ``acc
 four GPUs.
 
 Three methods train nothing: ``none`` asks the base model itself (``template`` says what),
-``average`` evaluates several adapters as one, and ``selected`` chooses among configurations. What
+``average`` takes several adapters as one (from their results, where these are about the same
+arguments; else it runs them together), and ``selected`` chooses among configurations. What
 ``none`` answers to cls and bca can be decided by ``calibration`` (``none``, ``content-free``,
 ``batch``) and ``thresholds`` (``raw``, or ``tuned`` on validation by the rule of trained models):
 cells that differ in nothing else share the answers. A ``teacher``, and ``of``, name cells.

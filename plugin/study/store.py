@@ -97,8 +97,9 @@ class Store:
         ]
         wanted = {cell.key for cell in look}
         while look:
-            for key in self.read_by(look.pop()):
-                if key in by_key and key not in wanted and not self.is_complete(by_key[key]):
+            cell = look.pop()
+            for key in self.read_by(cell):
+                if key in by_key and key not in wanted and not self._serves(by_key[key], cell):
                     wanted.add(key)
                     look.append(by_key[key])
         for key, cell in by_key.items():
@@ -109,7 +110,7 @@ class Store:
         return found
 
     def read_by(self, cell: Cell) -> list[str]:
-        """Return the keys of the cells whose adapters or answers a cell reads."""
+        """Return the keys of the cells whose adapters, answers or results a cell reads."""
         chosen = [key for need in cell.needs for key in chosen_keys(self.folder, need)]
         return [*cell.needs, *chosen]
 
@@ -117,6 +118,10 @@ class Store:
         """Return whether a cell has its results and, if it trains one, its adapter."""
         trained = cell.train is None or self.manifest(cell).is_file()
         return trained and self.results(cell).is_dir()
+
+    def _serves(self, cell: Cell, reader: Cell) -> bool:
+        """Return whether what another cell reads of a cell is there."""
+        return self.results(cell).is_dir() if reader.from_results else self.is_complete(cell)
 
     def _unfinished(self, cell: Cell) -> State:
         if self._is_locked(cell):

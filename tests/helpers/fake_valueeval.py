@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -17,9 +18,10 @@ import yaml
 
 def main(words: list[str]) -> int:
     """Run one step of a cell, as `valueeval.study.running.execute` asks for it."""
-    option = dict(zip(words[1::2], words[2::2], strict=False))
+    option = dict(pairwise(words))
     training = words[0] == "train"
-    target = Path(option["--output" if training else "--output_path"])
+    outputs = {"train": "--output", "run": "--output_path", "average": "-o"}
+    target = Path(option[outputs[words[0]]])
     calls = target.parents[2] / "calls.txt"
     if training:
         options = yaml.safe_load(Path(option["--config"]).read_text(encoding="utf-8"))

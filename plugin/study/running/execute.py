@@ -19,6 +19,7 @@ from typing import IO
 from valueeval.study.cells import Cell
 from valueeval.study.commands import (
     ANSWERS_FILE,
+    average_command,
     calibrate_command,
     cell_folder,
     evaluate_command,
@@ -159,7 +160,9 @@ class Runner:
             steps["select"] = lambda: select_command(cell, folder)
         if cell.train is not None:
             steps["train"] = lambda: train_command(cell, folder)
-        if cell.tasks and not self.store.results(cell).is_dir():
+        if cell.from_results:
+            steps["average"] = lambda: average_command(cell, folder, results)
+        elif cell.tasks and not self.store.results(cell).is_dir():
             steps["evaluate"] = lambda: evaluate_command(cell, folder, results)
         return steps
 

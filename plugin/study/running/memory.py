@@ -135,6 +135,8 @@ def _needed(
 
 def _loaded(cell: Cell, cells: Mapping[str, Cell]) -> int:
     """Return the number of weights that a cell loads: of an average, those of all members."""
+    if cell.from_results:
+        return 0
     options = cell.design.options
     if options.get("method") not in (AVERAGE, SELECTED):
         return _weights(str(options.get("base", "minilm")), options.get("revision"))

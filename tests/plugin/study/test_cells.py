@@ -14,6 +14,7 @@ from valueeval.study import cells as cells_module
 from valueeval.study.cells import Cell, resolve
 from valueeval.study.cli import main
 from valueeval.study.commands import (
+    average_command,
     calibrate_command,
     cell_folder,
     evaluate_command,
@@ -156,9 +157,28 @@ def test_cells_come_after_those_that_they_need(folder: Path) -> None:
     teacher = train_options(by_block["student"], folder / "out")["teacher"]
     assert teacher.count("+") == 1
     assert all(key in teacher for key in folds)
-    command = evaluate_command(by_block["average"], folder / "out", folder / "results")
-    assert f"adapter={teacher}" in command
-    assert by_block["average"].train is None
+    average = by_block["average"]
+    assert average.train is None
+    assert average.from_results
+    command = average_command(average, folder / "out", folder / "results")
+    assert command[1:3] == [str(folder / "out" / "cells" / key / "results") for key in folds]
+    assert command[3:] == ["-o", str(folder / "results"), "--tasks", "valueeval_cls_sample"]
+
+
+def test_an_average_of_cells_without_results_on_its_arguments(folder: Path) -> None:
+    """Its members are run together: they have no results, or on other arguments."""
+    of = {"method": ["average"], "of": [{"block": "folds"}]}
+    for members, own in (
+        ({"sets": []}, {}),
+        ({"options": {"folds": 2, "limit": 3}}, {}),
+        ({}, {"options": {"limit": 3}}),
+    ):
+        folds = {"factors": {"fold": [0, 1]}, "options": {"folds": 2}, **members}
+        *_, average = cells_of(folder, {"folds": folds, "average": {"factors": of, **own}})
+        assert not average.from_results
+        command = evaluate_command(average, folder / "out", folder / "results")
+        together = "+".join(f"{folder / 'out'}/cells/{key}/adapter" for key in average.needs)
+        assert f"adapter={together}" in command
 
 
 def test_cross_validation(folder: Path, real_data_dir: Path) -> None:
@@ -183,6 +203,7 @@ def test_cross_validation(folder: Path, real_data_dir: Path) -> None:
     assert together.tasks == ("valueeval_cls_cv",)
     assert sorted(together.needs) == sorted(cell.key for cell in folds)
     assert not together.supporting
+    assert not together.from_results
     with pytest.raises(DesignError, match="name a set to evaluate on"):
         cells_of(folder, {"a": {"factors": {"method": ["average"], "of": [{"block": "b"}]},
                                 "sets": []}, "b": {"factors": {"seed": [0]}}})  # fmt: skip

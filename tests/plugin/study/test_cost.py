@@ -132,12 +132,19 @@ def test_an_average_reads_members_that_are_finished(
     blocks = {
         "members": {"factors": {"seed": [0, 1]}},
         "average": {"factors": {"method": ["average"], "of": [{"block": "members"}]}},
+        "together": {
+            "factors": {"method": ["average"], "of": [{"block": "members"}]},
+            "options": {"limit": 10_000},  # of which the members have no results
+        },
     }
     file = study_of(tmp_path, blocks, train_size=8)
     for cell in resolve(read_study(file), tmp_path / "out")[:2]:
         finish(cell, tmp_path, 60, 1200)
     assert main([str(file), "--plan", "-o", str(tmp_path / "out")]) == 0
-    assert "average: 1 cells: 40 min, the longest cell 40 min" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "average the results of other cells, evaluate on valueeval_cls_sample" in shown
+    assert "average: 1 cells: 0 s, the longest cell 0 s" in shown
+    assert "together: 1 cells: 40 min, the longest cell 40 min" in shown
 
 
 def test_durations() -> None:

@@ -38,6 +38,13 @@ BLOCKS: dict[str, Any] = {
     "methods": {"factors": {"method": ["head", "full", "lora"], "seed": [0, 1]}},
     "average": {"factors": {"method": ["average"], "of": [{"block": "methods", "method": "full"}]}},
 }
+TAUGHT: dict[str, Any] = {
+    "folds": {"factors": {"fold": [0, 1]}, "options": {"method": "head", "folds": 2}},
+    "student": {
+        "factors": {"seed": [0]},
+        "options": {"method": "full", "folds": 2, "teacher": {"block": "folds"}},
+    },
+}
 
 
 @pytest.fixture
@@ -48,6 +55,12 @@ def study(tmp_path: Path) -> Path:
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump({"options": options, "blocks": BLOCKS}), encoding="utf-8")
     return file
+
+
+def with_blocks(study: Path, blocks: dict[str, Any]) -> None:
+    content = yaml.safe_load(study.read_text(encoding="utf-8"))
+    content["blocks"] = blocks
+    study.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
 def cells_of(study: Path) -> list[Cell]:
@@ -72,23 +85,23 @@ def test_every_cell_runs_once(study: Path, monkeypatch: pytest.MonkeyPatch) -> N
     store = run(study, monkeypatch)
     cells = cells_of(study)
     assert {store.state(cell) for cell in cells} == {State.DONE}
-    assert len(ends(study)) == 6 + 7  # six trainings, seven evaluations
+    steps = Counter(line.split()[1] for line in ends(study))
+    assert steps == {"train": 6, "run": 6, "average": 1}
     assert set(ends(study).values()) == {1}
     calls = (store.folder / "calls.txt").read_text(encoding="utf-8").splitlines()
     average = next(cell for cell in cells if cell.needs)
-    begun = calls.index(f"begin run {average.key}")
+    begun = calls.index(f"begin average {average.key}")
     assert all(calls.index(f"end run {key}") < begun for key in average.needs)
 
 
 def test_cells_without_a_set_are_trained_alone(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = yaml.safe_load(study.read_text(encoding="utf-8"))
-    content["blocks"] = {
+    blocks = {
         "trained": {"factors": {"method": ["head"], "seed": [0, 1]}, "sets": []},
         "average": {"factors": {"method": ["average"], "of": [{"block": "trained"}]}},
     }
-    study.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    with_blocks(study, blocks)
     run(study, monkeypatch)
     steps = Counter(line.split()[1] for line in ends(study))
     assert steps == {"train": 2, "run": 1}
@@ -111,50 +124,63 @@ def as_archived(store: Store) -> None:
 
 def test_a_study_goes_on_from_its_archive(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The study trains again, without evaluating, the cells that an unfinished cell reads."""
+    with_blocks(study, TAUGHT)
     store = run(study, monkeypatch)
-    average = next(cell for cell in cells_of(study) if cell.needs)
+    student = next(cell for cell in cells_of(study) if cell.needs)
     as_archived(store)
     before = ends(study)
     run(study, monkeypatch)
     assert ends(study) == before  # every cell has its results
 
-    shutil.rmtree(store.results(average))
+    shutil.rmtree(store.results(student))
     states = store.states(cells_of(study))
     assert {key for key, state in states.items() if state is State.WAITING} == {
-        average.key, *average.needs
+        student.key, *student.needs
     }  # fmt: skip
     run(study, monkeypatch)
     again = ends(study) - before
-    assert again == {f"end train {key}": 1 for key in average.needs} | {f"end run {average.key}": 1}
+    trained = {f"end train {key}": 1 for key in (student.key, *student.needs)}
+    assert again == {**trained, f"end run {student.key}": 1}
     assert set(store.states(cells_of(study)).values()) == {State.DONE}
+
+
+def test_an_average_needs_no_weights(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made of its members' results, which an archive has."""
+    store = run(study, monkeypatch)
+    average = next(cell for cell in cells_of(study) if cell.needs)
+    as_archived(store)
+    before = ends(study)
+    shutil.rmtree(store.results(average))
+    run(study, monkeypatch)
+    assert ends(study) - before == {f"end average {average.key}": 1}
 
 
 def test_a_training_for_another_cell_may_fail_again(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its results stay, and the cell that reads the adapter waits."""
+    with_blocks(study, TAUGHT)
     store = run(study, monkeypatch)
-    average = next(cell for cell in cells_of(study) if cell.needs)
+    student = next(cell for cell in cells_of(study) if cell.needs)
     as_archived(store)
-    shutil.rmtree(store.results(average))
-    monkeypatch.setenv("FAKE_FAIL", "full")
+    shutil.rmtree(store.results(student))
+    monkeypatch.setenv("FAKE_FAIL", "head")
     run(study, monkeypatch)
     states = store.states(cells_of(study))
-    assert {states[key] for key in average.needs} == {State.FAILED}
-    assert states[average.key] is State.WAITING
-    assert Counter(map(store.state, cells_of(study))) == {State.DONE: 6, State.WAITING: 1}
+    assert {states[key] for key in student.needs} == {State.FAILED}
+    assert states[student.key] is State.WAITING
+    assert Counter(map(store.state, cells_of(study))) == {State.DONE: 2, State.WAITING: 1}
 
 
 def test_what_no_open_cell_reads_is_not_trained(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Folds have no results of their own, so that an archive lacks them: their average suffices."""
-    content = yaml.safe_load(study.read_text(encoding="utf-8"))
-    content["blocks"] = {
+    blocks = {
         "folds": {"factors": {"method": ["head"], "seed": [0, 1]}, "sets": []},
         "average": {"factors": {"method": ["average"], "of": [{"block": "folds"}]}},
     }
-    study.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    with_blocks(study, blocks)
     store = run(study, monkeypatch)
     as_archived(store)
     before = ends(study)

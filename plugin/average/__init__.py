@@ -1,0 +1,1 @@
+"""``valueeval average``: several adapters as one, from results that are there already."""
