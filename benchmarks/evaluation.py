@@ -248,7 +248,7 @@ def _classifier(settings: Result, arguments: argparse.Namespace) -> Result:
     }
     result = {"ratios": ratios, "runs": pairs}
     print_classifier(
-        f"encoder adapter ({arguments.encoder}), {arguments.classifier_arguments} arguments", result
+        f"encoder adapter, {arguments.classifier_arguments} arguments ({arguments.encoder})", result
     )
     return result
 
