@@ -149,7 +149,10 @@ def _member(run: Run) -> Member:
     except (ManifestError, SamplesError) as error:
         raise ValueEvalError(f"{run.path}, {run.task}: {error}") from error
     if predictions.scores is None:
-        raise ValueEvalError(f"{run.path}, {run.task}: its samples hold no scores")
+        raise ValueEvalError(
+            f"{run.path}, {run.task}: its samples hold no scores; evaluate it again with "
+            "--log_samples"
+        )
     return Member(run, content, predictions, predictions.scores, manifest)
 
 
