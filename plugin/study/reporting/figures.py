@@ -104,8 +104,13 @@ def _has_few(group: Group) -> bool:
 
 
 def _kind(group: Group) -> str:
-    """Return the method of a group; «zero-shot» for all ways to ask and to decide."""
-    return group.measured[0].run.method.partition(",")[0]
+    """Return the method of a group; «zero-shot» for all ways to ask and to decide.
+
+    Averages stand apart: they have the parameters of all members.
+    """
+    run = group.measured[0].run
+    method = run.method.partition(",")[0]
+    return f"{method}, mean of {run.members}" if run.members else method
 
 
 def _points(

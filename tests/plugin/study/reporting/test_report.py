@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import made_up_study
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from valueeval.study.cli import main
+from valueeval.study.reporting.figures import draw
+from valueeval.study.reporting.measured import groups_of, read_cells
 from valueeval.study.reporting.report import make_report, write_report
 
 
@@ -118,6 +121,17 @@ def test_few_training_arguments_are_in_no_figure_of_sizes(tmp_path: Path) -> Non
     names = [path.name for path in written]
     assert "learning-curves-few.svg" in names
     assert "parameters.svg" not in names
+
+
+def test_averages_have_a_mark_of_their_own(tmp_path: Path) -> None:
+    _, cells, store = made_up_study.read(tmp_path)
+    made_up_study.finish(cells, store)
+    measured, _ = read_cells(cells, store, "sample")
+    assert "mean of" not in draw(groups_of(cells, measured))["parameters"]
+    first = measured[cells[0].key]
+    manifest = {**first.run.manifest, "config": {"members": [{}, {}, {}]}}
+    measured[cells[0].key] = replace(first, run=replace(first.run, manifest=manifest))
+    assert "full, mean of 3" in draw(groups_of(cells, measured))["parameters"]
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
