@@ -208,7 +208,7 @@ def average_manifest(names: Sequence[str], manifests: Sequence[Manifest]) -> Man
     """Return the manifest of several adapters together.
 
     Args:
-        names: What to call each of them: a path, or a name on the hub.
+        names: The adapters' names for messages and results: paths, or names on the hub.
         manifests: Their manifests, in the same order.
 
     Raises:

@@ -8,25 +8,27 @@ parts, are joined here: the samples one after the other, the scores computed ane
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valueeval.leaderboard.commands.archive import file_name
-from valueeval.leaderboard.reading.fields import count, mapping, string
-from valueeval.leaderboard.reading.finding import DATE_IN_NAME, find_results
+from valueeval.leaderboard.commands.combined_results import (
+    date_of,
+    scores_of,
+    total_seconds,
+    write_combined,
+)
+from valueeval.leaderboard.reading.fields import count, mapping
+from valueeval.leaderboard.reading.finding import find_results
 from valueeval.leaderboard.reading.results_files import RefusedError, load_content
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.data.dataset import CV
 from valueeval.tasks.data.folds import CV_FOLDS
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.files import replacing
 from valueeval.tasks.harness.samples import json_lines
-from valueeval.tasks.scores.scoring import AGGREGATIONS
 
 # What the folds of one configuration differ in: which fold it is, and a teacher of that fold.
 _BY_FOLD = ("fold", "teacher", "teacher_sha256")
@@ -131,7 +133,6 @@ def write_joined(parts: Sequence[Part], folder: Path) -> Path:
         ValueEvalError: Samples cannot be read, or the folder cannot be written.
     """
     task = parts[0].task
-    lines: list[str] = []
     samples: list[dict[str, Any]] = []
     ids: set[str] = set()
     for part in parts:
@@ -145,20 +146,9 @@ def write_joined(parts: Sequence[Part], folder: Path) -> Path:
             ids.add(str(doc.get("id")))
             sample["doc_id"] = len(samples)
             samples.append(sample)
-            lines.append(json.dumps(sample, ensure_ascii=False))
     content = _joined_content(parts, samples)
-    date = max(_date(part.path) for part in parts)
-    target = folder / file_name(str(content["model_name"]))
-    results = target / f"results_{date}.json"
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        with replacing(target / f"samples_{task}_{date}.jsonl") as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        with replacing(results) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ValueEvalError(f"{target}: cannot be written ({error.strerror or error})") from error
-    return results
+    date = max(date_of(part.path) for part in parts)
+    return write_combined(folder, date, content, {task: samples})
 
 
 def _parts(places: Sequence[str]) -> list[Part]:
@@ -177,7 +167,7 @@ def _parts(places: Sequence[str]) -> list[Part]:
                 raise ValueEvalError(
                     f"{file.path}, {clean(task)}: a run over all folds; there is nothing to join"
                 )
-            samples = file.path.with_name(f"samples_{task}_{_date(file.path)}.jsonl")
+            samples = file.path.with_name(f"samples_{task}_{date_of(file.path)}.jsonl")
             if not samples.is_file():
                 raise ValueEvalError(
                     f"{file.path}, {clean(task)}: no samples beside it; run lm_eval with "
@@ -235,15 +225,11 @@ def _joined_content(parts: Sequence[Part], samples: Sequence[Mapping[str, Any]])
     metadata = dict(mapping(mapping(first.content["configs"])[task]).get("metadata") or {})
     metadata.pop("fold", None)
     try:
-        scores = {
-            f"{name},none": aggregate([sample[name] for sample in samples])
-            for name, aggregate in AGGREGATIONS.items()
-        }
+        scores = scores_of(samples)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueEvalError(
             f"{first.samples}: its samples hold no scores of a ValueEval task ({clean(error)})"
         ) from error
-    seconds = [string(part.content.get("total_evaluation_time_seconds")) for part in parts]
     return {
         **first.content,
         "results": {task: {"alias": task, "sample_len": len(samples), **scores}},
@@ -253,7 +239,7 @@ def _joined_content(parts: Sequence[Part], samples: Sequence[Mapping[str, Any]])
         "config": config,
         "n-samples": {task: {"original": len(samples), "effective": len(samples)}},
         "model_name": _joined_name([str(part.content.get("model_name")) for part in parts]),
-        "total_evaluation_time_seconds": str(sum(float(each) for each in seconds if each)),
+        "total_evaluation_time_seconds": total_seconds([part.content for part in parts]),
     }
 
 
@@ -298,10 +284,3 @@ def _joined_name(names: Sequence[str]) -> str:
     if len(distinct) == 1 or len(parents) > 1:
         return "+".join(distinct)
     return str(parents.pop() / "+".join(Path(name).name for name in distinct))
-
-
-def _date(path: Path) -> str:
-    found = DATE_IN_NAME.search(path.name)
-    if found is None:
-        raise ValueEvalError(f"{path}: its name does not end in the date that lm-eval writes")
-    return found[1]

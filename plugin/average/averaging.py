@@ -7,7 +7,6 @@ an archive's scores (16 bits).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,15 @@ import numpy as np
 from valueeval.adapters.directory.ensemble import adapter_name, average_manifest
 from valueeval.adapters.directory.errors import ManifestError
 from valueeval.adapters.directory.manifest import Manifest, manifest_from_json
-from valueeval.leaderboard.commands.archive import file_name, without_texts
-from valueeval.leaderboard.reading.finding import DATE_IN_NAME, find_results
+from valueeval.leaderboard.commands.archive import without_texts
+from valueeval.leaderboard.commands.combined_results import (
+    Samples,
+    date_of,
+    scores_of,
+    total_seconds,
+    write_combined,
+)
+from valueeval.leaderboard.reading.finding import find_results
 from valueeval.leaderboard.reading.predictions import (
     Predictions,
     SamplesError,
@@ -30,8 +36,7 @@ from valueeval.leaderboard.reading.results_files import load_content, read_resul
 from valueeval.leaderboard.reading.runs import Run
 from valueeval.tasks.data.dataset import CV
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.files import replacing
-from valueeval.tasks.scores.scoring import AGGREGATIONS, metric_entries
+from valueeval.tasks.scores.scoring import metric_entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +44,7 @@ class Member:
     """An adapter's results on one task.
 
     Attributes:
-        run: What the results file says.
+        run: The result, as the leaderboard reads it.
         content: The file.
         predictions: Its decisions.
         scores: Its scores, (arguments, 20).
@@ -94,7 +99,8 @@ def average_results(
     manifest = average_manifest(names, [each.manifest for each in members])
     samples = {task: _samples(of_task) for task, of_task in by_task.items()}
     content = _content(by_task, manifest, samples)
-    path = _write(folder, _newest(by_task), content, samples)
+    date = max(date_of(each.run.path) for of_task in by_task.values() for each in of_task)
+    path = write_combined(folder, date, content, samples)
     return [
         Averaged(
             task,
@@ -212,28 +218,22 @@ def _samples(members: Sequence[Member]) -> list[dict[str, Any]]:
 def _content(
     by_task: Mapping[str, Sequence[Member]],
     manifest: Manifest,
-    samples: Mapping[str, Sequence[Mapping[str, Any]]],
+    samples: Mapping[str, Samples],
 ) -> dict[str, Any]:
     """Return the results file, as `--model valueeval` would have written it for all together."""
     name = adapter_name("+".join(str(each["adapter"]) for each in manifest.config["members"]))
     files = {each.run.path: each.content for members in by_task.values() for each in members}
-    seconds = [each.get("total_evaluation_time_seconds") for each in files.values()]
     kept = [without_texts(members[0].content, [task]) for task, members in by_task.items()]
     told = {
         key: {task: value for each in kept for task, value in each.get(key, {}).items()}
         for key in ("configs", "versions", "n-shot", "n-samples")
     }
-    scores = {
-        task: {f"{metric},none": aggregate([sample[metric] for sample in of_task])
-               for metric, aggregate in AGGREGATIONS.items()}
-        for task, of_task in samples.items()
-    }  # fmt: skip
     return {
         **kept[0],
         **told,
         "results": {
-            task: {"alias": task, "sample_len": len(samples[task]), **of_task}
-            for task, of_task in scores.items()
+            task: {"alias": task, "sample_len": len(of_task), **scores_of(of_task)}
+            for task, of_task in samples.items()
         },
         "config": {
             "model": "valueeval",
@@ -244,37 +244,5 @@ def _content(
         },
         "date": max(each.get("date") or 0 for each in files.values()),
         "model_name": name,
-        "total_evaluation_time_seconds": str(sum(float(each) for each in seconds if each)),
+        "total_evaluation_time_seconds": total_seconds(list(files.values())),
     }
-
-
-def _newest(by_task: Mapping[str, Sequence[Member]]) -> str:
-    """Return the date in the name of the newest results file, as lm-eval writes it."""
-    dates = []
-    for path in {each.run.path for members in by_task.values() for each in members}:
-        date = DATE_IN_NAME.search(path.name)
-        if date is None:
-            raise ValueEvalError(f"{path}: its name does not end in the date that lm-eval writes")
-        dates.append(date[1])
-    return max(dates)
-
-
-def _write(
-    folder: Path,
-    date: str,
-    content: Mapping[str, Any],
-    samples: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> Path:
-    target = folder / file_name(str(content["model_name"]))
-    results = target / f"results_{date}.json"
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for task, of_task in samples.items():
-            lines = [json.dumps(sample, ensure_ascii=False) for sample in of_task]
-            with replacing(target / f"samples_{task}_{date}.jsonl") as temporary:
-                temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        with replacing(results) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ValueEvalError(f"{target}: cannot be written ({error.strerror or error})") from error
-    return results

@@ -205,8 +205,8 @@ class Study:
         cells: The cells, in the order of the file; no two have the same factors.
         hypotheses: In the order of the file.
         version: Version of this package that its cells are of.
-        description: What it is about, for its report.
-        block_descriptions: What each block is about, by name; without those that do not say.
+        description: Its question, for the report; may be empty.
+        block_descriptions: The question of each block that states one, by name.
     """
 
     name: str

@@ -120,7 +120,7 @@ class Store:
         return trained and self.results(cell).is_dir()
 
     def _serves(self, cell: Cell, reader: Cell) -> bool:
-        """Return whether what another cell reads of a cell is there."""
+        """Return whether a cell has the results or the adapter that another cell reads."""
         return self.results(cell).is_dir() if reader.from_results else self.is_complete(cell)
 
     def _unfinished(self, cell: Cell) -> State:

@@ -35,7 +35,7 @@ class Block:
 
     Attributes:
         name: Its name.
-        description: What it is about, in the words of the study file; empty where it says nothing.
+        description: Its question, as the study file states it; may be empty.
         part: The part of the set that its cells are evaluated on, in words; empty for all of it.
         arguments: Their number; None where nothing is measured.
         every_value: The macro F1 of predicting every value for each of them.
