@@ -137,7 +137,8 @@ def trained_arguments(cell: Cell) -> float:
     epochs = int(recipe.get("epochs", 1))
     if recipe.get("method") == "head":  # the frozen model reads each argument once, forwards
         return (training + validation) * FORWARD
-    before = int(recipe.get("contrastive_epochs", 1)) if recipe["contrastive"] == "pretrain" else 0
+    pretrained = recipe.get("contrastive") == "pretrain"  # a template has none
+    before = int(recipe.get("contrastive_epochs", 1)) if pretrained else 0
     return epochs * (training + validation * FORWARD) + before * training
 
 

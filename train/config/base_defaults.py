@@ -14,7 +14,9 @@ from valueeval.train.config.model import ClassifierOptions
 
 
 def head_of(classifier: ClassifierOptions, backbone: nn.Module) -> Head:
-    """Return the head; on a decoder an open pooling is the last token, which has seen all others.
+    """Return the head; an open pooling of a cross-encoder on a decoder is the last token.
+
+    The value's name stands behind the argument, so the tokens before it know nothing of it.
 
     Raises:
         ConfigError: The pooling makes no sense on this base model.
@@ -26,7 +28,7 @@ def head_of(classifier: ClassifierOptions, backbone: nn.Module) -> Head:
             "out, or take last, mean or attention"
         )
     head = classifier.head
-    if causal and classifier.pooling is None:
+    if causal and classifier.pooling is None and head.kind == "cross-encoder":
         return replace(head, pooling="last")
     return head
 

@@ -79,10 +79,11 @@ class ClassifierOptions:
         None,
         "What the head reads: the mean of the last hidden states, the first token's (cls; not of "
         "a decoder, whose first token sees no other), the last token's (last), or their mean "
-        "weighted by a trained attention. null is mean for encoders, last for decoders, and "
-        "attention for multiple heads. Source: mean is how all-MiniLM-L6-v2 was trained, and best "
-        "for the encoder of a T5 (Ni et al., 2022); last: Transformers' classifiers on decoders, "
-        "after Radford et al., 2018, 3.2.",
+        "weighted by a trained attention. null is mean; attention for multiple heads, and last for "
+        "a cross-encoder on a decoder, where only the tokens behind the argument know the value. "
+        "Source: mean is how all-MiniLM-L6-v2 was trained, best for the encoder of a T5 (Ni et "
+        "al., 2022), and on a decoder better than the last token (train/README.md, «Heads on a "
+        "decoder»), which Transformers' classifiers read, after Radford et al., 2018, 3.2.",
         group="head",
     )
     dropout: float = option(

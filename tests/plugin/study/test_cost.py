@@ -62,6 +62,8 @@ def test_arguments_by_hand(tmp_path: Path) -> None:
     assert trained_arguments(first) == pytest.approx(3 * (8 + 2))
     (pretrained, _) = cells_of(tmp_path, **small, epochs=3, contrastive="pretrain")
     assert trained_arguments(pretrained) == pytest.approx(3 * (8 + 2) + 8)
+    (template, _) = cells_of(tmp_path, **small, epochs=3, method="lora", template="cls")
+    assert trained_arguments(template) == pytest.approx(3 * (8 + 2))
     (head, _) = cells_of(tmp_path, **small, method="head")
     assert trained_arguments(head) == pytest.approx((8 + 6) / 3)
     assert evaluated_arguments(first) == len(load_set("sample").ids)

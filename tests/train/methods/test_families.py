@@ -106,7 +106,7 @@ def test_saved_and_loaded_gives_the_same_scores(
 
     causal = family in DECODERS
     assert manifest.head is not None
-    assert manifest.head.pooling == ("last" if causal else "mean")
+    assert manifest.head.pooling == "mean"
     assert manifest.input.separator == ("\n" if causal else None)
 
     # Stock Transformers and PEFT, the head by hand, one text at a time.
@@ -125,7 +125,7 @@ def test_saved_and_loaded_gives_the_same_scores(
         with torch.no_grad():
             mask = torch.ones_like(tokens)
             hidden = model.eval()(input_ids=tokens, attention_mask=mask).last_hidden_state[0]
-        pooled = hidden[-1] if causal else hidden[-tokens.shape[1] :].mean(dim=0)
+        pooled = hidden[-tokens.shape[1] :].mean(dim=0)  # virtual tokens stand before these
         expected = head["weight"] @ pooled + head["bias"]
         np.testing.assert_allclose(got, expected.numpy(), atol=1e-4)
 
@@ -148,7 +148,7 @@ def test_the_last_token_is_that_of_transformers_own_classifier(
     config: TrainConfig, bases: dict[str, Path], data_dir: Path
 ) -> None:
     """All weights trained: stock GPT2ForSequenceClassification with our layer as its own."""
-    config = with_method(config, "full", bases["gpt2"])
+    config = changed(with_method(config, "full", bases["gpt2"]), pooling="last")
     train(config)
     classifier = load_classifier(config.output, device="cpu")
     arguments = load_set("validation", data_dir).arguments

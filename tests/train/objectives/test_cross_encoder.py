@@ -215,6 +215,8 @@ def test_saved_and_loaded_gives_the_same_scores(
     manifest = train(changed(config, method=method, base=str(bases[family]), **options))
     assert manifest.head is not None
     assert manifest.head.kind == "cross-encoder"
+    # On a decoder only the tokens behind the value's name have read it.
+    assert manifest.head.pooling == options.get("pooling", "last" if family == "llama" else "mean")
     head = load_file(Path(config.output) / "head.safetensors")
     assert (head["weight"].shape, head["bias"].shape) == ((1, 32), (1,))
     validation = load_set("validation", data_dir)
