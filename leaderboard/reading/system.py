@@ -190,8 +190,8 @@ def _system_key(
         settings = {
             key: value
             for key, value in mapping(manifest.get("config")).items()
-            # What is left open is as if the option had not been there yet.
-            if key not in _VOLATILE_SETTINGS and value is not None
+            # What is left open is as if the option had not been there yet; the head has its pooling.
+            if key not in (*_VOLATILE_SETTINGS, "pooling") and value is not None
         }
         same = {key: manifest.get(key) for key in ("template", "head", "method", "objective")}
         base = mapping(manifest.get("base_model"))

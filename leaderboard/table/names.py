@@ -166,6 +166,8 @@ class _System:
         if not trained:
             return cls(row.folder, run.method, _texts(identity.get("arguments")), None, 0, False)
         settings = _texts(identity.get("settings"))
+        if pooling := string(mapping(identity.get("head")).get("pooling")):
+            settings["pooling"] = pooling  # what it was where the option was left open
         data = mapping(run.manifest.get("data"))
         left_out = data.get("left_out")
         left = len(left_out) if isinstance(left_out, list) else 0
