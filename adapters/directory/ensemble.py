@@ -290,8 +290,10 @@ def _mean_thresholds(manifests: Sequence[Manifest]) -> Thresholds:
 
 
 def _common_base(manifests: Sequence[Manifest]) -> BaseModel:
-    by_weights = {manifest.base_model.sha256: manifest.base_model for manifest in manifests}
-    bases = list(by_weights.values())  # one may be named by its path, and without in an archive
+    by_weights: dict[str, BaseModel] = {}  # a name can hold a path, which an archive leaves out
+    for manifest in manifests:
+        by_weights.setdefault(manifest.base_model.sha256, manifest.base_model)
+    bases = list(by_weights.values())
     if len(bases) == 1:
         return bases[0]
     digest = hashlib.sha256("".join(base.sha256 for base in bases).encode()).hexdigest()

@@ -190,7 +190,8 @@ def _system_key(
         settings = {
             key: value
             for key, value in mapping(manifest.get("config")).items()
-            # What is left open is as if the option had not been there yet; the head has its pooling.
+            # What is left open is as if the option had not been there yet.
+            # The head has its pooling.
             if key not in (*_VOLATILE_SETTINGS, "pooling") and value is not None
         }
         same = {key: manifest.get(key) for key in ("template", "head", "method", "objective")}

@@ -20,6 +20,7 @@ from valueeval.adapters.classifier.ensemble import Ensemble, load_adapter
 from valueeval.adapters.directory import base
 from valueeval.adapters.directory.ensemble import (
     adapter_name,
+    average_manifest,
     find_members,
     member_folders,
     read_adapter,
@@ -99,6 +100,15 @@ def test_of_other_methods_and_thresholds(
     together = read_adapter(f"{folders[0]}+{folder}")
     assert together.objective == "bce+focal"
     assert together.thresholds.split == "validation"  # one of them was tuned
+
+
+def test_the_base_is_named_once_by_whatever_path(folders: list[Path]) -> None:
+    one = read_manifest(folders[0])
+    moved = replace(one, base_model=replace(one.base_model, name="models/moved"))
+    other = replace(one, base_model=replace(one.base_model, name="other", sha256="c" * 64))
+    assert average_manifest("ab", [one, moved]).base_model == one.base_model
+    named = average_manifest("abc", [one, moved, other]).base_model.name
+    assert named == f"{one.base_model.name}+other"
 
 
 def test_names(folders: list[Path], joined: str, tmp_path: Path) -> None:

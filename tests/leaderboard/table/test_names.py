@@ -65,6 +65,20 @@ def test_a_part_of_the_training_data_is_always_named(tmp_path: Path) -> None:
     assert rows["few"].variant_of == "minilm"
 
 
+def test_a_pooling_is_that_of_the_head(tmp_path: Path) -> None:
+    """Said or left open: what an open one means has changed with versions."""
+    train(tmp_path, "open-s0", seed=0)
+    train(tmp_path, "said-s1", seed=1, config={"pooling": "mean"})
+    train(tmp_path, "fast", config={"learning_rate": 1e-3})
+    train(tmp_path, "last", head={"kind": "linear", "pooling": "last"})
+    rows = name_rows(table_of(tmp_path)).boards[0].rows
+    assert {row.name: len(row.runs) for row in rows} == {
+        "minilm": 2,
+        "minilm, learning_rate 0.001": 1,
+        "minilm, pooling last": 1,
+    }
+
+
 def test_only_what_is_needed_stands_in_a_name(tmp_path: Path) -> None:
     train(tmp_path, "full-s0")
     write_results(tmp_path / "gpt2", model="gpt2", template="bca")
