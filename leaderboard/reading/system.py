@@ -33,6 +33,7 @@ _VOLATILE_SETTINGS = frozenset(
         "threads",
         "quiet",
         "cross_validation",
+        "pooling",  # the manifest's head has it, also where the option was left open
     }
 )
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9./_~%#?=&+:@,-]*)?")
@@ -191,8 +192,7 @@ def _system_key(
             key: value
             for key, value in mapping(manifest.get("config")).items()
             # What is left open is as if the option had not been there yet.
-            # The head has its pooling.
-            if key not in (*_VOLATILE_SETTINGS, "pooling") and value is not None
+            if key not in _VOLATILE_SETTINGS and value is not None
         }
         same = {key: manifest.get(key) for key in ("template", "head", "method", "objective")}
         base = mapping(manifest.get("base_model"))

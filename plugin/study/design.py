@@ -512,5 +512,8 @@ def _text(content: Any, where: str) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "+".join(f"{v}" for v in value.values())
+        return "+".join(
+            "+".join(map(str, each)) if isinstance(each, list) else str(each)
+            for each in value.values()
+        )
     return str(value)

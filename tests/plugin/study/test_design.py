@@ -67,6 +67,9 @@ def test_references_to_other_cells(tmp_path: Path) -> None:
     assert references(study.cells[-1]) == {"base": "small", "method": "full"}
     assert references(study.cells[0]) is None
     assert study.cells[-1].label == "average: average, of small+full"
+    average["factors"]["of"] = [{"base": ["small", "large"], "method": "full"}]
+    study = read_study(study_with(tmp_path, blocks={"size": SIZE, "average": average}))
+    assert study.cells[-1].label == "average: average, of small+large+full"
 
 
 @pytest.mark.parametrize(
