@@ -284,7 +284,7 @@ def _common_data(data: Sequence[TrainingData]) -> TrainingData:
 
 def _mean_thresholds(manifests: Sequence[Manifest]) -> Thresholds:
     logits = np.mean([manifest.thresholds.logits for manifest in manifests], axis=0)
-    tuned = [m.thresholds for m in manifests if m.thresholds.split != "none"]
+    tuned = [m.thresholds for m in manifests if m.thresholds.tuned]
     split, metric = (tuned[0].split, tuned[0].metric) if tuned else ("none", "none")
     return Thresholds(tuple((1 / (1 + np.exp(-logits))).tolist()), split, metric)
 

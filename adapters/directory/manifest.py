@@ -83,6 +83,11 @@ class Thresholds:
         check_one_of("thresholds.split", self.split, _TUNED_ON)
 
     @property
+    def tuned(self) -> bool:
+        """Return True if they were chosen by a model's answers; one half everywhere was not."""
+        return self.split != "none"
+
+    @property
     def logits(self) -> npt.NDArray[np.float64]:
         """Return the thresholds as logits τ, shape (20,)."""
         probabilities = np.array(self.values, dtype=np.float64)

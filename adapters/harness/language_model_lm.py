@@ -35,7 +35,11 @@ from valueeval.adapters.harness.generation import GenerationSettings, generation
 from valueeval.adapters.harness.prompts import ARGUMENT, PROMPT, Prompt
 from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
 from valueeval.adapters.harness.seen_labels import cv_data_of, refuse_seen_labels
-from valueeval.adapters.harness.thresholds import ModelCalibration, apply_threshold
+from valueeval.adapters.harness.thresholds import (
+    ModelCalibration,
+    apply_threshold,
+    dtype_of_thresholds,
+)
 from valueeval.adapters.harness.truncation import Counts, CutCounter, fit_document
 from valueeval.adapters.reading.choose_reader import ReaderChoice, choose_reader
 from valueeval.adapters.reading.forms import FormOf
@@ -82,7 +86,8 @@ class LanguageModelLM(HFLM):
             in, which is refused otherwise.
         guided: True to hold generated answers to the form that their template asks for, so that all
             can be read (`valueeval.adapters.reading.guided`).
-        **kwargs: As ``hf``.
+        **kwargs: As ``hf``. Without ``dtype`` an adapter with thresholds computes in float32, in
+            which they were chosen.
 
     Raises:
         ValueEvalError: The model is a classifier, or the adapter is of a kind that cannot be
@@ -118,6 +123,8 @@ class LanguageModelLM(HFLM):
         self._cache: AnswerCache | None = None
         check_batch_size(kwargs.get("batch_size"))
         check_dtype(kwargs.get("dtype"))
+        dtype = dtype_of_thresholds(self._manifest, kwargs.get("dtype"))
+        kwargs |= {} if dtype is None else {"dtype": dtype}
         check_max_length(kwargs.get("max_length"))
         revision = kwargs.get("revision")
         if peft:

@@ -103,7 +103,7 @@ def model_card(
         teacher=_teacher(manifest),
         validation=_validation(manifest, data[1]),
         thresholds=_thresholds(manifest),
-        tuned=manifest.thresholds.split != "none",
+        tuned=manifest.thresholds.tuned,
         out_of_fold=_out_of_fold(manifest),
         text=manifest.template in GENERATED,
         wording=_wording(manifest),
@@ -222,7 +222,7 @@ def _thresholds(manifest: Manifest) -> str:
     tuned = manifest.thresholds
     if manifest.template in GENERATED:
         return "none: its answers are text"
-    if tuned.split == "none":
+    if not tuned.tuned:
         return "0.5 for every value; nothing was tuned"
     return f"{manifest.config['thresholds']}, tuned for {tuned.metric} on {_chosen_on(manifest)}"
 

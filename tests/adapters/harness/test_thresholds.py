@@ -11,11 +11,13 @@ from typing import Any
 import lm_eval
 import numpy as np
 import pytest
+import torch
 from language_models import task_manager
-from tiny_adapters import write_adapter
+from tiny_adapters import make_manifest, write_adapter
 
+from valueeval.adapters.directory.manifest import Thresholds
 from valueeval.adapters.harness.classifier_lm import ClassifierLM
-from valueeval.adapters.harness.thresholds import ModelCalibration
+from valueeval.adapters.harness.thresholds import ModelCalibration, dtype_of_thresholds
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.origin import origin_of
 from valueeval.tasks.harness.requests import ValueRequest
@@ -79,6 +81,34 @@ def test_decisions_of_an_adapter_with_a_head_are_calibrated(
     np.testing.assert_allclose(scores(now, task), expected, atol=1e-5)
     assert now["results"][task]["answer_mass,none"] is None
     assert now["config"]["calibration"]["thresholds"]["face"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("split", "given", "expected", "warned"),
+    [
+        ("validation", None, "float32", False),
+        ("validation", "auto", "float32", False),
+        ("fold", "auto", "float32", False),
+        ("validation", "float32", "float32", False),
+        ("validation", torch.float32, torch.float32, False),
+        ("validation", "bfloat16", "bfloat16", True),
+        ("validation", torch.float16, torch.float16, True),
+        ("none", "auto", "auto", False),
+        ("none", None, None, False),
+        ("none", "bfloat16", "bfloat16", False),
+        (None, "auto", "auto", False),
+        (None, "bfloat16", "bfloat16", False),
+    ],
+)
+def test_tuned_thresholds_decide_in_float32(
+    caplog: pytest.LogCaptureFixture, split: str | None, given: Any, expected: Any, warned: bool
+) -> None:
+    thresholds = None if split is None else Thresholds((0.5,) * 20, split, "macro_f1")
+    manifest = None if thresholds is None else make_manifest({}, thresholds=thresholds)
+    assert dtype_of_thresholds(manifest, given) == expected
+    name = str(given).removeprefix("torch.")
+    said = [f"dtype={name}: the adapter's thresholds were chosen in float32"] if warned else []
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == said
 
 
 ORIGIN = Origin("m", "bca", 1, "plain", 0, "validation", "a" * 64)

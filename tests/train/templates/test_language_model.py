@@ -88,6 +88,18 @@ def test_every_method_reads_back(
         assert [tuple(tensor.shape) for tensor in held.values()] == [(20, 32)]
 
 
+def test_a_base_stored_in_bfloat16_decides_as_in_training(
+    base: Path, backend: str, data_dir: Path, tmp_path: Path
+) -> None:
+    """Thresholds are chosen in float32, between answers that bfloat16 would round together."""
+    stored = tmp_path / "base"
+    load_base(base, backend).to(torch.bfloat16).save_pretrained(stored)
+    load_tokenizer(base).save_pretrained(stored)
+    train(config_of(stored, data_dir, tmp_path / "a", template="bca", method="lora"))
+    check_adapter(tmp_path / "a", "bca", data_dir)
+    assert load_lm(tmp_path / "a", 4).model.dtype == torch.float32
+
+
 @pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS])
 @pytest.mark.parametrize("template", ["bca", "cls"])
 def test_stock_peft_says_the_same(
