@@ -124,7 +124,8 @@ class LanguageModelLM(HFLM):
         check_batch_size(kwargs.get("batch_size"))
         check_dtype(kwargs.get("dtype"))
         dtype = dtype_of_thresholds(self._manifest, kwargs.get("dtype"))
-        kwargs |= {} if dtype is None else {"dtype": dtype}
+        if dtype is not None:
+            kwargs["dtype"] = dtype
         check_max_length(kwargs.get("max_length"))
         revision = kwargs.get("revision")
         if peft:

@@ -1,4 +1,4 @@
-"""Last station before the task decides: thresholds of a manifest, and a calibration."""
+"""Last station before the task decides: a manifest's thresholds, their precision, calibrations."""
 
 from __future__ import annotations
 
@@ -35,17 +35,18 @@ def dtype_of_thresholds(
 
     Args:
         manifest: The adapter's manifest; None without one.
-        dtype: What the user asked for; None or ``auto`` if nothing.
+        dtype: The precision that the user asked for; None or ``auto`` if none.
     """
     if manifest is None or not manifest.thresholds.tuned:
         return dtype
     if dtype in (None, "auto"):
         return "float32"
-    if str(dtype).removeprefix("torch.") != "float32":
+    name = str(dtype).removeprefix("torch.")
+    if name != "float32":
         logger.warning(
             "dtype=%s: the adapter's thresholds were chosen in float32, so its decisions may not "
             "be those that it was trained for (leave dtype out)",
-            str(dtype).removeprefix("torch."),
+            name,
         )
     return dtype
 

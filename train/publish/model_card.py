@@ -219,12 +219,14 @@ def _values(manifest: Manifest) -> list[tuple[str, str, str]]:
 
 
 def _thresholds(manifest: Manifest) -> str:
-    tuned = manifest.thresholds
+    thresholds = manifest.thresholds
     if manifest.template in GENERATED:
         return "none: its answers are text"
-    if not tuned.tuned:
+    if not thresholds.tuned:
         return "0.5 for every value; nothing was tuned"
-    return f"{manifest.config['thresholds']}, tuned for {tuned.metric} on {_chosen_on(manifest)}"
+    return (
+        f"{manifest.config['thresholds']}, tuned for {thresholds.metric} on {_chosen_on(manifest)}"
+    )
 
 
 def _out_of_fold(manifest: Manifest) -> bool:
