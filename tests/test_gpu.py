@@ -33,6 +33,7 @@ from training import (
     write_small_data,
 )
 
+from valueeval.adapters.classifier.classifier import ValueClassifier
 from valueeval.adapters.classifier.ensemble import load_adapter
 from valueeval.adapters.directory.manifest_file import read_manifest
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
@@ -43,6 +44,7 @@ from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.scores.scoring import score
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.config.model import GENERATED
+from valueeval.train.loop.cuda_graphs import GraphedPasses
 from valueeval.train.methods import METHODS
 from valueeval.train.options import changed, configure
 from valueeval.train.run import train
@@ -69,7 +71,8 @@ def bases(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str
     root = tmp_path_factory.mktemp("bases")
     write = dict.fromkeys(ENCODERS, write_encoder)
     write |= dict.fromkeys(LANGUAGE_MODELS, write_language_model)
-    return {family: write[family](root / family, family, tiny_bert) for family in FAMILIES}
+    families = (*FAMILIES, "mpnet")
+    return {family: write[family](root / family, family, tiny_bert) for family in families}
 
 
 @pytest.fixture
@@ -89,6 +92,92 @@ def check_adapter(folder: str, data_dir: Path, tolerance: float = 1e-3) -> None:
     np.testing.assert_allclose(one, here.logits(validation.arguments), atol=tolerance)
     assert one.std(axis=0).mean() > tolerance  # arguments differ
     assert score(validation.labels, manifest.thresholds.decide(eight)) == manifest.validation
+
+
+# --------------------------------------------------------------------- steps as CUDA graphs
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows by the length of the inputs of each pass that is recorded."""
+    lengths: list[int] = []
+    record = GraphedPasses._record
+
+    def noting(passes: GraphedPasses, inputs: dict[str, torch.Tensor]) -> Any:
+        lengths.append(inputs["input_ids"].shape[1])
+        return record(passes, inputs)
+
+    monkeypatch.setattr(GraphedPasses, "_record", noting)
+    return lengths
+
+
+def losses(config: TrainConfig) -> list[float]:
+    train(config)
+    lines = Path(config.output, "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "modernbert", "gpt2", "llama"])
+def test_steps_as_cuda_graphs_learn_the_same(
+    family: str,
+    method: str,
+    config: TrainConfig,
+    bases: dict[str, Path],
+    recorded: list[int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options: dict[str, Any] = {"base": str(bases[family]), "method": method, "epochs": 6}
+    config = changed(config, **options, learning_rate=0.002)
+    plain = losses(changed(config, output=f"{config.output}-plain"))
+    assert not recorded
+    config = changed(config, cuda_graphs=True)
+    np.testing.assert_allclose(losses(config), plain, rtol=2e-3)
+    assert recorded or "not recorded as CUDA graphs" in capsys.readouterr().err
+    assert all(length % 8 == 0 or length == max(recorded) for length in recorded)
+    if family in ("bert", "mpnet"):
+        assert recorded
+
+
+def test_dropout_of_a_recorded_step_is_that_of_its_seed(
+    config: TrainConfig, recorded: list[int]
+) -> None:
+    config = changed(config, epochs=6, cuda_graphs=True)
+    first = losses(config)
+    again = losses(changed(config, output=f"{config.output}-again"))
+    other = losses(changed(config, output=f"{config.output}-other", seed=1))
+    assert recorded
+    np.testing.assert_allclose(first, again, rtol=1e-4)
+    assert abs(first[-1] - other[-1]) > 1e-4
+
+
+def test_a_model_that_waits_for_the_gpu_is_not_recorded(
+    config: TrainConfig,
+    recorded: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hidden = ValueClassifier.hidden
+
+    def waiting(model: ValueClassifier, **inputs: torch.Tensor) -> torch.Tensor:
+        assert int(inputs["attention_mask"].sum()) > 0
+        return hidden(model, **inputs)
+
+    monkeypatch.setattr(ValueClassifier, "hidden", waiting)
+    losses(changed(config, epochs=4, cuda_graphs=True))
+    assert not recorded
+    assert "waits for the GPU within a step" in capsys.readouterr().err
+
+
+def test_parts_of_a_step_are_recorded_as_well(config: TrainConfig, recorded: list[int]) -> None:
+    config = changed(config, epochs=4, cuda_graphs=True)
+    whole = losses(config)
+    steps_recorded = len(recorded)
+    assert steps_recorded
+    options: dict[str, Any] = {"max_tokens_per_microbatch": 400}
+    parts = losses(changed(config, output=f"{config.output}-parts", **options))
+    assert len(recorded) > steps_recorded
+    np.testing.assert_allclose(whole, parts, rtol=5e-2)  # other dropout
 
 
 # ------------------------------------------------------------------------- adapters with a head

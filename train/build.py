@@ -24,6 +24,7 @@ from valueeval.train.config.model import ClassifierOptions, Template
 from valueeval.train.data.features import compute_features
 from valueeval.train.data.inputs import Inputs, Split, Tokens, in_both_forms, premises_alone
 from valueeval.train.data.run_inputs import RunInputs
+from valueeval.train.loop.cuda_graphs import PADDED_TO
 from valueeval.train.loop.evaluation import Evaluate, EvaluateLogits, OutOfFold
 from valueeval.train.methods.matching import matched
 from valueeval.train.objectives.contrastive import ContrastiveLoss, JointLoss, WithFeatures
@@ -181,7 +182,9 @@ def inputs_of(
     tokens = [tokenize(part, run.tokenizer, form) for part in data]
     padding = pad_token(run.tokenizer)
     trained: nn.Module = model
-    inputs: list[Inputs] = [Tokens(part, padding) for part in tokens]
+    graphed = run.config.cuda_graphs and run.processes.device.type == "cuda"
+    multiple = PADDED_TO if graphed else 1
+    inputs: list[Inputs] = [Tokens(part, padding, multiple) for part in tokens]
     if run.config.method.frozen:
         trained = model.head
         device = run.processes.device

@@ -195,6 +195,7 @@ def collate(
     rows: Sequence[int],
     padding: int,
     device: torch.device | str = "cpu",
+    at_least: int = 0,
 ) -> Batch:
     """Pad some arguments to the longest of them: tensors of shape (rows, longest).
 
@@ -203,13 +204,17 @@ def collate(
         rows: Indices of the arguments of the batch.
         padding: The padding token's number.
         device: The device of the tensors.
+        at_least: They are padded to this length at least.
     """
     items = [encoded.inputs[row] for row in rows]
-    longest = max(len(item["input_ids"]) for item in items)
+    longest = max(at_least, *(len(item["input_ids"]) for item in items))
     fill = {"input_ids": padding}
     batch = {
-        key: torch.tensor(
-            [item[key] + [fill.get(key, 0)] * (longest - len(item[key])) for item in items]
+        key: torch.from_numpy(  # PyTorch is slower at lists
+            np.array(
+                [item[key] + [fill.get(key, 0)] * (longest - len(item[key])) for item in items],
+                dtype=np.int64,
+            )
         )
         for key in items[0]
     }

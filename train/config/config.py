@@ -189,6 +189,14 @@ class TrainConfig:
         "(PyTorch 2).",
         group="run",
     )
+    cuda_graphs: bool = option(
+        False,
+        "On a GPU, record the kernels of a step once for each length of inputs and launch them "
+        "together from then on, as Python launches those of a small model more slowly than the "
+        "GPU runs them; the same result but for rounding. What it gains has not been measured "
+        "yet. Source: Nguyen et al., 2021 (PyTorch).",
+        group="run",
+    )
     seed: int = option(
         0,
         "Seed of everything random: head, dropout, order. The same seed gives the same adapter on "
@@ -208,8 +216,8 @@ class TrainConfig:
     checkpoint_seconds: float = option(
         60.0,
         "Seconds between checkpoints, or longer, so that no more than a twentieth of the time is "
-        "spent on writing them; each epoch ends with one as well. 0 is one a step. Source: our "
-        "choice.",
+        "spent on writing them; each epoch ends with one as well, on a GPU within that twentieth. "
+        "0 is one a step. Source: our choice.",
         within=Range("0 or more", 0),
         group="run",
     )
@@ -245,7 +253,7 @@ class TrainConfig:
     # Options that the result does not depend on.
     _FREE: ClassVar = (
         "output", "data_dir", "resume", "checkpoint_seconds", "push_to_hub", "hub_private",
-        "gradient_checkpointing", "log_with",
+        "gradient_checkpointing", "cuda_graphs", "log_with",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -256,6 +264,7 @@ class TrainConfig:
         self._check_teacher()
         self._check_text_answers()
         self._check_memory()
+        self._check_cuda_graphs()
 
     @property
     def data_parts(self) -> tuple[str, ...]:
@@ -513,6 +522,23 @@ class TrainConfig:
                 f"gradient_checkpointing: does not go with {choice}, which {reason}: leave it out "
                 "(a lower --max_tokens_per_microbatch saves memory as well)"
             )
+
+    def _check_cuda_graphs(self) -> None:
+        """Refuse what gives steps of many shapes, or of more than one forward and backward pass."""
+        if not self.cuda_graphs:
+            return
+        classifier = self.classifier
+        refused = {
+            f"--method {self.method.name}": self.method.frozen,
+            "a --template": classifier is None,
+            "--heads cross-encoder": classifier and classifier.heads.name == "cross-encoder",
+            "--contrastive": classifier and classifier.contrastive is not None,
+            "--compile": self.compile,
+            "--gradient_checkpointing": self.gradient_checkpointing,
+        }
+        for choice, found in refused.items():
+            if found:
+                raise ConfigError(f"cuda_graphs: does not go with {choice}: leave it out")
 
 
 def _plain_options(part: Any) -> dict[str, Any]:

@@ -8,8 +8,10 @@ probabilities, which come from the whole argument.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -38,10 +40,18 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True)
 class Tokens:
-    """Arguments as tokens for a whole classifier; padding is the padding token."""
+    """Arguments as tokens for a whole classifier.
+
+    Attributes:
+        encoded: The arguments.
+        padding: The padding token.
+        multiple: Batches are padded to a multiple of so many tokens, but to no more than the
+            longest argument of all.
+    """
 
     encoded: TokenizedArguments
     padding: int
+    multiple: int = 1
 
     @property
     def lengths(self) -> list[int]:
@@ -50,7 +60,13 @@ class Tokens:
 
     def batch(self, rows: Sequence[int], device: torch.device) -> Batch:
         """Return ``input_ids`` and the tensors that belong to them, (rows, longest)."""
-        return collate(self.encoded, rows, self.padding, device)
+        longest = max((len(self.encoded.inputs[row]["input_ids"]) for row in rows), default=0)
+        rounded = min(math.ceil(longest / self.multiple) * self.multiple, self._longest)
+        return collate(self.encoded, rows, self.padding, device, rounded)
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(self.encoded.lengths, default=0)
 
 
 @dataclass(frozen=True)

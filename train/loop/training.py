@@ -30,6 +30,7 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.data.epoch_order import epoch_batches
 from valueeval.train.data.inputs import Split
+from valueeval.train.loop.cuda_graphs import PADDED_TO, GraphedPasses
 from valueeval.train.loop.evaluation import Evaluate, Evaluation
 from valueeval.train.loop.gradient_cache import backward_in_parts
 from valueeval.train.loop.tracking import Log, no_log
@@ -52,6 +53,7 @@ from valueeval.train.storage.output import check_still_free
 _NONE: Mapping[str, torch.Tensor] = {}
 # The largest share of the time that writing checkpoints may take: those of large models are rarer.
 _SHARE_OF_WRITING = 0.05
+_TARGETS = "targets"
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class Training:
         # Compiling gives a second way to run the same model. Lengths differ from batch to batch, so
         # sizes are left open.
         self._forward = torch.compile(self.model, dynamic=True) if config.compile else self.model
+        self._trained = [one for one in self.model.parameters() if one.requires_grad]
         self.optimizer = torch.optim.AdamW(stage.groups, fused=True)
         self.scheduler = get_scheduler(
             optimisation.schedule,
@@ -146,9 +149,11 @@ class Training:
         )
         self.loss = stage.loss.to(processes.device)
         self.labels = training.targets
+        self._graphs = self._cuda_graphs()
         self.state = self._newest_checkpoint()
         self._started = context.started - self.state.seconds
         self._checkpoint_due = False
+        self._writing = 0.0  # seconds that a checkpoint takes; 0 until that is known
         self._best_evaluation: Evaluation | None = None  # None after a resumed run's best epoch
         self._order: tuple[int, list[list[int]]] = (-1, [])  # an epoch and its batches
         with processes.together():
@@ -184,6 +189,8 @@ class Training:
         if self.state.step:
             note(f"continuing after step {self.state.step} of {self.total_steps}")
         self._next_checkpoint = time.monotonic() + self.config.checkpoint_seconds
+        self._last_write = time.monotonic()
+        self.model.train()
         with TrainingProgress(self.total_steps, self.state.step) as progress:
             while self.state.step < self.total_steps:
                 mean_loss = self._step()
@@ -192,7 +199,9 @@ class Training:
                 if end_of_epoch:
                     self._check_weights()
                     self._end_epoch(mean_loss, progress)
-                    self._save_checkpoint()
+                    self.model.train()
+                    if self._epoch_is_worth_writing():
+                        self._save_checkpoint()
                     with self.processes.together():
                         if self.processes.is_main:
                             check_still_free(Path(self.config.output))
@@ -233,7 +242,6 @@ class Training:
             self.state.loss_sum = 0.0
         rows = self._batches(epoch)[position]
         set_seed(_step_seed(self.config.seed, self.state.step, self.processes.index))
-        self.model.train()
         # A step fills the queue of contrastive learning before its weights change.
         due = self._checkpoint_due
         buffers = {name: one.clone() for name, one in self.model.named_buffers() if due}
@@ -244,10 +252,8 @@ class Training:
             start = torch.zeros((), device=self.processes.device)
             value = sum((self._backward(part, len(part) / len(rows)) for part in parts), start)
         value = self.processes.total(value)
-        self.processes.sum_gradients(self.model.parameters())
-        norm = nn.utils.clip_grad_norm_(
-            self.model.parameters(), self.config.optimisation.max_grad_norm
-        )
+        self.processes.sum_gradients(self._trained)
+        norm = nn.utils.clip_grad_norm_(self._trained, self.config.optimisation.max_grad_norm)
         # The only GPU synchronisation of a step.
         loss, size = torch.stack([value.to(norm.device), norm]).tolist()
         if not (math.isfinite(loss) and math.isfinite(size)):
@@ -257,7 +263,7 @@ class Training:
             self._save_checkpoint(buffers)
         self.optimizer.step()
         self.scheduler.step()
-        self.optimizer.zero_grad()
+        self.optimizer.zero_grad(set_to_none=self._graphs is None)
         self.state.step += 1
         self.state.loss_sum += loss
         self._log({"loss": loss, "learning_rate": self._learning_rate()}, self.state.step)
@@ -270,15 +276,38 @@ class Training:
         instead of 1.5 GB).
         """
         longest = max((self.lengths[row] for row in rows), default=1)
+        if self._graphs is not None:
+            longest = PADDED_TO * math.ceil(longest / PADDED_TO)
         size = max(1, self.config.max_tokens_per_microbatch // longest)
+        if self._graphs is not None:  # few sizes, for few shapes
+            size = 1 << (size.bit_length() - 1)
         return [rows[first : first + size] for first in range(0, len(rows), size)]
 
     def _backward(self, rows: Sequence[int], share: float) -> torch.Tensor:
         """Add the gradient of a part's loss times its share of the batch; return that loss."""
+        inputs = self._inputs.batch(rows, self.processes.device)
+        inputs = {**inputs, _TARGETS: self._targets_there(rows)}
         # Losses are means over arguments, so the parts' shares add up to the batch's mean.
-        loss = self.loss(self._read(rows), self._targets_there(rows)) * share
+        if self._graphs is not None:
+            return self._graphs.backward(inputs, share)
+        loss = self._loss_of(inputs) * share
         loss.backward()
-        return cast(torch.Tensor, loss.detach())
+        return loss.detach()
+
+    def _cuda_graphs(self) -> GraphedPasses | None:
+        """Return the passes as CUDA graphs, where they are asked for and possible."""
+        if not self.config.cuda_graphs:
+            return None
+        if self.processes.device.type != "cuda" or self.processes.number > 1:
+            note("--cuda_graphs is for one process on a GPU: it changes nothing here")
+            return None
+        return GraphedPasses(self._loss_of, self.processes.device)
+
+    def _loss_of(self, inputs: Batch) -> torch.Tensor:
+        """Return the mean loss of a part of a batch, which holds the targets as well."""
+        inputs = dict(inputs)
+        targets = inputs.pop(_TARGETS)
+        return cast(torch.Tensor, self.loss(self._outputs_of(inputs), targets))
 
     def _backward_of_whole(
         self, rows: Sequence[int], parts: Sequence[Sequence[int]]
@@ -307,10 +336,12 @@ class Training:
 
     def _read(self, rows: Sequence[int]) -> torch.Tensor:
         """Return the outputs for some arguments, in float32."""
-        device = self.processes.device
-        batch = self._inputs.batch(rows, device)
+        return self._outputs_of(self._inputs.batch(rows, self.processes.device))
+
+    def _outputs_of(self, batch: Batch) -> torch.Tensor:
+        """Return the outputs for a part of a batch, in float32."""
         bfloat16 = self.config.precision == "bfloat16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=bfloat16):
             outputs = self.outputs(batch)
         return cast(torch.Tensor, convert_to_fp32(outputs))
 
@@ -334,9 +365,12 @@ class Training:
         if best is None or not evaluation.of_this_model or newest.macro_f1 > best.macro_f1:
             self.state.best = best = newest
             self._best_evaluation = evaluation
+            began = time.monotonic()
             with self.processes.together():
                 if self.processes.is_main:
                     save_tensors(model_tensors(self.model), best_file(self.folder, best.epoch))
+            # A checkpoint has AdamW's two moments beside the weights.
+            self._writing = self._writing or 3 * (time.monotonic() - began)
         self._account()
         with self.processes.together():
             if self.processes.is_main:
@@ -361,8 +395,21 @@ class Training:
                 tensors |= {name: buffers[name].cpu() for name in buffers.keys() & tensors.keys()}
                 save_checkpoint(self.folder, self.state, tensors, self.optimizer, self.scheduler)
         self._checkpoint_due, now = False, time.monotonic()
+        self._last_write, self._writing = now, now - began
         wait = self.config.checkpoint_seconds
-        self._next_checkpoint = now + (wait and max(wait, (now - began) / _SHARE_OF_WRITING))
+        self._next_checkpoint = now + (wait and max(wait, self._writing / _SHARE_OF_WRITING))
+
+    def _epoch_is_worth_writing(self) -> bool:
+        """Return True if the epoch that has ended is to end with a checkpoint.
+
+        On a GPU an epoch of a small model takes less time than its checkpoint. The last one of a
+        stage that ends at its last step is written all the same: the next stage needs it.
+        """
+        if self.processes.device.type == "cpu" or self.config.checkpoint_seconds == 0:
+            return True
+        ends = self._evaluate is None and self.state.step == self.total_steps
+        since = time.monotonic() - self._last_write
+        return self.processes.from_main(ends or since >= self._writing / _SHARE_OF_WRITING)
 
     def _check_weights(self) -> None:
         """Raise an error if weights are not finite.
@@ -370,8 +417,7 @@ class Training:
         Raises:
             ValueEvalError: Some are not.
         """
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained):
             raise self._diverged(self.state.step, "weights are not finite any more")
 
     def _diverged(self, step: int, what: str) -> ValueEvalError:

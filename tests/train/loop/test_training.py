@@ -134,6 +134,44 @@ def test_checkpoints_come_as_often_as_writing_allows(
     assert sorted({*steps}) == kept
 
 
+@pytest.mark.parametrize(
+    ("device", "taken", "kept"),
+    [("cpu", 9.0, [4, 8]), ("cuda", 0.01, [4, 8]), ("cuda", 0.15, [8]), ("cuda", 9.0, [])],
+    ids=["cpu", "gpu", "gpu, every second epoch", "gpu, never"],
+)
+def test_epochs_on_a_gpu_end_with_a_checkpoint_if_that_takes_little(
+    config: TrainConfig, device: str, taken: float, kept: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes 0.6 seconds here, an epoch of four 2.4; writing 0.15 a twentieth of 3."""
+    clock, steps = [0.0], []
+    step, tensors, worth = Training._step, loop.save_tensors, Training._epoch_is_worth_writing
+
+    def take_step(training: Training) -> float:
+        clock[0] += 0.6
+        return step(training)
+
+    def save_best(*arguments: Any) -> None:
+        clock[0] += taken / 3
+        tensors(*arguments)
+
+    def note_step(folder: Path, state: TrainingState, *others: Any) -> None:
+        clock[0] += taken
+        steps.append(state.step)
+
+    def on_device(training: Training) -> bool:
+        with monkeypatch.context() as patch:
+            patch.setattr(training.processes, "device", torch.device(device))
+            return worth(training)
+
+    monkeypatch.setattr(Training, "_step", take_step)
+    monkeypatch.setattr(Training, "_epoch_is_worth_writing", on_device)
+    monkeypatch.setattr(loop, "save_tensors", save_best)
+    monkeypatch.setattr(loop, "save_checkpoint", note_step)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+    train(changed(config, checkpoint_seconds=1000.0))
+    assert steps == kept
+
+
 def test_divergence_stops_with_the_step_and_keeps_the_checkpoint(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
