@@ -82,7 +82,7 @@ class GraphedPasses:
 
     def _run(self, inputs: Batch, share: float | torch.Tensor) -> torch.Tensor:
         loss = self._loss(inputs) * share
-        loss.backward()
+        torch.autograd.backward(loss)
         return loss.detach()
 
     def _try(self, inputs: Batch, share: float) -> torch.Tensor:
@@ -97,7 +97,7 @@ class GraphedPasses:
             self._leave_it(f"cannot be run as for recording ({first_line(error)})")
             return self._run(inputs, share)
         with noticing(reasons):
-            loss.backward()
+            torch.autograd.backward(loss)
         if reasons:
             self._leave_it(reasons[0])
         return loss.detach()

@@ -291,7 +291,7 @@ class Training:
         if self._graphs is not None:
             return self._graphs.backward(inputs, share)
         loss = self._loss_of(inputs) * share
-        loss.backward()
+        torch.autograd.backward(loss)
         return loss.detach()
 
     def _cuda_graphs(self) -> GraphedPasses | None:
