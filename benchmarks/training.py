@@ -1,6 +1,6 @@
 """Compare `valueeval train` with Transformers' Trainer: speed and scores.
 
-Usage: ``python benchmarks/training.py [--parts full frozen memory] [--train-size 1000] …``
+Usage: ``python benchmarks/training.py [--parts full frozen memory graphs] [--train-size 1000] …``
 
 The other side is what Transformers' text-classification example (``run_classification.py``) does:
 every text padded to the maximum length (its default, 128 tokens), a sequence classifier with 20
@@ -12,7 +12,8 @@ Examples per second are arguments times epochs over the whole training time, eva
 epoch included on both sides. ``frozen`` trains the head alone: the Trainer with the encoder's
 weights frozen (it reads the texts in every epoch), ours with ``--method head`` (which reads them
 once); both as many epochs as ``--frozen-epochs`` say. ``memory`` compares our peak after few and
-many epochs, of the head and of all weights.
+many epochs, of the head and of all weights. ``graphs`` needs a GPU: ours without and with
+``--cuda_graphs``, all weights and LoRA.
 """
 
 from __future__ import annotations
@@ -27,8 +28,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
+
 WORKER = Path(__file__).with_name("training_worker.py")
-PARTS = ("full", "frozen", "memory")
+PARTS = ("full", "frozen", "memory", "graphs")
+TRAINER, OURS = {"side": "trainer"}, {"side": "valueeval"}
+AGAINST_TRAINER = {"Trainer": TRAINER, "valueeval": OURS}
+GRAPHS = {"without graphs": OURS, "with graphs": {**OURS, "cuda_graphs": True}}
 # What peak memory is compared of: epochs of each method.
 MEMORY = (("head", 2), ("head", 20), ("head", 200), ("full", 1), ("full", 4), ("full", 16))
 Result = dict[str, Any]
@@ -37,14 +43,18 @@ Result = dict[str, Any]
 def main() -> None:
     """Runs the parts asked for and prints their tables."""
     arguments = _parse()
+    if "graphs" in arguments.parts and not torch.cuda.is_available():
+        sys.exit("--parts graphs needs a GPU that PyTorch can use: leave it out here")
     report: Result = {"settings": vars(arguments), "load": [os.getloadavg()]}
     print(f"{arguments.base}, {arguments.train_size} arguments, load {os.getloadavg()[0]:.1f}")
-    for part, method, epochs in (
-        ("full", "full", arguments.epochs),
-        ("frozen", "head", arguments.frozen_epochs),
+    for part, method, epochs, sides in (
+        ("full", "full", arguments.epochs, AGAINST_TRAINER),
+        ("frozen", "head", arguments.frozen_epochs, AGAINST_TRAINER),
+        ("graphs", "full", arguments.epochs, GRAPHS),
+        ("graphs", "lora", arguments.epochs, GRAPHS),
     ):
         if part in arguments.parts:
-            report[part] = _compare(method, epochs, arguments)
+            report[f"{part}, {method}"] = _compare(method, epochs, sides, arguments)
     if "memory" in arguments.parts:
         report["memory"] = _memory(arguments)
     report["load"].append(os.getloadavg())
@@ -53,51 +63,53 @@ def main() -> None:
         arguments.json.write_text(text, encoding="utf-8")
 
 
-def _compare(method: str, epochs: int, arguments: argparse.Namespace) -> Result:
-    """Trainer and ours in turn; the ratio of each round."""
-    theirs, ours = [], []
+def _compare(
+    method: str, epochs: int, sides: dict[str, Result], arguments: argparse.Namespace
+) -> Result:
+    """Two sides in turn, the second being ours; the ratio of each round."""
+    runs: dict[str, list[Result]] = {name: [] for name in sides}
     for seed in range(arguments.rounds):
-        settings = {"method": method, "epochs": epochs, "seed": seed}
-        theirs.append(_run("trainer", arguments, **settings))
-        ours.append(_run("valueeval", arguments, **settings))
-    rates = [
-        [result["examples"] / result["seconds"] for result in results] for results in (theirs, ours)
-    ]
-    ratios = [our / their for their, our in zip(*rates, strict=True)]
+        for name, side in sides.items():
+            settings = {**side, "method": method, "epochs": epochs, "seed": seed}
+            runs[name].append(_run(arguments, **settings))
+    theirs, ours = (
+        [result["examples"] / result["seconds"] for result in results] for results in runs.values()
+    )
+    ratios = [our / their for their, our in zip(theirs, ours, strict=True)]
     print(f"\n{method}, {epochs} epochs, {arguments.rounds} rounds")
     print(
         f"  faster by {statistics.median(ratios):.1f}x ({min(ratios):.1f} to {max(ratios):.1f}): "
-        f"{statistics.median(rates[1]):.0f} instead of {statistics.median(rates[0]):.0f} "
+        f"{statistics.median(ours):.0f} instead of {statistics.median(theirs):.0f} "
         "examples per second"
     )
-    for name, results in (("Trainer", theirs), ("valueeval", ours)):
+    for name, results in runs.items():
         scores = [result["macro_f1"] for result in results]
         print(
             f"  {name}: validation macro_f1 {statistics.median(scores):.3f} "
             f"({min(scores):.3f} to {max(scores):.3f}), peak memory "
             f"{max(result['peak_bytes'] for result in results) / 2**20:.0f} MiB"
         )
-    return {"trainer": theirs, "valueeval": ours, "ratios": ratios}
+    return {**runs, "ratios": ratios}
 
 
 def _memory(arguments: argparse.Namespace) -> list[Result]:
     """Our peak memory after few and many epochs."""
     rows = []
     for method, epochs in MEMORY:
-        result = _run("valueeval", arguments, method=method, epochs=epochs, seed=0)
+        result = _run(arguments, **OURS, method=method, epochs=epochs, seed=0)
         print(f"{method}, {epochs:3d} epochs: peak {result['peak_bytes'] / 2**20:.0f} MiB")
         rows.append({"method": method, "epochs": epochs, **result})
     return rows
 
 
-def _run(side: str, arguments: argparse.Namespace, **settings: Any) -> Result:
+def _run(arguments: argparse.Namespace, **settings: Any) -> Result:
     """One training run in a process of its own."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "passive"}
     if arguments.threads:
         environment["OMP_NUM_THREADS"] = str(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         settings |= {
-            "side": side, "output": f"{folder}/run", "base": arguments.base,
+            "output": f"{folder}/run", "base": arguments.base,
             "train_size": arguments.train_size, "batch_size": arguments.batch_size,
             "learning_rate": arguments.learning_rate, "max_length": arguments.max_length,
             "precision": arguments.precision,
@@ -114,7 +126,7 @@ def _run(side: str, arguments: argparse.Namespace, **settings: Any) -> Result:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS[:3]))
     parser.add_argument("--base", default="minilm")
     parser.add_argument("--train-size", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=3)

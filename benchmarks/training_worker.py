@@ -39,6 +39,7 @@ def _valueeval(settings: dict[str, Any]) -> dict[str, Any]:
         learning_rate=settings["learning_rate"],
         precision=settings["precision"],
         seed=settings["seed"],
+        cuda_graphs=settings.get("cuda_graphs", False),
     )
     started = time.perf_counter()
     manifest = train(config)
