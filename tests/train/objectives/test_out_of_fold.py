@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from safetensors.numpy import load_file
 from training import small_config, stop_training, write_small_data
 
-from valueeval.adapters.classifier.classifier import load_classifier
+from valueeval.adapters.classifier.classifier import Batch, load_classifier
 from valueeval.adapters.directory.ensemble import find_members, read_adapter
 from valueeval.adapters.directory.manifest_file import CARD_FILE, read_manifest
 from valueeval.tasks.data.dataset import load_set
@@ -110,12 +109,12 @@ def test_one_that_diverges_claims_no_score(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An epoch has 4 steps; the fifth goes wrong."""
-    read, calls = Training._read, iter(range(100))
+    outputs, calls = Training._outputs_of, iter(range(100))
 
-    def break_down(run: Training, rows: Sequence[int]) -> torch.Tensor:
-        return read(run, rows) * (float("nan") if next(calls) >= 4 else 1.0)
+    def break_down(run: Training, batch: Batch) -> torch.Tensor:
+        return outputs(run, batch) * (float("nan") if next(calls) >= 4 else 1.0)
 
-    monkeypatch.setattr(Training, "_read", break_down)
+    monkeypatch.setattr(Training, "_outputs_of", break_down)
     with pytest.raises(ValueEvalError, match=r"the weights of epoch 1 in best-1") as caught:
         train(config)
     assert "macro_f1" not in str(caught.value)
