@@ -2,7 +2,8 @@
 
 Every call adds a line to ``calls.txt`` in the study's folder when it begins and one when it ends.
 ``FAKE_FAIL`` names a method that fails in training; ``FAKE_SECONDS`` is how long each call takes;
-with ``FAKE_RESULTS`` an evaluation writes results, made up from the cell's address.
+with ``FAKE_RESULTS`` an evaluation writes results, made up from the cell's address, else an empty
+file of that name, and none with ``FAKE_LOSS``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ def main(words: list[str]) -> int:
     target.mkdir(exist_ok=training)
     if not training and "FAKE_RESULTS" in os.environ:
         _write_results(target)
-    (target / ("valueeval.json" if training else "done.txt")).write_text("done\n", encoding="utf-8")
+    if training:
+        (target / "valueeval.json").write_text("done\n", encoding="utf-8")
+    elif "FAKE_RESULTS" not in os.environ and "FAKE_LOSS" not in os.environ:
+        (target / "results_none.json").write_text("{}\n", encoding="utf-8")
     _note(calls, f"end {words[0]} {target.parent.name}")
     return 0
 

@@ -140,6 +140,11 @@ class Runner:
                     reason = f"{step}: exit status {status}: {_last_line(own / 'log.txt')}"
                     self._fail(cell, reason)
                     return
+        evaluated = not self.store.results(cell).is_dir() and cell.tasks
+        if evaluated and not any(unfinished.rglob("results_*.json")):
+            # lm-eval warns where it cannot write, and goes on.
+            self._fail(cell, f"evaluate: no results were written: see {own / 'log.txt'}")
+            return
         if cell.calibrated is not None:
             (own / ANSWERS_FILE).unlink(missing_ok=True)
         if not self.store.results(cell).is_dir():  # else the adapter alone was missing

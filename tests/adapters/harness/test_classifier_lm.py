@@ -22,6 +22,7 @@ from language_models import task_manager
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.loggers import EvaluationTracker
+from lm_eval.utils import sanitize_model_name
 from safetensors.torch import load_file, save_file
 from tiny_adapters import write_adapter
 
@@ -35,6 +36,7 @@ from valueeval.adapters.directory.manifest_file import (
     write_manifest,
 )
 from valueeval.adapters.harness import argument_lm as harness
+from valueeval.adapters.harness.argument_lm import folder_name
 from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.adapters.runtime.devices import choose_device
 from valueeval.adapters.runtime.options import AUTO_BATCH_SIZE, parse_batch_size
@@ -304,6 +306,33 @@ def test_trailing_slash_is_no_part_of_the_name(adapter: Path) -> None:
     ClassifierLM.create_from_arg_obj(arguments)
     assert arguments["path"] == str(adapter)
     ClassifierLM.create_from_arg_obj(arguments)  # again, with the path in it
+
+
+def test_a_name_that_is_too_long_for_a_folder_is_cut(adapter: Path, tmp_path: Path) -> None:
+    """Of an average of five in deep folders, lm-eval could not write the results."""
+    paths = [tmp_path / ("ä" * 20) / f"{number}{'a' * 40}" / "adapter" for number in range(5)]
+    for path in paths:
+        shutil.copytree(adapter, path)
+    names = []
+    for members in ("+".join(map(str, paths)), "+".join(map(str, paths[::-1]))):
+        arguments = {"adapter": members}
+        model = ClassifierLM.create_from_arg_obj(arguments)
+        assert model.name == members
+        names.append(sanitize_model_name(arguments["path"]))
+        assert len(names[-1].encode()) <= 255
+        (tmp_path / names[-1]).mkdir()
+        assert names[-1].startswith("adapter+adapter+adapter+adapter+adapter-")
+    assert names[0] != names[1]
+
+
+def test_the_longest_name_is_a_folder_as_it_is() -> None:
+    assert folder_name("a" * 255) == "a" * 255
+    assert len(folder_name("a" * 256)) == 255
+    # A slash takes two characters in the name of a folder.
+    assert folder_name("a/" + "b" * 252) == "a/" + "b" * 252
+    assert folder_name("a/" + "b" * 253) == "b" * 242 + folder_name("a/" + "b" * 253)[-13:]
+    # Nor is a character cut in two.
+    assert len(folder_name("ä" * 200).encode()) in (254, 255)
 
 
 # ------------------------------------------------------------------------------------ refusals

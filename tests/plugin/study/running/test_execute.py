@@ -210,6 +210,18 @@ def test_a_failure_is_recorded_and_stops_no_other_cell(
     assert {store.state(cell) for cell in cells_of(study)} == {State.DONE}
 
 
+def test_an_evaluation_that_wrote_nothing_has_failed(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As lm-eval's, which warns where it cannot write and goes on."""
+    monkeypatch.setenv("FAKE_LOSS", "all")
+    store = run(study, monkeypatch)
+    trained = [cell for cell in cells_of(study) if cell.train is not None]
+    assert {store.state(cell) for cell in trained} == {State.FAILED}
+    assert store.failure(trained[0]).startswith("evaluate: no results were written: see ")
+    assert not store.results(trained[0]).exists()
+
+
 def start(study: Path, seconds: float, out: Path | None = None) -> subprocess.Popen[bytes]:
     out = out or study.parent / "out"
     return subprocess.Popen(
@@ -233,7 +245,7 @@ def test_kills_lose_nothing(study: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     cells = cells_of(study)
     assert {store.state(cell) for cell in cells} == {State.DONE}
     for cell in cells:
-        assert (store.results(cell) / "done.txt").read_text() == "done\n"
+        assert (store.results(cell) / "results_none.json").read_text() == "{}\n"
         assert not (store.path(cell) / "results.unfinished").exists()
     # Only what had not been renamed into place may have been evaluated more than once.
     assert sum(ends(study).values()) <= 13 + 2 * 10
