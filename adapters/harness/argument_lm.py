@@ -195,7 +195,7 @@ def folder_name(name: str) -> str:
     """
     if len(sanitize_model_name(name).encode()) <= _LONGEST_NAME:
         return name
-    own = sanitize_model_name("+".join(part.rpartition("/")[2] for part in name.split("+")))
+    own: str = sanitize_model_name("+".join(part.rpartition("/")[2] for part in name.split("+")))
     end = f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
     return own.encode()[: _LONGEST_NAME - len(end)].decode(errors="ignore") + end
 
