@@ -31,7 +31,8 @@ from typing import Any
 import torch
 
 WORKER = Path(__file__).with_name("training_worker.py")
-PARTS = ("full", "frozen", "memory", "graphs")
+PARTS_ON_A_CPU = ("full", "frozen", "memory")
+PARTS = (*PARTS_ON_A_CPU, "graphs")
 TRAINER, OURS = {"side": "trainer"}, {"side": "valueeval"}
 AGAINST_TRAINER = {"Trainer": TRAINER, "valueeval": OURS}
 GRAPHS = {"without graphs": OURS, "with graphs": {**OURS, "cuda_graphs": True}}
@@ -126,7 +127,7 @@ def _run(arguments: argparse.Namespace, **settings: Any) -> Result:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS[:3]))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS_ON_A_CPU)
     parser.add_argument("--base", default="minilm")
     parser.add_argument("--train-size", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=3)

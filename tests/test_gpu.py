@@ -27,6 +27,7 @@ from training import (
     shorten_answers,
     small_config,
     stop_training,
+    train_for_losses,
     train_noting_answers,
     write_encoder,
     write_language_model,
@@ -111,12 +112,6 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return lengths
 
 
-def losses(config: TrainConfig) -> list[float]:
-    train(config)
-    lines = Path(config.output, "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["loss"] for line in lines]
-
-
 @pytest.mark.parametrize("method", ["full", "lora"])
 @pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "modernbert", "gpt2", "llama"])
 def test_steps_as_cuda_graphs_learn_the_same(
@@ -129,10 +124,10 @@ def test_steps_as_cuda_graphs_learn_the_same(
 ) -> None:
     options: dict[str, Any] = {"base": str(bases[family]), "method": method, "epochs": 6}
     config = changed(config, **options, learning_rate=0.002)
-    plain = losses(changed(config, output=f"{config.output}-plain"))
+    plain = train_for_losses(changed(config, output=f"{config.output}-plain"))
     assert not recorded
     config = changed(config, cuda_graphs=True)
-    np.testing.assert_allclose(losses(config), plain, rtol=2e-3)
+    np.testing.assert_allclose(train_for_losses(config), plain, rtol=2e-3)
     assert recorded or "not recorded as CUDA graphs" in capsys.readouterr().err
     assert all(length % 8 == 0 or length == max(recorded) for length in recorded)
     if family in ("bert", "mpnet"):
@@ -143,9 +138,9 @@ def test_dropout_of_a_recorded_step_is_that_of_its_seed(
     config: TrainConfig, recorded: list[int]
 ) -> None:
     config = changed(config, epochs=6, cuda_graphs=True)
-    first = losses(config)
-    again = losses(changed(config, output=f"{config.output}-again"))
-    other = losses(changed(config, output=f"{config.output}-other", seed=1))
+    first = train_for_losses(config)
+    again = train_for_losses(changed(config, output=f"{config.output}-again"))
+    other = train_for_losses(changed(config, output=f"{config.output}-other", seed=1))
     assert recorded
     np.testing.assert_allclose(first, again, rtol=1e-4)
     assert abs(first[-1] - other[-1]) > 1e-4
@@ -164,18 +159,18 @@ def test_a_model_that_waits_for_the_gpu_is_not_recorded(
         return hidden(model, **inputs)
 
     monkeypatch.setattr(ValueClassifier, "hidden", waiting)
-    losses(changed(config, epochs=4, cuda_graphs=True))
+    train_for_losses(changed(config, epochs=4, cuda_graphs=True))
     assert not recorded
     assert "waits for the GPU within a step" in capsys.readouterr().err
 
 
 def test_parts_of_a_step_are_recorded_as_well(config: TrainConfig, recorded: list[int]) -> None:
     config = changed(config, epochs=4, cuda_graphs=True)
-    whole = losses(config)
+    whole = train_for_losses(config)
     steps_recorded = len(recorded)
     assert steps_recorded
     options: dict[str, Any] = {"max_tokens_per_microbatch": 400}
-    parts = losses(changed(config, output=f"{config.output}-parts", **options))
+    parts = train_for_losses(changed(config, output=f"{config.output}-parts", **options))
     assert len(recorded) > steps_recorded
     np.testing.assert_allclose(whole, parts, rtol=5e-2)  # other dropout
 

@@ -204,7 +204,7 @@ def collate(
         rows: Indices of the arguments of the batch.
         padding: The padding token's number.
         device: The device of the tensors.
-        at_least: They are padded to this length at least.
+        at_least: Pad to this length at least.
     """
     items = [encoded.inputs[row] for row in rows]
     longest = max(at_least, *(len(item["input_ids"]) for item in items))

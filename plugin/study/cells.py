@@ -81,8 +81,8 @@ class Cell:
         candidates: The configurations that one is chosen of: by name, for each of its seeds the
             keys of its folds; empty where nothing is chosen.
         supporting: Whether it has no result of its own: others read its adapter or its answers.
-        from_results: Whether it is an average made of its members' results, so that no model
-            runs. All members must be evaluated on the same arguments.
+        from_results: Whether the study averages its members' results and runs no model. All
+            members must be evaluated on the same arguments.
     """
 
     design: CellDesign

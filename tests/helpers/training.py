@@ -130,6 +130,13 @@ def learning_rates(layer_decay: float, weight_decay: float) -> Optimisation:
     )
 
 
+def train_for_losses(config: TrainConfig) -> list[float]:
+    """Trains and returns the mean loss of each epoch."""
+    train(config)
+    lines = Path(config.output, "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
 def stop_training(config: TrainConfig, step: int, stage: type[Training] = Training) -> None:
     """Trains up to a step of a stage, where it is stopped as by Ctrl-C."""
     take_step = Training._step

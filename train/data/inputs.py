@@ -45,8 +45,8 @@ class Tokens:
     Attributes:
         encoded: The arguments.
         padding: The padding token.
-        multiple: Batches are padded to a multiple of so many tokens, but to no more than the
-            longest argument of all.
+        multiple: Pad the length of a batch up to a multiple of this number, at most to the longest
+            argument of all.
     """
 
     encoded: TokenizedArguments
@@ -60,13 +60,15 @@ class Tokens:
 
     def batch(self, rows: Sequence[int], device: torch.device) -> Batch:
         """Return ``input_ids`` and the tensors that belong to them, (rows, longest)."""
-        longest = max((len(self.encoded.inputs[row]["input_ids"]) for row in rows), default=0)
-        rounded = min(math.ceil(longest / self.multiple) * self.multiple, self._longest)
-        return collate(self.encoded, rows, self.padding, device, rounded)
+        if self.multiple == 1:
+            return collate(self.encoded, rows, self.padding, device)
+        longest = max(len(self.encoded.inputs[row]["input_ids"]) for row in rows)
+        length = min(rounded_up(longest, self.multiple), self._longest)
+        return collate(self.encoded, rows, self.padding, device, length)
 
     @cached_property
     def _longest(self) -> int:
-        return max(self.encoded.lengths, default=0)
+        return max(self.encoded.lengths)
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,11 @@ class Split:
             return self.inputs
         drawn = np.random.default_rng([seed, epoch, _TEXT_ALONE]).random(len(self.labels))
         return TwoForms(self.inputs, drawn < self.text_alone_share)
+
+
+def rounded_up(length: int, multiple: int) -> int:
+    """Return the smallest multiple that is not below a length."""
+    return math.ceil(length / multiple) * multiple
 
 
 def premises_alone(data: DataSet) -> DataSet:

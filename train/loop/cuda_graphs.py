@@ -13,7 +13,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -27,7 +27,7 @@ from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.train.runtime.progress import note
 
 PADDED_TO = 8
-"""Inputs are padded to multiples of so many tokens, so that there are few shapes."""
+"""Pad batches to a multiple of this number of tokens, so that few shapes occur."""
 
 Shape = tuple[tuple[str, torch.Size], ...]
 
@@ -81,28 +81,26 @@ class GraphedPasses:
         return recorded.loss
 
     def _run(self, inputs: Batch, share: float | torch.Tensor) -> torch.Tensor:
-        loss = self._loss(inputs) * share
-        torch.autograd.backward(loss)
-        return loss.detach()
+        return add_gradient(self._loss(inputs), share)
 
     def _try(self, inputs: Batch, share: float) -> torch.Tensor:
         """Run a pass and notice what no graph can do."""
         reasons: list[str] = []
         try:
-            with noticing(reasons), self._constants, _as_if_recorded():
-                loss = self._loss(inputs) * share
+            with _noticing(reasons), self._constants, _as_if_recorded():
+                loss = self._loss(inputs)
         except Exception as error:  # whatever a model makes of it
             if is_out_of_memory(error):
                 raise
-            self._leave_it(f"cannot be run as for recording ({first_line(error)})")
+            self._give_up(f"cannot be run as for recording ({first_line(error)})")
             return self._run(inputs, share)
-        with noticing(reasons):
-            torch.autograd.backward(loss)
+        with _noticing(reasons):
+            value = add_gradient(loss, share)
         if reasons:
-            self._leave_it(reasons[0])
-        return loss.detach()
+            self._give_up(reasons[0])
+        return value
 
-    def _leave_it(self, reason: str) -> None:
+    def _give_up(self, reason: str) -> None:
         self._possible = False
         note(f"this model {reason}: its steps are not recorded as CUDA graphs")
 
@@ -121,6 +119,13 @@ class GraphedPasses:
                 "--cuda_graphs false"
             ) from error
         return _Recorded(graph, static, share, loss)
+
+
+def add_gradient(loss: torch.Tensor, share: float | torch.Tensor) -> torch.Tensor:
+    """Add the gradient of a share of a loss, a scalar; return that share of it."""
+    value = loss * share
+    torch.autograd.backward(value)
+    return value.detach()
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,6 @@ class _Move:
     result: torch.Tensor
 
 
-@dataclass
 class Constants(TorchFunctionMode):
     """Tensors that a model makes on the CPU and moves to the GPU, such as MPNet's positions.
 
@@ -151,10 +155,9 @@ class Constants(TorchFunctionMode):
     nothing else without waiting for the GPU), so the tensor that is there already is taken again.
     """
 
-    moves: list[_Move] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self.moves: list[_Move] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -208,7 +211,7 @@ def _as_if_recorded() -> Iterator[None]:
 
 
 @contextmanager
-def noticing(reasons: list[str]) -> Iterator[None]:
+def _noticing(reasons: list[str]) -> Iterator[None]:
     """Add to `reasons` what happens in the block that a CUDA graph cannot repeat."""
     before = _random_states()
     with warnings.catch_warnings(record=True) as caught:

@@ -29,8 +29,8 @@ from valueeval.adapters.classifier.classifier import Batch
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.data.epoch_order import epoch_batches
-from valueeval.train.data.inputs import Split
-from valueeval.train.loop.cuda_graphs import PADDED_TO, GraphedPasses
+from valueeval.train.data.inputs import Split, rounded_up
+from valueeval.train.loop.cuda_graphs import PADDED_TO, GraphedPasses, add_gradient
 from valueeval.train.loop.evaluation import Evaluate, Evaluation
 from valueeval.train.loop.gradient_cache import backward_in_parts
 from valueeval.train.loop.tracking import Log, no_log
@@ -276,11 +276,11 @@ class Training:
         instead of 1.5 GB).
         """
         longest = max((self.lengths[row] for row in rows), default=1)
-        if self._graphs is not None:
-            longest = PADDED_TO * math.ceil(longest / PADDED_TO)
-        size = max(1, self.config.max_tokens_per_microbatch // longest)
-        if self._graphs is not None:  # few sizes, for few shapes
-            size = 1 << (size.bit_length() - 1)
+        most = self.config.max_tokens_per_microbatch
+        if self._graphs is None:
+            size = max(1, most // longest)
+        else:  # powers of two, for few shapes
+            size = 1 << (max(1, most // rounded_up(longest, PADDED_TO)).bit_length() - 1)
         return [rows[first : first + size] for first in range(0, len(rows), size)]
 
     def _backward(self, rows: Sequence[int], share: float) -> torch.Tensor:
@@ -290,9 +290,7 @@ class Training:
         # Losses are means over arguments, so the parts' shares add up to the batch's mean.
         if self._graphs is not None:
             return self._graphs.backward(inputs, share)
-        loss = self._loss_of(inputs) * share
-        torch.autograd.backward(loss)
-        return loss.detach()
+        return add_gradient(self._loss_of(inputs), share)
 
     def _cuda_graphs(self) -> GraphedPasses | None:
         """Return the passes as CUDA graphs, where they are asked for and possible."""

@@ -140,16 +140,17 @@ class Runner:
                     reason = f"{step}: exit status {status}: {_last_line(own / 'log.txt')}"
                     self._fail(cell, reason)
                     return
-        evaluated = not self.store.results(cell).is_dir() and cell.tasks
-        if evaluated and not any(unfinished.rglob("results_*.json")):
-            # lm-eval warns where it cannot write, and goes on.
+        results = self.store.results(cell)
+        adapter_alone = results.is_dir()  # was missing
+        if cell.tasks and not adapter_alone and not any(unfinished.rglob("results_*.json")):
+            # lm-eval warns when it cannot write, and exits with status 0.
             self._fail(cell, f"evaluate: no results were written: see {own / 'log.txt'}")
             return
         if cell.calibrated is not None:
             (own / ANSWERS_FILE).unlink(missing_ok=True)
-        if not self.store.results(cell).is_dir():  # else the adapter alone was missing
+        if not adapter_alone:
             unfinished.mkdir(exist_ok=True)  # of a cell without an evaluation
-            unfinished.rename(self.store.results(cell))
+            unfinished.rename(results)
         self.report(cell, State.DONE, "")
 
     def _steps(self, cell: Cell, results: Path) -> dict[str, Callable[[], list[str]]]:

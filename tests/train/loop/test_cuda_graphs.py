@@ -1,8 +1,7 @@
-"""What of CUDA graphs can be tested without a GPU; the rest is in tests/test_gpu.py."""
+"""Test CUDA graphs as far as a CPU can; tests/test_gpu.py tests them on a GPU."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from training import write_without_dropout
+from training import train_for_losses, write_without_dropout
 
 from valueeval.adapters.classifier.classifier import ValueClassifier
 from valueeval.tasks.errors import ValueEvalError
@@ -26,7 +25,7 @@ ELSEWHERE = torch.device("meta")  # a device other than the CPU that every machi
 
 
 def positions(length: int) -> torch.Tensor:
-    """As MPNet's: made on the CPU for a length, then moved."""
+    """Return relative positions as MPNet does: computed on the CPU, then moved."""
     return (torch.arange(length)[:, None] - torch.arange(length)).to(ELSEWHERE)
 
 
@@ -106,7 +105,7 @@ RUN = GraphedPasses._run
 def run_or_record(
     passes: GraphedPasses, inputs: dict[str, torch.Tensor], share: float | torch.Tensor
 ) -> torch.Tensor:
-    """As a GPU does while it records: note what is to be computed, and compute nothing."""
+    """Note what to compute and compute nothing while a graph is recorded, as a GPU does."""
     graph = FakeGraph.recording
     if graph is None:
         return RUN(passes, inputs, share)
@@ -159,20 +158,14 @@ def still(config: TrainConfig, tmp_path: Path) -> TrainConfig:
     return changed(config, base=str(base), dropout=0.0, epochs=6)
 
 
-def losses(config: TrainConfig) -> list[float]:
-    train(config)
-    lines = Path(config.output, "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["loss"] for line in lines]
-
-
 @pytest.mark.parametrize("tokens", [2048, 150], ids=["whole batches", "parts of three"])
 def test_recorded_steps_learn_the_same(
     still: TrainConfig, graphs: list[FakeGraph], tokens: int
 ) -> None:
     still = changed(still, max_tokens_per_microbatch=tokens)
-    plain = losses(still)
+    plain = train_for_losses(still)
     assert not graphs
-    found = losses(changed(still, cuda_graphs=True, output=f"{still.output}-graphs"))
+    found = train_for_losses(changed(still, cuda_graphs=True, output=f"{still.output}-graphs"))
     np.testing.assert_allclose(found, plain, rtol=1e-4)
     assert graphs
     assert sum(graph.replays for graph in graphs) > len(graphs)
@@ -181,7 +174,7 @@ def test_recorded_steps_learn_the_same(
 def test_a_model_that_draws_on_the_cpu_is_not_recorded(
     config: TrainConfig, graphs: list[FakeGraph], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    losses(changed(config, cuda_graphs=True, epochs=4))
+    train_for_losses(changed(config, cuda_graphs=True, epochs=4))
     assert not graphs
     assert "draws random numbers on the CPU: its steps are not recorded" in capsys.readouterr().err
 
@@ -192,7 +185,7 @@ def test_a_model_that_fails_while_it_is_tried_is_run_as_ever(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """As one whose other path, where a graph is recorded, does not work."""
+    """The path that the model takes while a graph is recorded raises an error."""
     hidden = ValueClassifier.hidden
 
     def failing(model: ValueClassifier, **inputs: torch.Tensor) -> torch.Tensor:
@@ -201,10 +194,12 @@ def test_a_model_that_fails_while_it_is_tried_is_run_as_ever(
         return hidden(model, **inputs)
 
     monkeypatch.setattr(ValueClassifier, "hidden", failing)
-    found = losses(changed(still, cuda_graphs=True))
+    found = train_for_losses(changed(still, cuda_graphs=True))
     assert not graphs
     assert "(no such path): its steps are not recorded" in capsys.readouterr().err
-    np.testing.assert_allclose(losses(changed(still, output=f"{still.output}-2")), found, rtol=1e-4)
+    np.testing.assert_allclose(
+        train_for_losses(changed(still, output=f"{still.output}-2")), found, rtol=1e-4
+    )
 
 
 def test_a_pass_that_cannot_be_recorded_says_what_to_do(
@@ -223,8 +218,8 @@ def test_a_pass_that_cannot_be_recorded_says_what_to_do(
 def test_without_a_gpu_nothing_changes(
     config: TrainConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plain = losses(config)
-    assert losses(changed(config, cuda_graphs=True, output=f"{config.output}-2")) == plain
+    plain = train_for_losses(config)
+    assert train_for_losses(changed(config, cuda_graphs=True, output=f"{config.output}-2")) == plain
     assert "--cuda_graphs is for one process on a GPU" in capsys.readouterr().err
 
 

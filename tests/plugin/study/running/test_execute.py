@@ -213,7 +213,7 @@ def test_a_failure_is_recorded_and_stops_no_other_cell(
 def test_an_evaluation_that_wrote_nothing_has_failed(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As lm-eval's, which warns where it cannot write and goes on."""
+    """Lm-eval warns when it cannot write results, and exits with status 0."""
     monkeypatch.setenv("FAKE_LOSS", "all")
     store = run(study, monkeypatch)
     trained = [cell for cell in cells_of(study) if cell.train is not None]
