@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,17 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
-from lm_eval.utils import sanitize_model_name, simple_parse_args_string
+from lm_eval.utils import simple_parse_args_string
 
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.harness.model_names import shortened
 from valueeval.tasks.harness.requests import ValueRequest, argument_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-# File systems allow 255 bytes.
-_LONGEST_NAME = 255
 ArgumentLMType = TypeVar("ArgumentLMType", bound="ArgumentLM")
 
 
@@ -132,7 +130,7 @@ class ArgumentLM(LM):
         refuse_unknown_arguments(given, known)
         used_flags = {key: value for key, value in flags.items() if key in known}
         model = cls(**{**used_flags, **given})
-        arg_dict["path"] = folder_name(model.name)
+        arg_dict["path"] = shortened(model.name)
         return model
 
     @classmethod
@@ -185,19 +183,6 @@ class ArgumentLM(LM):
         """Wait for all processes."""
         if self._accelerator is not None:
             self._accelerator.wait_for_everyone()
-
-
-def folder_name(name: str) -> str:
-    """Return a model's name, shortened where lm-eval could make no folder of it.
-
-    That happens to averages of adapters in deep folders: lm-eval would only warn, and the results
-    would be lost. The members' own names are kept, and a hash of the whole tells it from others.
-    """
-    if len(sanitize_model_name(name).encode()) <= _LONGEST_NAME:
-        return name
-    own: str = sanitize_model_name("+".join(part.rpartition("/")[2] for part in name.split("+")))
-    end = f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-    return own.encode()[: _LONGEST_NAME - len(end)].decode(errors="ignore") + end
 
 
 def refuse_unknown_arguments(given: Iterable[str], known: Iterable[str]) -> None:

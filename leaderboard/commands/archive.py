@@ -31,6 +31,7 @@ from valueeval.leaderboard.reading.runs import RUN_FILE, Problem, Run
 from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
+from valueeval.tasks.harness.model_names import sanitized, shortened
 from valueeval.tasks.scores.runfile import write_run
 
 # What a results file keeps. Not kept: the prompts and few-shot examples in `configs`, and what
@@ -92,7 +93,7 @@ def archive(places: Sequence[str | Path], folder: Path) -> tuple[int, list[Probl
             problems.append(Problem(of_file[0].source, str(error)))
             continue
         content = without_texts(load_content(path), [run.task for run in of_file])
-        target = folder / file_name(str(content.get("model_name") or "model"))
+        target = folder / folder_name(str(content.get("model_name") or "model"))
         try:
             target.mkdir(parents=True, exist_ok=True)
             with replacing(target / path.name) as temporary:
@@ -149,9 +150,13 @@ def _predictions(runs: Sequence[Run]) -> dict[str, Predictions]:
     return found
 
 
-def file_name(model: str) -> str:
-    """Return a folder's name for a model, as lm-eval does (`EvaluationTracker`)."""
-    return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)[:200].strip(".") or "model"
+def folder_name(model: str) -> str:
+    """Return the name of a model's folder: lm-eval's, but for what no file system takes.
+
+    That is a lone half of a surrogate pair, a zero byte, and dots that would hide or move it.
+    """
+    possible = model.encode(errors="replace").decode().replace("\0", "?")
+    return sanitized(shortened(possible)).strip(".") or "model"
 
 
 def build_parser() -> CommandParser:

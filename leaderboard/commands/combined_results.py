@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from valueeval.leaderboard.commands.archive import file_name
+from valueeval.leaderboard.commands.archive import folder_name
 from valueeval.leaderboard.reading.fields import string
 from valueeval.leaderboard.reading.finding import DATE_IN_NAME
 from valueeval.tasks.errors import ValueEvalError
@@ -61,7 +61,7 @@ def write_combined(
     Raises:
         ValueEvalError: The folder cannot be written.
     """
-    target = folder / file_name(str(content["model_name"]))
+    target = folder / folder_name(str(content["model_name"]))
     results = target / f"results_{date}.json"
     try:
         target.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,6 @@ from valueeval.adapters.directory.manifest_file import (
     write_manifest,
 )
 from valueeval.adapters.harness import argument_lm as harness
-from valueeval.adapters.harness.argument_lm import folder_name
 from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.adapters.runtime.devices import choose_device
 from valueeval.adapters.runtime.options import AUTO_BATCH_SIZE, parse_batch_size
@@ -323,16 +322,6 @@ def test_a_name_that_is_too_long_for_a_folder_is_cut(adapter: Path, tmp_path: Pa
         (tmp_path / names[-1]).mkdir()
         assert names[-1].startswith("adapter+adapter+adapter+adapter+adapter-")
     assert names[0] != names[1]
-
-
-def test_the_longest_name_is_a_folder_as_it_is() -> None:
-    assert folder_name("a" * 255) == "a" * 255
-    assert len(folder_name("a" * 256)) == 255
-    # A slash takes two characters in the name of a folder.
-    assert folder_name("a/" + "b" * 252) == "a/" + "b" * 252
-    assert folder_name("a/" + "b" * 253) == "b" * 242 + folder_name("a/" + "b" * 253)[-13:]
-    # Nor is a character cut in two.
-    assert len(folder_name("ä" * 200).encode()) in (254, 255)
 
 
 # ------------------------------------------------------------------------------------ refusals

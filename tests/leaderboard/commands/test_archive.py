@@ -127,12 +127,21 @@ def test_an_archive_of_an_archive_is_the_same_and_adds_to_what_is_there(tmp_path
     assert (tmp_path / "two" / "mine.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["..", "../../etc", "a" * 500, "", '<b>"|?*', "…/ü"])
+@pytest.mark.parametrize(
+    "name", ["..", "../../etc", "a" * 500, "ü" * 200, "", '<b>"|?*', "…/ü", "\ud800", "a\0b"]
+)
 def test_any_name_of_a_model_is_a_folder_below(tmp_path: Path, name: str) -> None:
     write(tmp_path / "results", model=name)
     assert archive([tmp_path / "results"], tmp_path / "archive") == (1, [])
     (run,) = (tmp_path / "archive").rglob("*.tsv")
     assert run.parent.parent == tmp_path / "archive"
+
+
+def test_long_names_that_begin_alike_have_folders_of_their_own(tmp_path: Path) -> None:
+    for end in "bc":
+        write(tmp_path / "results" / end, model="a" * 300 + end)
+    assert archive([tmp_path / "results"], tmp_path / "archive") == (2, [])
+    assert len(list((tmp_path / "archive").iterdir())) == 2
 
 
 def test_what_cannot_be_archived_is_said(
