@@ -23,6 +23,8 @@ PAGES = {
     "train/README.md": "training.md",
     "leaderboard/README.md": "statistics.md",
     "leaderboard/leaderboard.md": "leaderboard.md",
+    "studies/README.md": "studies.md",
+    "studies/offline/report/report.md": "study.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }

@@ -34,11 +34,25 @@ def test_the_published_report(
     assert drawn == {path.name for path in (PUBLISHED / "report" / "figures").iterdir()}
 
 
-def test_the_readme_names_numbers_of_the_report() -> None:
-    """Every score with three decimals in README's findings stands in the report."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    findings = readme.partition("## What the study found")[2].partition("\n## ")[0]
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [("README.md", "What the study found"), ("studies/README.md", "What offline.yaml found")],
+)
+def test_findings_name_numbers_of_the_report(page: str, heading: str) -> None:
+    """Every score with three decimals in the findings stands in the report."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    findings = text.partition(f"## {heading}")[2].partition("\n## ")[0]
     scores = set(re.findall(r"\b0\.\d{3}\b", findings))
     assert scores
     report = (PUBLISHED / "report" / "report.md").read_text(encoding="utf-8")
     assert scores <= set(re.findall(r"\b0\.\d{3}\b", report))
+
+
+def test_the_readme_says_how_much_of_the_study_was_run() -> None:
+    said = r"(\d+)\s+of\s+its\s+(\d+)\s+results"
+    reported = r"(\d+) of (\d+) cells are measured"
+    readme = re.search(said, (ROOT / "README.md").read_text(encoding="utf-8"))
+    report = re.search(reported, (PUBLISHED / "report" / "report.md").read_text(encoding="utf-8"))
+    assert readme
+    assert report
+    assert readme.groups() == report.groups()
