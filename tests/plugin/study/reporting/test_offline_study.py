@@ -11,6 +11,7 @@ from valueeval.study.cli import main
 
 ROOT = Path(__file__).parents[4]
 PUBLISHED = ROOT / "studies" / "offline"
+REPORT = PUBLISHED / "report" / "report.md"
 
 
 @pytest.mark.slow
@@ -26,7 +27,7 @@ def test_the_published_report(
     study = ROOT / "studies" / "offline.yaml"
     assert main([str(study), "-o", str(PUBLISHED), "--report", str(tmp_path)]) == 0
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert text == (PUBLISHED / "report" / "report.md").read_text(encoding="utf-8")
+    assert text == REPORT.read_text(encoding="utf-8")
     measured = re.search(r"^(\d+) of \d+ cells are measured", text, re.MULTILINE)
     assert measured
     assert int(measured[1]) == len(list((PUBLISHED / "cells").iterdir()))
@@ -44,7 +45,7 @@ def test_findings_name_numbers_of_the_report(page: str, heading: str) -> None:
     findings = text.partition(f"## {heading}")[2].partition("\n## ")[0]
     scores = set(re.findall(r"\b0\.\d{3}\b", findings))
     assert scores
-    report = (PUBLISHED / "report" / "report.md").read_text(encoding="utf-8")
+    report = REPORT.read_text(encoding="utf-8")
     assert scores <= set(re.findall(r"\b0\.\d{3}\b", report))
 
 
@@ -52,7 +53,7 @@ def test_the_readme_says_how_much_of_the_study_was_run() -> None:
     said = r"(\d+)\s+of\s+its\s+(\d+)\s+results"
     reported = r"(\d+) of (\d+) cells are measured"
     readme = re.search(said, (ROOT / "README.md").read_text(encoding="utf-8"))
-    report = re.search(reported, (PUBLISHED / "report" / "report.md").read_text(encoding="utf-8"))
+    report = re.search(reported, REPORT.read_text(encoding="utf-8"))
     assert readme
     assert report
     assert readme.groups() == report.groups()
