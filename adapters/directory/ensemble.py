@@ -212,9 +212,10 @@ def average_manifest(names: Sequence[str], manifests: Sequence[Manifest]) -> Man
         manifests: Their manifests, in the same order.
 
     Raises:
-        ValueEvalError: One has no head, or they were trained on different data.
+        ValueEvalError: One has no head, or there is none whose data contain those of the others.
     """
     first = manifests[0]
+    widest = max(manifests, key=lambda manifest: len(_files_of(manifest.data)))
     for name, manifest in zip(names, manifests, strict=True):
         if manifest.head is None:
             cv = manifest.data.protocol == CV
@@ -227,12 +228,12 @@ def average_manifest(names: Sequence[str], manifests: Sequence[Manifest]) -> Man
                     else "averaged"
                 )
             )
-        same = ("sha256", "folds", "protocol")
-        if any(getattr(manifest.data, key) != getattr(first.data, key) for key in same):
+        if not _contains(widest.data, manifest.data):
+            other = names[manifests.index(widest)]
             raise ValueEvalError(
-                f"{names[0]} and {name} were trained on different data: "
-                f"{first.data.described} and {manifest.data.described}; average adapters of one "
-                "data set"
+                f"{other} and {name} were trained on different data: {widest.data.described} and "
+                f"{manifest.data.described}; average adapters of one data set, or of parts of what "
+                "one of them was trained on"
             )
     cut_first = min(manifests, key=lambda manifest: manifest.reading.max_length)
     hashes = "".join(manifest.weights_sha256 for manifest in manifests)
@@ -248,7 +249,7 @@ def average_manifest(names: Sequence[str], manifests: Sequence[Manifest]) -> Man
             total=sum(manifest.parameters.total for manifest in manifests),
             trainable=sum(manifest.parameters.trainable for manifest in manifests),
         ),
-        data=_common_data([manifest.data for manifest in manifests]),
+        data=_common_data(widest.data, [manifest.data for manifest in manifests]),
         config={"members": [member_of(*pair) for pair in zip(names, manifests, strict=True)]},
         validation={},  # config has the members' scores; the average's are unknown
         seconds=sum(manifest.seconds for manifest in manifests),
@@ -277,9 +278,28 @@ def member_of(name: str, manifest: Manifest) -> dict[str, object]:
     }
 
 
-def _common_data(data: Sequence[TrainingData]) -> TrainingData:
-    left_out = sorted({fold for one in data for fold in one.left_out})
-    return replace(data[0], size=max(one.size for one in data), left_out=tuple(left_out))
+def _files_of(data: TrainingData) -> set[str]:
+    return set(data.sha256.split("+"))
+
+
+def _contains(data: TrainingData, other: TrainingData) -> bool:
+    """Return whether the second was trained on the same data, or on some of the first's files."""
+    if data.protocol != other.protocol:
+        return False
+    if data.sha256 == other.sha256:
+        return data.folds == other.folds
+    return data.protocol != CV and _files_of(other) < _files_of(data)
+
+
+def _common_data(widest: TrainingData, data: Sequence[TrainingData]) -> TrainingData:
+    """Return the widest data with what its members left out of them, and all labels seen."""
+    left_out = {fold for one in data if one.sha256 == widest.sha256 for fold in one.left_out}
+    return replace(
+        widest,
+        size=max(one.size for one in data),
+        left_out=tuple(sorted(left_out)),
+        labels_seen=tuple(dict.fromkeys(name for one in data for name in one.labels_seen)),
+    )
 
 
 def _mean_thresholds(manifests: Sequence[Manifest]) -> Thresholds:

@@ -27,7 +27,7 @@ from valueeval.adapters.directory.ensemble import (
     write_average,
 )
 from valueeval.adapters.directory.errors import ManifestError
-from valueeval.adapters.directory.manifest import Manifest, Thresholds
+from valueeval.adapters.directory.manifest import Manifest, Thresholds, TrainingData
 from valueeval.adapters.directory.manifest_file import MANIFEST_FILE, read_manifest, write_manifest
 from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
 from valueeval.adapters.predict import cli as cli_predict
@@ -109,6 +109,25 @@ def test_the_base_is_named_once_by_whatever_path(folders: list[Path]) -> None:
     assert average_manifest("ab", [one, moved]).base_model == one.base_model
     named = average_manifest("abc", [one, moved, other]).base_model.name
     assert named == f"{one.base_model.name}+other"
+
+
+def test_an_average_was_trained_on_all_that_its_members_were(folders: list[Path]) -> None:
+    """Two folds of files a and b, and one adapter that was trained on a."""
+    one = read_manifest(folders[0])
+    part = replace(one, data=TrainingData("touche23", "training", 9, "a" * 64))
+    whole = TrainingData("touche23", "training+validation", 8, f"{'a' * 64}+{'b' * 64}", folds=5)
+    folds = [replace(one, data=replace(whole, left_out=(fold,))) for fold in (1, 0)]
+    both = replace(whole, size=9, left_out=(0, 1))
+    for members in ([part, *folds], [*folds, part]):
+        assert average_manifest("xyz", members).data == both
+    apart = replace(one, data=TrainingData("touche23", "validation", 9, "c" * 64))
+    with pytest.raises(
+        ValueEvalError, match=r"y and z were trained on different data: touche23 tr"
+    ):
+        average_manifest("xyz", [part, folds[0], apart])
+    ten = replace(folds[0], data=replace(folds[0].data, folds=10))
+    with pytest.raises(ValueEvalError, match="x and y were trained on different data"):
+        average_manifest("xy", [folds[0], ten])
 
 
 def test_names(folders: list[Path], joined: str, tmp_path: Path) -> None:
