@@ -51,7 +51,7 @@ def adapters(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return {method: folder / method for method in ("full", "lora", "prompt-tuning")}
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", [pytest.param("full", marks=pytest.mark.slow), "lora"])
 def test_it_answers_as_pytorch_does_at_every_batch_size(
     adapters: dict[str, Path], method: str
 ) -> None:
@@ -96,6 +96,7 @@ def test_another_adapter_has_another_export(adapters: dict[str, Path]) -> None:
     assert len(folders) == 4
 
 
+@pytest.mark.slow
 def test_int8_is_near_and_measured_before_auto_takes_it(
     adapters: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -179,7 +180,7 @@ def test_a_graph_that_answers_otherwise_is_refused_and_not_kept(
 def test_neither_pytorch_nor_transformers_is_imported_to_run_it(
     adapters: dict[str, Path], tmp_path: Path
 ) -> None:
-    adapter = adapters["full"]
+    adapter = adapters["lora"]
     export(adapter, read_manifest(adapter), "float32")
     table = tmp_path / "my.csv"
     table.write_text("text\n" + "".join(f"{one.premise!r}\n" for one in TEXTS[:3]))
@@ -195,7 +196,7 @@ def test_neither_pytorch_nor_transformers_is_imported_to_run_it(
 
 
 def test_texts_alone_are_read_alone(adapters: dict[str, Path]) -> None:
-    classifier, _ = load_with_engine(find_members(str(adapters["full"])), "onnx")
+    classifier, _ = load_with_engine(find_members(str(adapters["lora"])), "onnx")
     alone = [replace(one, conclusion="", stance="") for one in TEXTS[:5]]
-    expected = load_classifier(adapters["full"], "cpu").logits(alone)
+    expected = load_classifier(adapters["lora"], "cpu").logits(alone)
     np.testing.assert_allclose(classifier.logits(alone), expected, atol=TOLERANCE)

@@ -452,6 +452,7 @@ def test_an_input_that_is_longer_than_the_model_is_refused(tmp_path: Path, tiny_
         ClassifierLM(str(folder))
 
 
+@pytest.mark.slow
 def test_lm_eval_refuses_a_broken_head_in_a_line(tmp_path: Path, tiny_bert: Path) -> None:
     folder = write_adapter(tmp_path / "broken", tiny_bert)
     rewrite(folder, "head.safetensors", lambda w: w.update(weight=w["weight"].long()))

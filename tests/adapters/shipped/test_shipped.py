@@ -54,6 +54,7 @@ def test_its_scores_on_the_sample_set_are_stable(
     )
 
 
+@pytest.mark.slow
 def test_its_card_says_what_it_scores_on_the_main_test_set(
     classifier: Classifier, scores: dict[str, Any], real_data_dir: Path
 ) -> None:
