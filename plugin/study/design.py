@@ -254,13 +254,23 @@ class _Rule:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def level_text(value: Any) -> str:
+    """Return a level without its factor: ``4``, or ``cv of minilm+full`` for a selection."""
+    if isinstance(value, Mapping):
+        return "+".join(
+            "+".join(map(str, each)) if isinstance(each, list) else str(each)
+            for each in value.values()
+        )
+    return str(value)
+
+
 def level_name(factor: str, level: Any) -> str:
     """Return a factor's level for people: ``mpnet``, ``num_fewshot 4``, ``chat``, ``no chat``."""
     if isinstance(level, bool):
         return factor if level else f"no {factor}"
     if isinstance(level, (int, float)) or factor == "of" or level == "none":
-        return f"{factor} {_short(level)}"
-    return _short(level)
+        return f"{factor} {level_text(level)}"
+    return level_text(level)
 
 
 def read_study(file: Path) -> Study:
@@ -331,7 +341,7 @@ def _bases(content: Any, where: str) -> dict[str, _Base]:
 def _by_levels(cells: Iterable[CellDesign], factors: Sequence[str]) -> dict[str, list[CellDesign]]:
     grouped: dict[str, list[CellDesign]] = {}
     for cell in cells:
-        levels = ", ".join(f"{name} {_short(cell.factors[name])}" for name in factors)
+        levels = ", ".join(f"{name} {level_text(cell.factors[name])}" for name in factors)
         grouped.setdefault(levels, []).append(cell)
     return grouped
 
@@ -508,12 +518,3 @@ def _text(content: Any, where: str) -> str:
     if not isinstance(content, str):
         raise DesignError(f"{where}: expected words, not {content!r}; write them in quotes")
     return " ".join(content.split())
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "+".join(
-            "+".join(map(str, each)) if isinstance(each, list) else str(each)
-            for each in value.values()
-        )
-    return str(value)

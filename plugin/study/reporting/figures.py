@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from valueeval.leaderboard import text
+from valueeval.study.design import level_text
 from valueeval.study.reporting.measured import Group
 
 METRIC = "macro_f1"
@@ -170,10 +171,10 @@ def _spread(groups: Sequence[Group]) -> Figure | None:
     figure = Figure(figsize=(max(3.5, 2.2 * len(factors)), 3.2))
     panes = figure.subplots(1, len(factors), sharey=True, squeeze=False)[0]
     for axes, name in zip(panes, factors, strict=True):
-        levels = list(dict.fromkeys(str(of.get(name)) for of, _ in scores))
+        levels = list(dict.fromkeys(level_text(of.get(name)) for of, _ in scores))
         for of, score in scores:
             if score is not None:
-                axes.plot(levels.index(str(of.get(name))), score, "o", color=_COLOURS[0],
+                axes.plot(levels.index(level_text(of.get(name))), score, "o", color=_COLOURS[0],
                           alpha=0.5, markersize=4)  # fmt: skip
         _every_value_line(axes, groups)
         _level_names(axes, levels)
@@ -190,7 +191,7 @@ def _every_value_line(axes: Axes, groups: Sequence[Group]) -> None:
 
 
 def _level_names(axes: Axes, levels: Sequence[str]) -> None:
-    short = [level if len(level) <= 14 else level[:13] + "…" for level in levels]
+    short = [level if len(level) <= 24 else level[:23] + "…" for level in levels]
     tilted: Mapping[str, Any] = {"rotation": 30, "ha": "right"} if max(map(len, short)) > 5 else {}
     axes.set_xticks(range(len(levels)), short, **tilted)
     axes.set_xlim(-0.5, len(levels) - 0.5)

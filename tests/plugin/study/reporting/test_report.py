@@ -134,6 +134,21 @@ def test_averages_have_a_mark_of_their_own(tmp_path: Path) -> None:
     assert "full, mean of 3" in draw(groups_of(cells, measured))["parameters"]
 
 
+def test_levels_that_select_cells_are_words_in_a_figure(tmp_path: Path) -> None:
+    _, cells, store = made_up_study.read(tmp_path)
+    made_up_study.finish(cells, store)
+    measured, _ = read_cells(cells, store, "sample")
+    size = [group for group in groups_of(cells, measured) if group.block == "size"]
+    groups = [
+        replace(group, factors={"of": {"block": "folds of", "base": group.factors["base"]}})
+        for group in size
+    ]
+    figure = draw(groups)["spread-size"]
+    assert "folds of+small" in figure
+    assert "{&#x27;" not in figure
+    assert "{'" not in figure
+
+
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     _, cells, store = made_up_study.read(tmp_path)
     made_up_study.finish(cells, store)
