@@ -111,14 +111,23 @@ def test_all_folds_together_are_one_adapter(adapters: list[str], data_dir: Path)
 def test_folds_are_averaged_with_folds_of_the_same_cut_only(
     adapters: list[str], config: TrainConfig
 ) -> None:
-    plain = train_to(config, "plain", folds=None, fold=None)
-    with pytest.raises(
-        ValueEvalError, match=r"different data: touche23 training\+valid.* fold 0 of 3"
-    ):
-        read_adapter(f"{adapters[0]}+{plain}")
     two = train_to(config, "two", folds=2)
     with pytest.raises(ValueEvalError, match=r"fold 0 of 3 left out and .* fold 0 of 2 left"):
         read_adapter(f"{adapters[0]}+{two}")
+
+
+def test_a_fold_is_averaged_with_an_adapter_of_a_part_of_its_data(
+    adapters: list[str], config: TrainConfig
+) -> None:
+    """One of the training set alone: the average has learnt from training and validation."""
+    plain = train_to(config, "plain", folds=None, fold=None)
+    fold, alone = (read_manifest(folder).data for folder in (adapters[0], plain))
+    assert (fold.set, alone.set) == ("training+validation", "training")
+    size = max(fold.size, alone.size)
+    for together in (f"{adapters[0]}+{plain}", f"{plain}+{adapters[0]}"):
+        data = read_adapter(together).data
+        assert (data.set, data.sha256, data.size) == (fold.set, fold.sha256, size)
+        assert (data.folds, data.left_out) == (3, (0,))
 
 
 def test_another_fold_is_another_run(adapters: list[str], config: TrainConfig) -> None:
