@@ -212,10 +212,10 @@ def average_manifest(names: Sequence[str], manifests: Sequence[Manifest]) -> Man
         manifests: Their manifests, in the same order.
 
     Raises:
-        ValueEvalError: One has no head, or there is none whose data contain those of the others.
+        ValueEvalError: One has no head, or none was trained on all that the others were.
     """
     first = manifests[0]
-    widest = max(manifests, key=lambda manifest: len(_files_of(manifest.data)))
+    widest = max(manifests, key=lambda manifest: len(manifest.data.file_hashes))
     for name, manifest in zip(names, manifests, strict=True):
         if manifest.head is None:
             cv = manifest.data.protocol == CV
@@ -278,17 +278,13 @@ def member_of(name: str, manifest: Manifest) -> dict[str, object]:
     }
 
 
-def _files_of(data: TrainingData) -> set[str]:
-    return set(data.sha256.split("+"))
-
-
 def _contains(data: TrainingData, other: TrainingData) -> bool:
     """Return whether the second was trained on the same data, or on some of the first's files."""
     if data.protocol != other.protocol:
         return False
     if data.sha256 == other.sha256:
         return data.folds == other.folds
-    return data.protocol != CV and _files_of(other) < _files_of(data)
+    return data.protocol != CV and other.file_hashes < data.file_hashes
 
 
 def _common_data(widest: TrainingData, data: Sequence[TrainingData]) -> TrainingData:

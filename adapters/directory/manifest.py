@@ -140,6 +140,11 @@ class TrainingData:
     protocol: str = "main"
     labels_seen: tuple[str, ...] = ()
 
+    @property
+    def file_hashes(self) -> frozenset[str]:
+        """The hashes of each split's files."""
+        return frozenset(self.sha256.split("+"))
+
     def __post_init__(self) -> None:
         check_one_of("data.protocol", self.protocol, ("main", CV))
         if self.protocol == CV and (self.folds != CV_FOLDS or not self.left_out):

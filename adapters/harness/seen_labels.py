@@ -66,7 +66,7 @@ def cv_data_of(folder: str | Path) -> TrainingData | None:
 def _refusal(data: TrainingData, origin: Origin, folds: set[int]) -> str | None:
     """Return why an adapter must not answer about a set; None if it may."""
     hashes = (origin.data_sha256 or "").split("+")
-    overlaps = not set(hashes).isdisjoint(data.sha256.split("+")) and origin.data_sha256
+    overlaps = not data.file_hashes.isdisjoint(hashes) and origin.data_sha256
     if data.protocol != CV:
         if origin.set == CV and overlaps:
             return (
