@@ -12,6 +12,7 @@ LOWEST := .venv-lowest/bin/python
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 OTHER_CPU_TESTS := tests/adapters/classifier \
 	'tests/adapters/harness/test_language_model_lm.py::test_adapters[seq2seq-p_tuning]' \
+	tests/train/templates/test_language_model.py::test_every_method_reads_back \
 	tests/train/templates/test_language_model.py::test_every_template_reads_back \
 	tests/train/templates/test_language_model.py::test_stock_peft_says_the_same
 # On up to four cores, with one thread each: more processes take more memory than they save time.

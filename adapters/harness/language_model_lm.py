@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lm_eval.api.instance import Instance
@@ -46,7 +46,7 @@ from valueeval.adapters.reading.forms import FormOf
 from valueeval.adapters.reading.guided import Guide
 from valueeval.adapters.reading.soft_prompts import check_adapter, check_kind, virtual_tokens
 from valueeval.adapters.reading.types import LoadedModel, LogLikelihood
-from valueeval.adapters.runtime.batch_sizes import BatchLimits
+from valueeval.adapters.runtime.batch_sizes import BatchLimits, BatchSizer
 from valueeval.adapters.runtime.devices import check_dtype, choose_device, with_batch_size
 from valueeval.adapters.runtime.options import check_batch_size, check_max_length
 from valueeval.adapters.runtime.precision import widen_where_slow
@@ -54,6 +54,8 @@ from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.tasks.harness.requests import ValueRequest
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Arguments that are encoded at a time: memory does not grow with their number, a bar moves.
 _ENCODED_AT_ONCE = {"cpu": 8, "cuda": 128}
@@ -310,6 +312,10 @@ class LanguageModelLM(HFLM):
         tokens = _AUTO_TOKENS.get(self.device.type, _AUTO_TOKENS["cpu"])
         return BatchLimits(None if self.batch_size == "auto" else int(self.batch_size), tokens)
 
+    @cached_property
+    def _sizer_as_hf(self) -> BatchSizer:
+        return BatchSizer(self.batch_limits(), "prompts")
+
     def weights_changed(self) -> None:
         """Forget what was read with other weights (of a model in training)."""
         self._readers = self._choose_reader()
@@ -439,15 +445,11 @@ class LanguageModelLM(HFLM):
     def _score_as_hf(
         self, documents: Sequence[Sequence[Prompt]], beyond_rope: bool
     ) -> list[list[LogLikelihood]]:
-        self._log_one_by_one(beyond_rope)
-        encoded = [(p.request.args, *p.tokens) for document in documents for p in document]
-        if not beyond_rope:
-            return unflatten(documents, self._loglikelihood_tokens(encoded, disable_tqdm=True))
-        scores = []
-        for one in encoded:
-            self._forget_lengths()
-            scores += self._loglikelihood_tokens([one], disable_tqdm=True)
-        return unflatten(documents, scores)
+        def score(prompts: Sequence[Prompt]) -> list[LogLikelihood]:
+            encoded = [(prompt.request.args, *prompt.tokens) for prompt in prompts]
+            return list(self._loglikelihood_tokens(encoded, disable_tqdm=True))
+
+        return self._read_as_hf(documents, beyond_rope, score)
 
     def _generate(
         self, family: str, documents: Sequence[Sequence[Prompt]], settings: GenerationSettings
@@ -470,7 +472,7 @@ class LanguageModelLM(HFLM):
                         "generation with %s: by Transformers' generate()", settings.other_decoding
                     )
                 rest = [documents[row] for row in group.rows]
-                said = self._generate_as_hf(rest, group.beyond_rope)
+                said = self._generate_as_hf(rest, group.beyond_rope, settings.steps)
             texts.update(zip(group.rows, said, strict=True))
         return [texts[row] for row in range(len(documents))]
 
@@ -492,24 +494,52 @@ class LanguageModelLM(HFLM):
             )
 
     def _generate_as_hf(
-        self, documents: Sequence[Sequence[Prompt]], beyond_rope: bool
+        self, documents: Sequence[Sequence[Prompt]], beyond_rope: bool, steps: int
     ) -> list[list[str]]:
+        def generate(prompts: Sequence[Prompt]) -> list[str]:
+            requests = [prompt.request for prompt in prompts]
+            return list(super(LanguageModelLM, self).generate_until(requests, disable_tqdm=True))
+
+        return self._read_as_hf(documents, beyond_rope, generate, steps)
+
+    def _read_as_hf(
+        self,
+        documents: Sequence[Sequence[Prompt]],
+        beyond_rope: bool,
+        answer: Callable[[Sequence[Prompt]], list[T]],
+        steps: int = 0,
+    ) -> list[list[T]]:
+        """Return the answers of code of ``hf``, called for as many prompts as fit.
+
+        For ``batch_size=auto`` ``hf`` tries out batches at every call: five passes over 64 prompts
+        of the greatest length, up to the longest that the model takes. Calls come for each few
+        documents here, so that the number of tokens decides instead.
+        """
         self._log_one_by_one(beyond_rope)
-        requests = [prompt.request for document in documents for prompt in document]
-        size = self.batch_size_per_gpu
-        if self._virtual_tokens and self.backend == "causal":
-            # PEFT puts virtual tokens before the padding of a batch.
-            self.batch_size_per_gpu = 1
+        prompts = [prompt for document in documents for prompt in document]
+        # PEFT puts virtual tokens before the padding of a batch.
+        no_padding = steps > 0 and self._virtual_tokens > 0 and self.backend == "causal"
+        alone = beyond_rope or no_padding
+        if not alone and self.batch_size != "auto":
+            return unflatten(documents, answer(prompts))
+        rows = _read_once(prompts)
+        lengths = [sum(map(len, prompts[row[0]].tokens)) + steps for row in rows]
+        order = sorted(range(len(rows)), key=lambda row: -lengths[row])
+        sizer = BatchSizer(BatchLimits(1), "prompts") if alone else self._sizer_as_hf
+        found: dict[int, T] = {}
+        given = self.batch_size_per_gpu
         try:
-            if not beyond_rope:
-                return unflatten(documents, super().generate_until(requests, disable_tqdm=True))
-            texts = []
-            for request in requests:
-                self._forget_lengths()
-                texts += super().generate_until([request], disable_tqdm=True)
-            return unflatten(documents, texts)
+            for batch in sizer.batches(order, sorted(lengths, reverse=True)):
+                places = [place for row in batch.rows for place in rows[row]]
+                self.batch_size_per_gpu = len(batch.rows)
+                with batch.retry_smaller():
+                    if beyond_rope:
+                        self._forget_lengths()
+                    answers = answer([prompts[place] for place in places])
+                    found.update(zip(places, answers, strict=True))
         finally:
-            self.batch_size_per_gpu = size
+            self.batch_size_per_gpu = given
+        return unflatten(documents, [found[place] for place in range(len(prompts))])
 
     def _log_one_by_one(self, beyond_rope: bool) -> None:
         if beyond_rope:
@@ -658,6 +688,16 @@ class LanguageModelLM(HFLM):
                 "weights_sha256": self._adapter_hash,
             },
         }
+
+
+def _read_once(prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Return the places of prompts, those together that ``hf`` reads once: the last token aside."""
+    rows: dict[Any, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        context, continuation = prompt.tokens
+        key = (*context, *continuation[:-1]) if continuation else place
+        rows.setdefault(key, []).append(place)
+    return list(rows.values())
 
 
 def _is_about_attention(error: Exception, attention: str) -> bool:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from functools import cache
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from valueeval.leaderboard import text
 from valueeval.leaderboard.formats import to_csv, to_json
@@ -85,10 +86,7 @@ def render(table: Table, samples: list[dict[str, Any]] | None = None) -> str:
         for column in _COLUMNS
         if column[0] not in _OPTIONAL or any(row[column[0]] for row in on_board)
     ]
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    return environment.from_string(_asset("page.html")).render(
+    return _page().render(
         style=_asset("page.css"),
         script=script,
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -113,6 +111,14 @@ def render(table: Table, samples: list[dict[str, Any]] | None = None) -> str:
         notes=table.notes,
         problems=table.problems,
     )  # fmt: skip
+
+
+@cache
+def _page() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    return environment.from_string(_asset("page.html"))
 
 
 def _asset(name: str) -> str:

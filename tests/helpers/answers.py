@@ -73,7 +73,7 @@ def expected(case: dict[str, Any]) -> list[str] | str:
 
 
 def grows_linearly(read: Callable[[str], object], piece: str) -> bool:
-    """Return whether 200 kB of a piece take about 8 times the processor time of 25 kB.
+    """Return whether 80 kB of a piece take about 8 times the processor time of 10 kB.
 
     Twice that is allowed; a search that goes back over what it has read takes 64 times as long. Of
     three tries the fastest counts, so that neither the processor nor its load does.
@@ -88,4 +88,4 @@ def grows_linearly(read: Callable[[str], object], piece: str) -> bool:
             times.append(time.process_time() - begin)
         return min(times)
 
-    return fastest(200_000) < 2 * 8 * max(fastest(25_000), 1e-3)
+    return fastest(80_000) < 2 * 8 * max(fastest(10_000), 1e-3)

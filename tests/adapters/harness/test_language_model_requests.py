@@ -46,6 +46,7 @@ from valueeval.adapters.directory.manifest_file import describe_files, write_man
 from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.reading.causal import CausalReader
+from valueeval.adapters.runtime.batch_sizes import BatchLimits
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.templates.cut_argument import cut_argument
@@ -211,6 +212,49 @@ def test_models_that_cannot_share_fall_back(
     assert model._readers.near is None
     assert "every prompt is read by itself" in caplog.text
     assert_as_stock(model, tmp_path)
+
+
+def test_batches_of_models_that_cannot_share_are_filled_by_tokens(
+    tiny_gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``hf`` would try out 64 prompts of the model's greatest length for each few arguments."""
+    write_model(tmp_path, tiny_gpt2, MambaConfig, num_hidden_layers=2)
+    model = load(tmp_path, "auto")
+    monkeypatch.setattr(model, "_detect_batch_size", lambda *_: pytest.fail("it was tried out"))
+    limit = 100
+    monkeypatch.setattr(model, "batch_limits", lambda: BatchLimits(None, limit))
+    read: list[torch.Size] = []
+    hook = model.model.register_forward_pre_hook(
+        lambda _, given, kwargs: read.append((given or (kwargs["input_ids"],))[0].shape),
+        with_kwargs=True,
+    )
+    assert_as_stock(model, tmp_path)
+    hook.remove()
+    assert max(rows * tokens for rows, tokens in read if rows > 1) <= limit
+    assert max(rows for rows, _ in read) > 2
+    assert model.batch_size == "auto"
+
+
+def test_smaller_batches_follow_where_memory_does_not_suffice(
+    tiny_gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(tmp_path, tiny_gpt2, MambaConfig, num_hidden_layers=2)
+    model = load(tmp_path, "auto")
+    forward = model._model_call
+    sizes: list[int] = []
+
+    def little_memory(inputs: torch.Tensor, *rest: Any, **kwargs: Any) -> torch.Tensor:
+        sizes.append(len(inputs))
+        if len(inputs) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(inputs, *rest, **kwargs)
+
+    monkeypatch.setattr(model, "_model_call", little_memory)
+    expected = load(tmp_path, 1).loglikelihood(scoring_requests(), disable_tqdm=True)
+    answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
+    assert [s for s, _ in answers] == pytest.approx([s for s, _ in expected], abs=1e-4)
+    assert max(sizes) > 2 >= sizes[-1] > 0
+    assert model.batch_size == "auto"
 
 
 def test_models_without_a_mask_of_ours_read_arguments_once(

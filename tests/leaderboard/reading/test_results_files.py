@@ -25,7 +25,7 @@ from valueeval.leaderboard.formats import to_json as format_json
 from valueeval.leaderboard.formats import to_latex as format_latex
 from valueeval.leaderboard.formats import to_markdown as format_markdown
 from valueeval.leaderboard.page import to_html as format_html
-from valueeval.leaderboard.table.table import RANKED, UNKNOWN_SIZE
+from valueeval.leaderboard.table.table import RANKED, UNKNOWN_SIZE, Table
 
 
 def test_a_row_knows_what_the_results_and_the_manifest_say(tmp_path: Path) -> None:
@@ -209,13 +209,8 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
-@given(data=st.data())
-def test_no_content_whatever_crashes_the_reader(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Any part of a results file may be anything: it is read, or named as a problem."""
-    folder = tmp_path_factory.mktemp("any")
+def table_of_anything(data: st.DataObject, folder: Path) -> Table:
+    """A table of one results file, any part of which may be anything."""
     path = write_results(folder, kind="valueeval", adapter=manifest(), samples=False)
     content = json.loads(path.read_text(encoding="utf-8"))
     place = content
@@ -226,7 +221,25 @@ def test_no_content_whatever_crashes_the_reader(
         place = place[key]
     place[data.draw(st.sampled_from(sorted(place)))] = data.draw(_JSON)
     path.write_text(json.dumps(content), encoding="utf-8")
-    table = table_of(folder)
+    return table_of(folder)
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_no_content_whatever_crashes_the_reader(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It is read, or named as a problem."""
+    table = table_of_anything(data, tmp_path_factory.mktemp("any"))
     assert sum(len(board.rows) for board in table.boards) + len(table.problems) == 1
-    for render in (format_csv, format_html, format_json, format_latex, format_markdown):
+    for render in (format_csv, format_json, format_latex, format_markdown):
         render.render(table).encode("utf-8")
+
+
+@pytest.mark.slow
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_no_content_whatever_crashes_the_page_with_its_figures(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    format_html.render(table_of_anything(data, tmp_path_factory.mktemp("any"))).encode("utf-8")

@@ -68,24 +68,24 @@ def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS, "prompt+full"])
 def test_every_method_reads_back(
-    base: Path, backend: str, data_dir: Path, tmp_path: Path, method: str
+    talkative: Path, backend: str, data_dir: Path, tmp_path: Path, method: str
 ) -> None:
-    config = config_of(base, data_dir, tmp_path / "a", template="bca", method=method)
+    config = config_of(talkative, data_dir, tmp_path / "a", template="bca", method=method)
     train(config)
     manifest = check_adapter(tmp_path / "a", "bca", data_dir)
+    check_against_stock_peft(config, backend, data_dir, manifest)
     files = {path.name for path in (tmp_path / "a").iterdir()}
     if method == "prompt+full":
         assert {"model.safetensors", "config.json", "tokenizer.json"} <= files
         assert manifest.parameters.trainable == manifest.parameters.total
         return
     assert files == FILES
-    size = sum(p.numel() for p in load_base(base, backend).parameters())
+    base = load_base(talkative, backend)
+    size = sum(p.numel() for p in base.parameters())
     assert manifest.parameters.total == size + manifest.parameters.trainable
-    # PEFT's own files, for whoever has nothing but PEFT.
-    PeftModel.from_pretrained(load_base(base, backend), tmp_path / "a")
     held = load_file(tmp_path / "a" / "adapter_model.safetensors")
     if method == "prompt-tuning":
-        assert [tuple(tensor.shape) for tensor in held.values()] == [(20, 32)]
+        assert [tuple(t.shape) for t in held.values()] == [(20, base.config.hidden_size)]
 
 
 def test_a_base_stored_in_bfloat16_decides_as_in_training(
@@ -101,12 +101,10 @@ def test_a_base_stored_in_bfloat16_decides_as_in_training(
 
 
 @pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS])
-@pytest.mark.parametrize("template", ["bca", "cls"])
 def test_stock_peft_says_the_same(
-    talkative: Path, backend: str, data_dir: Path, tmp_path: Path, template: str, method: str
+    talkative: Path, backend: str, data_dir: Path, tmp_path: Path, method: str
 ) -> None:
-    """One prompt at a time, by PEFT's own forward pass of the adapter's files."""
-    config = config_of(talkative, data_dir, tmp_path / "a", template=template, method=method)
+    config = config_of(talkative, data_dir, tmp_path / "a", template="cls", method=method)
     manifest = train(config)
     check_against_stock_peft(config, backend, data_dir, manifest)
 
@@ -114,6 +112,7 @@ def test_stock_peft_says_the_same(
 def check_against_stock_peft(
     config: TrainConfig, backend: str, data_dir: Path, manifest: Manifest
 ) -> None:
+    """One prompt at a time, by PEFT's own forward pass of the adapter's files."""
     base, folder, template = Path(config.base), Path(config.output), config.template.name
     if config.method.name == "prompt+full":
         stock = load_base(folder, backend)
@@ -153,7 +152,7 @@ def harness_logits(folder: Path, template: str, data_dir: Path) -> Any:
 
 
 @pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS, "prompt+full"])
-@pytest.mark.parametrize("family", ["llama", "qwen2"])
+@pytest.mark.parametrize("family", ["llama", pytest.param("qwen2", marks=pytest.mark.slow)])
 def test_families_of_larger_models(
     family: str, method: str, tiny_bert: Path, data_dir: Path, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scored_runs import random_run, rows
 from sklearn.metrics import average_precision_score
@@ -43,6 +43,7 @@ def test_scores_that_cannot_be_ranked_are_refused() -> None:
         macro_ap(truth, np.zeros((1, 19)))
 
 
+@settings(max_examples=30)  # 500 calls of scikit-learn each
 @given(st.integers(0, 10_000), st.sampled_from([0, 1, 6]))
 def test_average_precision_is_that_of_scikit_learn(seed: int, decimals: int) -> None:
     """Few decimals: many ties."""
