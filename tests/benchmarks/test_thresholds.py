@@ -21,7 +21,7 @@ from valueeval.train.run import train
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "thresholds.py"
 
 
-@pytest.mark.parametrize("folds", [None, 2])
+@pytest.mark.parametrize("folds", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_its_numbers_are_those_of_an_evaluation(
     folds: int | None, tiny_bert: Path, tmp_path: Path
 ) -> None:

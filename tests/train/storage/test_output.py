@@ -152,6 +152,7 @@ def kill_a_hundred_clean_ups(tmp_path: Path) -> None:
     assert half_way > 0
 
 
+@pytest.mark.slow
 def test_a_hundred_kills_of_the_last_clean_up_leave_nothing_behind(tmp_path: Path) -> None:
     in_fresh_process(kill_a_hundred_clean_ups, tmp_path)
 

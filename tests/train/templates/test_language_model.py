@@ -228,7 +228,7 @@ def test_answers_in_full_are_parsed_after_reading_back(
         assert harness_answers(load_lm(tmp_path / "a", batch_size), "mbc", all_yes) == said
 
 
-@pytest.mark.parametrize("signal_of", ["SIGINT", "SIGKILL"])
+@pytest.mark.parametrize("signal_of", [pytest.param("SIGINT", marks=pytest.mark.slow), "SIGKILL"])
 def test_a_killed_run_goes_on_to_the_same_weights(
     tiny_t5: Path, data_dir: Path, tmp_path: Path, signal_of: str
 ) -> None:
