@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from lm_eval.api.instance import Instance
+from lm_eval.models.utils import normalize_gen_kwargs
 from tqdm import tqdm
 
 from valueeval.adapters.harness.answer_cache import AnswerCache
@@ -29,7 +30,8 @@ def distinct_requests(requests: Sequence[Instance]) -> list[DistinctRequest]:
         settings, sampled = "", False
         if not isinstance(asked, str):
             settings = json.dumps(asked, sort_keys=True, default=str)
-            sampled = bool(asked.get("do_sample"))
+            # lm-eval samples where a temperature is given, too.
+            sampled = bool(normalize_gen_kwargs(asked)["do_sample"])
         # Samples drawn for the same prompt differ.
         key = (context, settings or asked, place if sampled else None)
         if key not in known:

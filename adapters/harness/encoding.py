@@ -90,7 +90,7 @@ class Encoder:
             if isinstance(asked, str):
                 tokens = self._encode_pair(context, asked, known)
             else:
-                tokens = EncodedPair(known[context], [])
+                tokens = EncodedPair(known[context] or [self._prefix_token_id], [])
             prompts.append(Prompt(request, tokens))
         return prompts
 

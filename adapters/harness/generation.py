@@ -22,12 +22,14 @@ class GenerationSettings:
         room: Number of tokens of a prompt that leave room for the answer.
         stop: Ends an answer.
         other_decoding: A setting that asks for more than greedy decoding; None if there is none.
+        beams: Number of beams.
     """
 
     steps: int
     room: int
     stop: Stop
     other_decoding: str | None
+    beams: int
 
 
 def generation_settings(lm: HFLM, request: Instance, max_length: int) -> GenerationSettings:
@@ -40,9 +42,15 @@ def generation_settings(lm: HFLM, request: Instance, max_length: int) -> Generat
             encoder-decoder: prompt alone).
 
     Raises:
-        ValueEvalError: The answer leaves no room for a prompt.
+        ValueEvalError: The answer leaves no room for a prompt, or ``max_length`` is given for an
+            encoder-decoder (``hf`` takes it for the length of its input as well).
     """
     kwargs = normalize_gen_kwargs(request.args[1], lm.max_gen_toks)
+    if lm.backend == "seq2seq" and "max_length" in kwargs:
+        raise ValueEvalError(
+            f"{request.task_name}: max_length: an encoder-decoder's answer is limited by "
+            "max_gen_toks (--gen_kwargs)"
+        )
     steps = kwargs["max_gen_toks"]
     room = max_length if lm.backend == "seq2seq" else max_length - steps
     if room < 1:
@@ -57,7 +65,8 @@ def generation_settings(lm: HFLM, request: Instance, max_length: int) -> Generat
     eos = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
     until = handle_stop_sequences(kwargs["until"], eos=eos)
     stop = Stop(lm.tokenizer, until, _end_tokens(defaults, lm.eot_token_id))
-    return GenerationSettings(steps, room, stop, other)
+    beams = kwargs.get("num_beams") or getattr(defaults, "num_beams", None) or 1
+    return GenerationSettings(steps, room, stop, other, int(beams))
 
 
 def _end_tokens(defaults: Any, eot_token_id: int) -> set[int]:

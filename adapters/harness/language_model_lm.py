@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils_hf import stop_sequences_criteria
 from lm_eval.utils import simple_parse_args_string
 
 from valueeval.adapters.directory.errors import ManifestError
@@ -61,6 +62,8 @@ T = TypeVar("T")
 _ENCODED_AT_ONCE = {"cpu": 8, "cuda": 128}
 # Tokens in one forward pass for batch_size=auto: with more it gets no faster.
 _AUTO_TOKENS = {"cpu": 1024, "cuda": 32768}
+# Tokens whose keys and values are held then: a long few-shot prompt is copied for each argument.
+_AUTO_HELD = {"cpu": 16384, "cuda": 65536}
 _CUT = {
     ARGUMENT: "%s: %d arguments are longer than the %d tokens that fit and were cut%s",
     PROMPT: (
@@ -124,7 +127,11 @@ class LanguageModelLM(HFLM):
         self._cuts = CutCounter()
         self._cache: AnswerCache | None = None
         check_batch_size(kwargs.get("batch_size"))
-        check_dtype(kwargs.get("dtype"))
+        for option in ("dtype", "softmax_dtype", "mixed_precision_dtype"):
+            if option in kwargs:
+                kwargs[option] = check_dtype(kwargs[option], option)
+        if kwargs.get("device") is None and choose_device(None).type != "cuda":
+            kwargs["device"] = choose_device(None).type  # hf takes cuda, there or not
         dtype = dtype_of_thresholds(self._manifest, kwargs.get("dtype"))
         if dtype is not None:
             kwargs["dtype"] = dtype
@@ -143,7 +150,11 @@ class LanguageModelLM(HFLM):
                 join_processes(cpu=choose_device(kwargs.get("device")).type == "cpu")
         self._guided = guided
         self._given = {**kwargs, "peft": peft, **({"guided": True} if guided else {})}
+        self._max_rows = kwargs.get("max_batch_size")
+        self._told: set[str] = set()
         super().__init__(pretrained, peft=peft, **kwargs)
+        # As readers do, so that scores of long prompts, which hf reads, are as exact.
+        self.softmax_dtype = self.softmax_dtype or torch.float32
         if not peft:
             self._count_base_parameters()
         self._virtual_tokens = virtual_tokens(self._model)
@@ -219,6 +230,13 @@ class LanguageModelLM(HFLM):
                 f"attn_implementation={attention}: it cannot be used here ({first_line(error)}).\n"
                 "Take attn_implementation=sdpa, or leave it out: it is the fastest way to read."
             ) from error
+        if kwargs.get("delta") and self._model.config.get_text_config().tie_word_embeddings:
+            raise ValueEvalError(
+                "--model_args: delta: hf adds it twice to embeddings that are a model's input and "
+                "output at once (tie_word_embeddings): add it to the weights yourself"
+            )
+        if getattr(self._model, "generation_config", None) is not None:
+            self._model.generation_config.max_new_tokens = None  # max_gen_toks says how many
         widen_where_slow(self._model, kwargs.get("dtype"))
         self._count_base_parameters()
         if not peft:
@@ -309,8 +327,11 @@ class LanguageModelLM(HFLM):
 
     def batch_limits(self) -> BatchLimits:
         """Return the limits of a batch that ``batch_size`` asks for."""
-        tokens = _AUTO_TOKENS.get(self.device.type, _AUTO_TOKENS["cpu"])
-        return BatchLimits(None if self.batch_size == "auto" else int(self.batch_size), tokens)
+        if self.batch_size != "auto":
+            return BatchLimits(int(self.batch_size))
+        rows = None if self._max_rows is None else int(self._max_rows)
+        kind = self.device.type if self.device.type in _AUTO_TOKENS else "cpu"
+        return BatchLimits(rows, _AUTO_TOKENS[kind], _AUTO_HELD[kind])
 
     @cached_property
     def _sizer_as_hf(self) -> BatchSizer:
@@ -468,11 +489,10 @@ class LanguageModelLM(HFLM):
             else:
                 self._refuse_guided(settings.other_decoding)
                 if settings.other_decoding is not None:
-                    logger.info(
-                        "generation with %s: by Transformers' generate()", settings.other_decoding
-                    )
+                    other = settings.other_decoding
+                    self._tell(f"generation with {other}: by Transformers' generate()")
                 rest = [documents[row] for row in group.rows]
-                said = self._generate_as_hf(rest, group.beyond_rope, settings.steps)
+                said = self._generate_as_hf(rest, group.beyond_rope, settings)
             texts.update(zip(group.rows, said, strict=True))
         return [texts[row] for row in range(len(documents))]
 
@@ -494,13 +514,20 @@ class LanguageModelLM(HFLM):
             )
 
     def _generate_as_hf(
-        self, documents: Sequence[Sequence[Prompt]], beyond_rope: bool, steps: int
+        self,
+        documents: Sequence[Sequence[Prompt]],
+        beyond_rope: bool,
+        settings: GenerationSettings,
     ) -> list[list[str]]:
         def generate(prompts: Sequence[Prompt]) -> list[str]:
             requests = [prompt.request for prompt in prompts]
             return list(super(LanguageModelLM, self).generate_until(requests, disable_tqdm=True))
 
-        return self._read_as_hf(documents, beyond_rope, generate, steps)
+        # PEFT puts virtual tokens before the padding of a batch. hf looks for stop strings in as
+        # many beams as there are prompts.
+        causal = self.backend == "causal"
+        alone = settings.beams > 1 or (causal and self._virtual_tokens > 0)
+        return self._read_as_hf(documents, beyond_rope, generate, settings.steps, alone)
 
     def _read_as_hf(
         self,
@@ -508,6 +535,7 @@ class LanguageModelLM(HFLM):
         beyond_rope: bool,
         answer: Callable[[Sequence[Prompt]], list[T]],
         steps: int = 0,
+        alone: bool = False,
     ) -> list[list[T]]:
         """Return the answers of code of ``hf``, called for as many prompts as fit.
 
@@ -517,9 +545,7 @@ class LanguageModelLM(HFLM):
         """
         self._log_one_by_one(beyond_rope)
         prompts = [prompt for document in documents for prompt in document]
-        # PEFT puts virtual tokens before the padding of a batch.
-        no_padding = steps > 0 and self._virtual_tokens > 0 and self.backend == "causal"
-        alone = beyond_rope or no_padding
+        alone = alone or beyond_rope
         if not alone and self.batch_size != "auto":
             return unflatten(documents, answer(prompts))
         rows = _read_once(prompts)
@@ -544,11 +570,17 @@ class LanguageModelLM(HFLM):
     def _log_one_by_one(self, beyond_rope: bool) -> None:
         if beyond_rope:
             limit = self._readers.rope_limit
-            logger.info("prompts beyond %s tokens, where positions change: each by itself", limit)
+            self._tell(f"prompts beyond {limit} tokens, where positions change: each by itself")
         elif self._readers.near is not None and self._readers.far is None:
             window = self._readers.window
             if window is not None:
-                logger.info("prompts longer than the window of %d: each by itself", window)
+                self._tell(f"prompts longer than the window of {window}: each by itself")
+
+    def _tell(self, message: str) -> None:
+        """Log a message once a run."""
+        if message not in self._told:
+            self._told.add(message)
+            logger.warning(message)
 
     @torch.no_grad()
     def _forget_lengths(self) -> None:
@@ -580,6 +612,15 @@ class LanguageModelLM(HFLM):
             self._cache.keep(kind, request.args, answer, None)
         return answers
 
+    def _detect_batch_size(self, requests: Sequence[Any] | None = None, pos: int = 0) -> int:
+        """Return how many texts of the greatest length hold as many tokens as a batch elsewhere.
+
+        ``hf`` tries batches of 64 of them out, before every call.
+        """
+        limits = self.batch_limits()
+        size = (limits.tokens or 0) // self.max_length
+        return max(1, min(size, limits.rows or size))
+
     # -------------------------------------------------------------------------------- tokens
 
     def tok_encode(
@@ -604,23 +645,43 @@ class LanguageModelLM(HFLM):
 
         Tokens that a tokenizer appends to every text are left out, as in `tok_encode`.
         """
-        if self.backend != "seq2seq" and not self._encoder.appended:
+        if self.backend != "seq2seq" and not self._encoder.appended and all(strings):
             batch: tuple[torch.Tensor, torch.Tensor] = super().tok_batch_encode(
                 strings, padding_side, left_truncate_len, truncation
             )
             return batch
-        rows = [self.tok_encode(text, left_truncate_len=left_truncate_len) for text in strings]
+        rows = [
+            self.tok_encode(text, left_truncate_len=left_truncate_len) or [self.prefix_token_id]
+            for text in strings
+        ]
         side = "right" if self.backend == "seq2seq" else "left"
         return pad_rows(rows, self.tokenizer.pad_token_id, side)
 
     def _model_generate(
         self, context: torch.Tensor, max_length: int, stop: list[str], **kwargs: Any
     ) -> torch.Tensor:
-        """Generate as ``hf``, but a decoder's length does not grow with the encoder's input."""
-        if self.backend == "seq2seq":
-            # One more, for the token that decoding starts with.
-            max_length = max_length - context.shape[1] + 1
-        tokens: torch.Tensor = super()._model_generate(context, max_length, stop, **kwargs)
+        """Generate as ``hf``, but for what it takes from the length of an encoder's input.
+
+        That is an answer's greatest length, and where stop strings are looked for.
+        """
+        tokens: torch.Tensor
+        if self.backend != "seq2seq":
+            tokens = super()._model_generate(context, max_length, stop, **kwargs)
+            return tokens
+        if not kwargs.get("do_sample"):
+            kwargs.pop("temperature", None)
+        started = 1  # the token that decoding starts with
+        with self.loaded().autocast():
+            tokens = self.model.generate(
+                input_ids=context,
+                max_length=started + max_length - context.shape[1],
+                stopping_criteria=stop_sequences_criteria(
+                    self.tokenizer, stop, started, context.shape[0]
+                ),
+                pad_token_id=self.tokenizer.pad_token_id,
+                use_cache=True,
+                **kwargs,
+            )
         return tokens
 
     # ------------------------------------------------------------------------------ identity

@@ -46,7 +46,8 @@ class CausalReader:
         trees = _trees(prefix, documents)
         order = sorted(range(len(trees)), key=lambda i: -len(trees[i]))
         scores: dict[int, list[LogLikelihood]] = {}
-        for batch in self._sizer.batches(order, [len(trees[i]) for i in order]):
+        lengths = [len(trees[i]) for i in order]
+        for batch in self._sizer.batches(order, lengths, before=len(prefix.tokens)):
             with batch.retry_smaller():
                 found = self._scorer.score(prefix, [trees[i] for i in batch.rows])
                 scores.update(zip(batch.rows, found, strict=True))
@@ -83,7 +84,8 @@ class CausalReader:
         trees = _trees(prefix, pairs)
         order = sorted(range(len(trees)), key=lambda i: -len(trees[i]))
         answers: dict[int, list[list[int]]] = {}
-        for batch in self._sizer.batches(order, [len(trees[i]) for i in order]):
+        lengths = [len(trees[i]) for i in order]
+        for batch in self._sizer.batches(order, lengths, before=len(prefix.tokens)):
             with batch.retry_smaller():
                 some = [trees[i] for i in batch.rows]
                 forms = None

@@ -10,16 +10,18 @@ from lm_eval.models.utils import postprocess_generated_text
 
 from valueeval.adapters.reading.forms import Form
 
-# Settings with which Transformers' generate() does more than take the best token, unless they have
-# one of these neutral values.
-_NEUTRAL: tuple[Any, ...] = (None, 0, 1, False, [], {})
-_OTHER_DECODING = (
-    "repetition_penalty", "encoder_repetition_penalty", "no_repeat_ngram_size",
-    "encoder_no_repeat_ngram_size", "bad_words_ids", "force_words_ids", "forced_bos_token_id",
-    "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens", "sequence_bias",
-    "min_length", "min_new_tokens", "exponential_decay_length_penalty", "guidance_scale",
-    "num_beams", "penalty_alpha", "watermarking_config", "stop_strings", "max_time",
-)  # fmt: skip
+# Settings with which Transformers' generate() does more than take the best token, with the number
+# that does nothing (as None and what is empty do); None: there is no such number.
+_OTHER_DECODING = {
+    **dict.fromkeys(("repetition_penalty", "encoder_repetition_penalty", "guidance_scale",
+                     "num_beams"), 1),
+    **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "min_length",
+                     "min_new_tokens", "penalty_alpha"), 0),
+    **dict.fromkeys(("bad_words_ids", "force_words_ids", "forced_bos_token_id",
+                     "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens",
+                     "sequence_bias", "exponential_decay_length_penalty", "watermarking_config",
+                     "stop_strings", "max_time")),
+}  # fmt: skip
 _KNOWN_KEYS = {"do_sample", "temperature", "until", "max_gen_toks"}
 
 
@@ -35,8 +37,9 @@ def other_decoding(kwargs: Mapping[str, Any], generation_config: Any) -> str | N
     for key in kwargs:
         if key not in _KNOWN_KEYS:
             return str(key)
-    for key in _OTHER_DECODING:
-        if getattr(generation_config, key, None) not in _NEUTRAL:
+    for key, neutral in _OTHER_DECODING.items():
+        value = getattr(generation_config, key, None)
+        if value not in (None, [], {}) and (neutral is None or value != neutral):
             return f"{key} in the model's generation_config.json"
     return None
 

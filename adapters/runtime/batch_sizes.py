@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from valueeval.adapters.runtime.out_of_memory import free_unused_memory, is_out_of_memory
@@ -17,15 +17,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """How much goes into one forward pass.
+    """How much goes into one forward pass; None: no limit.
 
     Attributes:
-        rows: Number of rows; None: as many as ``tokens`` hold.
-        tokens: Number of tokens where ``rows`` is None.
+        rows: Number of rows.
+        tokens: Number of tokens that are read.
+        held: Number of tokens whose keys and values are held: those that are read, and for each row
+            those before it.
     """
 
     rows: int | None
-    tokens: int = 0
+    tokens: int | None = None
+    held: int | None = None
 
 
 class BatchSizer:
@@ -37,11 +40,12 @@ class BatchSizer:
     """
 
     def __init__(self, limits: BatchLimits, unit: str) -> None:
-        self._rows = limits.rows
-        self._tokens = limits.tokens
+        self._limits = limits
         self._unit = unit
 
-    def batches(self, rows: Sequence[T], lengths: Sequence[int] = ()) -> Iterator[Batch[T]]:
+    def batches(
+        self, rows: Sequence[T], lengths: Sequence[int] = (), before: int = 0
+    ) -> Iterator[Batch[T]]:
         """Yield batches of rows, in order.
 
         A batch that ran out of memory (see `Batch.retry_smaller`) comes again in smaller parts, and
@@ -50,18 +54,37 @@ class BatchSizer:
         Args:
             rows: What is to be read, longest first.
             lengths: Tokens of each row; needed where `BatchLimits.rows` is None.
+            before: Tokens before each row, of which it holds a copy.
         """
         start = 0
         while start < len(rows):
-            size = self._rows or max(1, self._tokens // lengths[start])
-            batch = Batch(list(rows[start : start + size]), self._unit)
+            length = lengths[start] if lengths else 0
+            batch = Batch(list(rows[start : start + self._size(length, before)]), self._unit)
             yield batch
             if batch.failed:
-                self._rows = len(batch.rows) // 2
+                self._halve(len(batch.rows), length)
                 # Only here is the error gone, and with it the tensors that its traceback held.
                 free_unused_memory()
             else:
                 start += len(batch.rows)
+
+    def _size(self, length: int, before: int) -> int:
+        """Return how many rows of a length fit; at least one is tried."""
+        rows, tokens, held = self._limits.rows, self._limits.tokens, self._limits.held
+        fit = [] if rows is None else [rows]
+        if tokens is not None:
+            fit.append(tokens // length)
+        if held is not None:
+            fit.append(held // (before + length))
+        return max(1, min(fit))
+
+    def _halve(self, rows: int, length: int) -> None:
+        """Allow half of these rows: rows of other lengths as many tokens, if those are limited."""
+        half = rows // 2
+        if self._limits.tokens is None:
+            self._limits = replace(self._limits, rows=half)
+        else:
+            self._limits = replace(self._limits, tokens=half * length)
 
 
 @dataclass

@@ -38,19 +38,26 @@ def with_batch_size(flags: Mapping[str, Any], model_args: Mapping[str, Any]) -> 
     return {**flags, "batch_size": "auto"}
 
 
-def check_dtype(given: str | torch.dtype | None) -> None:
-    """Refuse what is no data type of PyTorch's (nor ``auto``).
+def check_dtype(given: str | torch.dtype | None, option: str = "dtype") -> str | torch.dtype | None:
+    """Return the name of a data type of PyTorch's without ``torch.`` before it.
+
+    Args:
+        given: The name (for ``dtype`` also ``auto``); a data type itself and None stay as they are.
+        option: What it was given for.
 
     Raises:
-        ValueEvalError: Names what is allowed.
+        ValueEvalError: There is no such type; names what is allowed.
     """
-    if isinstance(given, str) and given != "auto":
-        name = given.removeprefix("torch.")
-        if not isinstance(getattr(torch, name, None), torch.dtype):
-            raise ValueEvalError(
-                f"dtype: {given!r}; allowed: {', '.join(_USUAL_DTYPES)} (or another of "
-                f"PyTorch's){did_you_mean(name, _USUAL_DTYPES)}"
-            )
+    usual = _USUAL_DTYPES if option == "dtype" else _USUAL_DTYPES[1:]
+    if not isinstance(given, str) or given == usual[0] == "auto":
+        return given
+    name = given.removeprefix("torch.")
+    if not isinstance(getattr(torch, name, None), torch.dtype):
+        raise ValueEvalError(
+            f"{option}: {given!r}; allowed: {', '.join(usual)} (or another of "
+            f"PyTorch's){did_you_mean(name, usual)}"
+        )
+    return name
 
 
 def choose_device(given: str | torch.device | None) -> torch.device:

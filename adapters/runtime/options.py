@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from valueeval.tasks.errors import ValueEvalError
 
 AUTO_BATCH_SIZE = 32
@@ -22,10 +24,10 @@ def parse_batch_size(given: int | str, device_type: str = "cpu") -> int:
         ValueEvalError: It is none of these.
     """
     text = str(given)
-    if text == "auto" or text.startswith("auto:"):
+    if re.fullmatch(r"auto(:[1-9]\d*)?", text):
         return AUTO_BATCH_SIZE if device_type == "cpu" else GPU_BATCH_SIZE
     if not text.isdecimal() or int(text) < 1:
-        raise ValueEvalError(f"batch_size: {given!r}; allowed: 1 or more, or auto")
+        raise ValueEvalError(f"batch_size: {given!r}; allowed: 1 or more, auto, or auto:N")
     return int(text)
 
 

@@ -11,8 +11,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from peft import (
     IA3Config,
@@ -52,6 +54,19 @@ def write_lively(folder: Path, base: Path, backend: str) -> Path:
         model.lm_head.weight.data.mul_(0.01)
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder
+
+
+def write_model(folder: Path, tokens_of: Path, config_class: Any, **sizes: Any) -> Path:
+    """A tiny random model of some architecture with the tokenizer of another."""
+    tokenizer = AutoTokenizer.from_pretrained(tokens_of)
+    config = config_class(
+        vocab_size=len(tokenizer), bos_token_id=1, eos_token_id=1, pad_token_id=0,
+        initializer_range=0.3, **{"hidden_size": 32, **sizes},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 
@@ -191,3 +206,13 @@ def reference_answer(
             break
         tokens.append(token)
     return tokens
+
+
+def assert_as_stock(model: HFLM, base: Path) -> None:
+    """The scores and texts of stock ``hf``, which reads one prompt at a time."""
+    stock = HFLM(str(base), batch_size=1, device="cpu")
+    expected = [score for score, _ in stock.loglikelihood(scoring_requests(), disable_tqdm=True)]
+    answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
+    assert [score for score, _ in answers] == pytest.approx(expected, abs=1e-4)
+    texts = stock.generate_until(generation_requests(), disable_tqdm=True)
+    assert model.generate_until(generation_requests(), disable_tqdm=True) == texts

@@ -358,7 +358,10 @@ def test_cache_is_refused(adapter: Path, tmp_path: Path) -> None:
         ({"adaptor": "x"}, "no argument 'adaptor'; did you mean adapter?"),
         ({"adapter": "x", "seed": 1}, "no argument 'seed'; there are adapter"),
         ({"adapter": "no/such"}, "no/such: no such adapter directory"),
-        ({"adapter": "x", "batch_size": "many"}, "batch_size: 'many'; allowed: 1 or more, or auto"),
+        (
+            {"adapter": "x", "batch_size": "many"},
+            "batch_size: 'many'; allowed: 1 or more, auto",
+        ),
         ({"adapter": "x", "batch_size": 0}, "batch_size: 0"),
         ({"adapter": "x", "device": "gpu!"}, "device: 'gpu!'"),
         ({"adapter": "x", "dtype": "int8"}, "dtype: 'int8'; allowed: auto, float32"),

@@ -15,6 +15,7 @@ import pytest
 import torch
 from language_models import (
     VIRTUAL_TOKENS,
+    assert_as_stock,
     generation_requests,
     load_base,
     reference_answer,
@@ -23,6 +24,7 @@ from language_models import (
     scoring_requests,
     task_manager,
     write_lively,
+    write_model,
     write_peft,
 )
 from lm_eval.models.huggingface import HFLM
@@ -32,8 +34,6 @@ from tiny_adapters import make_manifest, write_adapter
 from transformers import (
     AutoConfig,
     AutoModel,
-    AutoModelForCausalLM,
-    AutoTokenizer,
     BloomConfig,
     GPT2Config,
     MambaConfig,
@@ -46,7 +46,6 @@ from valueeval.adapters.directory.manifest_file import describe_files, write_man
 from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.adapters.harness.language_model_lm import LanguageModelLM
 from valueeval.adapters.reading.causal import CausalReader
-from valueeval.adapters.runtime.batch_sizes import BatchLimits
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.templates.cut_argument import cut_argument
@@ -182,28 +181,6 @@ def test_a_prompt_without_room_for_its_answer(tiny_gpt2: Path) -> None:
         load(tiny_gpt2, max_length=16).generate_until(generation_requests(16), disable_tqdm=True)
 
 
-def write_model(folder: Path, tokens_of: Path, config_class: Any, **sizes: Any) -> Path:
-    """A tiny random model of some architecture with the tokenizer of another."""
-    tokenizer = AutoTokenizer.from_pretrained(tokens_of)
-    config = config_class(
-        vocab_size=len(tokenizer), bos_token_id=1, eos_token_id=1, pad_token_id=0,
-        initializer_range=0.3, **{"hidden_size": 32, **sizes},
-    )  # fmt: skip
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def assert_as_stock(model: LanguageModelLM, base: Path) -> None:
-    stock = HFLM(str(base), batch_size=1, device="cpu")
-    expected = [score for score, _ in stock.loglikelihood(scoring_requests(), disable_tqdm=True)]
-    answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
-    assert [score for score, _ in answers] == pytest.approx(expected, abs=1e-4)
-    texts = stock.generate_until(generation_requests(), disable_tqdm=True)
-    assert model.generate_until(generation_requests(), disable_tqdm=True) == texts
-
-
 def test_models_that_cannot_share_fall_back(
     tiny_gpt2: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -212,49 +189,6 @@ def test_models_that_cannot_share_fall_back(
     assert model._readers.near is None
     assert "every prompt is read by itself" in caplog.text
     assert_as_stock(model, tmp_path)
-
-
-def test_batches_of_models_that_cannot_share_are_filled_by_tokens(
-    tiny_gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """``hf`` would try out 64 prompts of the model's greatest length for each few arguments."""
-    write_model(tmp_path, tiny_gpt2, MambaConfig, num_hidden_layers=2)
-    model = load(tmp_path, "auto")
-    monkeypatch.setattr(model, "_detect_batch_size", lambda *_: pytest.fail("it was tried out"))
-    limit = 100
-    monkeypatch.setattr(model, "batch_limits", lambda: BatchLimits(None, limit))
-    read: list[torch.Size] = []
-    hook = model.model.register_forward_pre_hook(
-        lambda _, given, kwargs: read.append((given or (kwargs["input_ids"],))[0].shape),
-        with_kwargs=True,
-    )
-    assert_as_stock(model, tmp_path)
-    hook.remove()
-    assert max(rows * tokens for rows, tokens in read if rows > 1) <= limit
-    assert max(rows for rows, _ in read) > 2
-    assert model.batch_size == "auto"
-
-
-def test_smaller_batches_follow_where_memory_does_not_suffice(
-    tiny_gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_model(tmp_path, tiny_gpt2, MambaConfig, num_hidden_layers=2)
-    model = load(tmp_path, "auto")
-    forward = model._model_call
-    sizes: list[int] = []
-
-    def little_memory(inputs: torch.Tensor, *rest: Any, **kwargs: Any) -> torch.Tensor:
-        sizes.append(len(inputs))
-        if len(inputs) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(inputs, *rest, **kwargs)
-
-    monkeypatch.setattr(model, "_model_call", little_memory)
-    expected = load(tmp_path, 1).loglikelihood(scoring_requests(), disable_tqdm=True)
-    answers = model.loglikelihood(scoring_requests(), disable_tqdm=True)
-    assert [s for s, _ in answers] == pytest.approx([s for s, _ in expected], abs=1e-4)
-    assert max(sizes) > 2 >= sizes[-1] > 0
-    assert model.batch_size == "auto"
 
 
 def test_models_without_a_mask_of_ours_read_arguments_once(
@@ -434,8 +368,10 @@ def test_an_adapter_with_a_head_as_peft_is_sent_on(tiny_bert: Path, tmp_path: Pa
             "PyTorch's); did you mean float16?",
         ),
         ({"dtype": "nn"}, "dtype: 'nn'; allowed"),
+        ({"softmax_dtype": "fp32"}, "softmax_dtype: 'fp32'; allowed: float32, bfloat16"),
+        ({"mixed_precision_dtype": "auto"}, "mixed_precision_dtype: 'auto'; allowed: float32"),
     ],
-    ids=["no model", "no data type", "a slip", "no data type either"],
+    ids=["no model", "no data type", "a slip", "no data type either", "softmax", "mixed"],
 )
 def test_errors_for_people(tiny_gpt2: Path, arguments: dict[str, str], said: str) -> None:
     given = {"pretrained": str(tiny_gpt2), **arguments}
@@ -512,9 +448,9 @@ def test_an_adapter_for_another_kind_of_model_is_refused(
         load(request.getfixturevalue(loaded), peft=str(tmp_path))
 
 
-@pytest.mark.parametrize("size", [0, -1, "0", "many"])
+@pytest.mark.parametrize("size", [0, -1, "0", "many", "auto:", "auto:x", "auto:0"])
 def test_no_batch_size(tiny_gpt2: Path, size: int | str) -> None:
-    with pytest.raises(ValueEvalError, match=r"batch_size: .*; allowed: 1 or more, or auto"):
+    with pytest.raises(ValueEvalError, match=r"batch_size: .*; allowed: 1 or more, auto"):
         load(tiny_gpt2, size)
 
 

@@ -96,7 +96,8 @@ def gpt2() -> Any:
 
 
 def reader(model: Any, batch_size: int | None = 3) -> CausalReader:
-    return CausalReader(CacheCopyScorer(LoadedModel(model, CPU)), BatchLimits(batch_size, 40))
+    limits = BatchLimits(None, 40) if batch_size is None else BatchLimits(batch_size)
+    return CausalReader(CacheCopyScorer(LoadedModel(model, CPU)), limits)
 
 
 def documents(seed: int = 0) -> list[list[EncodedPair]]:

@@ -35,7 +35,8 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 
 def reader(model: Any, batch_size: int | None = 2) -> CausalReader:
-    return CausalReader(TreeAttentionScorer(LoadedModel(model, CPU)), BatchLimits(batch_size, 40))
+    limits = BatchLimits(None, 40) if batch_size is None else BatchLimits(batch_size)
+    return CausalReader(TreeAttentionScorer(LoadedModel(model, CPU)), limits)
 
 
 def test_a_tree_by_hand() -> None:
