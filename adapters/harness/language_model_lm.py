@@ -101,6 +101,7 @@ class LanguageModelLM(HFLM):
 
     _model: Any
     batch_size_per_gpu: int | str
+    softmax_dtype: torch.dtype | None
 
     def __init__(
         self,
