@@ -30,7 +30,7 @@ def distinct_requests(requests: Sequence[Instance]) -> list[DistinctRequest]:
         settings, sampled = "", False
         if not isinstance(asked, str):
             settings = json.dumps(asked, sort_keys=True, default=str)
-            # lm-eval samples where a temperature is given, too.
+            # A temperature alone makes lm-eval sample.
             sampled = bool(normalize_gen_kwargs(asked)["do_sample"])
         # Samples drawn for the same prompt differ.
         key = (context, settings or asked, place if sampled else None)

@@ -131,8 +131,8 @@ class LanguageModelLM(HFLM):
         for option in ("dtype", "softmax_dtype", "mixed_precision_dtype"):
             if option in kwargs:
                 kwargs[option] = check_dtype(kwargs[option], option)
-        if kwargs.get("device") is None and choose_device(None).type != "cuda":
-            kwargs["device"] = choose_device(None).type  # hf takes cuda, there or not
+        if kwargs.get("device") is None:  # hf would take cuda, whether there is one or not
+            kwargs["device"] = choose_device(None).type
         dtype = dtype_of_thresholds(self._manifest, kwargs.get("dtype"))
         if dtype is not None:
             kwargs["dtype"] = dtype

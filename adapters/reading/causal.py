@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -11,7 +11,7 @@ from valueeval.adapters.reading.forms import FormOf
 from valueeval.adapters.reading.token_tree import ArgumentTree, common_prefix
 from valueeval.adapters.reading.tree_attention import TreeAttentionScorer
 from valueeval.adapters.reading.types import EncodedPair, LogLikelihood, SharedPrefix
-from valueeval.adapters.runtime.batch_sizes import BatchLimits, BatchSizer
+from valueeval.adapters.runtime.batch_sizes import Batch, BatchLimits, BatchSizer
 
 _Documents = Sequence[Sequence[EncodedPair]]
 
@@ -44,10 +44,8 @@ class CausalReader:
         """
         prefix = self._prefix(family, documents)
         trees = _trees(prefix, documents)
-        order = sorted(range(len(trees)), key=lambda i: -len(trees[i]))
         scores: dict[int, list[LogLikelihood]] = {}
-        lengths = [len(trees[i]) for i in order]
-        for batch in self._sizer.batches(order, lengths, before=len(prefix.tokens)):
+        for batch in self._batches(prefix, trees):
             with batch.retry_smaller():
                 found = self._scorer.score(prefix, [trees[i] for i in batch.rows])
                 scores.update(zip(batch.rows, found, strict=True))
@@ -82,10 +80,8 @@ class CausalReader:
         pairs = [[EncodedPair(tokens, [0]) for tokens in document] for document in documents]
         prefix = self._prefix(family, pairs)
         trees = _trees(prefix, pairs)
-        order = sorted(range(len(trees)), key=lambda i: -len(trees[i]))
         answers: dict[int, list[list[int]]] = {}
-        lengths = [len(trees[i]) for i in order]
-        for batch in self._sizer.batches(order, lengths, before=len(prefix.tokens)):
+        for batch in self._batches(prefix, trees):
             with batch.retry_smaller():
                 some = [trees[i] for i in batch.rows]
                 forms = None
@@ -94,6 +90,12 @@ class CausalReader:
                 found = self._scorer.generate(prefix, some, steps, done, forms)
                 answers.update(zip(batch.rows, found, strict=True))
         return [answers[i] for i in range(len(trees))]
+
+    def _batches(self, prefix: SharedPrefix, trees: Sequence[ArgumentTree]) -> Iterator[Batch[int]]:
+        """Yield batches of the trees' places, the longest first."""
+        order = sorted(range(len(trees)), key=lambda i: -len(trees[i]))
+        lengths = [len(trees[i]) for i in order]
+        return self._sizer.batches(order, lengths, before=len(prefix.tokens))
 
     def _prefix(self, family: str, documents: _Documents) -> SharedPrefix:
         """Return what these prompts and earlier ones of the family begin with, read once a run."""

@@ -43,13 +43,13 @@ def check_dtype(given: str | torch.dtype | None, option: str = "dtype") -> str |
 
     Args:
         given: The name (for ``dtype`` also ``auto``); a data type itself and None stay as they are.
-        option: What it was given for.
+        option: The name of the option, for the message.
 
     Raises:
         ValueEvalError: There is no such type; names what is allowed.
     """
     usual = _USUAL_DTYPES if option == "dtype" else _USUAL_DTYPES[1:]
-    if not isinstance(given, str) or given == usual[0] == "auto":
+    if not isinstance(given, str) or (option == "dtype" and given == "auto"):
         return given
     name = given.removeprefix("torch.")
     if not isinstance(getattr(torch, name, None), torch.dtype):

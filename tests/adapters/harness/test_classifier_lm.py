@@ -360,7 +360,7 @@ def test_cache_is_refused(adapter: Path, tmp_path: Path) -> None:
         ({"adapter": "no/such"}, "no/such: no such adapter directory"),
         (
             {"adapter": "x", "batch_size": "many"},
-            "batch_size: 'many'; allowed: 1 or more, auto",
+            "batch_size: 'many'; allowed: 1 or more, auto, or auto:N",
         ),
         ({"adapter": "x", "batch_size": 0}, "batch_size: 0"),
         ({"adapter": "x", "device": "gpu!"}, "device: 'gpu!'"),

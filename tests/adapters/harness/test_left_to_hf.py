@@ -1,4 +1,4 @@
-"""What `--model valueeval` leaves to the code of hf: batches, beams, and settings of generation."""
+"""Prompts that `--model valueeval` passes on to hf: batches, beams, generation settings."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_beams_stop_as_they_do_alone(base: Path, batch_size: int | str) -> None:
 
 
 def test_a_temperature_alone_asks_for_samples(tiny_gpt2: Path, tmp_path: Path) -> None:
-    """As with lm-eval; twins of a request are drawn each by itself, and none comes from a cache."""
+    """lm-eval samples then; requests for the same prompt get a sample each."""
     model = load(write_lively(tmp_path, tiny_gpt2, "causal"))
     torch.manual_seed(0)
     settings = {"max_gen_toks": 8, "until": [], "temperature": 5.0}
