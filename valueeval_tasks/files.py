@@ -46,7 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
         # The lock is held until the file has its name: one that nobody holds is a left-over.
         with _locked_file(temporary) if fcntl else nullcontext():
             yield temporary
-            with temporary.open("rb") as stream:
+            with temporary.open("r+b") as stream:  # Windows refuses to sync what is only read
                 os.fsync(stream.fileno())
             temporary.replace(target)
     finally:

@@ -19,6 +19,8 @@ from valueeval.adapters.engines.choose import ENGINES, MANY_TEXTS
 from valueeval.adapters.predict.hand_labels import Agreement, LabelColumns
 from valueeval.adapters.predict.labelling import (
     ADDED_COLUMNS,
+    PREFIX,
+    PROBLEM_COLUMN,
     LabelledRow,
     kinds_of,
     label_rows,
@@ -50,7 +52,7 @@ from valueeval.adapters.predict.output import (
 from valueeval.adapters.predict.summary import Summary, check_figure, draw
 from valueeval.adapters.shipped.finding import NAME, shipped_adapter
 from valueeval.adapters.tables.jsonl import UNREADABLE
-from valueeval.adapters.tables.rows import Record, as_text
+from valueeval.adapters.tables.rows import Record
 from valueeval.adapters.tables.table import (
     FORMATS,
     InputTable,
@@ -170,9 +172,8 @@ def _label_table(table: InputTable, options: argparse.Namespace) -> None:
     labels = LabelColumns.found_in(table.columns, table.name) if options.labels else None
     prefix = options.prefix
     if prefix is None:
-        # Hand labels have the names of our decisions.
-        clash = labels is not None and not set(ADDED_COLUMNS).isdisjoint(table.columns)
-        prefix = "predicted_" if clash else ""
+        # `valueeval score` tells them from the hand labels by it.
+        prefix = "" if labels is None else PREFIX
     try:
         refuse_clash(table.columns, prefix, table.name, "--prefix ")
     except ValueEvalError as error:
@@ -187,9 +188,9 @@ def _label_table(table: InputTable, options: argparse.Namespace) -> None:
             "; if others say what it argues for, give --conclusion and --stance" if others else ""
         )
         _note(f"{table.name}: {layout.described}{hint}")
-    checked = _check(table, layout, labels, output, options.strict)
-    model = _load(options, checked.rows)
     summary = Summary(options.by)
+    checked = _check(table, layout, labels, summary, output, options.strict)
+    model = _load(options, checked.rows)
     agreement = None if labels is None else Agreement(labels)
     columns = [*table.columns, *(prefix + column for column in ADDED_COLUMNS)]
     with (
@@ -201,7 +202,9 @@ def _label_table(table: InputTable, options: argparse.Namespace) -> None:
         _progress(checked.rows) as progress,
     ):  # fmt: skip
         for labelled in label_rows(table.read_rows(), layout, model, model.rows_at_once):
-            writer.write(Record(labelled.row.where, labelled.cells(prefix)))
+            cells = labelled.cells(prefix)
+            cells[prefix + PROBLEM_COLUMN] = output.fitting(cells[prefix + PROBLEM_COLUMN])
+            writer.write(Record(labelled.row.where, cells))
             _count(labelled, summary, agreement, table.name)
             progress(1)
     if options.figure is not None:
@@ -231,13 +234,18 @@ class _Checked:
 
 
 def _check(
-    table: InputTable, layout: Layout, labels: LabelColumns | None, output: Output, strict: bool
+    table: InputTable,
+    layout: Layout,
+    labels: LabelColumns | None,
+    summary: Summary,
+    output: Output,
+    strict: bool,
 ) -> _Checked:
     """Read the whole table before anything slow starts.
 
     Raises:
         ValueEvalError: No row can be labelled; with ``strict``, some cannot; a row cannot be
-            written; a hand label is neither a yes nor a no.
+            written; a hand label is neither a yes nor a no; there are too many groups.
     """
     found = _Checked()
     with checking_writer(output, table.columns) as check_written:
@@ -249,6 +257,7 @@ def _check(
             argument = layout.argument(row)
             if not isinstance(argument, RowProblem):
                 found.languages.add(argument.premise)
+                summary.expect(row)
                 continue
             found.problems[argument.kind] += 1
             if len(found.first) < _LISTED:
@@ -344,10 +353,7 @@ def _count(labelled: LabelledRow, summary: Summary, agreement: Agreement | None,
     if labelled.argument is None or labelled.decided is None:
         summary.problems[labelled.problem.kind if labelled.problem else ""] += 1
         return
-    group = None
-    if summary.by is not None:
-        group = as_text(labelled.row.cells.get(summary.by)).strip() or "(empty)"
-    summary.add(labelled.decided, group)
+    summary.add(labelled.decided, labelled.row)
     labels = None if agreement is None else agreement.columns.of(labelled.row, name)
     if agreement is not None and labels is not None:
         agreement.add(labelled.argument, labels, labelled.decided)

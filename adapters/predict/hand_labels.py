@@ -35,12 +35,17 @@ class LabelColumns:
         """Return the columns that are called like a value or its slug, in any case.
 
         Raises:
-            ValueEvalError: There is none.
+            ValueEvalError: There is none, or a value has two, such as a table's own labels beside
+                the model's.
         """
-        by_slug = {
-            slug_of(" ".join(column.split())).replace(" ", "_"): column for column in columns
-        }
-        found = tuple(by_slug.get(slug) for slug in VALUE_SLUGS)
+        by_slug = value_columns(columns)
+        for one, *others in by_slug.values():
+            if others:
+                raise ValueEvalError(
+                    f"{name}: --labels: two columns for one value, {one!r} and {others[0]!r}. "
+                    "Remove or rename those that are not meant."
+                )
+        found = tuple(by_slug.get(slug, [None])[0] for slug in VALUE_SLUGS)
         if not any(found):
             raise ValueEvalError(
                 f"{name}: --labels: no column is called like a value. Name them, for example, "
@@ -74,6 +79,16 @@ class LabelColumns:
             labels[place] = text in _YES
             blank = blank and is_blank(cell)
         return None if blank else labels
+
+
+def value_columns(columns: Sequence[str]) -> dict[str, list[str]]:
+    """Return, by slug, the columns that are called like a value or its slug, in any case."""
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        slug = slug_of(" ".join(column.split())).replace(" ", "_")
+        if slug in VALUE_SLUGS:
+            found.setdefault(slug, []).append(column)
+    return found
 
 
 @dataclass

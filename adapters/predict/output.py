@@ -40,6 +40,14 @@ class Output:
     dialect: Dialect | None
     for_excel: bool
 
+    def fitting(self, text: str) -> str:
+        """Return a text of ours with ``?`` for what the output's encoding cannot hold.
+
+        A model's odd answer must not end a long run whose table could be read.
+        """
+        encoding = "utf-8" if self.dialect is None else self.dialect.encoding
+        return text.encode(encoding, "replace").decode(encoding)
+
 
 def choose_output(
     table: InputTable, came_from: str, path: str | None, form: str | None, for_excel: bool

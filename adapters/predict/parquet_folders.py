@@ -139,7 +139,7 @@ def label_part(part: Part, run: Run, model: Model) -> None:
                     if labelled.decided is None:
                         summary.problems[labelled.problem.kind if labelled.problem else ""] += 1
                     else:
-                        summary.add(labelled.decided, None)
+                        summary.add(labelled.decided)
                 arrays = [pa.array(added[column], types[kind]) for column, kind in kinds.items()]
                 writer.write_batch(
                     pa.RecordBatch.from_arrays([*batch.columns, *arrays], schema=schema)

@@ -6,6 +6,7 @@ Without a table it is `valueeval.tasks.commands.score`: run files, and samples l
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from valueeval.adapters.predict.hand_labels import LabelColumns
-from valueeval.adapters.predict.labelling import PROBABILITY_COLUMNS
+from valueeval.adapters.predict.labelling import PREFIX, PROBABILITY_COLUMNS
 from valueeval.adapters.predict.layout import LayoutError, Roles, RowProblem, find_layout
 from valueeval.adapters.tables.rows import Record, as_text
 from valueeval.adapters.tables.table import TableOptions, opened_table
@@ -25,8 +26,6 @@ from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 
-PREFIX = "predicted_"
-"""The beginning of the added columns' names if the labels have the names of the values."""
 _IDS = ("argument id", "id")
 _LOOKED_AT = 50
 _OF_RUNS = ("run", "arguments", "samples", "template", "calibration", "tune_by_fold")
@@ -149,6 +148,8 @@ def table_report(
 
 def _read(file: str) -> tuple[list[str], list[Record]]:
     with opened_table(file, TableOptions()) as table:
+        for note in table.notes:
+            print(f"{table.name}: {note}", file=sys.stderr)
         return list(table.columns), list(tracked(table.read_rows(), f"reading {table.name}"))
 
 

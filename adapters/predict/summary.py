@@ -14,6 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from valueeval.adapters.tables.rows import Record, as_text
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
@@ -56,6 +57,7 @@ class Summary:
         problems: Reasons why rows have no labels.
         wide: Number of rows with more than `WIDE` values.
         none: Number of rows without a value.
+        expected: The groups of the rows that will be labelled.
     """
 
     by: str | None = None
@@ -64,29 +66,41 @@ class Summary:
     problems: Counter[str] = field(default_factory=Counter)
     wide: int = 0
     none: int = 0
+    expected: set[str] = field(default_factory=set)
+
+    def expect(self, row: Record) -> None:
+        """Note the group of a row, before any is labelled.
+
+        Raises:
+            ValueEvalError: There are more groups than people can compare.
+        """
+        if (group := self._group_of(row)) is None:
+            return
+        self.expected.add(group)
+        if len(self.expected) > MAX_GROUPS:
+            raise ValueEvalError(
+                f"Column {self.by!r} has more than {MAX_GROUPS} different entries, which are no "
+                "groups: group by one that repeats itself."
+            )
+
+    def _group_of(self, row: Record) -> str | None:
+        if self.by is None:
+            return None
+        return as_text(row.cells.get(self.by)).strip() or "(empty)"
 
     @property
     def rows(self) -> int:
         """Return how many rows there are, labelled or not."""
         return self.labelled.rows + self.problems.total()
 
-    def add(self, decided: npt.NDArray[np.bool_], group: str | None) -> None:
-        """Count a labelled row.
-
-        Raises:
-            ValueEvalError: There are more groups than people can compare.
-        """
+    def add(self, decided: npt.NDArray[np.bool_], row: Record | None = None) -> None:
+        """Count a labelled row, in its group as well if the row is given."""
         number = int(decided.sum())
         self.wide += number > WIDE
         self.none += number == 0
         counted = [self.labelled]
-        if group is not None:
+        if row is not None and (group := self._group_of(row)) is not None:
             counted.append(self.groups.setdefault(group, Group()))
-            if len(self.groups) > MAX_GROUPS:
-                raise ValueEvalError(
-                    f"--by {self.by}: more than {MAX_GROUPS} different entries, which are no "
-                    "groups. Name a column that repeats itself."
-                )
         for each in counted:
             each.rows += 1
             each.counts += decided

@@ -24,6 +24,8 @@ NO_DELIMITER = "\x1f"  # the unit separator: stands between the columns of a tab
 _SAMPLE = 1 << 20  # characters that the dialect is read from
 _SAID = re.compile("sep=(.)\r?\n")  # a first line that tells Excel the delimiter
 _TITLE_ROWS = 10  # the header is one of the first
+# Of any language: «-0,75», «+1.200,5», «-50 %», «-1.2e-05».
+_NUMBER = re.compile(r"[+-]?\d[\d.,]*(?:[eE][+-]?\d+)?[ \xa0]?%?")
 _CSV_LINE = 1 << 30  # the csv module's own limit is 131,072 characters a cell
 
 
@@ -112,13 +114,14 @@ def read_header_and_rows(
 
     Returns:
         Rows above the header with a single cell (a title) are left out, which the header's notes
-        say.
+        say. Blank lines are no rows, but in a table of one column with a name: there they are empty
+        cells.
 
     Raises:
         ValueEvalError: It is not text of that encoding, or a quotation mark is missing (also while
             iterating).
     """
-    records = _records(stream, name, dialect)
+    records = _records(stream, name, dialect, has_header and dialect.delimiter == NO_DELIMITER)
     first = list(islice(records, _TITLE_ROWS))
     if not first:
         return Header(()), iter(())
@@ -207,10 +210,7 @@ class DelimitedWriter:
     def _guarded(self, cell: Any) -> str:
         text = as_text(cell)
         if isinstance(cell, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
-            try:
-                float(text[:400])
-            except ValueError:
-                return f"'{text}"
+            return text if _NUMBER.fullmatch(text) else f"'{text}"
         return text
 
     def _joined(self, texts: Sequence[str], where: str) -> str:
@@ -243,7 +243,10 @@ def _reading(sample: str, delimiter: str, whole: bool, by_quotes: bool) -> tuple
     fit, width = _fit(protected)
     quoted = fit >= plain_fit
     if delimiter in ("\t", NO_DELIMITER) and fit == plain_fit:
-        quoted = by_quotes and _needs_quotes(plain, protected, delimiter)
+        # The shared task's header has no quotation marks, R's has them around every name.
+        quoted = _all_quoted(plain[:1]) or (
+            by_quotes and _needs_quotes(plain, protected, delimiter)
+        )
     return quoted, fit if quoted else plain_fit, width if quoted else plain_width
 
 
@@ -253,6 +256,7 @@ def _needs_quotes(
     """Return whether quotation marks look like protection and not like a part of the text."""
     return (
         any(cell[:1] == '"' == cell[-1:] and len(cell) > 1 for row in plain[:1] for cell in row)
+        or (delimiter == NO_DELIMITER and any(_protects(plain, other) for other in ",;"))
         or any('""' in cell[1:-1] for row in plain for cell in row if cell[:1] == '"' == cell[-1:])
         or any(
             character in cell
@@ -261,6 +265,16 @@ def _needs_quotes(
             for character in (delimiter, "\n", "\r")
         )
     )
+
+
+def _protects(lines: Sequence[Sequence[str]], delimiter: str) -> bool:
+    """Return whether each line of an only column that has a delimiter in it is in quotes."""
+    return _all_quoted([cells for cells in lines if delimiter in cells[0]])
+
+
+def _all_quoted(records: Sequence[Sequence[str]]) -> bool:
+    cells = [cell for record in records for cell in record]
+    return bool(cells) and all(len(cell) > 1 and cell[0] == '"' == cell[-1] for cell in cells)
 
 
 def _fit(records: Sequence[Sequence[str]]) -> tuple[float, int]:
@@ -299,16 +313,24 @@ def _reader(lines: Iterable[str], delimiter: str) -> Any:
     return csv.reader(lines, delimiter=delimiter, strict=True)
 
 
-def _records(stream: BinaryIO, name: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line at which a row begins, and its cells; lines without any text are skipped."""
+def _records(
+    stream: BinaryIO, name: str, dialect: Dialect, keeps_blank: bool
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line at which a row begins, and its cells.
+
+    Lines without any text are skipped; if ``keeps_blank``, only those before the first row.
+    """
+    begun = False
     with _text_of(stream, dialect.encoding, name) as text:
         first_line = text.readline()
         skipped = int(_SAID.match(first_line) is not None)
         lines = text if skipped else chain([first_line], text)
         if not dialect.quoted:
             for number, line in enumerate(lines, start=1 + skipped):
-                if content := line.rstrip("\r\n"):
+                content = line.rstrip("\r\n")
+                if content or (begun and keeps_blank):
                     yield number, content.split(dialect.delimiter)
+                    begun = True
             return
         reader = _reader(lines, dialect.delimiter)
         while True:
@@ -322,8 +344,9 @@ def _records(stream: BinaryIO, name: str, dialect: Dialect) -> Iterator[tuple[in
                     f"{name}, line {line}: the cells of this row do not end ({error}). Is a "
                     "quotation mark missing, or one too many?"
                 ) from error
-            if record:
-                yield line, record
+            if record or (begun and keeps_blank):
+                yield line, record or [""]
+                begun = True
 
 
 @contextmanager

@@ -17,6 +17,11 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_OF_MARKS = {
+    "utf-8-sig": ("utf-8", "utf-8-sig"),
+    "utf-16": ("utf-16", "utf-16-le", "utf-16-be"),
+    "utf-32": ("utf-32", "utf-32-le", "utf-32-be"),
+}
 _CHUNK = 1 << 20
 _SAMPLE = 1 << 16
 _USUAL = ("utf-8", "utf-16", "windows-1252", "iso-8859-15", "mac-roman")
@@ -37,6 +42,19 @@ def check_encoding(name: str) -> str:
             f"--encoding {name}: not the name of an encoding{did_you_mean(name, _USUAL) or '.'} "
             f"Examples: {', '.join(_USUAL)}."
         ) from None
+
+
+def with_mark(stream: BinaryIO, encoding: str) -> str:
+    """Return an encoding that was given by hand as the one that reads the file's byte order mark.
+
+    The stream is at its start before and after.
+    """
+    head = stream.read(4)
+    stream.seek(0)
+    for mark, marked in _MARKS:
+        if head.startswith(mark) and encoding in _OF_MARKS[marked]:
+            return marked
+    return encoding
 
 
 def shown_encoding(name: str) -> str:

@@ -6,7 +6,9 @@ looked at before they are unpacked, numbers and dates keep their type, and merge
 
 from __future__ import annotations
 
+import datetime
 import io
+import math
 import re
 import warnings
 import zipfile
@@ -18,6 +20,7 @@ from valueeval.adapters.tables.rows import (
     Record,
     as_text,
     is_blank,
+    is_missing,
     title_rows,
     without_blank_end,
 )
@@ -30,7 +33,11 @@ _LARGE = 64 << 20
 _MAX_UNPACKED = 4 << 30
 _MAX_STRINGS = 1 << 30
 _MAX_RATIO = 200
-_MAX_WIDTH = 1000
+_MAX_STRAY = 1000  # columns whose name may be blank
+_MAX_CELLS = 50_000_000  # some 5 GB
+_NUMBERS = (bool, int, float)
+_ZEROS = re.compile("0{2,}")  # a number's format: 00007
+_TIME_FORMAT = re.compile("[hs]", re.IGNORECASE)
 _MERGED = re.compile(rb'<mergeCell [^>]*?ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
 _FORMULA = re.compile(rb"<f[ >/]")
 _ESCAPED = re.compile(r"_x((?![Dd][89A-Fa-f])[0-9A-Fa-f]{4})_")  # not half a surrogate pair
@@ -82,7 +89,7 @@ def read_sheet(
         )
     if merged:
         notes.append("merged cells: the value counts for every row that they span")
-    return _header_and_rows(rows, has_header, notes)
+    return _header_and_rows(rows, name, has_header, notes)
 
 
 class SheetLimits:
@@ -103,7 +110,9 @@ class SheetLimits:
                 f"{row.where}: Excel holds {MAX_ROWS:,} rows at most. Write .csv or .parquet."
             )
         for content in row.cells.values():
-            if isinstance(content, str) and len(_escape(content)) > MAX_TEXT:
+            if isinstance(content, _NUMBERS) or is_missing(content):
+                continue
+            if len(_escape(as_text(content))) > MAX_TEXT:
                 raise ValueEvalError(
                     f"{row.where}: a text of more than {MAX_TEXT:,} characters, which an Excel "
                     "cell cannot hold. Write .csv or .parquet."
@@ -149,9 +158,11 @@ class ExcelWriter:
     def _cell(self, content: Any) -> Any:
         from openpyxl.cell import WriteOnlyCell
 
-        if content is None or isinstance(content, (bool, int, float)):
+        if content is None or isinstance(content, _NUMBERS):
             if isinstance(content, int) and abs(content) >= 2**53:
                 content = str(content)  # beyond what Excel's numbers hold
+            elif isinstance(content, float) and math.isinf(content):
+                content = str(content)  # Excel has no such number
             elif isinstance(content, float) and content != content:
                 content = None
             else:
@@ -221,13 +232,25 @@ def _cells(sheet: Any) -> list[tuple[int, list[Any]]]:
     """Return the rows that hold something, each with its number."""
     sheet.reset_dimensions()
     found = []
-    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
-        cells = [_unescape(cell) if isinstance(cell, str) else cell for cell in row[:_MAX_WIDTH]]
+    for number, row in enumerate(sheet.iter_rows(), start=1):
+        cells = list(map(_content, row))
         while cells and is_blank(cells[-1]):
             cells.pop()
         if cells:
             found.append((number, cells))
     return found
+
+
+def _content(cell: Any) -> Any:
+    """Return a cell's content; leading zeros that a number's format shows are kept, as text."""
+    content = cell.value
+    if isinstance(content, str):
+        return _unescape(content)
+    if type(content) is int and content >= 0 and _ZEROS.fullmatch(cell.number_format):
+        return str(content).zfill(len(cell.number_format))
+    if isinstance(content, datetime.datetime) and not _TIME_FORMAT.search(cell.number_format):
+        return content.date()
+    return content
 
 
 def _features(stream: BinaryIO, sheet: Any) -> tuple[bool, list[tuple[int, int, int, int]]]:
@@ -271,11 +294,19 @@ def _fill_merged(
 
 
 def _header_and_rows(
-    rows: list[tuple[int, list[Any]]], has_header: bool, notes: list[str]
+    rows: list[tuple[int, list[Any]]], name: str, has_header: bool, notes: list[str]
 ) -> tuple[Header, list[Record]]:
     if not rows:
         return Header(()), []
-    width = max(len(cells) for _, cells in rows)
+    width = _width(rows)
+    if any(len(cells) > width for _, cells in rows):
+        notes.append(f"cells beyond column {width:,} have no name and are left out")
+        rows = [(number, cells[:width]) for number, cells in rows]
+    if width * len(rows) > _MAX_CELLS:
+        raise ValueEvalError(
+            f"{name}: {len(rows):,} rows of up to {width:,} columns, which would take too much "
+            "memory. Save the table as CSV, or without the columns that are not needed."
+        )
     title = title_rows([[*cells, *[None] * (width - len(cells))] for _, cells in rows[:10]])
     if has_header:
         if title:
@@ -295,6 +326,13 @@ def _header_and_rows(
         else:
             found.append(header.row(where, [*cells, *[None] * (width - len(cells))]))
     return header, found
+
+
+def _width(rows: Sequence[tuple[int, list[Any]]]) -> int:
+    """Return the number of columns: a stray cell far beyond the header makes none."""
+    top = [cells for number, cells in rows if number < rows[0][0] + 10]
+    most = max(_MAX_STRAY, *map(len, top))
+    return min(most, max(len(cells) for _, cells in rows))
 
 
 def _with_gaps(rows: Sequence[tuple[int, list[Any]]]) -> Iterator[tuple[int, list[Any]]]:

@@ -83,10 +83,13 @@ def title_rows(first: Sequence[Sequence[Any]]) -> int:
     """Return how many of a table's first rows stand above its header: those with a single cell.
 
     A spreadsheet's title is such a row. It has several words: a single one can be the name of the
-    only column that has a name. In a table of one column there is no title.
+    only column that has a name. In a table of one column there is no title, nor where the first
+    column alone has no name, as that of the row numbers which pandas writes.
     """
     filled = [[cell for cell in cells if not is_blank(cell)] for cells in first]
     if not filled or len(first[0]) < 2 or len(filled[0]) > 1:
+        return 0
+    if len(first[0]) == 2 and is_blank(first[0][0]):
         return 0
     if filled[0] and len(as_text(filled[0][0]).split()) < 2:
         return 0

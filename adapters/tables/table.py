@@ -20,7 +20,12 @@ from valueeval.adapters.tables.delimited import (
     find_dialect,
     read_header_and_rows,
 )
-from valueeval.adapters.tables.encodings import check_encoding, find_encoding, shown_encoding
+from valueeval.adapters.tables.encodings import (
+    check_encoding,
+    find_encoding,
+    shown_encoding,
+    with_mark,
+)
 from valueeval.adapters.tables.excel import ExcelWriter, read_sheet
 from valueeval.adapters.tables.jsonl import JsonLinesWriter, read_json_lines
 from valueeval.adapters.tables.parquet import ParquetWriter, open_parquet, read_parquet
@@ -204,7 +209,7 @@ def _open(stream: BinaryIO, name: str, ending: str, options: TableOptions) -> In
         schema = open_parquet(stream, name).schema_arrow
         read = partial(_from_start, stream, lambda: read_parquet(stream, name))
         return InputTable(name, form, tuple(schema.names), read, schema=schema)
-    given = options.encoding and check_encoding(options.encoding)
+    given = options.encoding and with_mark(stream, check_encoding(options.encoding))
     encoding = given or find_encoding(stream, name)
     notes = []
     if not given and not encoding.startswith("utf-8"):

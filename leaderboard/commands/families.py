@@ -94,7 +94,10 @@ def _check(file: Path, title: object, hypothesis: object) -> None:
 def _pair(file: Path, folder: Path, hypothesis: Mapping[str, Any], task: str) -> Pair:
     sides = []
     for side in ("a", "b"):
-        found = sorted(map(str, folder.glob(str(hypothesis[side]))))
+        pattern = Path(str(hypothesis[side]))
+        # `Path.glob` takes no absolute pattern.
+        start = Path(pattern.anchor) if pattern.is_absolute() else folder
+        found = sorted(map(str, start.glob(str(pattern.relative_to(pattern.anchor)))))
         if not found:
             raise ValueEvalError(f"{file}: nothing in {folder} is called {hypothesis[side]}")
         sides.append(found)

@@ -13,6 +13,7 @@ from valueeval.leaderboard.reading.fields import count, hashes, mapping, seed_of
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.data.dataset import CV
 from valueeval.tasks.data.folds import CV_FOLDS
+from valueeval.tasks.harness.model_names import ADAPTER_ARGUMENTS
 
 # Arguments of a model, and settings of a training, that change how a result comes about but not
 # what is measured: runs that differ only here are repetitions of one another. (`path` is what our
@@ -117,8 +118,10 @@ def describe_system(
     arguments = _model_arguments(config.get("model_args"))
     kind = string(config.get("model")) or string(content.get("model_source")) or "unknown"
     name = string(content.get("model_name")) or arguments.get("pretrained") or kind
-    adapter = arguments.get("adapter") or arguments.get("peft")
+    named = ("adapter", *ADAPTER_ARGUMENTS)
+    adapter = next((arguments[key] for key in named if arguments.get(key)), None)
     manifest = mapping(config.get("valueeval"))
+    name = arguments.get("lora_local_path") or name  # lm-eval names the base of vLLM's adapters
     if not manifest and adapter:
         manifest = mapping(manifests.get(Path(adapter).name))
     baseline = kind == "valueeval_baseline"

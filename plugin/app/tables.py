@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from html import escape
 from itertools import islice
 from pathlib import Path
 
+from valueeval.adapters.predict.hand_labels import value_columns
 from valueeval.adapters.predict.labelling import (
     ADDED_COLUMNS,
+    PREFIX,
+    PROBLEM_COLUMN,
     VALUES_COLUMN,
     LabelledRow,
     kinds_of,
     label_rows,
 )
 from valueeval.adapters.predict.language import Languages
-from valueeval.adapters.predict.layout import Layout, LayoutError, Roles, find_layout
+from valueeval.adapters.predict.layout import (
+    Layout,
+    LayoutError,
+    Roles,
+    RowProblem,
+    find_layout,
+)
 from valueeval.adapters.predict.model import LOOKED_AT, LabellingModel, refuse_clash
 from valueeval.adapters.predict.output import choose_output, whole_file
 from valueeval.adapters.predict.summary import SHOWN_GROUPS, Summary
-from valueeval.adapters.tables.rows import Record, as_text
+from valueeval.adapters.tables.rows import Record
 from valueeval.adapters.tables.table import InputTable, TableOptions, opened_table, opened_writer
 from valueeval.app.circle import GROUPS
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES
 
-PREFIX = "predicted_"
-"""What the added columns begin with where the table has columns of these names."""
 _PREVIEW = 8
 _TEXT = 160  # characters of a text that the preview shows
 # Option of the command → field of the page.
@@ -77,10 +85,14 @@ def label_table(
         if not rows:
             raise ValueEvalError(f"{Path(path).name}: there is no row in it.")
         layout = _layout(table, roles, rows, Path(path).name)
-        prefix = PREFIX if set(ADDED_COLUMNS) & set(table.columns) else ""
+        clash = set(ADDED_COLUMNS) & set(table.columns) or value_columns(table.columns)
+        prefix = PREFIX if clash else ""
         refuse_clash(table.columns, prefix, Path(path).name, "")
-        total = sum(1 for _ in table.read_rows())
-        summary, languages = Summary(by), Languages()
+        total, summary, languages = 0, Summary(by), Languages()
+        for row in table.read_rows():
+            total += 1
+            if not isinstance(layout.argument(row), RowProblem):
+                summary.expect(row)
         preview: list[LabelledRow] = []
         output = choose_output(table, path, None, None, for_excel)
         labelled_rows = label_rows(table.read_rows(), layout, model, model.rows_at_once)
@@ -93,7 +105,9 @@ def label_table(
             ) as writer,
         ):  # fmt: skip
             for number, labelled in enumerate(labelled_rows, 1):
-                writer.write(Record(labelled.row.where, labelled.cells(prefix)))
+                cells = labelled.cells(prefix)
+                cells[prefix + PROBLEM_COLUMN] = output.fitting(cells[prefix + PROBLEM_COLUMN])
+                writer.write(Record(labelled.row.where, cells))
                 _count(labelled, summary, languages)
                 if len(preview) < _PREVIEW:
                     preview.append(labelled)
@@ -103,6 +117,14 @@ def label_table(
 
 
 def _layout(table: InputTable, roles: Roles, rows: list[Record], name: str) -> Layout:
+    """Return where the arguments are; conclusion and stance are found by their names if left open.
+
+    Raises:
+        LayoutError: It is not clear; the message names the page's fields.
+    """
+    if roles.text_column is not None:
+        with suppress(LayoutError):  # no such columns: texts alone
+            return find_layout(list(table.columns), Roles(roles.text_column), rows, name)
     try:
         return find_layout(list(table.columns), roles, rows, name)
     except LayoutError as error:
@@ -117,10 +139,7 @@ def _count(labelled: LabelledRow, summary: Summary, languages: Languages) -> Non
         summary.problems[labelled.problem.kind if labelled.problem else ""] += 1
         return
     languages.add(labelled.argument.premise)
-    group = None
-    if summary.by is not None:
-        group = as_text(labelled.row.cells.get(summary.by)).strip() or "(empty)"
-    summary.add(labelled.decided, group)
+    summary.add(labelled.decided, labelled.row)
 
 
 def _summary(summary: Summary, notes: list[str]) -> str:

@@ -58,6 +58,8 @@ def load_table_sets(path: str) -> tuple[DataSet, DataSet]:
     """
     with opened_table(path, TableOptions()) as table:
         name, columns = Path(path).name, list(table.columns)
+        for one in table.notes:
+            note(f"{name}: {one}")
         rows = list(table.read_rows())
     labels_in = _label_columns(columns, name)
     layout = find_layout(columns, Roles(), rows[:_LOOKED_AT], name)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_PREFIX = "predicted_"  # as `valueeval predict --labels` writes them
+
+
 @dataclass(frozen=True)
 class Scores:
     """Scores of one system; shows itself as a table in Jupyter.
@@ -104,16 +107,19 @@ def score(
     Args:
         references: The labels, (n, 20), bool or 0/1; or a DataFrame with a column for each value,
             by its name or slug.
-        predictions: What was predicted, likewise.
+        predictions: What was predicted, likewise; columns ``predicted_…`` win, as a table that
+            was labelled with ``prefix="predicted_"`` has them beside its own labels.
         scores: (n, 20), higher where a value is likelier, for ``macro_ap``.
         conclusions: The n conclusions: intervals are then over them, since arguments that share one
             are not independent. Without, intervals are over single arguments.
         title: What is scored, for display.
 
     Raises:
-        ValueEvalError: Shapes differ, a column is missing, or something is neither 0 nor 1.
+        ValueEvalError: Shapes differ, a column is missing or there twice, a conclusion is no text,
+            a score no number, or a label neither 0 nor 1.
     """
-    truth, decided = _labels(references, "references"), _labels(predictions, "predictions")
+    truth = _labels(references, "references")
+    decided = _labels(_predicted(predictions), "predictions")
     if truth.shape != decided.shape:
         raise ValueEvalError(
             f"references have {len(truth)} rows, predictions {len(decided)}: they must be the same "
@@ -123,30 +129,66 @@ def score(
     if conclusions is not None:
         if len(conclusions) != len(truth):
             raise ValueEvalError(f"conclusions: {len(conclusions)} for {len(truth)} arguments.")
+        if not all(isinstance(conclusion, str) for conclusion in conclusions):
+            raise ValueEvalError("conclusions: some are no text; drop these rows.")
         keys = [conclusion_key(conclusion) for conclusion in conclusions]
-    numbers = None if scores is None else np.asarray(scores, dtype=np.float64)
-    if numbers is not None and numbers.shape != truth.shape:
-        raise ValueEvalError(f"scores: shape {numbers.shape} instead of {truth.shape}.")
+    numbers = None if scores is None else _numbers(scores, truth.shape)
     ids = [str(number) for number in range(len(truth))]
     return Scores(make_report(ids, truth, decided, keys, scores=numbers), title)
+
+
+def _predicted(given: Any) -> Any:
+    """Return the columns ``predicted_…`` of a DataFrame by their names without it, if any."""
+    if not hasattr(given, "columns"):
+        return given
+    names = {_PREFIX + slug: slug for slug in VALUE_SLUGS}
+    there = [column for column in given.columns if str(column) in names]
+    return given[there].rename(columns=names) if there else given
+
+
+def _numbers(given: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    try:
+        numbers = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueEvalError(f"scores: not numbers ({error}).") from error
+    if numbers.shape != shape:
+        raise ValueEvalError(f"scores: shape {numbers.shape} instead of {shape}.")
+    if np.isnan(numbers).any():
+        raise ValueEvalError("scores: some are missing; drop these rows.")
+    return numbers
 
 
 def _labels(given: Any, name: str) -> npt.NDArray[np.bool_]:
     """Return labels as (n, 20) bool."""
     if hasattr(given, "columns"):
-        columns = []
-        for value, slug in zip(VALUE_NAMES, VALUE_SLUGS, strict=True):
-            column = next((c for c in given.columns if str(c) in (value, slug)), None)
-            if column is None:
-                raise ValueEvalError(f"{name}: no column {value!r} or {slug!r}.")
-            columns.append(given[column].to_numpy(dtype=object))
-        given = np.stack(columns, axis=1)
-        if any(cell is None or cell != cell for cell in given.flat):
-            raise ValueEvalError(f"{name}: some labels are missing; drop these rows.")
-        given = given.astype(np.float64)
+        given = _cells(given, name)
     array = np.asarray(given)
     if array.ndim != 2 or array.shape[1] != len(VALUE_NAMES):
         raise ValueEvalError(f"{name}: shape (arguments, 20) expected, got {array.shape}.")
     if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
         raise ValueEvalError(f"{name}: only 0 and 1 are allowed.")
     return array.astype(np.bool_)
+
+
+def _cells(frame: pd.DataFrame, name: str) -> npt.NDArray[Any]:
+    """Return the columns of the values, (n, 20)."""
+    import pandas as pd
+
+    columns = []
+    for value, slug in zip(VALUE_NAMES, VALUE_SLUGS, strict=True):
+        there = [column for column in frame.columns if str(column) in (value, slug)]
+        if not there:
+            raise ValueEvalError(f"{name}: no column {value!r} or {slug!r}.")
+        if len(there) > 1:
+            raise ValueEvalError(
+                f"{name}: two columns for one value, {there[0]!r} and {there[1]!r}. Remove those "
+                f"that are not meant, or label with predict(…, prefix={_PREFIX!r})."
+            )
+        columns.append(frame[there[0]].to_numpy(dtype=object))
+    cells = np.stack(columns, axis=1)
+    if pd.isna(cells).any():
+        raise ValueEvalError(f"{name}: some labels are missing; drop these rows.")
+    try:
+        return cells.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueEvalError(f"{name}: only 0 and 1 are allowed.") from None

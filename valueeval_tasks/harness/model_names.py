@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+ADAPTER_ARGUMENTS = ("peft", "delta", "lora_local_path")
+"""Model arguments of ``hf`` and ``vllm`` that name what was trained on the base ``pretrained``."""
 # File systems allow 255 bytes.
 _LONGEST = 255
 # Not imported from lm_eval.utils, which takes half a second that `valueeval archive` need not wait.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from valueeval.tasks.harness.model_names import ADAPTER_ARGUMENTS
 from valueeval.tasks.scores.calibration import Origin
 from valueeval.tasks.templates.decide import ALL_TEMPLATES
 
@@ -67,5 +68,7 @@ def model_name(name: str | None, arguments: Any) -> str | None:
         name: The model's name, as lm-eval writes it.
         arguments: Its ``--model_args``, if they are a mapping.
     """
-    peft = arguments.get("peft") if isinstance(arguments, Mapping) else None
-    return f"{name} + {peft}" if name and peft and str(peft) != name else name
+    if not name or not isinstance(arguments, Mapping):
+        return name
+    adapter = next((arguments[key] for key in ADAPTER_ARGUMENTS if arguments.get(key)), None)
+    return f"{name} + {adapter}" if adapter and str(adapter) != name else name

@@ -18,17 +18,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from naming_model import NamingModel
 from openpyxl import Workbook, load_workbook
 from pyarrow import parquet
 from tiny_adapters import write_adapter
 
 from valueeval.adapters.classifier.classifier import load_classifier
 from valueeval.adapters.predict import cli
-from valueeval.adapters.predict.labelling import ADDED_COLUMNS, value_names
+from valueeval.adapters.predict.labelling import ADDED_COLUMNS, NamedValues, value_names
+from valueeval.adapters.predict.score_table import table_report
 from valueeval.adapters.tables.table import TableOptions, opened_table
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.values import VALUE_SLUGS
+from valueeval.tasks.scores.scoring import score
+from valueeval.tasks.values import VALUE_NAMES, VALUE_SLUGS
 
 TREES = [
     ("Trees, they say, give shade to all; and fruit", "Plant trees", "in favor of"),
@@ -424,6 +427,56 @@ def test_summary(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert f"Agreement with the hand labels of 3 rows: macro F1 {f1:.2f}" in out
     assert figure.read_bytes().startswith(b"\x89PNG")
     assert [row["face"] for row in found] == ["1"] * 3
+
+
+def test_hand_labels_by_the_values_names(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`valueeval score` reads what `predict --labels` wrote, and training reads the hand labels."""
+    source = tmp_path / "in.csv"
+    rows = [(*row, *["1", "0"] * 10) for row in TREES]
+    source.write_text(
+        delimited(",", ("Premise", "Conclusion", "Stance", *VALUE_NAMES), rows), newline=""
+    )
+    found = run(source, "--labels")
+    assert [row["Face"] for row in found] == [rows[0][3 + VALUE_NAMES.index("Face")]] * 3
+    report = table_report(str(source.with_stem("in-labelled")))
+    truth = np.array([[True, False] * 10] * 3)
+    decided = np.array([[row[f"predicted_{slug}"] == "1" for slug in VALUE_SLUGS] for row in found])
+    assert report["macro_f1"] == score(truth, decided)["macro_f1"]
+    mixed = delimited(",", (*VALUE_NAMES, *VALUE_SLUGS), [["1"] * 40] * 3)
+    source.write_text(mixed, newline="")
+    with pytest.raises(
+        ValueEvalError, match="two columns for one value, 'Self-direction: thought'"
+    ):
+        table_report(str(source), str(source.with_stem("in-labelled")))
+
+
+def test_columns_of_ids_are_refused_before_anything_is_labelled(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_load", None)
+    source = tmp_path / "in.csv"
+    source.write_text("id,text\n" + "".join(f"{n},We care about it\n" for n in range(1001)))
+    told = refusal(adapter, source, "--by", "id")
+    assert told.startswith("Column 'id' has more than 1000 different entries")
+
+
+def test_an_answer_that_the_encoding_cannot_hold_ends_no_run(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(NamingModel):
+        rows_at_once = None
+
+        def label(self, arguments: Sequence[Argument]) -> NamedValues:
+            told = ["the answer cannot be read: → \N{DOG}"] * len(arguments)
+            return NamedValues(super().label(arguments).decided, told)
+
+    monkeypatch.setattr(cli, "_load", lambda options, texts: Odd())
+    source = tmp_path / "in.csv"
+    source.write_bytes("text;note\nBäume für alle;x\n".encode("cp1252"))
+    (row,) = run(source)
+    assert (row["text"], row["problem"]) == ("Bäume für alle", "the answer cannot be read: ? ?")
 
 
 def test_notes_on_what_models_cannot_do(

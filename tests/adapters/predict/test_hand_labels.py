@@ -33,6 +33,8 @@ def test_columns_by_name_or_slug() -> None:
         assert LabelColumns.found_in(names, "t.csv").columns == tuple(names)
     with pytest.raises(ValueEvalError, match=r"t\.csv: --labels: no column is called like a value"):
         LabelColumns.found_in(["id", "text"], "t.csv")
+    with pytest.raises(ValueEvalError, match=r"two columns for one value, 'Face' and 'face'\. Rem"):
+        LabelColumns.found_in(["Face", "face"], "t.csv")
 
 
 def test_yes_and_no() -> None:

@@ -65,4 +65,5 @@ def test_title_rows() -> None:
     assert title_rows([["Our survey", ""], ["", ""], ["a", "b"], ["c", "d"]]) == 2
     assert title_rows([["a", "b"], ["c", ""]]) == 0
     assert title_rows([["text", ""], ["c", "d"]]) == 0
+    assert title_rows([["", "What do you think?"], ["0", "We care"], ["1", "So do I"]]) == 0
     assert title_rows([["Our survey"], ["x"]]) == title_rows([]) == title_rows([["A B", ""]]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -251,6 +252,71 @@ def test_titles_above_the_header(tmp_path: Path) -> None:
     assert read(stray)[0].columns == ("text", "column 2")
 
 
+def test_a_column_of_row_numbers_needs_no_name(tmp_path: Path) -> None:
+    """Pandas writes its index so; the header is no title."""
+    path = write(tmp_path / "t.csv", ",Survey answer\n0,We care\n1,So do we\n")
+    assert [row["Survey answer"] for row in cells(path)] == ["We care", "So do we"]
+    book = workbook(tmp_path / "t.xlsx", [[None, "Survey answer"], [0, "We care"]])
+    assert [row["Survey answer"] for row in cells(book)] == ["We care"]
+
+
+def test_empty_cells_of_an_only_column_are_rows(tmp_path: Path) -> None:
+    """Whoever pastes the labels beside the table must find each beside its text."""
+    for name in ("t.csv", "t.txt"):
+        _, rows = read(write(tmp_path / name, "\ntext\nA\n\n  \nB\n\n"))
+        assert [row.cells["text"] for row in rows] == ["A", "", "", "B"]
+        assert [row.problem for row in rows] == [None, *["the row is empty"] * 2, None]
+        assert [row.where for row in rows] == ["line 3", "line 4", "line 5", "line 6"]
+    quoted = write(tmp_path / "t.csv", 'text\n"A, and\n\nmore"\n\nB\n')
+    assert [row["text"] for row in cells(quoted)] == ["A, and\n\nmore", "", "B"]
+    texts = write(tmp_path / "t.txt", "We care.\n\nSo do we.\n")
+    assert [row["text"] for row in cells(texts, has_header=False)] == ["We care.", "So do we."]
+
+
+def test_names_in_quotation_marks_are_those_of_a_quoted_table(tmp_path: Path) -> None:
+    """R's write.table quotes every text, also in a .tsv; the shared task's files quote none."""
+    content = '"id"\t"text"\n"007"\t"We care"\n"008"\t"He said ""no"""\n'
+    for name in ("t.tsv", "t.txt"):
+        found = cells(write(tmp_path / name, content))
+        assert found[1] == {"id": "008", "text": 'He said "no"'}
+    plain = 'id\ttext\n1\t"We care, too"\n'
+    assert cells(write(tmp_path / "t.tsv", plain)) == [{"id": "1", "text": '"We care, too"'}]
+
+
+def test_an_only_column_is_quoted_where_its_delimiters_are(tmp_path: Path) -> None:
+    """Excel and pandas quote what has a comma (or a semicolon) in it, and nothing else."""
+    for comma in (",", ";"):
+        content = f'text\nWe care\n"Trees{comma} they say"\n'
+        assert [r["text"] for r in cells(write(tmp_path / "t.csv", content))] == [
+            "We care",
+            f"Trees{comma} they say",
+        ]
+    quotation = 'text\n"We care, all"\nYes, we do\n"No"\n'
+    found = [row["text"] for row in cells(write(tmp_path / "t.csv", quotation))]
+    assert found == ['"We care, all"', "Yes, we do", '"No"']
+
+
+def test_a_named_encoding_reads_the_byte_order_mark(tmp_path: Path) -> None:
+    for encoding, named in (
+        ("utf-8-sig", "utf-8"),
+        ("utf-8-sig", "utf-8-sig"),
+        ("utf-16", "utf-16-le"),
+        ("utf-32", "utf-32"),
+    ):
+        path = write(tmp_path / "t.csv", "Premise,x\nBäume,1\n", encoding)
+        assert cells(path, encoding=named) == [{"Premise": "Bäume", "x": "1"}]
+    path = write(tmp_path / "t.csv", "Premise,x\nBäume,1\n", "utf-8-sig")
+    assert read(path, encoding="cp1252")[0].columns[0].endswith("Premise")
+
+
+def test_numbers_of_any_language_are_no_formulas(tmp_path: Path) -> None:
+    numbers = ["-0,75", "+1.200,5", "-50%", "-50 %", "-1.2e-05", "-3"]
+    formulas = ["-1+1", "=1", "@x", "+cmd|'/c calc'!A0", "-", "-2,5,a"]
+    rows = [{"a": text, "b": "x"} for text in (*numbers, *formulas)]
+    path = write(tmp_path / "t.csv", written("csv", rows, guard_formulas=True))
+    assert [row["a"] for row in cells(path)] == [*numbers, *(f"'{text}" for text in formulas)]
+
+
 def test_no_header(tmp_path: Path) -> None:
     path = write(tmp_path / "t.txt", "We should plant many more trees.\nThey are beautiful.\n")
     assert "give --no_header" in refusal(path)
@@ -331,8 +397,9 @@ def test_excel_gives_back_what_it_was_given(
 
 
 def test_excel_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueEvalError, match=r"line 2: a text of more than 32,767 characters"):
-        written("xlsx", [{"a": "x" * 32_768}])
+    for long in ("x" * 32_768, ["x" * 32_768], {"a": "x" * 32_768}):
+        with pytest.raises(ValueEvalError, match=r"line 2: a text of more than 32,767 characters"):
+            written("xlsx", [{"a": long}])
     monkeypatch.setattr(excel, "MAX_ROWS", 2)
     with pytest.raises(ValueEvalError, match=r"line 3: Excel holds 2 rows at most"):
         written("xlsx", [{"a": 1}, {"a": 2}])
@@ -432,6 +499,33 @@ def test_titles_merged_cells_formulas_and_gaps(tmp_path: Path) -> None:
     assert any("merged cells" in note for note in table.notes)
 
 
+def test_leading_zeros_days_and_infinities_stay(tmp_path: Path) -> None:
+    book = Workbook()
+    sheet = book.active
+    sheet.append(["id", "text", "day", "time", "share"])
+    day = datetime.datetime(2024, 3, 1)
+    sheet.append([7, "We care", day, day.replace(hour=9), 0.25])
+    for cell, form in (("A2", "00000"), ("C2", "dd.mm.yyyy"), ("D2", "dd.mm.yyyy hh:mm"),
+                       ("E2", "0%")):  # fmt: skip
+        sheet[cell].number_format = form
+    book.save(tmp_path / "t.xlsx")
+    expected = {"id": "00007", "text": "We care", "day": day.date(), "time": day.replace(hour=9),
+                "share": 0.25}  # fmt: skip
+    assert cells(tmp_path / "t.xlsx") == [expected]
+    again = write(tmp_path / "o.xlsx", written("xlsx", [expected]))
+    assert cells(again) == [expected]
+    assert b"00007,We care,2024-03-01,2024-03-01T09:00:00,0.25" in written("csv", [expected])
+    path = write(tmp_path / "i.xlsx", written("xlsx", [{"a": float("inf"), "b": 1}]))
+    assert cells(path) == [{"a": "inf", "b": 1}]
+
+
+def test_wide_sheets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = workbook(tmp_path / "t.xlsx", [[f"q{n}" for n in range(1100)], [1] * 1100])
+    assert len(cells(path)[0]) == 1100
+    monkeypatch.setattr(excel, "_MAX_CELLS", 2000)
+    assert "2 rows of up to 1,100 columns, which would take too much memory" in refusal(path)
+
+
 def test_what_is_no_workbook(tmp_path: Path) -> None:
     path = tmp_path / "t.xlsx"
     assert "is no Excel workbook, whatever its name says" in refusal(write(path, "a,b\n1,2\n"))
@@ -470,9 +564,11 @@ def test_a_cell_at_the_edge_of_a_sheet_costs_nothing(tmp_path: Path) -> None:
     sheet["A1"], sheet["B1"], sheet["A2"] = "text", "note", "a"
     sheet["XFD1048576"] = "far away"
     book.save(tmp_path / "t.xlsx")
-    _, rows = read(tmp_path / "t.xlsx")
-    assert rows[0].cells == {"text": "a", "note": None}
+    table, rows = read(tmp_path / "t.xlsx")
+    assert rows[0].cells == {"text": "a", "note": None} | dict.fromkeys(table.columns[2:])
+    assert len(table.columns) <= 1000
     assert len(rows) <= 102
+    assert "cells beyond column 1,000 have no name and are left out" in table.notes
 
 
 def test_entities_in_xml_are_not_expanded(tmp_path: Path) -> None:

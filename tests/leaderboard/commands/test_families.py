@@ -91,6 +91,13 @@ def test_macro_ap_needs_scores_of_all(folder: Path) -> None:
         families(file)
 
 
+def test_results_may_be_named_by_absolute_paths(folder: Path) -> None:
+    named = families(written(folder, "  X:\n    - {a: bad, b: like}\n"))
+    results = folder / "results"
+    absolute = f'  X:\n    - {{a: "{results}/ba?", b: "{results}/like"}}\n'
+    assert families(written(folder, absolute)) == named
+
+
 def test_a_family_is_given_alone(folder: Path) -> None:
     with pytest.raises(ValueEvalError, match="give nothing beside it"):
         main(["x", "y", "--family", str(folder / "comparisons.yaml")])

@@ -45,6 +45,15 @@ def test_method_of_a_stock_model(
     assert (run.method, run.trainable, run.base) == (method, trainable, "gpt2")
 
 
+def test_vllm_with_an_adapter_is_the_adapter(tmp_path: Path) -> None:
+    arguments = "pretrained=org/base,lora_local_path=runs/lora-1,max_lora_rank=16"
+    write_results(tmp_path, model="org/base", kind="vllm", model_args=arguments)
+    run = only_row(table_of(tmp_path)).run
+    assert (run.model, run.base, run.method, run.trainable) == (
+        "lora-1", "org/base", "adapter", None,
+    )  # fmt: skip
+
+
 def test_method_names_chats_and_guided_decoding(tmp_path: Path) -> None:
     def change(content: dict[str, Any]) -> None:
         content["chat_template_sha"] = "a" * 64

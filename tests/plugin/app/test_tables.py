@@ -62,6 +62,28 @@ def test_it_can_be_labelled_twice_and_columns_of_ours_stay(survey: Path) -> None
     assert ";predicted_values;" in header
 
 
+def test_hand_labels_keep_their_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,Face\nTradition is dear,1\n", encoding="utf-8")
+    path, _ = labelled(tmp_path / "a.csv")
+    header = Path(path).read_text(encoding="utf-8").splitlines()[0].split(",")
+    assert header[:2] == ["text", "Face"]
+    assert "predicted_face" in header
+
+
+def test_conclusion_and_stance_are_found_beside_a_chosen_text(tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("Premise,Conclusion,Stance\nTradition is dear,Keep it,for\n")
+    path, _ = labelled(source, Roles(text_column="Premise"))
+    assert ",Tradition,,argument," in Path(path).read_text(encoding="utf-8")
+
+
+def test_columns_of_ids_are_refused_before_anything_is_labelled(tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("id,text\n" + "".join(f"{n},We care\n" for n in range(1001)))
+    with pytest.raises(ValueEvalError, match="Column 'id' has more than 1000 different"):
+        label_table(str(source), None, Roles(), "id", False, lambda done, total: None)  # type: ignore[arg-type]
+
+
 def test_an_unclear_table_names_the_fields_of_the_page(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("premise,a,b\nOne thing,x,y\n", encoding="utf-8")
     with pytest.raises(ValueEvalError, match="«Conclusion»") as told:

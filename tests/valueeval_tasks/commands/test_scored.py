@@ -35,6 +35,18 @@ def test_frames_by_name_or_slug() -> None:
     assert score(named, slugs).report == expected
 
 
+def test_a_labelled_table_has_the_predictions_beside_its_labels() -> None:
+    expected = score(TRUTH, PREDICTED).report
+    labelled = pd.DataFrame(TRUTH.astype(int), columns=list(VALUE_NAMES))
+    for place, slug in enumerate(VALUE_SLUGS):
+        labelled[f"predicted_{slug}"] = PREDICTED[:, place].astype(int)
+    assert score(labelled, labelled).report == expected
+    mixed = labelled.rename(columns=lambda name: name.removeprefix("predicted_"))
+    with pytest.raises(ValueEvalError, match=r"predictions: two columns for one value, 'Self-dir.*"
+                       r"predict\(…, prefix='predicted_'\)"):  # fmt: skip
+        score(TRUTH, mixed)
+
+
 def test_how_scores_show_themselves() -> None:
     scores = score(TRUTH, PREDICTED, conclusions=CONCLUSIONS, title="<b>mine</b>")
     assert f"macro_f1: {scores.macro_f1:.3f} (" in str(scores)
@@ -67,6 +79,15 @@ def test_values_without_a_positive_have_no_f1() -> None:
         (TRUTH, PREDICTED + 1, {}, "predictions: only 0 and 1 are allowed"),
         (TRUTH, PREDICTED, {"conclusions": ["a"]}, "conclusions: 1 for 80 arguments"),
         (TRUTH, PREDICTED, {"scores": [[0.0]]}, r"scores: shape \(1, 1\) instead of \(80, 20\)"),
+        (TRUTH, PREDICTED, {"scores": TRUTH * np.nan}, "scores: some are missing; drop these rows"),
+        (TRUTH, PREDICTED, {"scores": [["a"] * 20] * 80}, "scores: not numbers"),
+        (TRUTH, PREDICTED, {"conclusions": [None] * 80}, "conclusions: some are no text"),
+        (
+            pd.DataFrame([["yes"] * 20] * 80, columns=list(VALUE_SLUGS)),
+            PREDICTED,
+            {},
+            "references: only 0 and 1 are allowed",
+        ),
         (pd.DataFrame({"face": [1]}), PREDICTED, {}, "no column 'Self-direction: thought' or"),
     ],
 )
@@ -78,5 +99,6 @@ def test_refusals(truth: object, predicted: object, options: dict, message: str)
 def test_missing_labels_are_refused() -> None:
     frame = pd.DataFrame(TRUTH.astype(float), columns=list(VALUE_SLUGS))
     frame.iloc[3, 4] = np.nan
-    with pytest.raises(ValueEvalError, match="references: some labels are missing"):
-        score(frame, PREDICTED)
+    for missing in (frame, frame.astype("Int64"), frame.astype(object).where(frame.notna(), None)):
+        with pytest.raises(ValueEvalError, match="references: some labels are missing"):
+            score(missing, PREDICTED)

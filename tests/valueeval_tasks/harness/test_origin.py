@@ -45,8 +45,11 @@ def results(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_what_the_results_beside_them_tell(tmp_path: Path) -> None:
-    (tmp_path / f"results_{DATE}.json").write_text(json.dumps(results()), encoding="utf-8")
+@pytest.mark.parametrize("key", ["peft", "delta", "lora_local_path"])
+def test_what_the_results_beside_them_tell(tmp_path: Path, key: str) -> None:
+    arguments = {"model_args": {"pretrained": "org/model", key: "org/adapter"}}
+    told = json.dumps(results(config=arguments))
+    (tmp_path / f"results_{DATE}.json").write_text(told, encoding="utf-8")
     origin = origin_of(tmp_path / f"samples_valueeval_bca_validation_{DATE}.jsonl")
     assert origin == Origin("org/model + org/adapter", "bca", 1, "chat", 4, "validation", "a" * 64)
 
