@@ -20,7 +20,7 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PACKAGE_FILES := pyproject.toml setup.py constraints.txt $(wildcard plugin/startup/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-slow test-gpu test-lowest test-other-cpu lint typecheck format benchmarks release ship clean
+.PHONY: help venv install demo docs test test-slow test-gpu test-lowest test-other-cpu lint typecheck format benchmarks release ship clean
 
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

@@ -31,8 +31,10 @@ PAGES = {
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 _COMMANDS = """# Commands
 
-Every command shows this with `--help`. `valueeval completion SHELL` prints a script for your shell
-that completes them. `valueeval run` takes the options of `lm_eval run`.
+Every command shows this with `--help`; `valueeval train` shows all of its options with
+`--help_all`, and `valueeval data COMMAND` its own with `--help`. `valueeval completion SHELL`
+prints a script for your shell that completes them. `valueeval run` takes the options of `lm_eval
+run`.
 
 """
 

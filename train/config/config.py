@@ -239,7 +239,7 @@ class TrainConfig:
     push_to_hub: str | None = option(
         None,
         "Model on the Hugging Face hub, org/name, to upload the finished adapter to; created if "
-        "it does not exist. Takes the token of `hf auth login` or $HF_TOKEN. With resume, an "
+        "it does not exist. Takes the token of `hf auth login` or $HF_TOKEN. With resume, a "
         "finished adapter is uploaded. null uploads nothing.",
         group="run",
         basic=True,
