@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 from rich.live import Live
@@ -60,7 +64,8 @@ def main(argv: Sequence[str]) -> int:
             store.forget_failure(cell)
     if arguments.jobs is not None:
         return _submit(arguments, folder)
-    _run(Runner(store, cells, workers, devices), cells, store)
+    with _signals_interrupt():
+        _run(Runner(store, cells, workers, devices), cells, store)
     _show(study, cells, store, everything=False)
     states = store.states(cells)
     failed = [cell for cell in cells if states[cell.key] is State.FAILED]
@@ -221,6 +226,25 @@ def _positive(text: str) -> int:
     if number < 1:
         raise ValueError(text)
     return number
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Take SIGTERM and SIGHUP for Ctrl-C, so that running cells are ended in order."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(runner: Runner, cells: Sequence[Cell], store: Store) -> None:

@@ -18,21 +18,22 @@ A cell is done when ``results/`` is there. An archive of a study holds only ``ce
 unfinished cells read.
 
 Processes on one machine or several can share the folder: the lock is the operating system's
-(``flock``), so a killed process leaves none behind. The file system must pass such locks between
-machines, as NFS and, where it is set so, Lustre do.
+(``flock``), so a killed process leaves none behind. The commands of a cell inherit it: where the
+study is killed and they go on, nobody else takes the cell until they have ended. The file system
+must pass such locks between machines, as NFS and, where it is set so, Lustre do.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from valueeval.study.cells import Cell
 from valueeval.study.commands import (
@@ -42,6 +43,7 @@ from valueeval.study.commands import (
     sample_places,
     train_options,
 )
+from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.files import replacing
 
 
@@ -137,19 +139,27 @@ class Store:
         return str(content.get("reason", "")) if isinstance(content, dict) else ""
 
     @contextmanager
-    def claim(self, cell: Cell) -> Iterator[bool]:
-        """Hold a cell while the block runs; False if another process holds it."""
-        self.path(cell).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path(cell) / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+    def claim(self, cell: Cell) -> Iterator[int | None]:
+        """Hold a cell while the block runs.
+
+        Yields:
+            The descriptor of its lock: a process that inherits it holds the cell as well, until it
+            ends. None if another process holds the cell, or looked just now whether one does.
+
+        Raises:
+            ValueEvalError: The file system has no locks.
+        """
+        path = self.path(cell) / "lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            try:
+                held = _lock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                raise ValueEvalError(
+                    f"{path}: this file system has no locks ({error.strerror}), so two processes "
+                    "could run one cell: name a folder on another one with -o"
+                ) from error
+            yield file.fileno() if held else None  # closing unlocks it, if nobody inherited it
 
     def describe(self, cell: Cell) -> None:
         """Write what the cell is, the options of its training and what it is evaluated on."""
@@ -177,7 +187,22 @@ class Store:
         (self.path(cell) / "failed.json").unlink(missing_ok=True)
 
     def _is_locked(self, cell: Cell) -> bool:
-        if not (self.path(cell) / "lock").is_file():
+        try:
+            # To read alone: the study may be somebody else's.
+            file = (self.path(cell) / "lock").open("rb")
+        except FileNotFoundError:
             return False
-        with self.claim(cell) as held:
-            return not held
+        with file:
+            try:
+                return not _lock(file, fcntl.LOCK_SH)
+            except OSError:  # a file system without locks, where no cell is run
+                return False
+
+
+def _lock(file: IO[bytes], kind: int) -> bool:
+    """Lock an open file; return False if a lock of another process is in the way."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

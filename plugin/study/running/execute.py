@@ -108,9 +108,11 @@ class Runner:
         if self._stopping.is_set() or (share := self._memory.reserve(cell, device)) is None:
             return False
         try:
-            with self.store.claim(cell) as held:
+            with self.store.claim(cell) as share.lock:
+                if share.lock is None:
+                    return False
                 # Another worker may have finished it between the look and the claim.
-                if not held or self.store.is_complete(cell) or self.store.failure(cell):
+                if self.store.is_complete(cell) or self.store.failure(cell):
                     return False
                 if (shortage := self._memory.shortage(share)) is not None:
                     print(f"{cell.design.label}: {shortage}", file=sys.stderr, flush=True)
@@ -134,6 +136,8 @@ class Runner:
                 except ValueEvalError as error:
                     self._fail(cell, str(error))
                     return
+                if status < 0:  # a signal to all processes of a job may reach the child first
+                    self._stopping.wait(POLL_SECONDS)
                 if self._stopping.is_set():
                     return
                 if status:
@@ -184,6 +188,8 @@ class Runner:
                 words,
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env=environment(self.workers, share.device),
+                # It holds the cell even if this process is killed and it goes on alone.
+                pass_fds=() if share.lock is None else (share.lock,),
             )  # fmt: skip
             self._children.add(child)
         share.process = child.pid

@@ -35,12 +35,14 @@ class Share:
         device: Its GPU, if the pool chose one.
         on_device: Bytes of that GPU's memory.
         process: The process that runs it now.
+        lock: Descriptor of the cell's lock, which its processes inherit.
     """
 
     expected: int
     device: str | None = None
     on_device: int = 0
     process: int | None = None
+    lock: int | None = None
 
     def growing(self) -> int:
         """Return how much main memory it does not hold yet."""

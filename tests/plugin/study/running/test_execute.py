@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import random
 import shutil
@@ -23,6 +25,7 @@ from valueeval.study.design import read_study
 from valueeval.study.running import execute
 from valueeval.study.running.execute import Runner
 from valueeval.study.store import State, Store
+from valueeval.tasks.errors import ValueEvalError
 
 FAKE = str(Path(fake_valueeval.__file__))
 # The command of a study whose cells are run by the fake.
@@ -290,19 +293,80 @@ def test_a_cell_that_runs_is_seen_as_running(study: Path) -> None:
     mine, other = Store(study.parent / "out"), Store(study.parent / "out")
     assert mine.state(cell) is State.WAITING
     with mine.claim(cell) as held:
-        assert held
+        assert held is not None
         assert other.state(cell) is State.RUNNING
         with other.claim(cell) as again:
-            assert not again
+            assert again is None
     assert other.state(cell) is State.WAITING
 
 
-def test_interruption_ends_the_children(study: Path) -> None:
-    process = start(study, 30)
-    deadline = time.monotonic() + 30
-    while not (study.parent / "out" / "calls.txt").exists() and time.monotonic() < deadline:
+def test_looking_does_not_look_like_running(study: Path) -> None:
+    """Several may look at once, also at a lock that they may not write to."""
+    cell = cells_of(study)[0]
+    store = Store(study.parent / "out")
+    with store.claim(cell):
+        pass
+    lock = store.path(cell) / "lock"
+    lock.chmod(0o444)
+    with lock.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert store.state(cell) is State.WAITING
+
+
+def test_a_file_system_without_locks(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = cells_of(study)[0]
+    store = Store(study.parent / "out")
+    with store.claim(cell):
+        pass
+
+    def flock(file: Any, kind: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert store.state(cell) is State.WAITING
+    with pytest.raises(ValueEvalError, match="this file system has no locks"), store.claim(cell):
+        pass
+
+
+def begun(study: Path, number: int) -> None:
+    """Wait until some steps have begun."""
+    calls, deadline = study.parent / "out" / "calls.txt", time.monotonic() + 60
+    while not calls.exists() or len(calls.read_text(encoding="utf-8").splitlines()) < number:
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("to_all", [False, True], ids=["to the study", "to its children as well"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interruption_ends_the_children(study: Path, number: signal.Signals, to_all: bool) -> None:
+    """A cell that was ended by a signal waits to go on: it has not failed."""
+    process = start(study, 30)
+    begun(study, 2)
+    if to_all:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     assert process.wait(timeout=20) != 0
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # nobody is left
     store = Store(study.parent / "out")
     assert {store.state(cell) for cell in cells_of(study)} == {State.WAITING}
+
+
+def test_commands_that_outlive_the_study_hold_their_cells(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The study alone is killed: started again, it waits for the cells that go on without it."""
+    process = start(study, 2)
+    begun(study, 2)
+    process.kill()
+    process.wait()
+    store = Store(study.parent / "out")
+    states = Counter(store.state(cell) for cell in cells_of(study))
+    assert states == {State.RUNNING: 2, State.WAITING: 5}
+    run(study, monkeypatch)
+    assert {store.state(cell) for cell in cells_of(study)} == {State.DONE}
+    calls = (store.folder / "calls.txt").read_text(encoding="utf-8").splitlines()
+    for key in {line.split()[2] for line in calls}:
+        steps = [line.split()[0] for line in calls if line.endswith(f"train {key}")]
+        assert steps == ["begin", "end"] * (len(steps) // 2)
