@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
@@ -60,6 +61,7 @@ class Runner:
         self.devices = devices
         self.report = report
         self._stopping = threading.Event()
+        self._error: Exception | None = None
         self._children: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._memory = MemoryPool(cells, store)
@@ -68,16 +70,17 @@ class Runner:
         """Run every cell that can run; a cell that fails is recorded and stops no other.
 
         On an interruption running cells are ended; they go on from their last checkpoint when the
-        study is started again.
+        study is started again. So they are where a cell cannot even be recorded as failed.
         """
         threads = [
-            threading.Thread(target=self._work, args=(n,), daemon=True) for n in range(self.workers)
+            threading.Thread(target=self._guard, args=(n,), daemon=True)
+            for n in range(self.workers)
         ]
         for thread in threads:
             thread.start()
         try:
             for thread in threads:
-                while thread.is_alive():
+                while thread.is_alive() and self._error is None:
                     thread.join(POLL_SECONDS)
         finally:
             self._stopping.set()
@@ -86,6 +89,15 @@ class Runner:
                     child.terminate()
             for thread in threads:
                 thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _guard(self, number: int) -> None:
+        """Work; keep what ended the work, for `run` to raise."""
+        try:
+            self._work(number)
+        except Exception as error:
+            self._error = error
 
     def _work(self, number: int) -> None:
         device = self.devices[number % len(self.devices)] if self.devices else None
@@ -116,8 +128,11 @@ class Runner:
                     return False
                 if (shortage := self._memory.shortage(share)) is not None:
                     print(f"{cell.design.label}: {shortage}", file=sys.stderr, flush=True)
-                self.store.describe(cell)
-                self._run_cell(cell, share)
+                try:
+                    self.store.describe(cell)
+                    self._run_cell(cell, share)
+                except Exception as error:  # whatever it is, the other cells can run
+                    self._fail(cell, self._reason(cell, error))
             self._memory.learn(cell)
             return True
         finally:
@@ -131,11 +146,7 @@ class Runner:
             for step, words in self._steps(cell, unfinished).items():
                 self.report(cell, State.RUNNING, step)
                 launcher = _launcher(cell.processes if step == "train" else 1)
-                try:
-                    status = self._call([*launcher, *words()], log, share)
-                except ValueEvalError as error:
-                    self._fail(cell, str(error))
-                    return
+                status = self._call([*launcher, *words()], log, share)
                 if status < 0:  # a signal to all processes of a job may reach the child first
                     self._stopping.wait(POLL_SECONDS)
                 if self._stopping.is_set():
@@ -179,6 +190,14 @@ class Runner:
     def _fail(self, cell: Cell, reason: str) -> None:
         self.store.fail(cell, reason)
         self.report(cell, State.FAILED, reason)
+
+    def _reason(self, cell: Cell, error: Exception) -> str:
+        """Return an error as the reason of a failure; of a bug the cell's log has the traceback."""
+        if isinstance(error, ValueEvalError):
+            return str(error)
+        with (self.store.path(cell) / "log.txt").open("a", encoding="utf-8") as log:
+            traceback.print_exception(error, file=log)
+        return f"{type(error).__name__}: {error}"
 
     def _call(self, words: Sequence[str], log: IO[bytes], share: Share) -> int:
         with self._lock:

@@ -225,6 +225,37 @@ def test_an_evaluation_that_wrote_nothing_has_failed(
     assert not store.results(trained[0]).exists()
 
 
+def test_a_bug_in_a_cell_stops_no_other(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is recorded as a failure, and the cell's log says where it was."""
+    cell = next(c for c in cells_of(study) if c.design.options["method"] == "head")
+    command = execute.evaluate_command
+
+    def broken(asked: Cell, folder: Path, results: Path) -> list[str]:
+        if asked.key == cell.key:
+            raise KeyError("base")
+        return command(asked, folder, results)
+
+    monkeypatch.setattr(execute, "evaluate_command", broken)
+    store = run(study, monkeypatch)
+    assert Counter(map(store.state, cells_of(study))) == {State.DONE: 6, State.FAILED: 1}
+    assert store.failure(cell) == "KeyError: 'base'"
+    assert "in broken" in (store.path(cell) / "log.txt").read_text(encoding="utf-8")
+
+
+def test_a_failure_that_cannot_be_recorded_ends_the_study(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It did end, but as if all were well."""
+
+    def fail(store: Store, cell: Cell, reason: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("FAKE_FAIL", "head")
+    monkeypatch.setattr(Store, "fail", fail)
+    with pytest.raises(OSError, match="No space left"):
+        run(study, monkeypatch)
+
+
 def start(study: Path, seconds: float, out: Path | None = None) -> subprocess.Popen[bytes]:
     out = out or study.parent / "out"
     return subprocess.Popen(
