@@ -36,6 +36,7 @@ from valueeval.study.design import (
 )
 from valueeval.tasks.data.content_free import CONTENT_FREE, content_free_set
 from valueeval.tasks.data.dataset import CV, load_set
+from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import TEMPLATES
 
@@ -299,14 +300,28 @@ def _candidates(needed: Sequence[Cell]) -> dict[str, list[list[str]]]:
 
 
 def _check_untrained(design: CellDesign) -> None:
+    _refuse_misspelt(design.options)
     allowed = {"method", "base", "template", "paraphrase", "data", "data_dir", "of", *EVALUATION}
     if design.options["method"] == "none":
-        allowed |= DECISIONS.keys()
+        allowed |= {"revision", *DECISIONS}
     ignored = sorted(set(design.factors) - allowed - {"block", "seed", "answers"})
     if ignored:
         raise DesignError(f"{', '.join(ignored)}: nothing is trained, so this has no effect")
     if design.options["method"] == "none" and "template" not in design.options:
         raise DesignError(f"method none: name a template: {', '.join(TEMPLATES)}")
+    if design.options["method"] == "none" and not design.options.get("base"):
+        raise DesignError("method none: name a base: the model that is asked")
+
+
+def _refuse_misspelt(options: Mapping[str, Any]) -> None:
+    """Refuse names that are no option of anything; those of a training may stand for all cells."""
+    from valueeval.train.config import renamed
+    from valueeval.train.options import all_options
+
+    known = {*all_options(), *renamed.NAMES, *EVALUATION, *DECISIONS, PROCESSES, "of"}
+    for name in options:
+        if name.replace("-", "_") not in known:
+            raise DesignError(f"no option {name}{did_you_mean(name, sorted(known))}")
 
 
 def _recipe(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:

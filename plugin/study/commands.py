@@ -126,6 +126,8 @@ def evaluate_command(cell: Cell, folder: Path, results: Path) -> list[str]:
         model = f"adapter={adapters(folder, [cell.key])}"
     else:
         model = f"pretrained={options['base']}"
+        if options.get("revision"):
+            model += f",revision={options['revision']}"
     if "dtype" in options:
         model += f",dtype={options['dtype']}"
     if cell.calibrated is not None:

@@ -238,6 +238,25 @@ def test_tasks_and_the_words_of_an_evaluation(folder: Path) -> None:
     assert "--apply_chat_template" in words
 
 
+def test_the_revision_of_a_model_that_is_asked(folder: Path) -> None:
+    """Another revision is another cell, so it is what must be loaded."""
+    factors = {"base": ["org/model"], "revision": ["main", "v2"]}
+    options = {"method": "none", "template": "cls"}
+    main, other = cells_of(folder, {"a": {"factors": factors, "options": options}})
+    assert main.key != other.key
+    words = evaluate_command(other, folder / "out", folder / "results")
+    assert "pretrained=org/model,revision=v2" in words
+
+
+def test_options_of_trainings_may_stand_for_all_cells(folder: Path) -> None:
+    """Also for those that train nothing, by their earlier names and with hyphens."""
+    options = {"method": "none", "template": "bca", "data": "sample", "base": str(folder / "base")}
+    blocks = {"a": {"factors": {"seed": [0]}, "options": options}}
+    (plain,) = cells_of(folder, blocks)
+    (same,) = cells_of(folder, blocks, options={"learning-rate": 0.1, "warmup": 0, "processes": 2})
+    assert same.key == plain.key
+
+
 def test_calibrated_cells_share_the_answers_of_raw_ones(folder: Path, real_data_dir: Path) -> None:
     """Raw answers about the test set are one cell, listed or not; those fitted on are added."""
     decisions = {"calibration": ["none", "content-free", "batch"], "thresholds": ["raw", "tuned"]}
@@ -345,6 +364,20 @@ def test_the_first_arguments_of_each_conclusion(folder: Path) -> None:
                 "options": {"method": "none", "template": "bca"},
             },
             "calibration: 'prior'; allowed: none, content-free, batch",
+        ),
+        (
+            {
+                "factors": {"base": [None]},
+                "options": {"method": "none", "template": "bca"},
+            },
+            "method none: name a base",
+        ),
+        (
+            {
+                "factors": {"seed": [0]},
+                "options": {"method": "none", "template": "bca", "num_fewshots": 4},
+            },
+            "no option num_fewshots; did you mean num_fewshot?",
         ),
         ({"factors": {"calibration": ["batch"]}}, "no option calibration"),
         (
