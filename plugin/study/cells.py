@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from valueeval.study.design import (
     AVERAGE,
@@ -39,6 +39,9 @@ from valueeval.tasks.data.dataset import CV, load_set
 from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import TEMPLATES
+
+if TYPE_CHECKING:
+    from valueeval.train.config.config import TrainConfig
 
 _PLACE = "ADAPTERS-OF-OTHER-CELLS"
 _SCORED = ("cls", "bca")
@@ -252,7 +255,10 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
     else:
         if needs:
             options["teacher"] = _PLACE
-        identity["recipe"] = recipe = _recipe(options, folder)
+        config = _config(options, folder)
+        identity["recipe"] = recipe = _recipe(config)
+        if tables := _table_hashes(config):
+            identity["tables"] = tables
         if processes > 1:  # sums of gradients are rounded otherwise
             identity[PROCESSES] = processes
         train = {k: v for k, v in options.items() if k != "teacher" or not needs}
@@ -260,6 +266,8 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
     sets = ("sample",) if data == "sample" and design.sets else design.sets
     identity["tasks"] = tasks = _tasks(design, sets)
     identity["data"] = _data_hash(data, where)
+    if others := [name for name in sets if name not in (*sets_of(data), CV, CONTENT_FREE)]:
+        identity["sets"] = [_set_hash(name, where) for name in others]
     if options.get("protocol") == CV or CV in sets:
         identity["cv"] = load_set(CV, where).sha256
     if method not in (AVERAGE, SELECTED):
@@ -324,13 +332,19 @@ def _refuse_misspelt(options: Mapping[str, Any]) -> None:
             raise DesignError(f"no option {name}{did_you_mean(name, sorted(known))}")
 
 
-def _recipe(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return what training depends on, after checking the options as ``valueeval train`` does."""
+def _config(options: Mapping[str, Any], folder: Path) -> TrainConfig:
+    """Return the configuration of a training, checked as ``valueeval train`` does."""
     from valueeval.train.command_line import config_of
 
-    config = config_of(options, str(folder / "adapter"))
+    return config_of(options, str(folder / "adapter"))
+
+
+def _recipe(config: TrainConfig) -> dict[str, Any]:
+    """Return what training depends on, but for the base and the teachers that are cells.
+
+    The base is told by its weights, the teacher by the cells that it is made of.
+    """
     recipe = config.recipe()
-    # The base is told by its weights, the teacher by the cells that it is made of.
     return {k: v for k, v in recipe.items() if k != "base" and v != _PLACE}
 
 
@@ -347,13 +361,14 @@ def _tasks(design: CellDesign, sets: Sequence[str]) -> tuple[str, ...]:
 def _takes_all_training(options: Mapping[str, Any]) -> bool:
     """Return whether ``train_size`` is the number of all training arguments.
 
-    Folds have training arguments of their own, so that there it never is.
+    Folds and tables have training arguments of their own, so that there it never is.
     """
-    size = options.get("train_size")
-    if size is None or {"folds", "fold", "protocol"} & options.keys():
+    from valueeval.train.config.config import DATA_SETS
+
+    size, data = options.get("train_size"), options.get("data", "touche23")
+    if size is None or {"folds", "fold", "protocol"} & options.keys() or data not in DATA_SETS:
         return False
-    training = sets_of(str(options.get("data", "touche23")))[0]
-    return bool(size == set_size(training, options.get("data_dir")))
+    return bool(size == set_size(sets_of(data)[0], options.get("data_dir")))
 
 
 def sets_of(data: str) -> tuple[str, str, str]:
@@ -372,7 +387,27 @@ def set_size(name: str, where: str | None) -> int:
 
 @cache
 def _data_hash(data: str, where: str | None) -> tuple[str, ...]:
-    return tuple(load_set(name, where).sha256 for name in sets_of(data))
+    return tuple(_set_hash(name, where) for name in sets_of(data))
+
+
+@cache
+def _set_hash(name: str, where: str | None) -> str:
+    return load_set(name, where).sha256
+
+
+def _table_hashes(config: TrainConfig) -> list[str]:
+    """Return the hashes of the labelled tables among the data: a name says not what is in them."""
+    from valueeval.train.config.config import DATA_SETS
+
+    return [_file_hash(Path(part)) for part in config.data_parts if part not in DATA_SETS]
+
+
+@cache
+def _file_hash(table: Path) -> str:
+    try:
+        return hashlib.sha256(table.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DesignError(f"data: {table}: cannot be read ({error.strerror})") from error
 
 
 @cache

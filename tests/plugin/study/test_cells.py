@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,54 @@ def test_other_weights_are_another_cell(folder: Path) -> None:
     (folder / "base" / "model.safetensors").write_bytes(b"other weights")
     cells_module._base_identity.cache_clear()
     assert key_of(folder, method="head") != before
+
+
+def test_tables_are_told_by_their_content(folder: Path, real_data_dir: Path) -> None:
+    """Two files of one name are two cells, and so are a file and what it is changed into."""
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        (folder / name / "train.csv").write_text(name, encoding="utf-8")
+
+    def keys(**options: Any) -> list[str]:
+        tables = [str(folder / name / "train.csv") for name in ("a", "b")]
+        block = {"factors": {"data": tables}, "options": {"data_dir": str(real_data_dir)}}
+        cells_module._file_hash.cache_clear()
+        return [cell.key for cell in cells_of(folder, {"block": {**block, **options}})]
+
+    before = keys()
+    assert len(set(before)) == 2
+    assert keys() == before
+    (folder / "a" / "train.csv").write_text("changed", encoding="utf-8")
+    after = keys()
+    assert after[1] == before[1]
+    assert after[0] not in before
+    # The number of all arguments of touche23 is no number of all of a table's.
+    number = len(load_set("training", real_data_dir).arguments)
+    whole = {"data_dir": str(real_data_dir), "train_size": number}
+    assert set(keys(options=whole)).isdisjoint(after)
+    (folder / "a" / "train.csv").unlink()
+    with pytest.raises(DesignError, match=r"data: .*train\.csv: cannot be read \(No such file"):
+        keys()
+
+
+def test_the_arguments_of_every_set_tell_a_cell(folder: Path, real_data_dir: Path) -> None:
+    """Also of those that the training does not come with."""
+    data = shutil.copytree(real_data_dir, folder / "data")
+    options = {"data": "touche23", "base": str(folder / "base"), "data_dir": str(data)}
+
+    def key(*sets: str) -> str:
+        cells_module._set_hash.cache_clear()
+        block = {"factors": {"seed": [0]}, "sets": list(sets)}
+        (cell,) = cells_of(folder, {"block": block}, options=options)
+        return cell.key
+
+    main, both = key("main"), key("main", "zhihu")
+    labels = data / "labels-validation-zhihu.tsv"
+    text = labels.read_text(encoding="utf-8")
+    labels.chmod(0o644)
+    labels.write_text(text.replace("\t0\n", "\t1\n", 1), encoding="utf-8")
+    assert key("main") == main
+    assert key("main", "zhihu") != both
 
 
 def test_the_hash_of_the_weights_stands_for_a_base_that_is_not_here(folder: Path) -> None:
