@@ -35,7 +35,7 @@ from valueeval.study.design import (
     references,
 )
 from valueeval.tasks.data.content_free import CONTENT_FREE, content_free_set
-from valueeval.tasks.data.dataset import CV, load_set
+from valueeval.tasks.data.dataset import CV, CV_PARTS, load_set
 from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import TEMPLATES
@@ -264,6 +264,7 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
         train = {k: v for k, v in options.items() if k != "teacher" or not needs}
     data, where = str(options.get("data", "touche23")), options.get("data_dir")
     sets = ("sample",) if data == "sample" and design.sets else design.sets
+    _refuse_seen(sets, recipe, needed if method in (AVERAGE, SELECTED) else ())
     identity["tasks"] = tasks = _tasks(design, sets)
     identity["data"] = _data_hash(data, where)
     if others := [name for name in sets if name not in (*sets_of(data), CV, CONTENT_FREE)]:
@@ -346,6 +347,34 @@ def _recipe(config: TrainConfig) -> dict[str, Any]:
     """
     recipe = config.recipe()
     return {k: v for k, v in recipe.items() if k != "base" and v != _PLACE}
+
+
+def _refuse_seen(
+    sets: Sequence[str], recipe: Mapping[str, Any] | None, members: Sequence[Cell]
+) -> None:
+    """Refuse sets whose labels a cell has seen: its evaluation would, after the training.
+
+    Args:
+        sets: The sets that it is to be evaluated on.
+        recipe: What it is trained by, if it is.
+        members: The cells that it averages or chooses among.
+    """
+    if members and all((each.recipe or {}).get("protocol") == CV for each in members):
+        if set(sets) != {CV}:
+            raise DesignError(
+                f"an average of trainings with protocol: {CV} is evaluated on `sets: [{CV}]` alone"
+            )
+        return
+    recipes = [recipe] if recipe is not None else [each.recipe or {} for each in members]
+    for each in recipes:
+        seen = {CV} if "touche23" in str(each.get("data")).split("+") else set()
+        if each.get("protocol") == CV:
+            seen.update(CV_PARTS)
+        if wrong := [name for name in sets if name in seen]:
+            raise DesignError(
+                f"sets: {', '.join(wrong)}: it has seen labels of these; a training with protocol: "
+                f"{CV} has `sets: []`, and the average of all five folds `sets: [{CV}]`"
+            )
 
 
 def _tasks(design: CellDesign, sets: Sequence[str]) -> tuple[str, ...]:

@@ -70,7 +70,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from valueeval import __version__
+from valueeval.tasks.commands import generate_configs
 from valueeval.tasks.data.dataset import CV
+from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 
 PARTS = ("limit", "per_conclusion")
@@ -97,6 +99,9 @@ UNTRAINED = ("none", AVERAGE, SELECTED)
 """Methods that train nothing."""
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+SETS = ("main", *generate_configs.SETS)
+"""Sets of the dataset that cells can be evaluated on: those that have tasks."""
 
 METRICS = ("macro_f1", "official_f1", "macro_ap")
 
@@ -294,7 +299,7 @@ def read_study(file: Path) -> Study:
         raise DesignError(f"{file}: blocks: name at least one")
     bases = _bases(top.get("bases", {}), f"{file}: bases")
     shared = _mapping(top.get("options", {}), f"{file}: options")
-    sets = tuple(_list(top.get("sets", ["main"]), f"{file}: sets"))
+    sets = _sets(top.get("sets", ["main"]), f"{file}: sets")
     version = top.get("version", __version__)
     if not isinstance(version, str):
         raise DesignError(f"{file}: version: write it in quotes: '0.1.0'")
@@ -371,7 +376,7 @@ def _expand(
     ]
     excluded = _list(block.get("exclude", []), f"{where}: exclude")
     options = {**shared, **_mapping(block.get("options", {}), f"{where}: options")}
-    own_sets = tuple(_list(block.get("sets", list(sets)), f"{where}: sets"))
+    own_sets = _sets(block.get("sets", list(sets)), f"{where}: sets")
 
     combinations = [
         CellDesign({"block": name, **dict(zip(levels, combination, strict=True))}, {}, own_sets)
@@ -512,6 +517,16 @@ def _list(content: Any, where: str) -> list[Any]:
     if not isinstance(content, list):
         raise DesignError(f"{where}: expected a list")
     return content
+
+
+def _sets(content: Any, where: str) -> tuple[str, ...]:
+    names = _list(content, where)
+    for name in names:
+        if name not in SETS:
+            raise DesignError(
+                f"{where}: {name!r}; allowed: {', '.join(SETS)}{did_you_mean(name, SETS)}"
+            )
+    return tuple(names)
 
 
 def _text(content: Any, where: str) -> str:

@@ -258,6 +258,45 @@ def test_cross_validation(folder: Path, real_data_dir: Path) -> None:
                                 "sets": []}, "b": {"factors": {"seed": [0]}}})  # fmt: skip
 
 
+FOLDS: dict[str, Any] = {
+    "factors": {"fold": [0, 1, 2, 3, 4]},
+    "options": {"protocol": "cv"},
+    "sets": [],
+}
+AVERAGE = {"method": ["average"], "of": [{"block": "folds"}]}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ({"folds": {**FOLDS, "sets": ["main"]}}, "fold 0: sets: main: it has seen labels of these"),
+        ({"folds": {**FOLDS, "sets": ["cv"]}}, "fold 0: sets: cv: it has seen labels"),
+        ({"plain": {"factors": {"seed": [0]}, "sets": ["main", "cv"]}}, "sets: cv: it has seen"),
+        (
+            {"folds": FOLDS, "average": {"factors": AVERAGE}},
+            r"is evaluated on `sets: \[cv\]` alone",
+        ),
+        (
+            {
+                "folds": {**FOLDS, "options": {"folds": 5}},
+                "average": {"factors": AVERAGE, "sets": ["cv"]},
+            },
+            "average, of folds: sets: cv: it has seen labels",
+        ),
+        (
+            {"plain": {"factors": {"seed": [0]}, "sets": ["nyt"]}},
+            "seed 0: arguments-test-nyt.tsv is missing",
+        ),
+    ],
+)
+def test_sets_that_would_be_refused_after_the_training(
+    folder: Path, real_data_dir: Path, blocks: dict[str, Any], message: str
+) -> None:
+    options = {"data": "touche23", "base": str(folder / "base"), "data_dir": str(real_data_dir)}
+    with pytest.raises(DesignError, match=message):
+        cells_of(folder, blocks, options=options)
+
+
 def test_cells_that_need_each_other(folder: Path) -> None:
     with pytest.raises(DesignError, match="need each other"):
         cells_of(

@@ -79,6 +79,14 @@ def test_references_to_other_cells(tmp_path: Path) -> None:
         ({"blocks": {}}, "blocks: name at least one"),
         ({"version": 0.1}, "version: write it in quotes"),
         ({"description": 3}, "study.yaml: description: expected words, not 3"),
+        ({"sets": ["mian"]}, "study.yaml: sets: 'mian'; allowed: main, validation"),
+        ({"sets": [["main"]]}, "sets: ['main']; allowed: main"),
+        ({"sets": "main"}, "sets: expected a list"),
+        (
+            {"blocks": {"size": {**SIZE, "sets": ["zhihui"]}}},
+            "blocks: size: sets: 'zhihui'; allowed: main, validation, zhihu, nahjalbalagha, nyt, "
+            "cv, sample; did you mean zhihu?",
+        ),
         (
             {"blocks": {"size": {**SIZE, "description": ["Does size help?"]}}},
             "blocks: size: description: expected words",
