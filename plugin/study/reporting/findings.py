@@ -2,7 +2,8 @@
 
 The two sides of a hypothesis are cells. Where they differ in other factors than those that the
 hypothesis names (two bases, each trained by three methods), like is compared with like: the
-difference is the mean over what both sides have in common, and only seeds are repetitions.
+difference is the mean over what both sides have in common, and only seeds are repetitions. A cell
+that several blocks list is one run.
 
 A family is corrected for all hypotheses that the file names, measured or not: a study that is read
 half-way tests no fewer. A hypothesis is tested when every cell of both sides is finished.
@@ -87,28 +88,34 @@ def check_hypotheses(
 
     Args:
         study: The study.
-        cells: Its cells, with their addresses.
+        cells: All of its cells, with their addresses.
         measured: The finished ones by key.
     """
-    finished = {id(cell.design): measured[cell.key] for cell in cells if cell.key in measured}
+    keys = {id(cell.design): cell.key for cell in cells}
     findings: dict[int, Finding] = {}
     for family in dict.fromkeys(hypothesis.family for hypothesis in study.hypotheses):
         members = [each for each in study.hypotheses if each.family == family]
-        for each in zip(members, _test_family(study, members, finished), strict=True):
+        for each in zip(members, _test_family(study, members, keys, measured), strict=True):
             findings[id(each[0])] = each[1]
     return [findings[id(hypothesis)] for hypothesis in study.hypotheses]
 
 
 def _test_family(
-    study: Study, members: Sequence[Hypothesis], finished: Mapping[int, Measured]
+    study: Study,
+    members: Sequence[Hypothesis],
+    keys: Mapping[int, str],
+    measured: Mapping[str, Measured],
 ) -> list[Finding]:
     contrasts: list[_Contrast | None] = []
     findings = []
     for hypothesis in members:
-        strata = study.strata(hypothesis)
-        cells = [cell for pair in strata for side in pair for cell in side]
-        found = Finding(hypothesis, len(cells), sum(id(cell) in finished for cell in cells))
-        each = _contrast(hypothesis.metric, strata, finished) if found.done == found.cells else None
+        strata = [
+            (_unique(better, keys), _unique(than, keys))
+            for better, than in study.strata(hypothesis)
+        ]
+        cells = [key for pair in strata for side in pair for key in side]
+        found = Finding(hypothesis, len(cells), sum(key in measured for key in cells))
+        each = _contrast(hypothesis.metric, strata, measured) if found.done == found.cells else None
         if isinstance(each, str):
             found, each = replace(found, reason=each), None
         contrasts.append(each)
@@ -119,10 +126,15 @@ def _test_family(
     ]
 
 
+def _unique(side: Sequence[CellDesign], keys: Mapping[int, str]) -> list[str]:
+    """Return the keys of some cells, each once."""
+    return list(dict.fromkeys(keys[id(cell)] for cell in side))
+
+
 def _contrast(
     metric: str,
-    strata: Sequence[tuple[Sequence[CellDesign], Sequence[CellDesign]]],
-    finished: Mapping[int, Measured],
+    strata: Sequence[tuple[Sequence[str], Sequence[str]]],
+    measured: Mapping[str, Measured],
 ) -> _Contrast | str:
     """Return the difference, or why there is none."""
     runs: list[Predictions] = []
@@ -130,7 +142,7 @@ def _contrast(
     for pair in strata:
         for sign, side in zip((1.0, -1.0), pair, strict=True):
             weighted.append((sign / len(strata), range(len(runs), len(runs) + len(side))))
-            runs += [finished[id(cell)].predictions for cell in side]
+            runs += [measured[key].predictions for key in side]
     left = leave_conclusions_out(runs, [], metric)
     if left is None:
         return f"not every cell has scores, which {metric} needs"

@@ -148,20 +148,22 @@ def _on_the_same_arguments(
 
 
 def groups_of(cells: Sequence[Cell], measured: Mapping[str, Measured]) -> list[Group]:
-    """Return the cells in groups that differ in nothing but the seed, in order."""
-    grouped: dict[tuple[str, str], list[Cell]] = {}
+    """Return the cells in groups that differ in nothing but the seed, in order.
+
+    What does not depend on its seed, as nothing is trained, is one cell.
+    """
+    grouped: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in cells:
-        factors = _without_repeated(cell)
-        grouped.setdefault((str(cell.design.factors["block"]), repr(factors)), []).append(cell)
+        of_group = (str(cell.design.factors["block"]), repr(_without_repeated(cell)))
+        grouped.setdefault(of_group, {}).setdefault(cell.key, cell)
     return [
-        Group(
-            block,
-            _without_repeated(of_group[0]),
-            tuple(of_group),
-            tuple(measured[cell.key] for cell in of_group if cell.key in measured),
-        )
-        for (block, _), of_group in grouped.items()
+        _group(block, list(by_key.values()), measured) for (block, _), by_key in grouped.items()
     ]
+
+
+def _group(block: str, cells: Sequence[Cell], measured: Mapping[str, Measured]) -> Group:
+    of_block = (measured[cell.key] for cell in cells if cell.key in measured)
+    return Group(block, _without_repeated(cells[0]), tuple(cells), tuple(of_block))
 
 
 def _without_repeated(cell: Cell) -> dict[str, Any]:

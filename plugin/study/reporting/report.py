@@ -135,9 +135,9 @@ def make_report(study: Study, cells: Sequence[Cell], store: Store, dataset: str)
         store: The folder of their results.
         dataset: The set of the dataset to report: ``main``, ``validation``, ``sample`` ….
     """
-    cells = [cell for cell in cells if not cell.supporting]
-    measured, problems = read_cells(cells, store, dataset)
-    groups = groups_of(cells, measured)
+    evaluated = [cell for cell in cells if not cell.supporting]
+    measured, problems = read_cells(evaluated, store, dataset)
+    groups = groups_of(evaluated, measured)
     blocks = [
         _block(
             name,
@@ -150,7 +150,7 @@ def make_report(study: Study, cells: Sequence[Cell], store: Store, dataset: str)
         )
     ]
     first = next((each for each in measured.values() if not each.cell.design.part), None)
-    unique = {cell.key: cell for cell in cells}
+    unique = {cell.key: cell for cell in evaluated}
     return Report(
         study=study,
         dataset=dataset,
@@ -162,7 +162,7 @@ def make_report(study: Study, cells: Sequence[Cell], store: Store, dataset: str)
         findings=check_hypotheses(study, cells, measured),
         choices=_choices(unique.values(), store),
         blocks=blocks,
-        missing=_missing(cells, measured),
+        missing=_missing(evaluated, measured),
         failed=[
             (cell.design.label, store.failure(cell))
             for key, cell in unique.items()

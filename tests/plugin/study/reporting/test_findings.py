@@ -71,6 +71,21 @@ def test_nothing_is_said_before_all_cells_are_measured(tmp_path: Path) -> None:
     assert size.difference is None
 
 
+def test_a_cell_of_two_blocks_is_one_run(tmp_path: Path) -> None:
+    claim = {"name": "large", "family": "size", "better": {"base": "large"},
+             "than": {"base": "small", "method": ["full", "lora"]}}  # fmt: skip
+    size = made_up_study.BLOCKS["size"]
+    for name in ("once", "twice"):
+        (tmp_path / name).mkdir()
+    (once,) = findings(tmp_path / "once", hypotheses=[claim], blocks={"size": size})
+    (twice,) = findings(
+        tmp_path / "twice", hypotheses=[claim], blocks={"size": size, "again": size}
+    )
+    assert (twice.cells, twice.done) == (once.cells, once.done) == (12, 12)
+    assert (twice.low, twice.high, twice.p) == (once.low, once.high, once.p)
+    assert once.low is not None
+
+
 def test_what_is_not_measured_counts_in_its_family(tmp_path: Path) -> None:
     """A study read half-way corrects for as many hypotheses as the finished one."""
     claims = [
@@ -110,6 +125,16 @@ def test_a_score_that_a_cell_does_not_have(tmp_path: Path) -> None:
     (found,) = findings(tmp_path, hypotheses=[claim])
     assert found.verdict is Verdict.NOT_MEASURED
     assert found.reason == "not every cell has scores, which macro_ap needs"
+
+
+def test_seeds_of_what_is_not_trained_are_no_repetitions(tmp_path: Path) -> None:
+    factors = {"method": ["none"], "base": ["small"], "seed": [0, 1, 2]}
+    block = {"factors": factors, "options": {"template": "cls"}}
+    _, cells, store = made_up_study.read(tmp_path, blocks={"asked": block}, hypotheses=[])
+    assert len(cells) == 3
+    made_up_study.finish(cells, store)
+    (group,) = groups_of(cells, read_cells(cells, store, "sample")[0])
+    assert (len(group.measured), len(group.cells)) == (1, 1)
 
 
 def test_groups_hold_the_seeds(tmp_path: Path) -> None:
