@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -162,7 +162,8 @@ def groups_of(cells: Sequence[Cell], measured: Mapping[str, Measured]) -> list[G
 
 
 def _group(block: str, cells: Sequence[Cell], measured: Mapping[str, Measured]) -> Group:
-    of_block = (measured[cell.key] for cell in cells if cell.key in measured)
+    # The same cell has other factors in another block.
+    of_block = (replace(measured[cell.key], cell=cell) for cell in cells if cell.key in measured)
     return Group(block, _without_repeated(cells[0]), tuple(cells), tuple(of_block))
 
 

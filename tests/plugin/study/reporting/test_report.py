@@ -47,6 +47,20 @@ def test_a_finished_study(tmp_path: Path) -> None:
     assert files["report.html"].count("<svg") == 4
 
 
+def test_a_cell_of_two_blocks_has_the_factors_of_each(tmp_path: Path) -> None:
+    """Else the second block would have no components of variance."""
+    options = {"base": "large", "method": "full"}
+    first = {"factors": {"seed": [0, 1, 2]}, "options": options}
+    blocks = {"first": first, **made_up_study.BLOCKS}
+    study, cells, store = made_up_study.read(tmp_path, blocks=blocks)
+    made_up_study.finish(cells, store, only=lambda of: of["block"] == "size")
+    report = make_report(study, cells, store, "sample")
+    first_block, size, _ = report.blocks
+    assert [len(group.measured) for group in first_block.groups] == [3]
+    assert size.components is not None
+    assert [each.factor for each in size.components] == ["base", "method", ""]
+
+
 def test_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
     _, cells, store = made_up_study.read(tmp_path)
     made_up_study.finish(cells, store, only=lambda of: of["seed"] == 0)
