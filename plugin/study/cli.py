@@ -16,6 +16,7 @@ from types import FrameType
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from valueeval import __version__
 from valueeval.study.cells import Cell, resolve
@@ -276,8 +277,9 @@ def _live_table(cells: Sequence[Cell], store: Store, steps: dict[str, str]) -> T
     order = (State.RUNNING, State.FAILED, State.WAITING, State.DONE)
     shown = sorted(states, key=lambda item: order.index(item[1]))[:_SHOWN]
     for cell, state in shown:
-        style = _STYLES[state]
-        table.add_row(f"[{style}]{state.value}[/]", cell.design.label, steps.get(cell.key, ""))
+        # As text: the reason of a failure may look like markup.
+        named, step = Text(cell.design.label), Text(steps.get(cell.key, ""))
+        table.add_row(Text(state.value, style=_STYLES[state]), named, step)
     return table
 
 

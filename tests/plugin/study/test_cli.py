@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
+from valueeval.study import cli
+from valueeval.study.cells import resolve
 from valueeval.study.cli import main
-from valueeval.study.design import DesignError
+from valueeval.study.design import DesignError, read_study
+from valueeval.study.store import Store
 
 
 def write(folder: Path, base: str) -> Path:
@@ -63,6 +68,18 @@ def test_some_cells_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     ):
         with pytest.raises(DesignError, match=message):
             main([*words, *wrong])
+
+
+def test_names_and_reasons_are_text_in_the_live_table(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"weights")
+    study = read_study(write(tmp_path, str(tmp_path / "base")))
+    cells = resolve(study, tmp_path / "out")
+    steps = {cells[0].key: "train: exit status 1: [/INST] [bold]"}
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(cli._live_table(cells, Store(tmp_path / "out"), steps))
+    shown = " ".join(console.export_text().split())
+    assert "waiting methods: head train: exit status 1: [/INST] [bold] waiting" in shown
 
 
 @pytest.mark.slow
