@@ -236,12 +236,6 @@ def _single(design: CellDesign, needed: Sequence[Cell], folder: Path) -> Cell:
     if _takes_all_training(options):  # the same training as without the number
         del options["train_size"]
     processes = options.pop(PROCESSES, 1)
-    counts = {PROCESSES: processes, **{k: v for k, v in design.options.items() if k in PARTS}}
-    for name, value in counts.items():
-        if not isinstance(value, int) or value < 1:
-            raise DesignError(f"{name}: {value!r}; allowed: a whole number above 0")
-    if counts.keys() >= set(PARTS):
-        raise DesignError(f"{' and '.join(PARTS)}: give one of them")
     needs = tuple(sorted(cell.key for cell in needed))
     identity: dict[str, Any] = {
         "version": design.version,

@@ -133,6 +133,8 @@ def _report(
     from valueeval.study.reporting.report import make_report, write_report
 
     sets = list(dict.fromkeys(name for cell in cells for name in cell.sets))
+    if not sets:
+        raise DesignError("--report: no cell of the study is evaluated: see `sets` in its file")
     if dataset is not None and dataset not in sets:
         raise DesignError(f"--set {dataset}: the study evaluates on {', '.join(sets)}")
     report = make_report(study, cells, store, dataset or sets[0])

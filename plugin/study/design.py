@@ -98,6 +98,9 @@ AVERAGE, SELECTED = "average", "selected"
 UNTRAINED = ("none", AVERAGE, SELECTED)
 """Methods that train nothing."""
 
+_NAMES = ("base", "revision", "template", "data", "data_dir")
+"""Options that are text, or left open."""
+
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 SETS = ("main", *generate_configs.SETS)
@@ -371,7 +374,7 @@ def _expand(
     factors = _mapping(block.get("factors"), f"{where}: factors")
     levels = {f: _list(values, f"{where}: factors: {f}") for f, values in factors.items()}
     rules = [
-        _Rule(**_mapping(rule, f"{where}: rules: number {n}", ("when", "options")))
+        _rule(rule, f"{where}: rules: number {n}")
         for n, rule in enumerate(_list(block.get("rules", []), f"{where}: rules"), 1)
     ]
     excluded = _list(block.get("exclude", []), f"{where}: exclude")
@@ -399,10 +402,32 @@ def _expand(
             if cell.matches(rule.when):
                 own.update(rule.options)
         own.update({f: value for f, value in cell.factors.items() if f != "block"})
+        _check_types(own, f"{where}: {cell.label}")
         sha256 = ""
         if own.get("base") in bases:
             own["base"], sha256 = bases[own["base"]]
         yield CellDesign(cell.factors, own, own_sets, sha256)
+
+
+def _rule(content: Any, where: str) -> _Rule:
+    given = _mapping(content, where, ("when", "options"))
+    if "when" not in given:
+        raise DesignError(f"{where}: when is missing: name the factors of the cells that it is for")
+    return _Rule(given["when"], _mapping(given.get("options", {}), f"{where}: options"))
+
+
+def _check_types(options: Mapping[str, Any], where: str) -> None:
+    """Refuse what no study can be expanded with; `valueeval train` checks its other options."""
+    for name in _NAMES:
+        value = options.get(name)
+        if not isinstance(value, str | None):
+            raise DesignError(f"{where}: {name}: {value!r}; allowed: one name, in quotes")
+    for name in (PROCESSES, *PARTS):
+        value = options.get(name, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise DesignError(f"{where}: {name}: {value!r}; allowed: a whole number above 0")
+    if options.keys() >= set(PARTS):
+        raise DesignError(f"{where}: {' and '.join(PARTS)}: give one of them")
 
 
 def _hypothesis(content: Any, where: str) -> Hypothesis:

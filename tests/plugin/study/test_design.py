@@ -109,6 +109,24 @@ def test_references_to_other_cells(tmp_path: Path) -> None:
             "rules: number 1 matches no cell",
         ),
         (
+            {"blocks": {"size": {**SIZE, "rules": [{"options": {}}]}}},
+            "rules: number 1: when is missing",
+        ),
+        (
+            {"blocks": {"size": {**SIZE, "rules": [{"when": {"seed": 1}, "options": None}]}}},
+            "rules: number 1: options: expected lines of",
+        ),
+        (
+            {"blocks": {"size": {**SIZE, "options": {"per_conclusion": "2"}}}},
+            "size: small, full, seed 0: per_conclusion: '2'; allowed: a whole number above 0",
+        ),
+        ({"options": {"limit": True}}, "limit: True; allowed: a whole number above 0"),
+        (
+            {"blocks": {"size": {"factors": {"seed": [0]}, "options": {"base": ["a"]}}}},
+            "size: seed 0: base: ['a']; allowed: one name",
+        ),
+        ({"options": {"revision": 12}}, "revision: 12; allowed: one name, in quotes"),
+        (
             {"blocks": {"size": {"factors": {"base": ["large", "small"], "seed": [0, 0]}}}},
             "there are two cells size: large, seed 0",
         ),

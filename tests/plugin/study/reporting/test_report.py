@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from valueeval.study.cli import main
+from valueeval.study.design import DesignError
 from valueeval.study.reporting.figures import draw
 from valueeval.study.reporting.measured import groups_of, read_cells
 from valueeval.study.reporting.report import make_report, write_report
@@ -176,6 +177,13 @@ def test_names_are_text_in_the_page(tmp_path: Path) -> None:
     assert "made &lt;up&gt;" in page
     assert "<up>" not in page
     assert "default-src 'none'" in page
+
+
+def test_a_report_needs_an_evaluation(tmp_path: Path) -> None:
+    made_up_study.read(tmp_path, sets=[])
+    words = [str(tmp_path / "study.yaml"), "-o", str(tmp_path / "out")]
+    with pytest.raises(DesignError, match="no cell of the study is evaluated"):
+        main([*words, "--report", str(tmp_path / "report")])
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
