@@ -218,7 +218,7 @@ def build_parser() -> CommandParser:
     )  # fmt: skip
     cluster.add_argument(
         "--job", action="append", default=[], metavar="NAME=VALUE",
-        help="what a job asks for, in submitit's names, once for each: timeout_min=600, "
+        help="what a job asks for, in submitit's names, once for each: timeout_min=600 (needed), "
         "gpus_per_node=1, cpus_per_task=8, mem_gb=32, slurm_partition=gpu …",
     )  # fmt: skip
     return parser
