@@ -1,14 +1,15 @@
 """Stands for the ``valueeval`` command in tests of studies: trains and evaluates in milliseconds.
 
 Every call adds a line to ``calls.txt`` in the study's folder when it begins and one when it ends.
-``FAKE_FAIL`` names a method that fails in training; ``FAKE_SECONDS`` is how long each call takes;
-with ``FAKE_RESULTS`` an evaluation writes results, made up from the cell's address, else an empty
-file of that name, and none with ``FAKE_LOSS``.
+``FAKE_FAIL`` names a method that fails in training, ``FAKE_KILL`` one that is killed there;
+``FAKE_SECONDS`` is how long each call takes; with ``FAKE_RESULTS`` an evaluation writes results,
+made up from the cell's address, else an empty file of that name, and none with ``FAKE_LOSS``.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from itertools import pairwise
@@ -29,6 +30,8 @@ def main(words: list[str]) -> int:
         if options["method"] == os.environ.get("FAKE_FAIL"):
             print("out of luck")
             return 2
+        if options["method"] == os.environ.get("FAKE_KILL"):
+            os.kill(os.getpid(), signal.SIGKILL)
     _note(calls, f"begin {words[0]} {target.parent.name}")
     time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
     target.mkdir(exist_ok=training)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -32,6 +33,7 @@ from valueeval.study.store import State, Store
 from valueeval.tasks.errors import ValueEvalError
 
 POLL_SECONDS = 1.0
+_KILLED = -signal.SIGKILL
 _VALUEEVAL = (sys.executable, "-m", "valueeval")
 Report = Callable[[Cell, State, str], None]
 
@@ -152,8 +154,10 @@ class Runner:
                 if self._stopping.is_set():
                     return
                 if status:
-                    reason = f"{step}: exit status {status}: {_last_line(own / 'log.txt')}"
-                    self._fail(cell, reason)
+                    how = (
+                        "killed (out of memory?)" if status == _KILLED else f"exit status {status}"
+                    )
+                    self._fail(cell, f"{step}: {how}: {_last_line(own / 'log.txt')}")
                     return
         results = self.store.results(cell)
         adapter_alone = results.is_dir()  # was missing
@@ -233,10 +237,17 @@ def environment(workers: int, device: str | None) -> dict[str, str]:
     """Return the environment of a cell's commands: their share of the cores, and their GPU."""
     found = dict(os.environ)
     # Workers share the cores; a number that the user has set stands.
-    found.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    found.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // workers)))
     if device is not None:
         found["CUDA_VISIBLE_DEVICES"] = device
     return found
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use: a job has a part of its machine's."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _last_line(log: Path) -> str:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from valueeval.study.cells import Cell
 from valueeval.study.cost import Kind, number_in, training_kind
 from valueeval.study.design import AVERAGE, SELECTED
+from valueeval.study.running.control_group import left_by_groups
 from valueeval.study.store import State, Store
 
 PROCESS = 700 << 20
@@ -93,8 +94,9 @@ def peaks_of_finished(cells: Sequence[Cell], store: Store) -> Peaks:
 
 
 def free_bytes() -> int:
-    """Return how much main memory new processes can take without swapping."""
-    return int(psutil.virtual_memory().available)
+    """Return how much main memory new processes can take without swapping or being killed."""
+    available, left = int(psutil.virtual_memory().available), left_by_groups()
+    return available if left is None else min(available, left)
 
 
 def taken_bytes(process: int) -> int:

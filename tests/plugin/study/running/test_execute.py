@@ -23,7 +23,7 @@ from valueeval.study import cli
 from valueeval.study.cells import Cell, resolve
 from valueeval.study.design import read_study
 from valueeval.study.running import execute
-from valueeval.study.running.execute import Runner
+from valueeval.study.running.execute import Runner, environment
 from valueeval.study.store import State, Store
 from valueeval.tasks.errors import ValueEvalError
 
@@ -211,6 +211,25 @@ def test_a_failure_is_recorded_and_stops_no_other_cell(
         store.forget_failure(cell)
     store = run(study, monkeypatch)
     assert {store.state(cell) for cell in cells_of(study)} == {State.DONE}
+
+
+def test_a_killed_training_may_have_lacked_memory(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_blocks(study, {"a": {"factors": {"method": ["head"]}}})
+    monkeypatch.setenv("FAKE_KILL", "head")
+    store = run(study, monkeypatch)
+    (cell,) = cells_of(study)
+    assert store.failure(cell) == "train: killed (out of memory?): nothing was printed"
+
+
+def test_workers_share_the_cores_that_the_study_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those of the machine; a number that the user has set stands."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    assert [environment(n, None)["OMP_NUM_THREADS"] for n in (1, 2, 8)] == ["6", "3", "1"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert environment(2, None)["OMP_NUM_THREADS"] == "5"
 
 
 def test_an_evaluation_that_wrote_nothing_has_failed(
