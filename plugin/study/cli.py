@@ -21,6 +21,7 @@ from rich.text import Text
 from valueeval import __version__
 from valueeval.study.cells import Cell, resolve
 from valueeval.study.design import DesignError, Study, read_study
+from valueeval.study.running.devices import check_devices, read_devices
 from valueeval.study.running.execute import Runner, environment
 from valueeval.study.store import State, Store
 from valueeval.tasks.commands.command_line import CommandParser
@@ -42,10 +43,12 @@ def main(argv: Sequence[str]) -> int:
         raise DesignError("--only: a report is about all cells; leave it out")
     cells = _only(study, cells, arguments.only)
     store = Store(folder)
-    devices = arguments.devices.split(",") if arguments.devices else []
+    devices = read_devices(arguments.devices)
     workers = arguments.workers or max(1, len(devices))
     if arguments.plan or arguments.status or arguments.probe:
         plan = arguments.plan or arguments.probe
+        if arguments.probe:
+            check_devices(devices[:1])
         _show(study, cells, store, everything=plan)
         if plan:
             _show_cost(cells, store, workers, devices, measure=arguments.probe)
@@ -63,8 +66,11 @@ def main(argv: Sequence[str]) -> int:
     if arguments.retry:
         for cell in cells:
             store.forget_failure(cell)
+    if devices:
+        _refuse_several_processes(cells, store)
     if arguments.jobs is not None:
         return _submit(arguments, folder)
+    check_devices(devices)
     with _signals_interrupt():
         _run(Runner(store, cells, workers, devices), cells, store)
     _show(study, cells, store, everything=False)
@@ -110,6 +116,16 @@ def _only(study: Study, cells: Sequence[Cell], asked: Sequence[str]) -> list[Cel
             kept.append(cell)
             needed.discard(cell.key)  # another block may have the same cell
     return kept
+
+
+def _refuse_several_processes(cells: Sequence[Cell], store: Store) -> None:
+    states = store.states(cells)
+    for cell in cells:
+        if cell.processes > 1 and states[cell.key] is not State.DONE:
+            raise DesignError(
+                f"--devices gives a cell one GPU, and {cell.design.label} takes "
+                f"{cell.processes}: run it and its like without, the others with --only"
+            )
 
 
 def _submit(arguments: argparse.Namespace, folder: Path) -> int:
@@ -204,7 +220,8 @@ def build_parser() -> CommandParser:
     )  # fmt: skip
     parser.add_argument(
         "--devices", metavar="0,1", default="",
-        help="GPUs, taken in turn by the workers; more workers than GPUs share them",
+        help="GPUs by their number in nvidia-smi or by UUID, taken in turn by the workers; more "
+        "workers than GPUs share them",
     )  # fmt: skip
     parser.add_data_dir()
     cluster = parser.add_argument_group("on a cluster (extra `cluster`: submitit)")

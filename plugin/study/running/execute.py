@@ -28,6 +28,7 @@ from valueeval.study.commands import (
     select_command,
     train_command,
 )
+from valueeval.study.running.devices import variables
 from valueeval.study.running.pool import MemoryPool, Share
 from valueeval.study.store import State, Store
 from valueeval.tasks.errors import ValueEvalError
@@ -45,7 +46,8 @@ class Runner:
         store: The study's folder.
         cells: The cells, those that others need first.
         workers: Cells that run at the same time.
-        devices: GPUs by number, taken in turn by the workers; none leaves the choice to each cell.
+        devices: GPUs by number or UUID, taken in turn by the workers; none leaves the choice to
+            each cell.
         report: Called with a cell, its state and the step it is in, from any worker.
     """
 
@@ -239,7 +241,7 @@ def environment(workers: int, device: str | None) -> dict[str, str]:
     # Workers share the cores; a number that the user has set stands.
     found.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // workers)))
     if device is not None:
-        found["CUDA_VISIBLE_DEVICES"] = device
+        found |= variables(device)
     return found
 
 
