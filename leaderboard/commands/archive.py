@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,8 @@ def archive(places: Sequence[str | Path], folder: Path) -> tuple[int, list[Probl
     by_file: dict[Path, list[Run]] = {}
     for run in runs:
         by_file.setdefault(run.path, []).append(run)
+    contents = {path: load_content(path) for path in by_file}
+    shown = _shown_names({str(one.get("model_name") or "model") for one in contents.values()})
     written = 0
     for path, of_file in by_file.items():
         try:
@@ -92,7 +95,7 @@ def archive(places: Sequence[str | Path], folder: Path) -> tuple[int, list[Probl
         except SamplesError as error:
             problems.append(Problem(of_file[0].source, str(error)))
             continue
-        content = without_texts(load_content(path), [run.task for run in of_file])
+        content = without_texts(contents[path], [run.task for run in of_file], shown)
         target = folder / folder_name(str(content.get("model_name") or "model"))
         try:
             target.mkdir(parents=True, exist_ok=True)
@@ -110,12 +113,40 @@ def archive(places: Sequence[str | Path], folder: Path) -> tuple[int, list[Probl
     return written, problems
 
 
-def without_texts(content: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
+def _shown_names(models: Collection[str]) -> dict[str, str]:
+    """Return names for models whose own would be the same without their folders.
+
+    Two checkpoints ``/x/a/final`` and ``/x/b/final`` are ``a/final`` and ``b/final``: nothing else
+    in their results may tell them apart.
+    """
+    short: dict[str, list[str]] = defaultdict(list)
+    for model in models:
+        short[_FOLDERS.sub("", model)].append(model)
+    shown = {}
+    for alike in short.values():
+        parts = 1
+        if len(alike) == 1 or not all(map(_FOLDERS.fullmatch, (f"{one}/" for one in alike))):
+            continue
+        while len({_last_parts(one, parts) for one in alike}) < len(alike):
+            parts += 1
+        shown |= {one: _last_parts(one, parts) for one in alike}
+    return shown
+
+
+def _last_parts(path: str, number: int) -> str:
+    return "/".join(re.split(r"[/\\]", path)[-number:])
+
+
+def without_texts(
+    content: Mapping[str, Any], tasks: Sequence[str], shown: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return of a results file's content what a leaderboard reads of `tasks`, and no more.
 
     Also cut are folders before the name of a model, a base or an adapter, where they begin at the
-    root or at the user's home.
+    root or at the user's home; ``shown`` names models that are called otherwise.
     """
+    if name := (shown or {}).get(str(content.get("model_name"))):
+        content = _renamed(content, str(content["model_name"]), name)
     kept = {key: content[key] for key in _KEPT if key in content}
     for key in _BY_TASK:
         if key in kept:
@@ -130,6 +161,14 @@ def without_texts(content: Mapping[str, Any], tasks: Sequence[str]) -> dict[str,
         "config": _without_folders(mapping(kept.get("config"))),
         "model_name": _without_folders(kept.get("model_name")),
     }
+
+
+def _renamed(value: Any, before: str, after: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _renamed(each, before, after) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_renamed(each, before, after) for each in value]
+    return value.replace(before, after) if isinstance(value, str) else value
 
 
 def _without_folders(value: Any) -> Any:

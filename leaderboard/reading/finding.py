@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from valueeval.leaderboard.reading.runs import RUN_FILE
@@ -25,7 +26,8 @@ class File:
 
     Attributes:
         path: The file.
-        source: Its name in everything that is written: below the folder that was given.
+        source: Its name in everything that is written: below the folder that was given, with as
+            many folders above as tell it from others.
     """
 
     path: Path
@@ -80,7 +82,27 @@ def find_files(places: Sequence[str | Path]) -> tuple[list[File], list[File]]:
 
 
 def _in_order(files: dict[Path, File]) -> list[File]:
-    return sorted(files.values(), key=lambda file: (file.source, str(file.path)))
+    named = _told_apart(files)
+    return sorted(named, key=lambda file: (file.source, str(file.path)))
+
+
+def _told_apart(files: dict[Path, File]) -> list[File]:
+    """Return files whose sources differ: those of one name have more of their folders in it."""
+    same: dict[str, list[tuple[Path, File]]] = defaultdict(list)
+    for path, file in files.items():
+        same[file.source].append((path, file))
+    named = []
+    for source, found in same.items():
+        parts = source.count("/") + 1
+        while len({path.parts[-parts:] for path, _ in found}) < len(found):
+            parts += 1
+        named += [
+            replace(file, source=clean(Path(*path.parts[-parts:]).as_posix()))
+            if len(found) > 1
+            else file
+            for path, file in found
+        ]
+    return named
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -118,8 +118,8 @@ def describe_system(
     arguments = _model_arguments(config.get("model_args"))
     kind = string(config.get("model")) or string(content.get("model_source")) or "unknown"
     name = string(content.get("model_name")) or arguments.get("pretrained") or kind
-    named = ("adapter", *ADAPTER_ARGUMENTS)
-    adapter = next((arguments[key] for key in named if arguments.get(key)), None)
+    keys = ("adapter", *ADAPTER_ARGUMENTS)
+    adapter = next((arguments[key] for key in keys if arguments.get(key)), None)
     manifest = mapping(config.get("valueeval"))
     name = arguments.get("lora_local_path") or name  # lm-eval names the base of vLLM's adapters
     if not manifest and adapter:

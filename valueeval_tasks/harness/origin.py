@@ -55,10 +55,22 @@ def _from_results(path: Path, task: str) -> Origin | None:
 
 
 def _model(content: dict[str, Any]) -> str | None:
-    """Return the model's name, with what else of its arguments changes its answers."""
     config = content.get("config", {})
     name = model_name(content.get("model_name"), config.get("model_args"))
     return f"{name} (calibrated)" if name and config.get("calibration") else name
+
+
+def model_of_arguments(arguments: Mapping[str, Any]) -> str | None:
+    """Return the name that `origin_of` will give to a run with these ``--model_args``.
+
+    Returns:
+        None if they do not tell it, as those of ``adapter=``.
+    """
+    # lm-eval's own order (`GeneralConfigTracker`).
+    keys = ("peft", "delta", "pretrained", "model")
+    named = next((str(arguments[key]) for key in keys if arguments.get(key)), None)
+    name = model_name(named, arguments)
+    return f"{name} (calibrated)" if name and arguments.get("calibration") else name
 
 
 def model_name(name: str | None, arguments: Any) -> str | None:

@@ -15,6 +15,7 @@ from lm_eval.api.utils import Message
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.first_turn import Reply, prompt_text, read_first_turn
+from valueeval.tasks.harness.origin import model_of_arguments
 from valueeval.tasks.harness.task import ValueEvalTask, compile_wording
 from valueeval.tasks.templates.decide import ASKS
 from valueeval.tasks.templates.wording import Wording
@@ -75,7 +76,7 @@ class SecondTurnTask(ValueEvalTask):
         )
         for one in self._follow_ups.values():  # an unknown variable is told at once
             one.ask(self.task_docs[0], self._asks[0].value)
-        self._refuse_another_model(metadata.get("pretrained") or metadata.get("model"))
+        self._refuse_another_model(model_of_arguments(metadata))
         self._identity["first_turn"] = {
             "model": self._first_turn.model,
             "samples_sha256": self._first_turn.sha256,
@@ -144,7 +145,7 @@ class SecondTurnTask(ValueEvalTask):
             )
         return replies
 
-    def _refuse_another_model(self, model: object) -> None:
+    def _refuse_another_model(self, model: str | None) -> None:
         known = self._first_turn.model
         if known is not None and model is not None and known != model:
             raise ValueEvalError(

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.scores.thresholds import Rule, tune_thresholds
+from valueeval.tasks.scores.thresholds import Rule, tune_cuts
 from valueeval.tasks.values import VALUE_SLUGS
 
 SCHEMA_VERSION = 2
@@ -177,8 +177,7 @@ def fit(
     logits = np.zeros(scores.shape[1])
     if rule is not None:
         without_prior = scores if prior is None else scores - np.array(prior.scores)
-        probabilities = tune_thresholds(rule, truth, without_prior)
-        logits = np.log(probabilities) - np.log1p(-probabilities)
+        logits = tune_cuts(rule, truth, without_prior)
     return Calibration(prior, tuple(logits.tolist()), rule, len(scores), origin)
 
 

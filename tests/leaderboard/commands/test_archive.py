@@ -144,6 +144,22 @@ def test_long_names_that_begin_alike_have_folders_of_their_own(tmp_path: Path) -
     assert len(list((tmp_path / "archive").iterdir())) == 2
 
 
+def test_checkpoints_of_one_name_stay_two_systems(tmp_path: Path) -> None:
+    for run, skill in (("a", 0.3), ("b", 0.9)):
+        model = f"/home/me/runs-{run}/final"
+        write(
+            tmp_path / "here" / run, skill=skill, model=model, model_args=f"pretrained={model},x=1"
+        )
+    assert archive([tmp_path / "here"], tmp_path / "there") == (2, [])
+    runs, _ = read_results(find_results([tmp_path / "there"]))
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == [
+        "runs-a__final",
+        "runs-b__final",
+    ]
+    assert len({run.system for run in runs}) == 2
+    assert "/home/me" not in all_text(tmp_path / "there")
+
+
 def test_what_cannot_be_archived_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

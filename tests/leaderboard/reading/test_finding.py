@@ -48,6 +48,15 @@ def test_a_folder_of_run_files_holds_those_and_neither_data_nor_an_archive_s_sam
     assert [file.source for file in runs] == ["runs/deeper/team.tsv", "runs/team.tsv"]
 
 
+def test_files_of_one_name_have_more_of_their_folders_in_theirs(tmp_path: Path) -> None:
+    for team in ("a", "b"):
+        run_file(tmp_path / team / "runs" / "run.tsv")
+    _, runs = find_files([tmp_path / team / "runs" for team in ("a", "b")])
+    assert [file.source for file in runs] == ["a/runs/run.tsv", "b/runs/run.tsv"]
+    _, runs = find_files([tmp_path / team / "runs" / "run.tsv" for team in ("a", "b")])
+    assert [file.source for file in runs] == ["a/runs/run.tsv", "b/runs/run.tsv"]
+
+
 def test_run_files_where_results_are_wanted_are_told_with_what_to_do(tmp_path: Path) -> None:
     run_file(tmp_path / "runs" / "team.tsv")
     for place in (tmp_path / "runs", tmp_path / "runs" / "team.tsv"):

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valueeval.tasks.scores.scoring import f1_per_value, per_value_counts, score
-from valueeval.tasks.scores.thresholds import GRID, counts_on_grid, global_threshold
+from valueeval.tasks.scores.thresholds import (
+    GRID,
+    Rule,
+    counts_on_grid,
+    global_threshold,
+    tune_cuts,
+    tune_thresholds,
+)
 from valueeval.train.config.config import ThresholdsName
 from valueeval.train.loop.thresholds import choose_thresholds
 
@@ -58,6 +65,24 @@ def test_no_other_global_threshold_is_better(seed: int) -> None:
 
     best = macro_f1(global_threshold(truth, logits))
     assert best == pytest.approx(max(macro_f1(threshold) for threshold in GRID.tolist()))
+
+
+@pytest.mark.parametrize("rule", get_args(Rule))
+def test_scores_of_a_prompted_model_may_be_large(rule: Rule) -> None:
+    """Nats are not probabilities: the same scores, shifted or stretched, are cut as well."""
+    random = np.random.default_rng(0)
+    truth = random.random((400, 20)) < 0.2
+    scores = random.normal(size=(400, 20)) + 2.0 * truth - 1.0
+
+    def macro_f1(given: np.ndarray) -> float:
+        return score(truth, given > tune_cuts(rule, truth, given))["macro_f1"] or 0.0
+
+    usual = macro_f1(scores)
+    assert usual > 0.6
+    within = tune_thresholds(rule, truth, scores)
+    np.testing.assert_allclose(tune_cuts(rule, truth, scores), np.log(within / (1 - within)))
+    for changed in (scores + 9, scores - 9, scores * 10, scores * 10 + 50):
+        assert macro_f1(changed) == pytest.approx(usual, abs=0.03)
 
 
 def test_threshold_without_any_positive_is_a_half() -> None:

@@ -164,6 +164,39 @@ def test_replies_of_another_model_are_refused(load: Load, tmp_path: Path) -> Non
         load("valueeval_cot2_sample", replies=str(named), pretrained="org/two")
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("org/adapter", {"pretrained": "org/base", "peft": "org/adapter"}),
+        ("org/base", {"pretrained": "org/base", "lora_local_path": "runs/adapter"}),
+        ("org/base", {"pretrained": "org/base", "calibration": "tuned.json"}),
+        ("NAME", {"model": "NAME", "base_url": "http://localhost/v1"}),
+    ],
+)
+def test_both_turns_of_one_model_go_together(
+    load: Load, tmp_path: Path, name: str, arguments: dict[str, str]
+) -> None:
+    date = "2026-11-28T12-00-00.000001"
+    replies = first_turn(tmp_path, load)
+    named = tmp_path / f"samples_valueeval_cot_sample_{date}.jsonl"
+    shutil.move(replies, named)
+    metadata = {"template": "cot", "paraphrase": 1, "set": "sample", "data_sha256": "0" * 64}
+    results = {
+        "model_name": name,
+        "config": {"model_args": arguments, "calibration": arguments.get("calibration")},
+        "configs": {"valueeval_cot_sample": {"metadata": metadata}},
+        "n-shot": {"valueeval_cot_sample": 0},
+    }
+    (tmp_path / f"results_{date}.json").write_text(json.dumps(results), encoding="utf-8")
+    assert load("valueeval_cot2_sample", replies=str(named), **arguments)
+    with pytest.raises(ValueEvalError, match="the replies are by"):
+        load(
+            "valueeval_cot2_sample",
+            replies=str(named),
+            **arguments | {"pretrained": "x", "model": "x", "peft": "x"},
+        )
+
+
 def test_the_first_turn_is_included_not_copied() -> None:
     for wording in WORDINGS:
         for template in ("cot2", "cot2list"):
