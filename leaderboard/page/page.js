@@ -23,8 +23,11 @@ const heads = [...document.querySelectorAll("#board thead th")];
 const lines = [...tbody.rows].map((element) => ({ element, row: byId.get(Number(element.dataset.id)) }));
 let order = { key: "macro_f1", down: true };
 
+// What a row is sorted by; the row that the others are compared with differs from itself by 0.
+const sorted = (row) => (order.key === "difference" && row.is_reference ? 0 : row[order.key]);
+
 function compare(a, b) {
-  const x = a.row[order.key], y = b.row[order.key];
+  const x = sorted(a.row), y = sorted(b.row);
   const foot = (line) => line.row.method === "upper reference"; // no system: at the foot
   if (foot(a) !== foot(b)) return foot(a) ? 1 : -1;
   if (!known(x) || !known(y)) return known(x) ? -1 : known(y) ? 1 : a.row.id - b.row.id; // missing: last

@@ -106,9 +106,7 @@ def _standing_record(row: Row) -> dict[str, Any]:
         "can_be_best": standing.can_be_best, "is_reference": standing.is_reference,
     }  # fmt: skip
     found = standing.difference
-    if standing.is_reference:
-        record["difference"] = 0.0  # so that pages sort it among the others
-    elif found is not None:
+    if found is not None and not standing.is_reference:
         record |= {"difference": found.value, "difference_low": found.low,
                    "difference_high": found.high, "p_corrected": found.p}  # fmt: skip
     return record
