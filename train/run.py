@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,10 +19,10 @@ from peft import PeftModel
 from valueeval.adapters.classifier.backbones import load_tokenizer, quiet_transformers
 from valueeval.adapters.classifier.classifier import ValueClassifier
 from valueeval.adapters.classifier.peft_encoder import save_peft
-from valueeval.adapters.directory.base import MINILM, MINILM_HUB_ID, fetch_base
+from valueeval.adapters.directory.base import MINILM, MINILM_HUB_ID, Base, fetch_base
 from valueeval.adapters.directory.ensemble import Members
 from valueeval.adapters.directory.manifest import Manifest
-from valueeval.adapters.directory.manifest_file import write_manifest
+from valueeval.adapters.directory.manifest_file import MANIFEST_FILE, write_manifest
 from valueeval.tasks.data.dataset import CV, DataSet, joined, load_set
 from valueeval.tasks.data.folds import split_by_fold, split_for_cv
 from valueeval.tasks.errors import ValueEvalError
@@ -106,7 +107,7 @@ def train_adapter(config: TrainConfig, processes: Processes) -> Manifest:
         training, validation = load_splits(config)
         if teacher is not None:
             check_teacher(teacher, config, describe_data(config, training, validation))
-        base = fetch_base(config.base, config.revision)
+        base = find_base(config)
     run = {
         "config": recipe,
         "training_sha256": training.sha256,
@@ -225,6 +226,34 @@ def read_teacher(
 ) -> npt.NDArray[np.float32]:
     """Return a teacher's logits for the training arguments, (arguments, 20)."""
     return teacher_logits(teacher, training, folder, config.folds if config.out_of_fold else None)
+
+
+def find_base(config: TrainConfig) -> Base:
+    """Return the base model on this machine, fetched from the hub if necessary.
+
+    Raises:
+        ValueEvalError: It cannot be used, or is an adapter of ours.
+    """
+    refuse_adapter(config.base, Path(config.base))  # one of PEFT holds no model to be fetched
+    base = fetch_base(config.base, config.revision)
+    refuse_adapter(config.base, base.path)
+    return base
+
+
+def refuse_adapter(name: str, folder: Path) -> None:
+    """Refuse an adapter directory as a base model.
+
+    Raises:
+        ValueEvalError: The folder has a manifest.
+    """
+    # False of a name that is too long for a path.
+    if os.path.isfile(folder / MANIFEST_FILE):
+        raise ValueEvalError(
+            f"base model {name!r} is an adapter of valueeval train: its head would be dropped, and "
+            "the new manifest would not say which labels it has seen. Name the base model that it "
+            f"was trained on (base_model in its {MANIFEST_FILE}); to learn from its answers as "
+            f"well: --teacher {name}"
+        )
 
 
 def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:

@@ -139,6 +139,18 @@ def test_needs_a_model_that_takes_a_head(
     assert not Path(config.output + ".training").exists()
 
 
+def test_an_adapter_is_no_base(config: TrainConfig, adapter: Path) -> None:
+    """Its weights have learnt from labels that the new manifest would not name."""
+    assert (adapter / "config.json").is_file()  # a whole model, as a base is
+    with pytest.raises(ValueEvalError, match=r"is an adapter of valueeval train.* --teacher"):
+        train(changed(config, base=str(adapter)))
+    (config_only := Path(config.output + "-lora")).mkdir()
+    shutil.copy(adapter / "valueeval.json", config_only)
+    with pytest.raises(ValueEvalError, match="is an adapter of valueeval train"):
+        train(changed(config, base=str(config_only)))
+    assert not Path(config.output + ".training").exists()
+
+
 def test_without_the_real_data_it_says_so(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
