@@ -151,8 +151,9 @@ def _metadata(
     """Return the metadata for the hub, without a licence, which the author chooses."""
     hub_id = base_on_hub(base)
     published = all(part.official for part in data)
-    # A fold holds other arguments than validation, so its scores must not be ranked with those.
-    found_on_validation = published and manifest.data.folds is None
+    # A fold holds other arguments than validation, a part fewer: their scores must not be ranked.
+    whole = manifest.data.folds is None and manifest.data.validation_size is None
+    found_on_validation = published and whole
     return ModelCardData(
         language="en",
         library_name=_library(manifest, peft),
@@ -238,12 +239,13 @@ def _chosen_on(manifest: Manifest) -> str:
     """Return the name of the data that epoch and thresholds were chosen on."""
     if _out_of_fold(manifest):
         return f"training+validation by cross-validation in {manifest.data.folds} folds"
+    part = "" if manifest.data.validation_size is None else "a part of "
     if manifest.data.folds is None:
-        return "validation"
+        return f"{part}validation"
     (fold,) = manifest.data.left_out
     cv = manifest.data.protocol == CV
     number, whole = (inner_fold(fold), "set cv") if cv else (fold, "training+validation")
-    return f"fold {number} of {manifest.data.folds} (counted from 0) of {whole}"
+    return f"{part}fold {number} of {manifest.data.folds} (counted from 0) of {whole}"
 
 
 def _wording(manifest: Manifest) -> str:

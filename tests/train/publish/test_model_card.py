@@ -206,6 +206,19 @@ def test_of_a_fold(manifest: Manifest, sets: tuple[DataSet, DataSet]) -> None:
     )
 
 
+def test_of_a_part_of_validation(manifest: Manifest, sets: tuple[DataSet, DataSet]) -> None:
+    """Fewer arguments than validation has: not to be ranked with scores on all of them."""
+    part = replace(manifest, data=replace(manifest.data, validation_size=151))
+    card = ModelCard(model_card(part, HUB_BASE, sets, FOUND))
+    assert card.data.eval_results is None
+    assert card.data.datasets == ["webis/Touche23-ValueEval"]
+    for line in (
+        "| thresholds | shrunk, tuned for macro_f1 on a part of validation |",
+        "On a part of validation, 151 arguments about 27 conclusions.",
+    ):
+        assert line in card.text.splitlines(), line
+
+
 def test_a_teacher_is_named_by_its_hash(manifest: Manifest, sets: tuple[DataSet, DataSet]) -> None:
     where = "/home/someone/a+/home/someone/b"
     recipe = {
