@@ -140,9 +140,8 @@ def _by_conclusion(
     arguments: list[Argument], labels: npt.NDArray[np.bool_], name: str
 ) -> npt.NDArray[np.str_]:
     """Return ``training`` or ``validation`` for each argument; a conclusion is in one of them."""
-    groups = [argument.conclusion or argument.premise for argument in arguments]
     try:
-        folds = assign_folds(groups, labels, _FOLDS)
+        folds = assign_folds([argument.group for argument in arguments], labels, _FOLDS)
     except ValueEvalError:
         what = "conclusions" if arguments[0].conclusion else "texts"
         raise ValueEvalError(

@@ -40,8 +40,8 @@ def training_subset(data: DataSet, config: TrainConfig) -> DataSet:
 def validation_subset(data: DataSet, config: TrainConfig) -> DataSet:
     """Return the part of validation that the options ask for, in its order; hash unchanged.
 
-    Conclusions are taken whole, in an order by the hash of their words, and left out where there is
-    no room for them: the part depends on data and size alone.
+    Conclusions (or texts that stand alone) are taken whole, in an order by the hash of their words,
+    and left out where there is no room for them: the part depends on data and size alone.
 
     Raises:
         ConfigError: No conclusion has so few arguments.
@@ -49,8 +49,8 @@ def validation_subset(data: DataSet, config: TrainConfig) -> DataSet:
     if config.validation_size is None:
         return data
     rows_of: dict[str, list[int]] = defaultdict(list)
-    for row, conclusion in enumerate(data.conclusions):
-        rows_of[conclusion_key(conclusion)].append(row)
+    for row, group in enumerate(data.groups):
+        rows_of[conclusion_key(group)].append(row)
     chosen: list[int] = []
     for key in sorted(rows_of, key=lambda key: hashlib.sha256(key.encode()).digest()):
         if len(chosen) + len(rows_of[key]) <= config.validation_size:

@@ -62,7 +62,7 @@ def write_card(
             was trained on that set, its teachers' predictions.
     """
     validation = data[1]
-    clusters = [conclusion_key(conclusion) for conclusion in validation.conclusions]
+    clusters = [conclusion_key(group) for group in validation.groups]
     found = intervals(validation.labels, prediction, clusters)
     if _out_of_fold(manifest):
         manifest = replace(manifest, validation=score(validation.labels, prediction))
@@ -102,6 +102,7 @@ def model_card(
         training=_training(manifest, data[0]),
         teacher=_teacher(manifest),
         validation=_validation(manifest, data[1]),
+        alone=not all(data[1].conclusions),
         thresholds=_thresholds(manifest),
         tuned=manifest.thresholds.tuned,
         out_of_fold=_out_of_fold(manifest),
@@ -297,9 +298,15 @@ def _training(manifest: Manifest, training: DataSet) -> str:
 
 
 def _validation(manifest: Manifest, validation: DataSet) -> str:
-    arguments = len(validation.arguments)
-    conclusions = len(set(map(conclusion_key, validation.conclusions)))
-    return f"{_chosen_on(manifest)}, {arguments:,} arguments about {conclusions:,} conclusions"
+    conclusions = [text for text in validation.conclusions if text]
+    texts = len(validation.arguments) - len(conclusions)
+    parts = []
+    if conclusions:
+        different = len(set(map(conclusion_key, conclusions)))
+        parts.append(f"{len(conclusions):,} arguments about {different:,} conclusions")
+    if texts:
+        parts.append(f"{texts:,} texts that stand alone")
+    return f"{_chosen_on(manifest)}, {' and '.join(parts)}"
 
 
 def _options(manifest: Manifest, base: Base) -> str:

@@ -73,15 +73,20 @@ class Argument:
 
     Attributes:
         id: Identifier, unique in its set, e.g. ``"A01002"``.
-        conclusion: What is argued about.
+        conclusion: What is argued about; empty for a text that stands alone.
         stance: ``"in favor of"`` or ``"against"`` the conclusion.
-        premise: The reason given for that stance.
+        premise: The reason given for that stance, or the text.
     """
 
     id: str
     conclusion: str
     stance: str
     premise: str
+
+    @property
+    def group(self) -> str:
+        """Return the conclusion, or the premise of a text that stands alone."""
+        return self.conclusion or self.premise
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +117,13 @@ class DataSet:
 
     @property
     def conclusions(self) -> tuple[str, ...]:
-        """Return the n conclusions; arguments that share one are not independent."""
+        """Return the n conclusions; a text that stands alone has an empty one."""
         return tuple(argument.conclusion for argument in self.arguments)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Return the group of each of the n arguments; those that share one are not independent."""
+        return tuple(argument.group for argument in self.arguments)
 
 
 def file_names(name: str) -> tuple[str, str]:

@@ -1,8 +1,9 @@
 """Folds by conclusion, for cross-validation.
 
-Arguments that share a conclusion are not independent, so a conclusion is in one fold. The folds are
-alike in size and in how often each value occurs, as far as that allows: Sechidis et al., 2011, «On
-the stratification of multi-label data», name the aim; the way is the greedy one of scikit-learn's
+Arguments that share a conclusion are not independent, so a conclusion is in one fold, and so is a
+text that stands alone, without a conclusion, however often it occurs. The folds are alike in size
+and in how often each value occurs, as far as that allows: Sechidis et al., 2011, «On the
+stratification of multi-label data», name the aim; the way is the greedy one of scikit-learn's
 StratifiedGroupKFold, which itself knows single labels only. The cut depends on the arguments and on
 the number of folds, on nothing else: not on a seed, on their order, or on a library's version.
 
@@ -84,11 +85,11 @@ def folds_of(data: DataSet, folds: int) -> npt.NDArray[np.int64]:
     Raises:
         ValueEvalError: There are fewer conclusions than folds.
     """
-    return assign_folds(data.conclusions, data.labels, folds)
+    return assign_folds(data.groups, data.labels, folds)
 
 
 def assign_folds(
-    conclusions: Sequence[str], labels: npt.NDArray[np.bool_], folds: int
+    groups: Sequence[str], labels: npt.NDArray[np.bool_], folds: int
 ) -> npt.NDArray[np.int64]:
     """Return the fold of each argument, from 0.
 
@@ -96,8 +97,8 @@ def assign_folds(
     sum of squares of the folds' shares (of all arguments, and of each value) grows least.
 
     Args:
-        conclusions: The conclusions of n arguments; differences in case, blanks and the final mark
-            do not count.
+        groups: The conclusions of n arguments, or texts that stand alone; differences in case,
+            blanks and the final mark do not count.
         labels: (n, 20).
         folds: Number of folds.
 
@@ -108,12 +109,12 @@ def assign_folds(
         ValueEvalError: There are fewer conclusions than folds.
     """
     distinct, group = np.unique(
-        [normalise_conclusion(text) for text in conclusions], return_inverse=True
+        [normalise_conclusion(text) for text in groups], return_inverse=True
     )
     if folds > len(distinct):
         raise ValueEvalError(
             f"folds: {folds}; allowed for this data: at most {len(distinct)}, the number of "
-            "conclusions"
+            "conclusions (of texts, where they stand alone)"
         )
     counts = np.zeros((len(distinct), 1 + labels.shape[1]))
     np.add.at(counts, group, np.column_stack([np.ones(len(labels)), labels]))

@@ -93,6 +93,13 @@ def test_a_part_of_validation_is_of_whole_conclusions_and_fixed(size: int) -> No
     assert (parts[0].labels == data.labels[rows]).all()
 
 
+def test_a_part_of_texts_that_stand_alone() -> None:
+    data = load_set("sample_validation")
+    texts = replace(data, arguments=tuple(replace(one, conclusion="") for one in data.arguments))
+    part = validation_subset(texts, configure("x", data="sample", validation_size=20))
+    assert len(part.arguments) == 20
+
+
 def test_a_part_of_validation_that_cannot_be() -> None:
     data = load_set("sample_validation")
     assert validation_subset(data, configure("x", data="sample")) is data

@@ -219,6 +219,32 @@ def test_of_a_part_of_validation(manifest: Manifest, sets: tuple[DataSet, DataSe
         assert line in card.text.splitlines(), line
 
 
+def test_of_texts_that_stand_alone(manifest: Manifest, sets: tuple[DataSet, DataSet]) -> None:
+    alone = tuple(replace(one, conclusion="") for one in sets[1].arguments)
+    whole = sets[1].arguments[:51]
+    number = len({conclusion_key(one.conclusion) for one in whole})
+    for arguments, named in (
+        (alone, "151 texts that stand alone."),
+        (
+            whole + alone[51:],
+            f"51 arguments about {number} conclusions and 100 texts that stand alone.",
+        ),
+    ):
+        data = (sets[0], replace(sets[1], arguments=arguments))
+        card = model_card(manifest, HUB_BASE, data, FOUND)
+        assert f"On validation, {named}" in card.splitlines()
+        assert "conclusions (over texts, where they stand alone), by the jackknife." in card
+
+
+def test_an_interval_over_texts_that_stand_alone(
+    manifest: Manifest, sets: tuple[DataSet, DataSet], tmp_path: Path
+) -> None:
+    alone = tuple(replace(one, conclusion="") for one in sets[1].arguments)
+    data = (sets[0], replace(sets[1], arguments=alone))
+    write_card(tmp_path, manifest, HUB_BASE, data, np.ones_like(sets[1].labels))
+    assert "unknown" not in (tmp_path / CARD_FILE).read_text("utf-8")
+
+
 def test_a_teacher_is_named_by_its_hash(manifest: Manifest, sets: tuple[DataSet, DataSet]) -> None:
     where = "/home/someone/a+/home/someone/b"
     recipe = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,15 @@ def test_what_is_left_out_and_what_is_not() -> None:
                 assert labels == label_of[name]
         left_out += left.ids
     assert sorted(left_out) == sorted(label_of)
+
+
+def test_texts_that_stand_alone_are_in_folds_of_their_own_words() -> None:
+    """They have no conclusion, which is not one conclusion of them all."""
+    data = load_set("sample_training")
+    texts = tuple(replace(one, conclusion="") for one in data.arguments)
+    mixed = replace(data, arguments=texts[:60] + data.arguments[60:])
+    cut = folds_of(mixed, FOLDS)
+    assert set(cut[:60].tolist()) == set(range(FOLDS))
 
 
 # ------------------------------------------------------------------------- the protocol cv
