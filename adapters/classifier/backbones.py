@@ -80,8 +80,9 @@ def load_weights(loader: Any, folder: Path, config: Any, what: str, **options: A
         **options: For ``from_pretrained``.
 
     Raises:
-        ValueEvalError: The weights cannot be read, or some are missing.
+        ValueEvalError: The weights are quantised, cannot be read, or some are missing.
     """
+    _refuse_quantised(config, folder)
     try:
         with quiet_transformers():
             model, report = loader.from_pretrained(
@@ -230,6 +231,19 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bar:
             logging.enable_progress_bar()
+
+
+def _refuse_quantised(config: Any, folder: Path) -> None:
+    quantisation = getattr(config, "quantization_config", None)
+    if not quantisation:
+        return
+    fields = quantisation if isinstance(quantisation, dict) else vars(quantisation)
+    method = fields.get("quant_method") or "bitsandbytes"  # early configurations do not say it
+    raise ValueEvalError(
+        f"{folder}: its weights are quantised ({getattr(method, 'value', method)}), and cannot be "
+        "trained further here: take the model that they were made from (its page on the hub names "
+        "it)"
+    )
 
 
 def _refuse_what_takes_no_head(config: Any, folder: Path) -> None:

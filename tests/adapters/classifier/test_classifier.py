@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +228,21 @@ def test_refuses_weights_that_lack_a_layer(tiny_bert: Path, tmp_path: Path) -> N
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     (tmp_path / "config.json").write_bytes((tiny_bert / "config.json").read_bytes())
     with pytest.raises(ValueEvalError, match="lack 16 tensors of a bert encoder"):
+        load_backbone(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "method"),
+    [({"quant_method": "gptq", "bits": 4}, "gptq"), ({"load_in_4bit": True}, "bitsandbytes")],
+)
+def test_refuses_quantised_weights(
+    tiny_bert: Path, tmp_path: Path, fields: dict[str, object], method: str
+) -> None:
+    shutil.copytree(tiny_bert, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    text = json.dumps({**config, "quantization_config": fields})
+    (tmp_path / "config.json").write_text(text, "utf-8")
+    with pytest.raises(ValueEvalError, match=rf"are quantised \({method}\).* take the model that"):
         load_backbone(tmp_path)
 
 

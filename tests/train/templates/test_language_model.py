@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,15 @@ FILES = {
 def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random models hardly ever end what they say."""
     shorten_answers(monkeypatch)
+
+
+def test_refuses_quantised_weights(base: Path, data_dir: Path, tmp_path: Path) -> None:
+    quantised = shutil.copytree(base, tmp_path / "base")
+    config = json.loads((quantised / "config.json").read_text("utf-8"))
+    config["quantization_config"] = {"quant_method": "fp8"}
+    (quantised / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(ValueEvalError, match=r"are quantised \(fp8\)"):
+        train(config_of(quantised, data_dir, tmp_path / "a", template="bca", method="lora"))
 
 
 @pytest.mark.parametrize("method", ["lora", *SOFT_PROMPTS, "prompt+full"])
