@@ -29,7 +29,12 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.build import Trainable, build
 from valueeval.train.config.config import DATA_SETS, TrainConfig
 from valueeval.train.data.inputs import Split
-from valueeval.train.data.own_tables import load_table_sets, merged
+from valueeval.train.data.own_tables import (
+    load_table_sets,
+    merged,
+    note_shared_conclusions,
+    split_of_each,
+)
 from valueeval.train.data.run_inputs import RunInputs
 from valueeval.train.data.subsets import training_subset, validation_subset
 from valueeval.train.loop.evaluation import TEXT_ALONE_SCORE
@@ -264,8 +269,7 @@ def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
     if config.protocol == "cv" and config.fold is not None:
         training, validation = split_for_cv(load_set(CV, config.data_dir), config.fold)
         return training_subset(training, config), validation_subset(validation, config)
-    sets = [load_part(part, config.data_dir) for part in config.data_parts]
-    training, validation = (merged(parts) for parts in zip(*sets, strict=True))
+    training, validation = (merged(parts) for parts in zip(*load_parts(config), strict=True))
     if config.template is not None and not all(training.conclusions + validation.conclusions):
         raise ValueEvalError(
             f"--data {config.data}: has texts without a conclusion, which a --template needs for "
@@ -277,6 +281,8 @@ def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
         )
     elif config.out_of_fold:
         training = validation = joined(training, validation)
+    else:
+        note_shared_conclusions(training, validation)
     if not validation.labels.any():
         raise ValueEvalError(
             f"{validation.name}: no argument there has a value, so there is nothing to choose "
@@ -285,11 +291,22 @@ def load_splits(config: TrainConfig) -> tuple[DataSet, DataSet]:
     return training_subset(training, config), validation_subset(validation, config)
 
 
-def load_part(part: str, data_dir: str | None) -> tuple[DataSet, DataSet]:
-    """Return training and validation data of one data set: a name, or the path of a table."""
-    if part not in DATA_SETS:
-        return load_table_sets(part)
-    prefix = "sample_" if part == "sample" else ""
+def load_parts(config: TrainConfig) -> list[tuple[DataSet, DataSet]]:
+    """Return training and validation data of each data set, in the order of the option."""
+    loaded: dict[str, tuple[DataSet, DataSet]] = {}
+    # Published sets first: tables are split so that conclusions stay where these have them.
+    for part in sorted(config.data_parts, key=lambda part: part not in DATA_SETS):
+        if part in DATA_SETS:
+            loaded[part] = load_published(part, config.data_dir)
+        else:
+            elsewhere = split_of_each(loaded.values()) if loaded else None
+            loaded[part] = load_table_sets(part, elsewhere)
+    return [loaded[part] for part in config.data_parts]
+
+
+def load_published(name: str, data_dir: str | None) -> tuple[DataSet, DataSet]:
+    """Return training and validation data of one of `DATA_SETS`."""
+    prefix = "sample_" if name == "sample" else ""
     training, validation = (f"{prefix}{split}" for split in ("training", "validation"))
     return load_set(training, data_dir), load_set(validation, data_dir)
 

@@ -5,12 +5,13 @@ columns of premise, conclusion and stance are found by their names, or one colum
 stand alone. The labels are in 20 columns that are called like the values or their slugs, with 1 or
 0. A column ``split`` says which rows are for training and which for validation; without one, a
 fifth of the conclusions (of the texts, where texts stand alone) is for validation, chosen by
-`assign_folds` without a seed.
+`assign_folds` without a seed; those that data joined with the table has as well go where they are
+there, so that nothing is chosen on a conclusion that was trained on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from valueeval.adapters.predict.hand_labels import LabelColumns
 from valueeval.adapters.predict.layout import Roles, RowProblem, find_layout
 from valueeval.adapters.tables.rows import Record, as_text
 from valueeval.adapters.tables.table import TableOptions, opened_table
+from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.data.dataset import Argument, DataSet, joined
 from valueeval.tasks.data.folds import assign_folds
 from valueeval.tasks.errors import ValueEvalError
@@ -46,11 +48,44 @@ def merged(parts: Sequence[DataSet]) -> DataSet:
     return replace(joined(*parts), name=parts[0].name, official=False)
 
 
-def load_table_sets(path: str) -> tuple[DataSet, DataSet]:
+def split_of_each(sets: Iterable[tuple[DataSet, DataSet]]) -> dict[str, str]:
+    """Return ``training`` or ``validation`` for each conclusion of data sets, by its key.
+
+    Args:
+        sets: Training and validation data of each.
+    """
+    return {
+        conclusion_key(group): split
+        for both in sets
+        for split, part in zip(("training", "validation"), both, strict=True)
+        for group in part.groups
+    }
+
+
+def note_shared_conclusions(training: DataSet, validation: DataSet) -> None:
+    """Tell people about conclusions that stand in both: choices on them are too sure."""
+    keys = [set(map(conclusion_key, part.groups)) for part in (training, validation)]
+    if shared := len(keys[0] & keys[1]):
+        note(
+            f"{shared} of the {len(keys[1])} conclusions (or texts) of validation are in training "
+            "as well, so that epoch and thresholds are chosen on what was trained on: give each "
+            f"conclusion one split in the tables' columns {SPLIT_COLUMN!r}, or train on folds by "
+            "conclusion (--folds 5 --fold 0)"
+        )
+
+
+def load_table_sets(
+    path: str, elsewhere: Mapping[str, str] | None = None
+) -> tuple[DataSet, DataSet]:
     """Return training and validation data of a labelled table.
 
     Their hash is that of the file. Rows without any label are left out, and counted in a note, as
     are rows whose split is ``test``.
+
+    Args:
+        path: The table.
+        elsewhere: The split of conclusions in data that it is joined with, see `split_of_each`;
+            None if it is alone, and must have rows for both splits.
 
     Raises:
         ValueEvalError: The table cannot be read, its columns are unclear, a column of a value is
@@ -91,7 +126,10 @@ def load_table_sets(path: str) -> tuple[DataSet, DataSet]:
     if unlabelled:
         note(f"{name}: {unlabelled} of {len(rows)} rows have no label and are left out")
     truth = np.array(labels, dtype=np.bool_)
-    parts = np.array(splits) if split_column else _by_conclusion(arguments, truth, name)
+    if split_column:
+        parts = np.array(splits)
+    else:
+        parts = _by_conclusion(arguments, truth, name, elsewhere or {})
     if tests := int((parts == "test").sum()):
         note(f"{name}: {tests} rows of split test are left out")
     sha256 = weight_hash([Path(path)])
@@ -99,7 +137,7 @@ def load_table_sets(path: str) -> tuple[DataSet, DataSet]:
 
     def part(split: str) -> DataSet:
         chosen = np.flatnonzero(parts == split).tolist()
-        if not chosen:
+        if not chosen and elsewhere is None:
             raise ValueEvalError(
                 f"{name}: no row for {split}. A column {SPLIT_COLUMN!r} has training or validation "
                 "in every row; without one, a fifth of the conclusions is for validation."
@@ -137,9 +175,15 @@ def _split_of(row: Record, column: str, name: str) -> str:
 
 
 def _by_conclusion(
-    arguments: list[Argument], labels: npt.NDArray[np.bool_], name: str
+    arguments: list[Argument],
+    labels: npt.NDArray[np.bool_],
+    name: str,
+    elsewhere: Mapping[str, str],
 ) -> npt.NDArray[np.str_]:
-    """Return ``training`` or ``validation`` for each argument; a conclusion is in one of them."""
+    """Return ``training`` or ``validation`` for each argument; a conclusion is in one of them.
+
+    It is where ``elsewhere`` has it, if it is there.
+    """
     try:
         folds = assign_folds([argument.group for argument in arguments], labels, _FOLDS)
     except ValueEvalError:
@@ -149,4 +193,6 @@ def _by_conclusion(
             f"for validation. Add arguments, or a column {SPLIT_COLUMN!r} with training or "
             "validation."
         ) from None
-    return np.where(folds == 0, "validation", "training")
+    own = np.where(folds == 0, "validation", "training").tolist()
+    keys = [conclusion_key(argument.group) for argument in arguments]
+    return np.array([elsewhere.get(key, split) for key, split in zip(keys, own, strict=True)])

@@ -16,13 +16,13 @@ from training import small_config, write_small_data
 
 from valueeval.adapters.directory.manifest_file import CARD_FILE
 from valueeval.tasks.data.conclusions import conclusion_key
-from valueeval.tasks.data.dataset import load_set
+from valueeval.tasks.data.dataset import DataSet, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.values import VALUE_NAMES, VALUE_SLUGS
 from valueeval.train.config.choice import ConfigError
-from valueeval.train.data.own_tables import load_table_sets
-from valueeval.train.options import configure
-from valueeval.train.run import load_splits, train
+from valueeval.train.data.own_tables import load_table_sets, split_of_each
+from valueeval.train.options import changed, configure
+from valueeval.train.run import load_published, load_splits, train
 
 _ALL = load_set("sample_training")
 ROWS = 40
@@ -159,7 +159,7 @@ def test_training_on_both_says_so_in_the_manifest(tmp_path: Path, tiny_bert: Pat
         tmp_path / "adapter", tiny_bert, data_dir, data=f"touche23+{path}", epochs=1
     )
     training, validation = load_splits(config)
-    own = load_table_sets(str(path))
+    own = load_table_sets(str(path), split_of_each([load_published("touche23", str(data_dir))]))
     assert training.ids == load_set("training", data_dir).ids + own[0].ids
     assert (validation.labels[10:] == own[1].labels).all()
     manifest = train(config)
@@ -170,6 +170,48 @@ def test_training_on_both_says_so_in_the_manifest(tmp_path: Path, tiny_bert: Pat
     card = (Path(config.output) / CARD_FILE).read_text("utf-8")
     assert "| training data | `touche23+my.csv`, training, " in card
     assert str(tmp_path) not in card.replace(str(tiny_bert), "")
+
+
+def keys_of(*parts: DataSet) -> list[set[str]]:
+    return [set(map(conclusion_key, part.groups)) for part in parts]
+
+
+def test_conclusions_stay_where_the_published_set_has_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data_dir = write_small_data(tmp_path / "data", 40, 40)
+    published = load_published("touche23", str(data_dir))
+    here = keys_of(*published)
+    table = rows()
+    # Its first ten rows are about conclusions of validation, the others about those of training.
+    for row, one in zip(table[1:11], published[1].arguments, strict=False):
+        row[1] = one.conclusion.upper()
+    for order in ("touche23+{}", "{}+touche23"):
+        path = write_csv(tmp_path / "my.csv", table)
+        config = configure("out", data=order.format(path), data_dir=str(data_dir))
+        training, validation = load_splits(config)
+        assert len(training.ids) + len(validation.ids) == 80 + ROWS
+        assert sum(id.startswith("my.csv") for id in validation.ids) >= 10
+        both = keys_of(training, validation)
+        assert not both[0] & both[1]
+        assert [here[0] - both[0], here[1] - both[1]] == [set(), set()]
+    assert "in training as well" not in capsys.readouterr().err
+
+
+def test_conclusions_that_a_column_puts_elsewhere_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data_dir = write_small_data(tmp_path / "data", 40, 40)
+    path = write_csv(tmp_path / "my.csv", rows(split=["dev"] * ROWS))
+    config = configure("out", data=f"touche23+{path}", data_dir=str(data_dir))
+    training, validation = load_splits(config)
+    both = keys_of(training, validation)
+    assert (number := len(both[0] & both[1])) > 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{number} of the {len(both[1])} conclusions" in said
+    assert "--folds 5 --fold 0" in said
+    load_splits(changed(config, folds=3, fold=0))
+    assert "in training as well" not in capsys.readouterr().err
 
 
 def test_a_table_alone_needs_no_other_data(
