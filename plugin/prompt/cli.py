@@ -184,6 +184,8 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error(f"--num_fewshot: {second[0]} has no few-shot examples; leave it out")
     if arguments.replies and not second:
         parser.error(f"--replies goes with --template {' or '.join(SECOND_TURNS)}")
+    if arguments.replies and "cot" in arguments.template:
+        parser.error("--replies: in place of a first turn; leave cot out, or run it apart")
     if arguments.votes < 1:
         parser.error(f"--votes {arguments.votes}: at least 1")
     others = [template for template in arguments.template if template not in VOTING]
@@ -209,14 +211,23 @@ def _run(arguments: argparse.Namespace) -> int:
         status = _lm_eval(first, metadata, arguments)
         if status or not second:
             return status
-        new = sorted(_samples(folder, task) - before)
-        if len(new) != 1:
-            raise ValueEvalError(
-                f"{folder}: {len(new)} new samples files of {task}, where one was expected. Does "
-                "another run write there? Go on with --replies FILE."
-            )
-        replies = glob.escape(str(new[0]))
+        replies = replies or _replies_in(folder, task, before)
     return _lm_eval(second, {"replies": replies}, arguments)
+
+
+def _replies_in(folder: Path, task: str, before: set[Path]) -> str:
+    """Return the pattern of the samples that a first turn has just written.
+
+    Raises:
+        ValueEvalError: There are none, or several.
+    """
+    new = sorted(_samples(folder, task) - before)
+    if len(new) != 1:
+        raise ValueEvalError(
+            f"{folder}: {len(new)} new samples files of {task}, where one was expected. Does "
+            "another run write there? Go on with --replies FILE."
+        )
+    return glob.escape(str(new[0]))
 
 
 def _samples(folder: Path, task: str) -> set[Path]:

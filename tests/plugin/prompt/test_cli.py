@@ -93,6 +93,10 @@ def test_two_turns_and_a_third_task(server: Server, runs: list[list[str]], tmp_p
     more = of(server, "--template", "cot2list", "--output_path", str(tmp_path / "b"), *replies)
     assert cli.main(more) == 0
     assert len(server.seen) == 15 + 3
+    # … beside a template that has no second turn.
+    more = of(server, "--template", "mbc,cot2list", "--output_path", str(tmp_path / "c"), *replies)
+    assert cli.main(more) == 0
+    assert len(server.seen) == 18 + 3 + 3
 
 
 def test_votes(server: Server, runs: list[list[str]], tmp_path: Path) -> None:
@@ -188,6 +192,7 @@ def test_turns(template: str, first: list[str], second: list[str]) -> None:
         (["--template", "bca", "--output_path", "x.json"], "--output_path x.json: name a folder"),
         (["--template", "cot2", "--num_fewshot", "2"], "--num_fewshot: cot2 has no few-shot"),
         (["--template", "bca", "--replies", "x"], "--replies goes with --template cot2 or cot2lis"),
+        (["--template", "cot,cot2", "--replies", "x"], "--replies: in place of a first turn; lea"),
         (["--template", "cot", "--votes", "0"], "--votes 0: at least 1"),
         (["--template", "cot,bca", "--votes", "3"], "--votes: bca takes none"),
         (["--template", "cot2", "--votes", "3", "--replies", "x"], "--votes: as many as --replies"),
