@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shlex
 import tempfile
-from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,13 +16,18 @@ from pathlib import Path
 from valueeval.adapters.directory.hub import PEFT_CONFIG, reason
 from valueeval.adapters.directory.manifest_file import CARD_FILE, MANIFEST_FILE
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.files import replacing
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.publish.model_card import NAME
 from valueeval.train.runtime.progress import note
 
-# The files that loaders look for first; those of an older adapter must not stay behind.
+# The files that loaders look for first.
 _WEIGHTS = ["*.safetensors", "*.safetensors.index.json", "*.bin", "config.json", PEFT_CONFIG]
+# Files of an older adapter that must not stay behind: loaders would read the new one with them.
+_REPLACED = [
+    *_WEIGHTS,
+    *("tokenizer*.json", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
+    *("*.model", "*.codes", "*.jinja", "generation_config.json"),
+]
 
 
 def check_push(config: TrainConfig) -> None:
@@ -86,7 +90,7 @@ def upload(folder: Path, repo: str, private: bool) -> str:
     Raises:
         ValueEvalError: The hub has another model of this name, which is no adapter of ours.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     api = HfApi()
     # None leaves the choice to the organisation's settings.
@@ -98,14 +102,17 @@ def upload(folder: Path, repo: str, private: bool) -> str:
             "the hub has another model of this name, not an adapter of ours: choose another name"
         )
     same = ours and _manifest_there(repo) == (folder / MANIFEST_FILE).read_bytes()
-    with suppress(OSError):  # a directory that nobody may write to keeps its card as it is
-        _name_in_card(folder, repo)
-    api.upload_folder(
+    files = _files_for(repo, folder)
+    stale = [name for name in there if name not in files and _is_replaced(name)]
+    if same and CARD_FILE in there:
+        files.pop(CARD_FILE, None)
+    api.create_commit(
         repo_id=repo,
-        folder_path=folder,
+        operations=[
+            *(CommitOperationAdd(name, content) for name, content in files.items()),
+            *(CommitOperationDelete(name) for name in stale),
+        ],
         commit_message="Upload adapter trained by valueeval",
-        ignore_patterns=[CARD_FILE] if same and CARD_FILE in there else None,
-        delete_patterns=_WEIGHTS,
     )
     return str(url)
 
@@ -126,8 +133,19 @@ def _manifest_there(repo: str) -> bytes:
         return Path(hf_hub_download(repo, MANIFEST_FILE, local_dir=folder)).read_bytes()
 
 
-def _name_in_card(folder: Path, repo: str) -> None:
-    card = folder / CARD_FILE
-    if card.is_file() and NAME in (text := card.read_text("utf-8")):
-        with replacing(card) as temporary:
-            temporary.write_text(text.replace(NAME, repo), "utf-8")
+def _files_for(repo: str, folder: Path) -> dict[str, Path | bytes]:
+    """Return what to upload by name: the files of the folder, and the card with the hub's name.
+
+    The card in the folder stays as it is, for other names.
+    """
+    files: dict[str, Path | bytes] = {
+        path.name: path for path in sorted(folder.iterdir()) if path.is_file()
+    }
+    if CARD_FILE in files:
+        card = (folder / CARD_FILE).read_bytes()
+        files[CARD_FILE] = card.replace(NAME.encode(), repo.encode())
+    return files
+
+
+def _is_replaced(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in _REPLACED)
