@@ -87,8 +87,8 @@ class LanguageModelLM(HFLM):
             thresholds of its manifest apply.
         calibration: A file of ``valueeval calibrate``, fitted to this model and the task's prompt:
             decisions of templates with log-likelihoods are calibrated.
-        other_wording: True to ask an adapter in another form (chat or plain) than it was trained
-            in, which is refused otherwise.
+        other_wording: True to ask an adapter in another form (chat or plain, or with other
+            arguments of the chat template) than it was trained in, which is refused otherwise.
         guided: True to hold generated answers to the form that their template asks for, so that all
             can be read (`valueeval.adapters.reading.guided`).
         **kwargs: As ``hf``. Without ``dtype`` an adapter with thresholds computes in float32, in
@@ -416,16 +416,24 @@ class LanguageModelLM(HFLM):
         manifest = self._manifest
         if manifest is None or self._other_wording:
             return
+        trained = manifest.wording
         for request in requests:
-            if isinstance(request, ValueRequest) and request.template == manifest.template:
-                asked = request.origin.wording
-                if asked not in (None, manifest.wording):
-                    flag = "with" if manifest.wording == "chat" else "without"
-                    raise ValueEvalError(
-                        f"{request.task_name}: the adapter was trained on {manifest.wording} "
-                        f"prompts: run it {flag} --apply_chat_template, or ask it in this form all "
-                        "the same by --model_args …,other_wording=True"
-                    )
+            if not isinstance(request, ValueRequest) or request.template != manifest.template:
+                continue
+            remedy = ""
+            if request.origin.wording not in (None, trained):
+                remedy = (
+                    f"run it {'with' if trained == 'chat' else 'without'} --apply_chat_template"
+                )
+            elif trained == "chat" and self.chat_template_args:
+                # Training puts prompts in the template as it is.
+                given = ", ".join(f"{k}={v}" for k, v in self.chat_template_args.items())
+                remedy = f"leave out what changes the chat template ({given})"
+            if remedy:
+                raise ValueEvalError(
+                    f"{request.task_name}: the adapter was trained on {trained} prompts: {remedy}, "
+                    "or ask it in this form all the same by --model_args …,other_wording=True"
+                )
 
     def fit(self, requests: Sequence[Instance]) -> list[Prompt]:
         """Return the prompts about one argument as they are read for an answer.

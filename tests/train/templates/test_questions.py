@@ -118,6 +118,9 @@ def test_chats_are_trained_on_the_prompts_that_are_evaluated(
     with pytest.raises(ValueEvalError, match="trained on chat prompts: run it with --apply_chat"):
         evaluated(tmp_path / "a", chat=False)
     evaluated(tmp_path / "a", chat=False, other_wording=True)
+    with pytest.raises(ValueEvalError, match=r"leave out .* template \(enable_thinking=False\)"):
+        evaluated(tmp_path / "a", chat=True, enable_thinking=False)
+    evaluated(tmp_path / "a", chat=True, enable_thinking=False, other_wording=True)
 
 
 def test_plain_training_is_not_evaluated_as_a_chat(
