@@ -122,7 +122,7 @@ def _shown_names(models: Collection[str]) -> dict[str, str]:
     short: dict[str, list[str]] = defaultdict(list)
     for model in models:
         short[_FOLDERS.sub("", model)].append(model)
-    shown = {}
+    shown: dict[str, str] = {}
     for alike in short.values():
         parts = 1
         if len(alike) == 1 or not all(map(_FOLDERS.fullmatch, (f"{one}/" for one in alike))):
