@@ -74,6 +74,9 @@ _RULE = re.compile(r"[ |:+-]*")
 _MARKUP = re.compile(r"\\[a-z]{1,12}|[{}$]")
 _AND_SO_ON = re.compile(r"[,;] ?(?:\.\.\.|(?:and )?etc\b|among others\b|and (?:others|more)\b)")
 _REASONED = re.compile(rf"\W*{NAME}[\"'*]{{0,4}}(?::| - )(?:\W*\w+){{3}}")
+# A list has what is held: after "not Tradition;" stands a value that is.
+_DENIED_FIRST = re.compile(rf"\W*(?:not|no) ({NAME}) ?;")
+_HEADED = re.compile(rf"(?!\W*{NAME})[^:;]{{1,40}}:")
 _REASON = re.compile(r",? (?:because|since)\b[^;(]*")
 _QUOTE = re.compile(r"^ {0,4}> ?", re.MULTILINE)
 _WRAPPED = re.compile(r"(?<=[,;])\n(?! {0,12}(?:[-*+•]|\(?\d))")
@@ -184,7 +187,7 @@ def _read_sentences(text: str) -> Said | None:
     if _AND_SO_ON.search(text):
         return None
     said: Said | None = None
-    prose = False
+    prose = rejecting = False
     for sentence in _SENTENCE_END.split(text):
         words = _WORD.findall(sentence)
         if not words:
@@ -196,15 +199,18 @@ def _read_sentences(text: str) -> Said | None:
                 return None
             continue
         said = found if said is None else _merged(said, found)
-        if said is None:
-            return None
-    alone = said is not None and len(said) == 1 and not any(said.values())
+        if said is None or (rejecting and all(found.values())):
+            return None  # "Not relevant: A\nB": is B held?
+        rejecting = bool(_HEADED.match(sentence)) and not any(found.values())
+    nothing = said is not None and not any(said.values())
+    alone = nothing and (rejecting or len(said or ()) == 1)
     return None if alone else said  # "not Tradition": what else?
 
 
 def _read_sentence(sentence: str, first: bool) -> Said | None:
     """Read one sentence: names in a row, or names each with a reason ("Face: they fear …; …")."""
-    sentence = without_lead_in(sentence) if first else sentence
+    if first:
+        sentence = _DENIED_FIRST.sub(r"\1: no;", without_lead_in(sentence), count=1)
     row = _REASON.sub(lambda reason: reason[0] if _NAME.search(reason[0]) else "", sentence)
     found = read_row(row)
     if found is not None:

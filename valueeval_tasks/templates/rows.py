@@ -3,14 +3,15 @@
 Read are names parted by commas, semicolons, "and" and the like (``Tradition; Face``), their second
 halves alone or before the first (``objectivity``, ``personal security``, ``Benevolence (caring,
 dependability)``), verdicts (``Face: yes; Tradition: no``, ``Face (not present)``), what is
-excluded (``but not Face``, ``neither Face nor Tradition``, ``rather than Face``), ``all values
-except …`` and ``none``. Nothing else may stand in the row but small words and asides.
+excluded (``but not Face``, ``neither Face nor Tradition``, ``rather than Face``), what stands
+under a heading (``Not relevant: Face; Tradition``), ``all values except …`` and ``none``. Nothing
+else may stand in the row but small words and asides.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from valueeval.tasks.templates.answer_text import NAME, word_set
@@ -59,10 +60,15 @@ Said = dict[int, bool]
 
 
 class _Piece(NamedTuple):
-    """One thing that matters in a row: value, yes, no, not, or, and, all, hedge, end, close."""
+    """One thing that matters in a row.
+
+    Its kind: value, yes, no, not, or, and, all, hedge, end, open, close; ``yes:`` and ``no:`` are
+    headings. ``held`` is what the heading over it says; ``None`` where there is none.
+    """
 
     kind: str
     value: int = -1
+    held: bool | None = None
 
 
 _PIECES = {  # by the sign or word that says it
@@ -71,6 +77,8 @@ _PIECES = {  # by the sign or word that says it
     **{"or": "or", "nor": "or", "but": "but", "all": "all", "everything": "all"},
 }
 
+_BEGINNING = ("", "end", "open")
+_BEFORE_HEADING = (*_BEGINNING, "and", "but", "close")
 
 _FULL_NAMES = {  # by their second halves, no two of which are alike
     name.lower().partition(": ")[2]: name.lower() for name in VALUE_NAMES if ": " in name
@@ -102,10 +110,14 @@ def read_row(text: str) -> Said | None:
     if pieces[0].kind == "all":
         return _all_but(pieces[1:])
     said: Said = {}
-    for segment in _segments(pieces):
+    denying = False
+    for segment in _segments(_under_headings(pieces)):
         found = _read_segment(segment)
         if found is None or any(said.get(v, held) != held for v, held in found.items()):
             return None
+        if denying and _is_bare(segment):
+            return None  # "A, not B; C": is C denied?
+        denying = denying or _ends_denying(segment)
         said.update(found)
     return said or None
 
@@ -133,7 +145,7 @@ def without_lead_in(text: str) -> str:
 
 def _all_but(pieces: list[_Piece]) -> Said | None:
     """Return all values but those named: "all 20 values except Face"."""
-    if {piece.kind for piece in pieces} - {"value", "not", "but", "and", "close"}:
+    if {piece.kind for piece in pieces} - {"value", "not", "but", "and", "open", "close"}:
         return None
     named = {piece.value for piece in pieces}
     if named - {-1} and not {_Piece("not"), _Piece("but")} & set(pieces):
@@ -141,7 +153,42 @@ def _all_but(pieces: list[_Piece]) -> Said | None:
     return {value: value not in named for value in range(len(VALUE_NAMES))}
 
 
-def _segments(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
+def _under_headings(pieces: list[_Piece]) -> Iterator[_Piece]:
+    """Yield the pieces without their headings, each with what the heading over it says.
+
+    A heading holds up to the next one, or to the end of the parenthesis that it stands in, beyond
+    semicolons too. So does a verdict that opens the row (``❌ Face; Tradition``) or, where one has,
+    a part of it; after values without a verdict it is a mere "not".
+    """
+    heading: bool | None = None
+    outer: list[bool | None] = []
+    listed = False  # under a heading with a colon that rejects
+    bare = False  # a value that stands under no heading has been named
+    before = ""
+    for piece, after in zip(pieces, [*pieces[1:], _Piece("end")], strict=True):
+        kind = piece.kind
+        opens = kind in ("yes", "no") and before in _BEGINNING and after.kind == "value"
+        if kind in ("yes:", "no:") or (opens and (kind == "yes" or not bare)):
+            heading, listed = kind.startswith("yes"), kind == "no:"
+        elif kind == "not" and before == "open":
+            heading, listed = False, True
+        elif opens:
+            yield _Piece("not")
+        elif kind == "but" and listed:
+            yield _Piece("hedge")  # "Not relevant: A, but B"
+        else:
+            if kind == "open":
+                outer.append(heading)
+            elif kind == "close" and outer:
+                heading, listed = outer.pop(), False
+            bare = bare or (kind == "value" and heading is None)
+            yield piece._replace(held=heading)
+            if kind == "but":
+                heading = None
+        before = kind
+
+
+def _segments(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
     """Yield the parts of a row between its semicolons."""
     segment: list[_Piece] = []
     for piece in pieces:
@@ -162,15 +209,17 @@ def _read_segment(pieces: list[_Piece]) -> Said | None:
     last = -1
     values = [index for index, piece in enumerate(pieces) if piece.kind == "value"]
     if not values:
-        return {} if {piece.kind for piece in pieces} <= {"and", "close"} else None
-    for index, (kind, value) in enumerate(pieces):
+        return {} if {piece.kind for piece in pieces} <= {"and", "open", "close"} else None
+    for index, (kind, value, held) in enumerate(pieces):
         if kind == "value":
-            said[value] = holds
+            said[value] = holds and held is not False
             if denying:
                 excluded.add(value)
             last = value
         elif kind in ("yes", "no") and last < 0:
             holds = kind == "yes"
+        elif kind == "yes" and held is False:
+            return None  # "Not relevant: A (yes)"
         elif kind in ("yes", "no"):
             said[last] = kind == "yes"
             judged.add(last)
@@ -178,11 +227,11 @@ def _read_segment(pieces: list[_Piece]) -> Said | None:
             said[last] = False  # "A is not among them"
         elif kind == "not":
             holds, denying = False, True
-        elif kind == "or" and not holds:
+        elif kind == "or" and (not holds or held is False):
             offers = True
         elif kind in ("close", "but"):
             holds, denying = True, False
-        elif kind != "and":  # a choice ("A or B") or a hedge
+        elif kind not in ("and", "open"):  # a choice ("A or B") or a hedge
             return None
     if len(excluded) > 1 and not offers:
         return None  # "not A, B": is B denied?
@@ -190,6 +239,26 @@ def _read_segment(pieces: list[_Piece]) -> Said | None:
     if shared and _Piece("close") not in pieces and any(said[v] for v in set(said) - judged):
         return None  # "A, B: no": is A denied?
     return said
+
+
+def _ends_denying(pieces: list[_Piece]) -> bool:
+    """Return whether a part of a row ends in a denial that may go on behind its semicolon."""
+    denying = ends = False
+    for piece in pieces:
+        if piece.kind == "not":
+            denying = True
+        elif piece.kind in ("or", "but", "close"):
+            denying = ends = False
+        elif piece.kind == "value":
+            ends = denying
+    return ends
+
+
+def _is_bare(pieces: list[_Piece]) -> bool:
+    """Return whether a part of a row is nothing but values, under no heading."""
+    values = [piece for piece in pieces if piece.kind == "value"]
+    kinds = {piece.kind for piece in pieces}
+    return any(piece.held is None for piece in values) and kinds <= {"value", "and", "close"}
 
 
 def _pieces(text: str) -> list[_Piece] | None:
@@ -213,6 +282,9 @@ def _pieces(text: str) -> list[_Piece] | None:
             continue
         if token.text == "(":
             skipped = _end_of_prose(tokens, index)
+            pieces += [_Piece("open")] if skipped == index + 1 else []
+        elif token.text == ":" and _is_heading(pieces):
+            pieces[-1] = _Piece("yes:" if pieces[-1].kind == "yes" else "no:")
         elif token.kind == "name":
             pieces.append(_Piece("value", token.values[0]))
         elif token.kind == "verdict":
@@ -230,6 +302,12 @@ def _pieces(text: str) -> list[_Piece] | None:
         elif token.kind not in ("mark", "number") and not _is_small(token):
             return None
     return pieces
+
+
+def _is_heading(pieces: list[_Piece]) -> bool:
+    """Return whether a colon makes a heading of what stands before it: "Not relevant: …"."""
+    before = pieces[-2].kind if len(pieces) > 1 else ""
+    return bool(pieces) and pieces[-1].kind in ("yes", "no", "not") and before in _BEFORE_HEADING
 
 
 def _is_small(token: Token) -> bool:

@@ -108,6 +108,22 @@ def test_what_is_denied_is_not_held(values: set[int], data: st.DataObject) -> No
         assert parsed == tuple(v in values and v != denied for v in range(20)), denial
 
 
+@pytest.mark.parametrize(
+    "rejected",
+    [
+        *("\nNot relevant: {}", "\nAbsent: {}.", "\n**Rejected:** {}", "\nNot included: {}"),
+        *("\nNo: {}", "\n❌ {}", " (not relevant: {})", "; not present: {}", " (excluding {})"),
+    ],
+)
+@given(st.permutations(range(20)), st.integers(1, 18), st.integers(1, 18))
+def test_what_stands_under_a_rejection_is_not_held(
+    rejected: str, order: list[int], held: int, denied: int
+) -> None:
+    listed, others = names(order[:held]), names(order[held:][:denied])
+    text = f"Final answer: {'; '.join(listed)}{rejected.format('; '.join(others))}"
+    assert cot.parse(text) == tuple(v in order[:held] for v in range(20)), text
+
+
 def test_a_list_that_breaks_off_at_an_article_is_unparsed() -> None:
     """The «A» of Achievement."""
     assert cot.parse("Final answer: Self-direction: thought; A") is None

@@ -17,6 +17,12 @@ FACE, TRADITION, DOMINANCE = 7, 10, 5
         ("face (not present)", {FACE: False}),
         ("neither face nor tradition", {FACE: False, TRADITION: False}),
         ("power: dominance, but not face", {DOMINANCE: True, FACE: False}),
+        ("not relevant: face; tradition", {FACE: False, TRADITION: False}),
+        (
+            "power: dominance (not face; tradition)",
+            {DOMINANCE: True, FACE: False, TRADITION: False},
+        ),
+        ("power: dominance, not face; tradition", None),
         ("none", {}),
         ("bread and butter", None),
         ("face, ...", None),
