@@ -131,7 +131,9 @@ def _marked(part: str) -> str | None:
     found = json_answers.find(part) if part.lstrip().startswith(("{", "json")) else None
     if found and isinstance(found[1], dict) and not (found[2].strip() and _MARKER.search(found[2])):
         data = json_answers.final(found[1])
-        return "\n".join(f"- {line}" for line in json_answers.lines(data)) or "none"
+        if json_answers.lists_at_odds(data):
+            return ""
+        return "".join(f"\n- {line}" for line in json_answers.lines(data)) or "none"
     marks = list(_MARKER.finditer(part)) or list(_WEAK_MARKER.finditer(part))
     return part[marks[-1].end() :] if marks else None
 
@@ -175,7 +177,10 @@ def _read_data(data: Any, after: str) -> Said | None:
     """Read an answer in JSON, unless a list goes on behind it."""
     if _NAME.search(after.partition("\n")[0]):
         return None
-    lines = list(json_answers.lines(json_answers.final(data)))
+    data = json_answers.final(data)
+    if json_answers.lists_at_odds(data):
+        return None
+    lines = list(json_answers.lines(data))
     return _read_block([f"- {line}" for line in lines]) if lines else {}
 
 

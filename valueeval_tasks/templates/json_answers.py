@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from valueeval.tasks.templates.answer_text import NAME, word_set
+from valueeval.tasks.templates.answer_text import NAME, letters, word_set
+from valueeval.tasks.templates.rows import FAMILIES
+from valueeval.tasks.templates.tokens import tokenise
 
 _BEGIN = re.compile(r"[{\[](?=\s{0,40}[\[{\"'\w}\]])")
 _DEEPEST = 20
@@ -16,6 +18,24 @@ _LABELS = word_set("id name value number nr no index key question item label")
 _FINAL = word_set(
     "final_answer finalanswer final answer answers values final_values value_list result results"
 )
+# Keys, by their letters, under which an object answers about its value, and under which it only
+# says how sure it is, or of what kind the answer is.
+_ANSWER = word_set(
+    "answer verdict present ispresent applies applicable isapplicable label decision relevant "
+    "isrelevant held isheld holds response judgement judgment prediction included supported yesno "
+    "yesorno appliestoargument inline aligned"
+)
+_ASIDE = word_set("confidence certainty probability explicit implicit direct indirect primary core")
+# What keys of lists are made of: {"held": […], "values_not_present": […]}.
+_REJECTED = word_set(
+    "no not non none absent irrelevant inapplicable rejected excluded dismissed discarded denied "
+    "false missing unrelated unsupported unmentioned negative"
+)
+_HELD = word_set(
+    "yes held present relevant applicable applies apply included supported mentioned expressed "
+    "selected accepted identified chosen true positive primary secondary main key additional other"
+)
+_NEUTRAL = word_set("value values answer answers list the of in argument final that do does")
 _TRAILING_COMMA = re.compile(r",(?=\s{0,200}[}\]])")
 _BARE_KEY = re.compile(r"(?<=[{,])(\s{0,200})(\w{1,40})(?=\s{0,8}:)")
 _BARE_WORD = re.compile(r"(?<=[:,\[])( {0,4})(yes|no|none)(?= {0,4}[,}\]\n])")
@@ -41,16 +61,41 @@ def find(text: str) -> tuple[str, Any, str] | None:
 
 
 def final(found: Any) -> Any:
-    """Return what an object holds as its final answer; the object itself if it names none."""
-    if isinstance(found, dict) and not any(_KEY.fullmatch(key) for key in found):
-        for key in found:
-            if re.sub(r"[^\w]+", "_", key) in _FINAL:
-                return found[key]
-    return found
+    """Return what an object holds as its final answer; the object itself if it names none.
+
+    Lists under keys that say yes or no are its answer, whatever stands beside them.
+    """
+    if not isinstance(found, dict) or any(_KEY.fullmatch(key) for key in found):
+        return found
+    for key in sorted(found, key=lambda key: not key.startswith("final")):
+        if re.sub(r"[^\w]+", "_", key) in _FINAL:
+            return found[key]
+    lists = {key: value for key, value in found.items() if isinstance(value, list)}
+    headed = {key: value for key, value in lists.items() if _heading(key) is not None}
+    others = [value for key, value in lists.items() if key not in headed]
+    return headed if headed and not any(map(_names_values, others)) else found
+
+
+def lists_at_odds(found: Any, depth: int = _DEEPEST) -> bool:
+    """Return whether lists stand beside each other and the key of one says neither yes nor no."""
+    if isinstance(found, list):
+        return depth > 0 and any(lists_at_odds(item, depth - 1) for item in found)
+    if not isinstance(found, dict):
+        return False
+    lists = [key for key, value in found.items() if _names_values(value)]
+    unknown = any(_heading(key) is None and key not in FAMILIES for key in lists)
+    return (unknown and len(lists) > 1) or lists_at_odds(list(found.values()), depth)
+
+
+def _names_values(found: Any) -> bool:
+    return isinstance(found, list) and re.search(NAME, str(found)) is not None
 
 
 def lines(found: Any, depth: int = _DEEPEST) -> Iterator[str]:
-    """Yield one line for each thing said: ``name: verdict``, or a list's item by itself."""
+    """Yield one line for each thing said: ``name: verdict``, or a list's item by itself.
+
+    What stands in a list says yes or no if the list's key does: ``{"not_held": ["Face"]}``.
+    """
     if isinstance(found, dict):
         record = _record(found)
         if record:
@@ -58,16 +103,43 @@ def lines(found: Any, depth: int = _DEEPEST) -> Iterator[str]:
             return
         for key, value in found.items():
             if isinstance(value, dict) and _KEY.fullmatch(key):
-                yield f"{key}: {_answer(list(value.values()))}"
+                yield f"{key}: {_answer(value)}"
             elif not isinstance(value, dict | list):
                 yield f"{key}: {_scalar(value)}"
             elif depth:
-                yield from lines(value, depth - 1)
+                yield from _under(_heading(key), lines(value, depth - 1))
     elif isinstance(found, list):
         for item in found if depth else ():
             yield from lines(item, depth - 1)
     else:
         yield _scalar(found)
+
+
+def _heading(key: str) -> bool | None:
+    """Return what a key says of the list under it; ``None`` if it says neither, or might both."""
+    words = re.findall(r"[^\W\d_]+", key)
+    denials = [word for word in words if word in _REJECTED]
+    if len(denials) > 1 or not set(words) <= _REJECTED | _HELD | _NEUTRAL:
+        return None
+    return False if denials else (not _HELD.isdisjoint(words) or None)
+
+
+def _under(heading: bool | None, found: Iterable[str]) -> Iterator[str]:
+    """Yield lines with what the key above them says of the values that they name."""
+    items = list(found)
+    if heading is None or set(items) <= {"0", "1"}:  # verdicts themselves
+        yield from items
+        return
+    for item in items:
+        names = re.findall(NAME, item)
+        if heading:
+            yield f"{item}: yes" if _KEY.fullmatch(item) else item
+        elif item.endswith(": yes"):
+            yield f"{item}?"  # {"rejected": {"Face": true}}
+        elif len(names) > 1:
+            yield f"no: {item}"
+        elif item not in ("", "none"):
+            yield f"{names[0] if names else item}: no"
 
 
 def _record(found: dict[str, Any]) -> str | None:
@@ -77,19 +149,47 @@ def _record(found: dict[str, Any]) -> str | None:
     names = [
         value
         for key, value in found.items()
-        if key in _LABELS and not isinstance(value, bool) and _KEY.fullmatch(str(value))
+        if key in _LABELS and type(value) in (str, int) and _KEY.fullmatch(str(value))
     ]
-    others = [value for key, value in found.items() if key not in _LABELS]
+    others = {
+        key: value
+        for key, value in found.items()
+        if key not in _LABELS or (key == "label" and str(value) not in map(str, names))
+    }
     if not names or not others:
         return None
     return f"{names[-1]}: {_answer(others)}"
 
 
-def _answer(values: list[Any]) -> str:
-    """Return what an object says about its value: a truth value or number, else the first text."""
-    scalars = [value for value in values if not isinstance(value, dict | list)]
-    plain = [value for value in scalars if not isinstance(value, str)]
-    return _scalar(next(iter(plain or scalars), ""))
+def _answer(found: dict[str, Any]) -> str:
+    """Return what an object says about its value.
+
+    That is what stands under a key such as "answer"; else a text that is nothing but a verdict,
+    else a truth value, else a number, else the first text. Two answers that contradict are unclear.
+    """
+    scalars = {key: value for key, value in found.items() if not isinstance(value, dict | list)}
+    answers = [_scalar(value) for key, value in scalars.items() if letters(key) in _ANSWER]
+    if {True, False} <= set(map(_verdict, answers)):
+        return "unclear"
+    rest = [value for key, value in scalars.items() if letters(key) not in _ASIDE]
+    texts = [value for value in rest if isinstance(value, str)]
+    truths = [value for value in rest if isinstance(value, bool)]
+    numbers = [value for value in rest if not isinstance(value, bool | str | None)]
+    verdicts = [text for text in texts if _is_verdict(text)]
+    return _scalar(next(iter([*answers, *verdicts, *truths, *numbers, *texts]), ""))
+
+
+def _verdict(text: str) -> bool | None:
+    """Return what a text begins with: yes, no, or ``None`` if it is something else."""
+    first = next((token for token in tokenise(text) if token.kind != "mark"), None)
+    if first is None:
+        return None
+    return {"0": False, "1": True}.get(first.text, first.verdict)
+
+
+def _is_verdict(text: str) -> bool:
+    """Return whether a text is nothing but a verdict."""
+    return [token.kind for token in tokenise(text) if token.kind != "mark"] == ["verdict"]
 
 
 def _scalar(value: Any) -> str:
