@@ -66,6 +66,12 @@ _CLAUSE = re.compile(
 )
 _VERDICT_AFTER = ("?", ":", "(", "|", "=", " - ", '"')  # "bold? no", "bold: no", "bold (no)"
 
+# With these, "environmentally" says that a person cares: not so in "environmentally neutral".
+_CARING = (
+    r"(?:\w+ly )?(?:conscious|aware|friendly|minded|responsible|concerned|sustainable|sensitive"
+    r"|focus+ed|active|protective|conscientious|engaged|oriented|committed|inclined)\b"
+)
+
 # Keywords that are also other words, as which they do not count.
 _SENSES = {
     "just": r"just(?= *(?:$|[^\w ]|(?:and|n?or|person|people|man|woman|society|world)\b))",
@@ -87,6 +93,8 @@ _SENSES = {
     "powerful": r"(?<!the )powerful",
     "green": r"green(?! with envy)",
     "status": r"status(?! quo\b)",
+    "control": r"(?<!out of )(?<!beyond )(?<!birth )(?<!gun )(?<!loss of )(?<!lost )control",
+    "environmentally": rf"environmentally(?= *(?:$|[^\w -])|[- ](?:and )?{_CARING})",
 }
 _COMPOUND = (
     r"(?:[- ]?(?:oriented|driven|focus+ed|cent(?:er|re)d|based|bound|first)|-(?:minded|conscious"
