@@ -56,6 +56,13 @@ _MARKER = re.compile(
     r"\bfinal[ _-]{1,2}(?:answers?|lists?|values?)\b(?!:\")(?: of values\b| \(values\))?"
     r"[\"'* )]{0,4}(?:[:=→➡]>?|\b(?:is|are|would be)\b:?|-+>? |(?=\n))(?! the names of)"
 )
+# "The final answer is based on …", "is short since …" speak about a list.
+_ABOUT_A_LIST = re.compile(
+    r" ?(?:(?:mostly|mainly|primarily|therefore|thus|only|solely|directly|clearly) )?"
+    r"(?:based (?!on the above)|short|brief|since|because|supported|grounded|derived|drawn"
+    r"|justified|explained|determined|chosen|selected|consistent|in line|given"
+    r"|a (?:reflection|summary|result)|the (?:result|outcome))\b"
+)
 # Weaker words mark a list only at the beginning of a line, where no final answer is marked.
 _WEAK_MARKER = re.compile(
     r"^[^\w\n]{0,8}(?:answers?|(?:the )?values?)[\"'* )]{0,4}:"
@@ -135,7 +142,13 @@ def _marked(part: str) -> str | None:
             return ""
         return "".join(f"\n- {line}" for line in json_answers.lines(data)) or "none"
     marks = list(_MARKER.finditer(part)) or list(_WEAK_MARKER.finditer(part))
-    return part[marks[-1].end() :] if marks else None
+    lists = [mark for mark in marks[1:] if not _is_about_a_list(part, mark)]
+    return part[[*marks[:1], *lists][-1].end() :] if marks else None
+
+
+def _is_about_a_list(part: str, mark: re.Match[str]) -> bool:
+    """Return whether a mark that is a verb begins a sentence about a list, and no list."""
+    return mark[0][-1].isalpha() and _ABOUT_A_LIST.match(part, mark.end()) is not None
 
 
 def _read_whole(text: str) -> Said | None:
