@@ -85,6 +85,7 @@ _REASONED = re.compile(rf"\W*{NAME}[\"'*]{{0,4}}(?::| - )(?:\W*\w+){{3}}")
 _DENIED_FIRST = re.compile(rf"\W*(?:not|no) ({NAME}) ?;")
 _HEADED = re.compile(rf"(?!\W*{NAME})[^:;]{{1,40}}:")
 _REASON = re.compile(r",? (?:because|since)\b[^;(]*")
+_BUT = re.compile(r"\b(?:but|yet|though|although|however|still)\b")
 _QUOTE = re.compile(r"^ {0,4}> ?", re.MULTILINE)
 _WRAPPED = re.compile(r"(?<=[,;])\n(?! {0,12}(?:[-*+•]|\(?\d))")
 _SENTENCE_END = re.compile(r"(?<!\d)\.(?=\s|$)|\n")
@@ -92,6 +93,7 @@ _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 _NAME = re.compile(NAME)
 _WEAK = word_set("low weak weakly minor minimal limited slight slightly negligible little")
+_PLAIN_NO = word_set("no nope nah n false none")
 _BROKEN_NAME = 2  # words at most; what follows a list and is longer is a sentence
 
 
@@ -370,9 +372,13 @@ def _remark(text: str) -> str:
         return ""
     if "?" in text:
         return "doubt"
+    if tokens[0].text in ("true", "false") and len(words) > 1 and not _is_closed(text):
+        return "reason"  # "false reputation harms"
     if tokens[0].kind == "verdict":
         closed = len(words) == 1 or tokens[0].text not in ("yes", "no") or _is_closed(text)
         hedged = any(token.kind == "hedge" for token in tokens[1:3])
+        if not tokens[0].verdict and tokens[0].text not in _PLAIN_NO:
+            hedged = hedged or _BUT.search(text) is not None  # "not mentioned, but implied"
         return ("yes" if tokens[0].verdict else "no") if closed and not hedged else "doubt"
     doubtful = any(token.kind == "hedge" or token.text in DENIALS for token in tokens[:2])
     if doubtful or _WEAK.issuperset(token.text for token in words):
@@ -381,5 +387,5 @@ def _remark(text: str) -> str:
 
 
 def _is_closed(text: str) -> bool:
-    """Return whether a mark follows the first word: "no, …", not "no harm …"."""
-    return re.match(r"\W*\w+ ?[^\w\s]", text) is not None
+    """Return whether a mark or "because" follows the first word: "no, …", not "no harm …"."""
+    return re.match(r"\W*\w+ ?(?:[^\w\s]|(?:because|since|as)\b)", text) is not None

@@ -29,10 +29,18 @@ _RELEVANT = (
     r"(?:applicable|present|relevant|mentioned|addressed|supported|involved|invoked|expressed|"
     r"reflected|at stake|central|evident|implied|an? (?:reason|factor|value|concern|motive))"
 )
+# "absent", "absent from the argument", "rejected outright" deny; "absent teachers harm it" is a
+# reason: there the word goes with the next, which is no small one.
+_REFUSED = r"(?:irrelevant|inapplicable|unrelated|absent|rejected|excluded|dismissed)"
+_REFUSED_BY = (
+    r"(?= ?(?:$|[^\w\s'-]|\n| -|(?:by|in|from|to|for|at|on|of|with|within|throughout|under|via"
+    r"|through|out|outright|altogether|overall|here|there|because|since|as|and|or|but|when|if|while"
+    r"|where|due|given|so|the|this|that|these|those|it|its|their|\w+ly)\b))"
+)
 _DENIED = (
     rf"{_STRESS}(?:(?:does|do|did|is|are|was)(?:n't| not)|not)"
     rf" (?:really |directly |clearly |explicitly )?(?:apply|appear|fit|play a role|{_RELEVANT})\b"
-    r"|(?:is )?(?:irrelevant|inapplicable|unrelated|absent|rejected|excluded|dismissed)\b"
+    rf"|is {_REFUSED}\b|(?:(?:explicitly|clearly|entirely|completely) )?{_REFUSED}{_REFUSED_BY}"
     r"|n[./] ?a\b\.?|none(?= ?(?:$|[|)\n]))"
 )
 # Words that say yes as a whole answer only: "present" is one, "present danger" is not.

@@ -40,8 +40,27 @@ def test_names_and_numbers_stand_for_values(text: str, values: tuple[int, ...]) 
 
 @pytest.mark.parametrize(
     ("text", "verdict"),
-    [("yes", True), ("✓", True), ("true", True), ("n/a", False), ("does not apply", False)],
+    [
+        *(("yes", True), ("✓", True), ("true", True), ("n/a", False), ("does not apply", False)),
+        *(("absent", False), ("is rejected", False), ("explicitly rejected", False)),
+    ],
 )
 def test_verdicts(text: str, verdict: bool) -> None:
     (token,) = tokenise(text)
     assert (token.kind, token.verdict) == ("verdict", verdict)
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("absent from the argument", False),
+        ("rejected by it", False),
+        ("dismissed outright", False),
+        ("absent teachers", None),
+        ("excluded people lose", None),
+    ],
+)
+def test_an_adjective_denies_unless_it_goes_with_the_next_word(
+    text: str, verdict: bool | None
+) -> None:
+    assert next(tokenise(text)).verdict is verdict
