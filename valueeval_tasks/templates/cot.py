@@ -334,12 +334,27 @@ def _read_cells(row: str) -> tuple[Said, str] | None:
         return None
     index, said = named[0]
     counted = [cell for cell in cells[:index] if not cell.strip("#.()").isdecimal()]
-    remarks = [_remark(cell) for cell in counted + cells[index + 1 :] if cell]
+    told = [cell for cell in counted + cells[index + 1 :] if cell]
+    if any(map(_is_verdict, told)):  # others give reasons: "| No | no customs |"
+        told = [cell for cell in told if _is_verdict(cell) or not _begins_with_no(cell)]
+    remarks = [_remark(cell) for cell in told]
     if "doubt" in remarks or {"yes", "no"} <= set(remarks):
         return None
     if "no" in remarks:
         return dict.fromkeys(said, False), "no"
     return said, "yes" if "yes" in remarks else "".join(remarks[-1:])
+
+
+def _is_verdict(cell: str) -> bool:
+    """Return whether a cell of a table is a verdict and nothing else."""
+    return [token.kind for token in tokenise(cell) if token.kind != "mark"] == ["verdict"]
+
+
+def _begins_with_no(cell: str) -> bool:
+    """Return whether a cell begins with a word that may deny, in a longer text: "no customs"."""
+    words = [token for token in tokenise(cell) if token.kind != "mark"]
+    denies = words[0].verdict is False or words[0].text in DENIALS if words else False
+    return denies and len(words) > 1 and not _is_closed(cell)
 
 
 def _read_item(item: str) -> tuple[Said, str] | None:

@@ -46,6 +46,10 @@ _LABELS = word_set(
     "directly"
 )
 _LISTING = _LABELS | {"and"}
+_AFTER_NO = word_set(
+    "it this that these those they there he she i we you not the because since as really actually "
+    "but although though unless if wait sorry one"
+)
 _DENIALS = word_set("not never neither hardly can't cannot don't doesn't isn't wouldn't won't")
 _RESTART = re.compile(
     r"^[^\w\n]{0,8}(?:here (?:is|are) )?(?:the |my )?"
@@ -264,11 +268,28 @@ def _leading_verdict(entry: list[Token], index: int) -> bool | None:
     """Return the verdict at ``index`` unless what follows on its line takes it back."""
     verdict = entry[index].verdict
     line = [token for token in _line(entry, index + 1) if token.text not in ("or", "and")]
+    line = _without_no(line, cell=_at(entry, index + 1).text == "|")
     words = [token for token in line if token.kind != "mark"]
     for other in words[:1] + words[-1:]:  # "yes/no", "yes and no", "yes … so no"
         if other.kind == "verdict" and other.verdict != verdict:
             return None
     return None if _is_hedged(entry, index) else verdict
+
+
+def _without_no(line: list[Token], cell: bool) -> list[Token]:
+    """Return the rest of a line without a "no" that goes with the noun after it.
+
+    That is so in the next cell of a table ("| yes | no harm is wanted |") and in the next sentence
+    ("yes. no person should be left behind"); "no it is not" is a verdict.
+    """
+    marks = 0
+    while _at(line, marks).kind == "mark":
+        marks += 1
+    first, noun = _at(line, marks), _at(line, marks + 1)
+    ended = cell or [token.text for token in line[:marks]] == ["."]
+    if ended and first.text == "no" and noun.kind == "word" and noun.text not in _AFTER_NO:
+        return line[marks + 1 :]
+    return line
 
 
 def _is_hedged(tokens: list[Token], index: int) -> bool:
