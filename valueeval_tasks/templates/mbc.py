@@ -11,6 +11,8 @@ any mixture of the first two, with bullets, bold and reasons:
   of a list
 - 20 verdicts and nothing else, in the order of the values
 - 0 and 1 in place of no and yes, where every value has one of them and not all have 1
+- behind 20 answers a count or a summary that agrees with them: ``2 yes, 18 no``, ``Yes for 5 and 9;
+  no for the rest``
 
 A name beats the number before it. Numbers beyond 20 are passed over. Unparsed are a value that is
 missing, hedged ("maybe", "partially") or answered both ways, second thoughts ("Wait, 3. should be
@@ -58,6 +60,27 @@ _RESTART = re.compile(
     re.MULTILINE,
 )
 _COUNT = re.compile(r"\b(yes|no) ?\(\d{1,2}(?: values)?\)(?= ?:)")  # "No (19): 1-10, …"
+# What may close an answer: "2 yes, 18 no.", "Yes: 2, No: 18", "Summary: yes for 5 and 9; no for
+# the rest." None of the three is a list as the others are.
+_SUM = (
+    r"^[^\w\n]{0,8}(?:(?:so|thus|(?:in )?(?:total|summary|short|sum)|overall|count)\b[ :,*-]{1,4})?"
+)
+_TALLY = re.compile(
+    rf"{_SUM}(?:(?P<yes>\d{{1,2}}) yes(?:es)?[ ,;/]{{1,3}}(?:and )?(?P<no>\d{{1,2}}) no(?:s|es)?"
+    r"|yes ?[:=] ?(?P<all_yes>\d{1,2})[ ,;/\n]{1,3}(?:and )?no ?[:=] ?(?P<all_no>\d{1,2}))"
+    r"\W{0,8}\Z",
+    re.MULTILINE,
+)
+_SUMMARY = re.compile(
+    rf"{_SUM}(?=(?:yes|no) (?:for|to|on) )(?P<said>[^\n]{{1,400}})\Z", re.MULTILINE
+)
+_SUMMED = re.compile(r"\b(yes|no) (?:for|to|on) ")
+# The form that our prompts show, as an answer may repeat it.
+_FORM = re.compile(
+    r"^(?P<announced>[^\n]{0,400}\bform:\n)?[^\w\n]{0,4}1\. no\n[^\w\n]{0,4}2\. yes\n"
+    r"[^\w\n]{0,4}3\. no\n(?:(?:and so on\b|\.\.\.)[^\n]*(?:\n|\Z)|(?(announced)\n|(?!)))",
+    re.MULTILINE,
+)
 _DIGIT = re.compile(
     r"(?:^|[,;{|])[^\w\n]{0,8}(?:(?:value|question|item) ?)?"
     rf"(?:(?P<number>\d{{1,2}})(?:[^\w\n]{{1,6}}(?P<named>{NAME}))?|(?P<name>{NAME}))"
@@ -96,7 +119,7 @@ def parse(text: str) -> tuple[bool, ...] | None:
     plain = clean(text)
     if plain is None:
         return None
-    for part in parts(without_descriptions(plain)):
+    for part in parts(_FORM.sub("", without_descriptions(plain))):
         restarts = list(_RESTART.finditer(part))
         votes = _read(part[restarts[-1].end() :]) if restarts else []
         votes = votes if _is_full(votes) else _read(part)
@@ -131,7 +154,50 @@ def _read(text: str) -> _Votes:
         votes = _read_lines("\n".join([before, *json_answers.lines(data), after]))
         if _is_full(votes):
             return votes
-    return _read_lines(_COUNT.sub(r"\1", yes_no_columns(text)))
+    return _read_closed(text.rstrip()) or _read_lines(_COUNT.sub(r"\1", yes_no_columns(text)))
+
+
+def _read_closed(text: str) -> _Votes:
+    """Return what 20 answers say that a count or a summary closes, both ways if it disagrees."""
+    closing = _TALLY.search(text) or _SUMMARY.search(text)
+    if closing is None:
+        return []
+    votes = _read_lines(yes_no_columns(text[: closing.start()]))
+    agrees = _agrees(closing, votes) if _decide(votes) else None
+    if agrees is None:
+        return []
+    return votes if agrees else _both_ways(votes)
+
+
+def _agrees(closing: re.Match[str], votes: _Votes) -> bool | None:
+    """Return whether a count or summary agrees with votes; ``None`` if it is neither after all."""
+    if closing.re is _SUMMARY:
+        if any(token.kind == "hedge" for token in tokenise(closing["said"])):
+            return False
+        summed = _summed(closing["said"])
+        return set(summed) <= set(votes) if summed else None
+    yes, no = (int(count) for count in closing.groups() if count)
+    return sum(verdict for _, verdict in set(votes)) == yes if yes + no == len(VALUES) else None
+
+
+def _summed(text: str) -> _Votes:
+    """Return what a summary says, "yes for 5 and 9; no for the rest"; nothing if it says more."""
+    pieces = _SUMMED.split(text)[1:]
+    lists = [list(tokenise(listed)) for listed in pieces[1::2]]
+    if not all(_lists_values(_said(tokens)) for tokens in lists):
+        return []
+    return _with_others(
+        [
+            (value, verdict == "yes")
+            for verdict, tokens in zip(pieces[::2], lists, strict=True)
+            for value in _listed(tokens)
+        ]
+    )
+
+
+def _both_ways(votes: _Votes) -> _Votes:
+    """Return votes with their opposites: they are in doubt."""
+    return votes + [(value, not verdict) for value, verdict in votes]
 
 
 def _read_lines(text: str) -> _Votes:
@@ -149,7 +215,7 @@ def _read_lines(text: str) -> _Votes:
     else:
         votes = bare or keyed + listed
     if CORRECTION.search(text):
-        votes = votes + [(value, not verdict) for value, verdict in votes]
+        votes = _both_ways(votes)
     return votes
 
 

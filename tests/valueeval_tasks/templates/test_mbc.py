@@ -140,6 +140,29 @@ def test_yes_and_no_about_one_value_is_unparsed(labels: list[int], value: int) -
         assert mbc.parse(f"{mbc.gold(labels)}\n{objection}") is None, objection
 
 
+@given(any_labels, st.integers(0, 20))
+def test_a_count_behind_the_answers_agrees_or_makes_them_unparsed(
+    labels: list[int], yes: int
+) -> None:
+    expected = tuple(map(bool, labels))
+    for count in (
+        "{} yes, {} no.",
+        "Yes: {}, No: {}",
+        "Total: {} yes and {} no",
+        "Yes: {}\nNo: {}",
+    ):
+        right = count.format(sum(labels), 20 - sum(labels))
+        assert mbc.parse(f"{mbc.gold(labels)}\n\n{right}") == expected, right
+        other = mbc.parse(f"{mbc.gold(labels)}\n\n{count.format(yes, 20 - yes)}")
+        assert other == (expected if yes == sum(labels) else None), (yes, count)
+
+
+@given(any_labels)
+def test_the_form_repeated_before_the_answers_is_no_answer(labels: list[int]) -> None:
+    form = "1. no\n2. yes\n3. no\nand so on, one line for each value, up to 20.\n\n"
+    assert mbc.parse(form + mbc.gold(labels)) == tuple(map(bool, labels))
+
+
 @given(any_labels, st.permutations(range(20)))
 def test_the_order_of_lines_does_not_matter(labels: list[int], order: list[int]) -> None:
     written = mbc.gold(labels).split("\n")
