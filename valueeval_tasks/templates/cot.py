@@ -3,7 +3,8 @@
 Prompts ask for a last line "Final answer: " with names of values, separated by semicolons, or
 none. Only the list after the last such mark is read (also "Final values", "Final answer →", …;
 where there is none, "Answer:", "Values:" or "Therefore, the values … are" at the beginning of a
-line; where there is none either, an answer that is nothing but a list). Its forms:
+line; where there is none either, the only LaTeX box, or an answer that is nothing but a list).
+Its forms:
 
 - names in a row: ``Tradition; Face``, ``Tradition, Face and Hedonism``, ``objectivity``,
   ``Benevolence (caring, dependability)``, ``Primary: Face; Secondary: Tradition``
@@ -12,7 +13,7 @@ line; where there is none either, an answer that is nothing but a list). Its for
 - JSON: ``["Face"]``, ``{"reasoning": "…", "final_answer": "Face"}``
 - none and all: ``none``, ``no value of the list``, ``all values except Face``
 - what is denied is not held: ``but not Face``, ``rather than Face``, ``neither … nor …``,
-  ``Face: rejected by the argument``
+  ``Face: rejected by the argument``, ``Not relevant: Face; Tradition``, ``{"not_held": ["Face"]}``
 
 Unparsed are a list that breaks off ("Security: per"), offers a choice ("Tradition or Face"), hedges
 ("possibly") or denies in a way that can be read twice ("Face, not Tradition, Humility"), one that
@@ -22,7 +23,7 @@ is taken back ("Wait, …"), and one with words that name no value.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from valueeval.tasks.templates import json_answers
@@ -73,6 +74,10 @@ _WEAK_MARKER = re.compile(
     r"(?:[^.:;\n]{0,60}\b(?:are|is|include)\b(?! not\b):?| of\b)",
     re.MULTILINE,
 )
+# A part of an answer that begins with another speaker; with a heading of the answer's own.
+_SPEAKER = re.compile(r"[ #>*-]{0,8}(?:user|human):")
+_SECTION = re.compile(r"[ #>*-]{0,8}(?:argument|claim|position):")
+_BOXED = re.compile(r"\\boxed ?\{")
 _BULLET = re.compile(
     r" {0,12}(?:(?:[-*+•·▪◦‣➢→]|\(?\d{1,2}[.):])(?: {1,4}|(?=\W)|$)|(?=[✓✔✅☑✗✘❌✖✕☐☒]|\[[ x✓✔]\]))"
 )
@@ -109,13 +114,7 @@ def parse(text: str) -> tuple[bool, ...] | None:
     plain = clean(text)
     if plain is None:
         return None
-    for part in parts(plain):
-        rest = _marked(part)
-        if rest is not None:
-            said = _read(rest)
-            break
-    else:
-        said = _read_whole(plain)
+    said = _read_answer(plain)
     return None if said is None else tuple(said.get(v, False) for v in range(len(VALUES)))
 
 
@@ -135,15 +134,53 @@ def gold(labels: Sequence[int]) -> str:
 # -------------------------------------------------------------------------- where the list stands
 
 
-def _marked(part: str) -> str | None:
-    """Return what follows the last mark of a list; ``None`` where nothing is marked."""
+def _read_answer(text: str) -> Said | None:
+    """Return what the first marked list says; a final answer goes before a weaker mark.
+
+    Not before the weak mark of an earlier example or turn, though: behind another argument only
+    lists that agree are read, and behind another speaker the answer is over.
+    """
+    turns = parts(text)
+    strong, final = _first(turns, _strongly_marked)
+    weak, answer = _first(turns, _weakly_marked)
+    between = turns[weak + 1 : strong + 1] if weak >= 0 else []
+    if strong < 0 and weak < 0:
+        return _read_unmarked(text)
+    if strong < 0 or any(map(_SPEAKER.match, between)):
+        return _read(answer)
+    said = _read(final)
+    earlier = None if all(map(_SECTION.match, between)) else _read(answer)
+    return said if earlier in (None, said) else None
+
+
+def _first(turns: list[str], marked: Callable[[str], str | None]) -> tuple[int, str]:
+    """Return the number of the first part that has a mark, and what follows it; -1 if none has."""
+    for number, turn in enumerate(turns):
+        rest = marked(turn)
+        if rest is not None:
+            return number, rest
+    return -1, ""
+
+
+def _strongly_marked(part: str) -> str | None:
+    """Return what follows the last mark of a final answer, or stands in the object that it is."""
     found = json_answers.find(part) if part.lstrip().startswith(("{", "json")) else None
     if found and isinstance(found[1], dict) and not (found[2].strip() and _MARKER.search(found[2])):
         data = json_answers.final(found[1])
         if json_answers.lists_at_odds(data):
             return ""
         return "".join(f"\n- {line}" for line in json_answers.lines(data)) or "none"
-    marks = list(_MARKER.finditer(part)) or list(_WEAK_MARKER.finditer(part))
+    return _after_last(part, _MARKER)
+
+
+def _weakly_marked(part: str) -> str | None:
+    """Return what follows the last weak mark of a list."""
+    return _after_last(part, _WEAK_MARKER)
+
+
+def _after_last(part: str, marker: re.Pattern[str]) -> str | None:
+    """Return what follows the last mark of a list; ``None`` where nothing is marked."""
+    marks = list(marker.finditer(part))
     lists = [mark for mark in marks[1:] if not _is_about_a_list(part, mark)]
     return part[[*marks[:1], *lists][-1].end() :] if marks else None
 
@@ -153,8 +190,11 @@ def _is_about_a_list(part: str, mark: re.Match[str]) -> bool:
     return mark[0][-1].isalpha() and _ABOUT_A_LIST.match(part, mark.end()) is not None
 
 
-def _read_whole(text: str) -> Said | None:
-    """Return what an unmarked answer says if it is a list of values and nothing else."""
+def _read_unmarked(text: str) -> Said | None:
+    """Return what the only box of an answer says, or an answer that is a list and nothing else."""
+    boxes = list(_BOXED.finditer(text))
+    if boxes:
+        return _read(text[boxes[0].end() :]) if len(boxes) == 1 else None
     if without_descriptions(text) != text or not _NAME.search(text):
         return None
     lines = [line for line in text.strip().split("\n") if line.strip()]

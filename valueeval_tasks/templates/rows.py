@@ -53,6 +53,11 @@ _NONE_AT_ALL = re.compile(
 _NO_OTHERS = re.compile(
     r"[,;.]? ?(?:and )?(?:no other values?(?: appl(?:y|ies))?|no others?|nothing else|none else)\b"
 )
+_AND = re.compile(r",? ?\bas well as\b")
+_BAD_THINGS = word_set(
+    "harm danger risk crime debt debts illness fear violence war prejudice discrimination poverty "
+    "shame ridicule pain suffering pollution corruption bias censorship"
+)
 _LOOK_AHEAD = 200  # how long, in tokens, an aside may be
 
 Said = dict[int, bool]
@@ -267,9 +272,8 @@ def _pieces(text: str) -> list[_Piece] | None:
     def full_name(match: re.Match[str]) -> str:
         return _FULL_NAMES[match["half"]] if match["half"] else match.group()
 
-    tokens = list(
-        tokenise(_LOOSE_NAME.sub(full_name, _NO_OTHERS.sub(" ", text.replace("\n", " "))))
-    )
+    text = _AND.sub(" and ", text.replace("\n", " "))
+    tokens = list(tokenise(_LOOSE_NAME.sub(full_name, _NO_OTHERS.sub(" ", text))))
     ending = [token.text for token in tokens[-2:]]
     if ending[-1:] == ["not"] and ending[0] not in ("is", "are"):
         return None
@@ -281,7 +285,7 @@ def _pieces(text: str) -> list[_Piece] | None:
         if index < skipped:
             continue
         if token.text == "(":
-            skipped = _end_of_prose(tokens, index)
+            skipped = _end_of_prose(tokens, index, pieces[-1].value if pieces else -1)
             pieces += [_Piece("open")] if skipped == index + 1 else []
         elif token.text == ":" and _is_heading(pieces):
             pieces[-1] = _Piece("yes:" if pieces[-1].kind == "yes" else "no:")
@@ -314,16 +318,20 @@ def _is_small(token: Token) -> bool:
     return token.text in SMALL_WORDS | HEADINGS | _LINKING
 
 
-def _end_of_prose(tokens: list[Token], index: int) -> int:
+def _end_of_prose(tokens: list[Token], index: int, value: int) -> int:
     """Return where an aside ends that says nothing about which values are meant.
 
-    "(customs, faith)" is passed over; "(caring, dependability)", "(not present)" are not.
+    "(customs, faith)" is passed over, and so is what a value holds to be good, in its own words:
+    "(no harm)", "(tolerance towards others)"; "(caring, dependability)", "(not present)" are not.
     """
     aside = tokens[index + 1 : index + _LOOK_AHEAD]
     texts = [token.text for token in aside]
     end = texts.index(")") if ")" in texts else len(texts)
-    for token in aside[:end]:
-        if token.kind == "mark" or _is_small(token):
+    own = {token.values for token in aside[:end] if token.kind == "name"} == {(value,)}
+    for token, following in zip(aside[:end], [*texts[1:], ""], strict=False):
+        if token.kind == "mark" or _is_small(token) or (own and token.kind == "name"):
+            continue
+        if token.text == "no" and following in _BAD_THINGS:
             continue
         matters = token.kind in ("name", "verdict", "hedge") or token.text in _PIECES
         return index + 1 if matters else index + 1 + end
