@@ -258,6 +258,8 @@ def _read_sentences(text: str) -> Said | None:
             if said is None or len(words) <= _BROKEN_NAME or _objects(sentence, said):
                 return None
             continue
+        if said is not None and _ends_in_no(sentence, found):
+            return None
         said = found if said is None else _merged(said, found)
         if said is None or (rejecting and all(found.values())):
             return None  # "Not relevant: A\nB": is B held?
@@ -265,6 +267,13 @@ def _read_sentences(text: str) -> Said | None:
     nothing = said is not None and not any(said.values())
     alone = nothing and (rejecting or len(said or ()) == 1)
     return None if alone else said  # "not Tradition": what else?
+
+
+def _ends_in_no(sentence: str, found: Said) -> bool:
+    """Return whether a line below a list may deny all that it names: "Face; Tradition: no"."""
+    verdicts = [token for token in tokenise(sentence) if token.kind == "verdict"]
+    fewer = 0 < len(verdicts) < len(found) and not any(token.verdict for token in verdicts)
+    return fewer and any(found.values())
 
 
 def _read_sentence(sentence: str, first: bool) -> Said | None:

@@ -172,6 +172,7 @@ def _answer(found: dict[str, Any]) -> str:
     if {True, False} <= set(map(_verdict, answers)):
         return "unclear"
     rest = [value for key, value in scalars.items() if letters(key) not in _ASIDE]
+    rest = rest or [value for value in scalars.values() if not isinstance(value, bool)]
     texts = [value for value in rest if isinstance(value, str)]
     truths = [value for value in rest if isinstance(value, bool)]
     numbers = [value for value in rest if not isinstance(value, bool | str | None)]
@@ -195,6 +196,8 @@ def _is_verdict(text: str) -> bool:
 def _scalar(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float) and 0 <= value <= 1:  # how likely it is, or how strong
+        return str(round(value)) if value in (0, 1) else str(value) if value > 0.5 else "unclear"
     return re.sub(r"\s+", " ", "none" if value is None else str(value))
 
 

@@ -66,10 +66,11 @@ _CLAUSE = re.compile(
 )
 _VERDICT_AFTER = ("?", ":", "(", "|", "=", " - ", '"')  # "bold? no", "bold: no", "bold (no)"
 
-# With these, "environmentally" says that a person cares: not so in "environmentally neutral".
+# With these, "environmentally" says that a person cares. With others, or cut off, it is in doubt.
 _CARING = (
     r"(?:\w+ly )?(?:conscious|aware|friendly|minded|responsible|concerned|sustainable|sensitive"
-    r"|focus+ed|active|protective|conscientious|engaged|oriented|committed|inclined)\b"
+    r"|focus+ed|active|protective|conscientious|engaged|oriented|committed|inclined|caring|careful"
+    r"|mindful|respectful|considerate|supportive|passionate|dedicated|devoted|informed|educated)\b"
 )
 
 # Keywords that are also other words, as which they do not count.
@@ -265,6 +266,8 @@ def _in_clause(clause: str, value: int) -> list[tuple[str, _Said]]:
             continue
         elif kind == "comma":
             scope, open_since = _Said.HOLDS, -1
+        elif kind == "adverb":
+            judged += [(found, _Said.DOUBTED)] if found in holds else []
         elif kind == "word":
             begun, open_since = True, -1
             said, word = _sense(match, holds, opposites)
@@ -315,7 +318,7 @@ def _lexicon() -> re.Pattern[str]:
     return re.compile(
         rf"(?P<word>(?<![\w'-])(?:(?:pro|ultra|super|hyper)-)?"
         rf"(?P<prefix>(?:non|anti|un)-?|(?:non|anti) )??(?P<root>{patterns})"
-        rf"{_COMPOUND}(?![\w-]))"
+        rf"{_COMPOUND}(?![\w-]))|(?P<adverb>\benvironmentally\b)"
         rf"|(?P<behind>{denial.BEHIND})|(?P<denial>{denial.BEFORE})|(?P<hedge>{denial.HEDGE})"
         rf"|(?P<yes>{denial.YES})|(?P<no>{denial.NO})|(?P<comma>,)"
     )
