@@ -14,7 +14,7 @@ SUFFIXES = ("", "_validation", "_zhihu", "_nahjalbalagha", "_nyt", "_cv", "_samp
 NAMES = [
     f"{parent}{s}" for parent in wordings() for s in ("", *(f"_{name}" for name in sets_of(parent)))
 ]
-VERSIONS = {"cls": 1.0, "bca": 1.1, "mbc": 1.2, "oa": 1.3, "cot": 1.2, "cot2": 1.0, "cot2list": 1.0}
+VERSIONS = {"cls": 1.0, "bca": 1.1, "mbc": 1.3, "oa": 1.4, "cot": 1.3, "cot2": 1.0, "cot2list": 1.1}
 SAMPLE_NAMES = [name for name in NAMES if name.endswith("_sample")]
 
 DOC = {
