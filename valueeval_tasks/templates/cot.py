@@ -149,8 +149,7 @@ def _read_answer(text: str) -> Said | None:
     if strong < 0 or any(map(_SPEAKER.match, between)):
         return _read(answer)
     said = _read(final)
-    earlier = None if all(map(_SECTION.match, between)) else _read(answer)
-    return said if earlier in (None, said) else None
+    return said if all(map(_SECTION.match, between)) or said == _read(answer) else None
 
 
 def _first(turns: list[str], marked: Callable[[str], str | None]) -> tuple[int, str]:

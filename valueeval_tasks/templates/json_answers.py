@@ -33,7 +33,7 @@ _REJECTED = word_set(
 )
 _HELD = word_set(
     "yes held present relevant applicable applies apply included supported mentioned expressed "
-    "selected accepted identified chosen true positive primary secondary main key additional other"
+    "selected accepted identified chosen true positive primary secondary main key additional"
 )
 _NEUTRAL = word_set("value values answer answers list the of in argument final that do does")
 _TRAILING_COMMA = re.compile(r",(?=\s{0,200}[}\]])")
@@ -70,10 +70,10 @@ def final(found: Any) -> Any:
     for key in sorted(found, key=lambda key: not key.startswith("final")):
         if re.sub(r"[^\w]+", "_", key) in _FINAL:
             return found[key]
-    lists = {key: value for key, value in found.items() if isinstance(value, list)}
-    headed = {key: value for key, value in lists.items() if _heading(key) is not None}
-    others = [value for key, value in lists.items() if key not in headed]
-    return headed if headed and not any(map(_names_values, others)) else found
+    headed = {key: value for key, value in found.items() if _heading(key) is not None}
+    lists = any(isinstance(value, list) for value in headed.values())
+    others = [value for key, value in found.items() if key not in headed]
+    return headed if lists and not any(map(_names_values, others)) else found
 
 
 def lists_at_odds(found: Any, depth: int = _DEEPEST) -> bool:
@@ -82,13 +82,13 @@ def lists_at_odds(found: Any, depth: int = _DEEPEST) -> bool:
         return depth > 0 and any(lists_at_odds(item, depth - 1) for item in found)
     if not isinstance(found, dict):
         return False
-    lists = [key for key, value in found.items() if _names_values(value)]
+    lists = [key for key, value in found.items() if _names_values(value) and not _KEY.match(key)]
     unknown = any(_heading(key) is None and key not in FAMILIES for key in lists)
     return (unknown and len(lists) > 1) or lists_at_odds(list(found.values()), depth)
 
 
 def _names_values(found: Any) -> bool:
-    return isinstance(found, list) and re.search(NAME, str(found)) is not None
+    return isinstance(found, dict | list) and re.search(NAME, str(found)) is not None
 
 
 def lines(found: Any, depth: int = _DEEPEST) -> Iterator[str]:
@@ -171,6 +171,7 @@ def _answer(found: dict[str, Any]) -> str:
     answers = [_scalar(value) for key, value in scalars.items() if letters(key) in _ANSWER]
     if {True, False} <= set(map(_verdict, answers)):
         return "unclear"
+    answers.sort(key=lambda answer: _verdict(answer) is None)
     rest = [value for key, value in scalars.items() if letters(key) not in _ASIDE]
     rest = rest or [value for value in scalars.values() if not isinstance(value, bool)]
     texts = [value for value in rest if isinstance(value, str)]

@@ -166,7 +166,7 @@ def _under_headings(pieces: list[_Piece]) -> Iterator[_Piece]:
     a part of it; after values without a verdict it is a mere "not".
     """
     heading: bool | None = None
-    outer: list[bool | None] = []
+    outer: list[tuple[bool | None, bool]] = []
     listed = False  # under a heading with a colon that rejects
     bare = False  # a value that stands under no heading has been named
     before = ""
@@ -183,9 +183,9 @@ def _under_headings(pieces: list[_Piece]) -> Iterator[_Piece]:
             yield _Piece("hedge")  # "Not relevant: A, but B"
         else:
             if kind == "open":
-                outer.append(heading)
+                outer.append((heading, listed))
             elif kind == "close" and outer:
-                heading, listed = outer.pop(), False
+                heading, listed = outer.pop()
             bare = bare or (kind == "value" and heading is None)
             yield piece._replace(held=heading)
             if kind == "but":
