@@ -343,7 +343,7 @@ def _leading_verdict(entry: list[Token], index: int) -> bool | None:
 
 
 def _without_no(line: list[Token], cell: bool) -> list[Token]:
-    """Return the rest of a line without a "no" that goes with the noun after it.
+    """Return the rest of a line without a "no" or "false" that goes with the noun after it.
 
     That is so in the next cell of a table ("| yes | no harm is wanted |") and in the next sentence
     ("yes. no person should be left behind"); "no it is not" is a verdict.
@@ -353,9 +353,8 @@ def _without_no(line: list[Token], cell: bool) -> list[Token]:
         marks += 1
     first, noun = _at(line, marks), _at(line, marks + 1)
     ended = cell or [token.text for token in line[:marks]] == ["."]
-    if ended and first.text == "no" and noun.kind == "word" and noun.text not in _AFTER_NO:
-        return line[marks + 1 :]
-    return line
+    goes_with_it = noun.kind == "word" and noun.text not in _AFTER_NO
+    return line[marks + 1 :] if ended and first.text in ("no", "false") and goes_with_it else line
 
 
 def _is_hedged(tokens: list[Token], index: int) -> bool:
