@@ -34,6 +34,7 @@ STUDY = (
     "from valueeval.study.running import execute; "
     # A shell starts programs in the background with interruptions ignored.
     "signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL); "  # nohup, under which tests may run, ignores it
     f"execute._VALUEEVAL = (sys.executable, {FAKE!r}); execute.POLL_SECONDS = 0.05; "
     "sys.exit(cli.main(sys.argv[1:]))"
 )
