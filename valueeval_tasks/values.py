@@ -66,3 +66,5 @@ def load_values() -> tuple[Value, ...]:
 VALUES = load_values()
 VALUE_NAMES = tuple(value.name for value in VALUES)
 VALUE_SLUGS = tuple(value.slug for value in VALUES)
+PREDICTED = "predicted_"
+"""The prefix of columns with a model's labels in a table that has labels of its own."""

@@ -19,8 +19,6 @@ from valueeval.adapters.engines.choose import ENGINES, MANY_TEXTS
 from valueeval.adapters.predict.hand_labels import Agreement, LabelColumns
 from valueeval.adapters.predict.labelling import (
     ADDED_COLUMNS,
-    PREFIX,
-    PROBLEM_COLUMN,
     LabelledRow,
     kinds_of,
     label_rows,
@@ -64,7 +62,7 @@ from valueeval.tasks.commands.command_line import CommandParser
 from valueeval.tasks.display import clean, did_you_mean, error_message
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import TEMPLATES
-from valueeval.tasks.values import VALUE_SLUGS
+from valueeval.tasks.values import PREDICTED, VALUE_SLUGS
 
 _LISTED = 20
 
@@ -173,7 +171,7 @@ def _label_table(table: InputTable, options: argparse.Namespace) -> None:
     prefix = options.prefix
     if prefix is None:
         # `valueeval score` tells them from the hand labels by it.
-        prefix = "" if labels is None else PREFIX
+        prefix = "" if labels is None else PREDICTED
     try:
         refuse_clash(table.columns, prefix, table.name, "--prefix ")
     except ValueEvalError as error:
@@ -202,9 +200,7 @@ def _label_table(table: InputTable, options: argparse.Namespace) -> None:
         _progress(checked.rows) as progress,
     ):  # fmt: skip
         for labelled in label_rows(table.read_rows(), layout, model, model.rows_at_once):
-            cells = labelled.cells(prefix)
-            cells[prefix + PROBLEM_COLUMN] = output.fitting(cells[prefix + PROBLEM_COLUMN])
-            writer.write(Record(labelled.row.where, cells))
+            writer.write(output.record(labelled, prefix))
             _count(labelled, summary, agreement, table.name)
             progress(1)
     if options.figure is not None:

@@ -28,8 +28,6 @@ ADDED_COLUMNS = (
     *VALUE_SLUGS,
     *PROBABILITY_COLUMNS,
 )
-PREFIX = "predicted_"
-"""What the added columns begin with in a table that has hand labels, or columns of their names."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from valueeval.adapters.predict.labelling import PROBLEM_COLUMN, LabelledRow
 from valueeval.adapters.tables.delimited import Dialect
 from valueeval.adapters.tables.excel import SheetLimits
 from valueeval.adapters.tables.rows import Record
@@ -40,13 +41,16 @@ class Output:
     dialect: Dialect | None
     for_excel: bool
 
-    def fitting(self, text: str) -> str:
-        """Return a text of ours with ``?`` for what the output's encoding cannot hold.
+    def record(self, labelled: LabelledRow, prefix: str) -> Record:
+        """Return a row to write, its problem with ``?`` for what the encoding cannot hold.
 
         A model's odd answer must not end a long run whose table could be read.
         """
         encoding = "utf-8" if self.dialect is None else self.dialect.encoding
-        return text.encode(encoding, "replace").decode(encoding)
+        cells = labelled.cells(prefix)
+        problem = cells[prefix + PROBLEM_COLUMN].encode(encoding, "replace")
+        cells[prefix + PROBLEM_COLUMN] = problem.decode(encoding)
+        return Record(labelled.row.where, cells)
 
 
 def choose_output(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from valueeval.adapters.predict.hand_labels import LabelColumns
-from valueeval.adapters.predict.labelling import PREFIX, PROBABILITY_COLUMNS
+from valueeval.adapters.predict.labelling import PROBABILITY_COLUMNS
 from valueeval.adapters.predict.layout import LayoutError, Roles, RowProblem, find_layout
 from valueeval.adapters.tables.rows import Record, as_text
 from valueeval.adapters.tables.table import TableOptions, opened_table
@@ -25,6 +25,7 @@ from valueeval.tasks.commands.progress import tracked
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.values import PREDICTED
 
 _IDS = ("argument id", "id")
 _LOOKED_AT = 50
@@ -71,7 +72,7 @@ def build_parser() -> CommandParser:
     )  # fmt: skip
     own.add_argument(
         "--prefix", metavar="NAME",
-        help=f"what the names of the columns with predictions begin with (default: {PREFIX} if "
+        help=f"what the names of the columns with predictions begin with (default: {PREDICTED} if "
         "FILE has such columns, else nothing)",
     )  # fmt: skip
     own.add_argument(
@@ -103,7 +104,7 @@ def table_report(
     name = Path(file).name
     columns, rows = _read(file)
     if prefix is None:
-        prefix = PREFIX if any(column.startswith(PREFIX) for column in columns) else ""
+        prefix = PREDICTED if any(column.startswith(PREDICTED) for column in columns) else ""
     elif not any(column.startswith(prefix) for column in columns):
         raise ValueEvalError(f"{name}: no column begins with {prefix!r} (--prefix).")
     predicted = {column[len(prefix) :]: column for column in columns if column.startswith(prefix)}
@@ -112,8 +113,8 @@ def table_report(
         if not prefix:
             raise ValueEvalError(
                 f"{name}: holds predictions or labels, not both: the columns of one of them need a "
-                f"prefix (--prefix {PREFIX}, as `valueeval predict --labels` writes them), or the "
-                "labels another table (--labels TABLE)."
+                f"prefix (--prefix {PREDICTED}, as `valueeval predict --labels` writes them), or "
+                "the labels another table (--labels TABLE)."
             )
         others = [column for column in columns if not column.startswith(prefix)]
         label_name, truth_in, label_rows = name, _columns(others, name, "labels"), rows

@@ -14,7 +14,7 @@ import json
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,8 @@ def without_texts(
     root or at the user's home; ``shown`` names models that are called otherwise.
     """
     if name := (shown or {}).get(str(content.get("model_name"))):
-        content = _renamed(content, str(content["model_name"]), name)
+        before = str(content["model_name"])
+        content = _in_texts(content, lambda text: text.replace(before, name))
     kept = {key: content[key] for key in _KEPT if key in content}
     for key in _BY_TASK:
         if key in kept:
@@ -163,20 +164,17 @@ def without_texts(
     }
 
 
-def _renamed(value: Any, before: str, after: str) -> Any:
-    if isinstance(value, dict):
-        return {key: _renamed(each, before, after) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_renamed(each, before, after) for each in value]
-    return value.replace(before, after) if isinstance(value, str) else value
-
-
 def _without_folders(value: Any) -> Any:
+    return _in_texts(value, lambda text: _FOLDERS.sub("", text))
+
+
+def _in_texts(value: Any, changed: Callable[[str], str]) -> Any:
+    """Return a value with every text in it changed, at any depth."""
     if isinstance(value, dict):
-        return {key: _without_folders(each) for key, each in value.items()}
+        return {key: _in_texts(each, changed) for key, each in value.items()}
     if isinstance(value, list):
-        return [_without_folders(each) for each in value]
-    return _FOLDERS.sub("", value) if isinstance(value, str) else value
+        return [_in_texts(each, changed) for each in value]
+    return changed(value) if isinstance(value, str) else value
 
 
 def _predictions(runs: Sequence[Run]) -> dict[str, Predictions]:

@@ -11,8 +11,6 @@ from pathlib import Path
 from valueeval.adapters.predict.hand_labels import value_columns
 from valueeval.adapters.predict.labelling import (
     ADDED_COLUMNS,
-    PREFIX,
-    PROBLEM_COLUMN,
     VALUES_COLUMN,
     LabelledRow,
     kinds_of,
@@ -33,7 +31,7 @@ from valueeval.adapters.tables.rows import Record
 from valueeval.adapters.tables.table import InputTable, TableOptions, opened_table, opened_writer
 from valueeval.app.circle import GROUPS
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.values import VALUE_NAMES
+from valueeval.tasks.values import PREDICTED, VALUE_NAMES
 
 _PREVIEW = 8
 _TEXT = 160  # characters of a text that the preview shows
@@ -86,7 +84,7 @@ def label_table(
             raise ValueEvalError(f"{Path(path).name}: there is no row in it.")
         layout = _layout(table, roles, rows, Path(path).name)
         clash = set(ADDED_COLUMNS) & set(table.columns) or value_columns(table.columns)
-        prefix = PREFIX if clash else ""
+        prefix = PREDICTED if clash else ""
         refuse_clash(table.columns, prefix, Path(path).name, "")
         total, summary, languages = 0, Summary(by), Languages()
         for row in table.read_rows():
@@ -105,9 +103,7 @@ def label_table(
             ) as writer,
         ):  # fmt: skip
             for number, labelled in enumerate(labelled_rows, 1):
-                cells = labelled.cells(prefix)
-                cells[prefix + PROBLEM_COLUMN] = output.fitting(cells[prefix + PROBLEM_COLUMN])
-                writer.write(Record(labelled.row.where, cells))
+                writer.write(output.record(labelled, prefix))
                 _count(labelled, summary, languages)
                 if len(preview) < _PREVIEW:
                     preview.append(labelled)

@@ -350,7 +350,7 @@ def _refuse_seen(
 
     Args:
         sets: The sets that it is to be evaluated on.
-        recipe: What it is trained by, if it is.
+        recipe: The recipe of its training; None if nothing is trained.
         members: The cells that it averages or chooses among.
     """
     if members and all((each.recipe or {}).get("protocol") == CV for each in members):

@@ -182,7 +182,7 @@ def _by_conclusion(
 ) -> npt.NDArray[np.str_]:
     """Return ``training`` or ``validation`` for each argument; a conclusion is in one of them.
 
-    It is where ``elsewhere`` has it, if it is there.
+    A conclusion that ``elsewhere`` names gets the split given there.
     """
     try:
         folds = assign_folds([argument.group for argument in arguments], labels, _FOLDS)

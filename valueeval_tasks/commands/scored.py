@@ -13,13 +13,10 @@ import numpy.typing as npt
 from valueeval.tasks.commands.score import make_report
 from valueeval.tasks.data.conclusions import conclusion_key
 from valueeval.tasks.errors import ValueEvalError
-from valueeval.tasks.values import VALUE_NAMES, VALUE_SLUGS, VALUES
+from valueeval.tasks.values import PREDICTED, VALUE_NAMES, VALUE_SLUGS, VALUES
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-_PREFIX = "predicted_"  # as `valueeval predict --labels` writes them
 
 
 @dataclass(frozen=True)
@@ -107,8 +104,8 @@ def score(
     Args:
         references: The labels, (n, 20), bool or 0/1; or a DataFrame with a column for each value,
             by its name or slug.
-        predictions: What was predicted, likewise; columns ``predicted_…`` win, as a table that
-            was labelled with ``prefix="predicted_"`` has them beside its own labels.
+        predictions: What was predicted, likewise. Columns ``predicted_…`` are read where there are
+            any: a table labelled with ``prefix="predicted_"`` has them beside its own labels.
         scores: (n, 20), higher where a value is likelier, for ``macro_ap``.
         conclusions: The n conclusions: intervals are then over them, since arguments that share one
             are not independent. Without, intervals are over single arguments.
@@ -141,7 +138,7 @@ def _predicted(given: Any) -> Any:
     """Return the columns ``predicted_…`` of a DataFrame by their names without it, if any."""
     if not hasattr(given, "columns"):
         return given
-    names = {_PREFIX + slug: slug for slug in VALUE_SLUGS}
+    names = {PREDICTED + slug: slug for slug in VALUE_SLUGS}
     there = [column for column in given.columns if str(column) in names]
     return given[there].rename(columns=names) if there else given
 
@@ -182,7 +179,7 @@ def _cells(frame: pd.DataFrame, name: str) -> npt.NDArray[Any]:
         if len(there) > 1:
             raise ValueEvalError(
                 f"{name}: two columns for one value, {there[0]!r} and {there[1]!r}. Remove those "
-                f"that are not meant, or label with predict(…, prefix={_PREFIX!r})."
+                f"that are not meant, or label with predict(…, prefix={PREDICTED!r})."
             )
         columns.append(frame[there[0]].to_numpy(dtype=object))
     cells = np.stack(columns, axis=1)

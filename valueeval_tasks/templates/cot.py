@@ -48,7 +48,7 @@ from valueeval.tasks.templates.rows import (
     read_row,
     without_lead_in,
 )
-from valueeval.tasks.templates.tokens import tokenise
+from valueeval.tasks.templates.tokens import is_verdict, tokenise
 from valueeval.tasks.values import VALUES
 
 # "Final answer" with a colon, a verb or nothing but a line end after it. Our own prompts quote the
@@ -383,19 +383,14 @@ def _read_cells(row: str) -> tuple[Said, str] | None:
     index, said = named[0]
     counted = [cell for cell in cells[:index] if not cell.strip("#.()").isdecimal()]
     told = [cell for cell in counted + cells[index + 1 :] if cell]
-    if any(map(_is_verdict, told)):  # others give reasons: "| No | no customs |"
-        told = [cell for cell in told if _is_verdict(cell) or not _begins_with_no(cell)]
+    if any(map(is_verdict, told)):  # others give reasons: "| No | no customs |"
+        told = [cell for cell in told if is_verdict(cell) or not _begins_with_no(cell)]
     remarks = [_remark(cell) for cell in told]
     if "doubt" in remarks or {"yes", "no"} <= set(remarks):
         return None
     if "no" in remarks:
         return dict.fromkeys(said, False), "no"
     return said, "yes" if "yes" in remarks else "".join(remarks[-1:])
-
-
-def _is_verdict(cell: str) -> bool:
-    """Return whether a cell of a table is a verdict and nothing else."""
-    return [token.kind for token in tokenise(cell) if token.kind != "mark"] == ["verdict"]
 
 
 def _begins_with_no(cell: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from valueeval.tasks.templates.answer_text import NAME, letters, word_set
 from valueeval.tasks.templates.rows import FAMILIES
-from valueeval.tasks.templates.tokens import tokenise
+from valueeval.tasks.templates.tokens import is_verdict, tokenise
 
 _BEGIN = re.compile(r"[{\[](?=\s{0,40}[\[{\"'\w}\]])")
 _DEEPEST = 20
@@ -177,7 +177,7 @@ def _answer(found: dict[str, Any]) -> str:
     texts = [value for value in rest if isinstance(value, str)]
     truths = [value for value in rest if isinstance(value, bool)]
     numbers = [value for value in rest if not isinstance(value, bool | str | None)]
-    verdicts = [text for text in texts if _is_verdict(text)]
+    verdicts = [text for text in texts if is_verdict(text)]
     return _scalar(next(iter([*answers, *verdicts, *truths, *numbers, *texts]), ""))
 
 
@@ -187,11 +187,6 @@ def _verdict(text: str) -> bool | None:
     if first is None:
         return None
     return {"0": False, "1": True}.get(first.text, first.verdict)
-
-
-def _is_verdict(text: str) -> bool:
-    """Return whether a text is nothing but a verdict."""
-    return [token.kind for token in tokenise(text) if token.kind != "mark"] == ["verdict"]
 
 
 def _scalar(value: Any) -> str:

@@ -121,3 +121,8 @@ def _listed(numbers: str) -> Iterator[int]:
             yield from range(int(limits[1]) - 1, int(limits[2]))
         elif piece.strip():
             yield int(piece) - 1
+
+
+def is_verdict(text: str) -> bool:
+    """Return whether a text is a verdict and nothing else."""
+    return [token.kind for token in tokenise(text) if token.kind != "mark"] == ["verdict"]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class _Form(NamedTuple):
-    """Where a form keeps its tree, and the names of its files."""
+    """The folder and the file names of one version of control groups."""
 
     tree: str
     limit: str
@@ -44,7 +44,7 @@ def left_by_groups(
         form = _V1 if controllers else _V2
         tree = root / form.tree
         group = tree / path.lstrip("/")
-        # In a container the tree may begin with its own group: then only `tree` itself is there.
+        # A container may see its own group as the root: then only `tree` itself exists.
         for folder in (group, *(each for each in group.parents if each.is_relative_to(tree))):
             if (left := _left(folder, form)) is not None:
                 found.append(left)

@@ -16,7 +16,7 @@ from valueeval.tasks.errors import ValueEvalError
 
 
 def test_what_is_fetched_of_a_base(hub: FakeHub, tiny_bert: Path) -> None:
-    """What its tokenizer reads comes along, chat template and BERTweet's merges; no code."""
+    """The chat template and BERTweet's merges are fetched for the tokenizer; code is not."""
     read = {"chat_template.jinja": b"{{ messages }}", "bpe.codes": b"a b 1"}
     hub.add("org/bert", tiny_bert, read | {"pytorch_model.bin": b"no", "modeling_bert.py": b"no"})
     names = {path.name for path in fetch_base("org/bert").path.iterdir()}

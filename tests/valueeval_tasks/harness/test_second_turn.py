@@ -147,18 +147,24 @@ def test_what_else_is_refused(load: Load, tmp_path: Path) -> None:
         task.fewshot_context(DOC, 1)
 
 
-def test_replies_of_another_model_are_refused(load: Load, tmp_path: Path) -> None:
+def first_turn_of(tmp_path: Path, load: Load, model: str, config: dict[str, Any]) -> Path:
+    """Write the samples of a first turn beside the results of a model."""
     date = "2026-11-28T12-00-00.000001"
-    replies = first_turn(tmp_path, load)
     named = tmp_path / f"samples_valueeval_cot_sample_{date}.jsonl"
-    shutil.move(replies, named)
+    shutil.move(first_turn(tmp_path, load), named)
     metadata = {"template": "cot", "paraphrase": 1, "set": "sample", "data_sha256": "0" * 64}
     results = {
-        "model_name": "org/one",
+        "model_name": model,
+        "config": config,
         "configs": {"valueeval_cot_sample": {"metadata": metadata}},
         "n-shot": {"valueeval_cot_sample": 0},
     }
     (tmp_path / f"results_{date}.json").write_text(json.dumps(results), encoding="utf-8")
+    return named
+
+
+def test_replies_of_another_model_are_refused(load: Load, tmp_path: Path) -> None:
+    named = first_turn_of(tmp_path, load, "org/one", {})
     assert load("valueeval_cot2_sample", replies=str(named), pretrained="org/one")
     with pytest.raises(ValueEvalError, match="replies are by org/one, not by org/two"):
         load("valueeval_cot2_sample", replies=str(named), pretrained="org/two")
@@ -176,18 +182,8 @@ def test_replies_of_another_model_are_refused(load: Load, tmp_path: Path) -> Non
 def test_both_turns_of_one_model_go_together(
     load: Load, tmp_path: Path, name: str, arguments: dict[str, str]
 ) -> None:
-    date = "2026-11-28T12-00-00.000001"
-    replies = first_turn(tmp_path, load)
-    named = tmp_path / f"samples_valueeval_cot_sample_{date}.jsonl"
-    shutil.move(replies, named)
-    metadata = {"template": "cot", "paraphrase": 1, "set": "sample", "data_sha256": "0" * 64}
-    results = {
-        "model_name": name,
-        "config": {"model_args": arguments, "calibration": arguments.get("calibration")},
-        "configs": {"valueeval_cot_sample": {"metadata": metadata}},
-        "n-shot": {"valueeval_cot_sample": 0},
-    }
-    (tmp_path / f"results_{date}.json").write_text(json.dumps(results), encoding="utf-8")
+    config = {"model_args": arguments, "calibration": arguments.get("calibration")}
+    named = first_turn_of(tmp_path, load, name, config)
     assert load("valueeval_cot2_sample", replies=str(named), **arguments)
     with pytest.raises(ValueEvalError, match="the replies are by"):
         load(
