@@ -312,7 +312,7 @@ def _merged(said: Said, found: Said) -> Said | None:
 def _read_block(lines: list[str]) -> Said | None:
     """Read bulleted lines or the rows of a table: one value each with what is said about it."""
     said: Said = {}
-    none = ended = False
+    none = ended = rejecting = False
     heading = True  # what the heading over these lines says: held, or rejected
     remarks = set()
     for line, below in zip(lines, [*lines[1:], ""], strict=True):
@@ -341,6 +341,9 @@ def _read_block(lines: list[str]) -> Said | None:
         if found is None:
             return None
         values, remark = found
+        if rejecting and remark != "yes" and any(values.values()):
+            return None  # "- Not relevant: A\n- B": is B held?
+        rejecting = not row and bool(_HEADED.match(item)) and not any(values.values())
         none = none or not values
         remarks.add(remark)
         if any(said.get(v, held and heading) != (held and heading) for v, held in values.items()):

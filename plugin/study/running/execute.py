@@ -237,19 +237,15 @@ def _launcher(processes: int) -> Sequence[str]:
 
 def environment(workers: int, device: str | None) -> dict[str, str]:
     """Return the environment of a cell's commands: their share of the cores, and their GPU."""
+    import joblib
+
     found = dict(os.environ)
-    # Workers share the cores; a number that the user has set stands.
-    found.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // workers)))
+    # Workers share the cores that a job or a container has of its machine's; a number that the user
+    # has set stands.
+    found.setdefault("OMP_NUM_THREADS", str(max(1, joblib.cpu_count() // workers)))
     if device is not None:
         found |= variables(device)
     return found
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use: a job has a part of its machine's."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _last_line(log: Path) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import fake_valueeval
+import joblib
 import pytest
 import yaml
 
@@ -227,7 +228,7 @@ def test_a_killed_training_may_have_lacked_memory(
 def test_workers_share_the_cores_that_the_study_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not those of the machine; a number that the user has set stands."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
     assert [environment(n, None)["OMP_NUM_THREADS"] for n in (1, 2, 8)] == ["6", "3", "1"]
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert environment(2, None)["OMP_NUM_THREADS"] == "5"
