@@ -11,7 +11,7 @@ from valueeval.leaderboard.reading.finding import find_results
 from valueeval.leaderboard.reading.predictions import Predictions, SamplesError, read_checked
 from valueeval.leaderboard.reading.results_files import read_results
 from valueeval.leaderboard.table.collate import collate
-from valueeval.leaderboard.table.table import Row
+from valueeval.leaderboard.table.table import LIMITED, OTHER_VERSION, SAMPLE, SEEN, Row
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.commands.progress import tracked
 from valueeval.tasks.data.conclusions import conclusion_key
@@ -19,6 +19,14 @@ from valueeval.tasks.data.dataset import read_arguments, read_labels
 from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.runfile import read_run
+
+_DOUBTS = {
+    SEEN: ("labels of these arguments were seen in training",),
+    OTHER_VERSION: ("an older version of the task than other results here",),
+    LIMITED: ("only a part of the set",),
+    SAMPLE: ("the sample set, whose numbers say nothing about the real sets",),
+}
+"""Why rows of some boards are to be doubted; a run has its own warnings besides."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +37,19 @@ class Pair:
         title: The task, or both tasks, or the file of labels.
         names: What A and B are called.
         a, b: The runs (seeds) of each.
+        by_argument: Whether conclusions are unknown, so that each argument counts as independent.
     """
 
     title: str
     names: tuple[str, str]
     a: list[Predictions]
     b: list[Predictions]
+    by_argument: bool = False
+
+    @property
+    def called(self) -> tuple[str, str]:
+        """Return the names where they tell the two apart, else A and B."""
+        return self.names if len(set(self.names)) == 2 else ("A", "B")
 
     def __post_init__(self) -> None:
         if not all(self.a[0].same_arguments(each) for each in (*self.a, *self.b)):
@@ -74,21 +89,41 @@ def pairs_of_results(a: Sequence[str], b: Sequence[str], task: str | None) -> li
             _only_row(side[name], places)
             for side, name, places in zip(sides, tasks, (a, b), strict=True)
         ]
-        names = rows[0].name, rows[1].name
+        if len({row.run.version for row in rows}) > 1 and len(set(tasks)) == 1:
+            versions = " and ".join(row.run.version for row in rows)
+            print(f"note: {tasks[0]}: results of two versions, {versions}", file=sys.stderr)
         title = " against ".join(dict.fromkeys(tasks))
-        pairs.append(Pair(title, names, samples_of(rows[0]), samples_of(rows[1])))
+        pairs.append(Pair(title, _names(*rows), samples_of(rows[0]), samples_of(rows[1])))
     return pairs
 
 
+def _names(a: Row, b: Row) -> tuple[str, str]:
+    """Return the names of two rows; of one model asked in two ways with what tells these apart."""
+    if a.name == b.name:
+        for one, other in ((a.run.method, b.run.method), (a.prompt, b.prompt)):
+            if one != other:
+                return f"{a.name}, {one}", f"{b.name}, {other}"
+    return a.name, b.name
+
+
 def read_rows(places: Sequence[str]) -> dict[str, list[Row]]:
-    """Return the rows of a leaderboard of these results, by their task; tell what is not used."""
+    """Return the rows of a leaderboard of these results, by their task.
+
+    What is not used, and reasons to doubt a row, are told on standard error.
+    """
     runs, problems = read_results(find_results(places))
     for problem in problems:
         print(f"not used: {problem.source}: {problem.reason}", file=sys.stderr)
     found: dict[str, list[Row]] = {}
-    for board in collate(runs).boards:
+    table = collate(runs)
+    for note in table.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for board in table.boards:
         for row in board.rows:
             found.setdefault(row.run.task, []).append(row)
+            doubts = dict.fromkeys(doubt for run in row.runs for doubt in run.warnings)
+            for doubt in (*_DOUBTS.get(board.status, ()), *doubts):
+                print(f"note: {row.name}, {row.run.task}: {doubt}", file=sys.stderr)
     return found
 
 
@@ -155,7 +190,7 @@ def pair_of_run_files(a: Path, b: Path, labels: Path, arguments: Path | None) ->
         ]
         for path in (a, b)
     ]  # fmt: skip
-    return Pair(str(labels), (clean(a.stem), clean(b.stem)), *both)
+    return Pair(str(labels), (clean(a.stem), clean(b.stem)), *both, arguments is None)
 
 
 def _beside(labels: Path) -> Path | None:

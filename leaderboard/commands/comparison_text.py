@@ -29,7 +29,7 @@ def print_comparison(console: Console, pair: Pair, found: Comparison, shown: int
         found: What :func:`valueeval.leaderboard.inference.comparison.compare` says of them.
         shown: How many arguments to print, of those on which they differ most.
     """
-    a, b = pair.names if len(set(pair.names)) == 2 else ("A", "B")
+    a, b = pair.called
     macro = found.overall[0]
     console.print(Text(f"{pair.title}: A = {pair.names[0]}, B = {pair.names[1]}", style="bold"))
     console.print(Text(f"macro_f1: {macro.difference.verdict(a, b)}", style="bold"))
@@ -44,11 +44,12 @@ def print_comparison(console: Console, pair: Pair, found: Comparison, shown: int
             "hold them."
         )
     if found.influence is not None:
+        unit = "argument" if pair.by_argument else "conclusion"
         console.print(
-            f"\nWhen any one conclusion is left out, B - A in macro_f1 lies between "
+            f"\nWhen any one {unit} is left out, B - A in macro_f1 lies between "
             f"{found.influence.low:+.4f} and {found.influence.high:+.4f}. What moves it most:\n"
         )
-        console.print(_influence(pair.a[0], found))
+        console.print(_influence(pair.a[0], found, unit))
     console.print("\nF1 per value: intervals of each value alone, p corrected for all of them\n")
     console.print(_values(found.values))
     if any(each.difference.low is None for each in found.values):
@@ -61,6 +62,11 @@ def print_comparison(console: Console, pair: Pair, found: Comparison, shown: int
 def _what_it_rests_on(pair: Pair, found: Comparison) -> str:
     seeds = [len(side) for side in (pair.a, pair.b)]
     size = f"{len(pair.a[0].ids)} arguments on {found.conclusions} conclusions."
+    if pair.by_argument:
+        return (
+            f"{len(pair.a[0].ids)} arguments, whose conclusions are unknown: intervals are over "
+            "single arguments, and too narrow where some share a conclusion."
+        )
     if max(seeds) == 1:
         return (
             f"{size} One run of each: intervals are over conclusions, and say nothing about other "
@@ -117,9 +123,9 @@ def _values(values: Sequence[Compared]) -> Table:
     return table
 
 
-def _influence(first: Predictions, found: Comparison) -> Table:
+def _influence(first: Predictions, found: Comparison, unit: str) -> Table:
     table = _table("arguments", "B - A without", "of the variance")
-    table.add_column("conclusion", overflow="fold")
+    table.add_column(unit, overflow="fold")
     texts = dict(zip(first.clusters, first.conclusions, strict=False))
     for each in found.influence.conclusions if found.influence is not None else ():
         name = texts.get(each.key) or each.key

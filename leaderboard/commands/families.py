@@ -97,7 +97,12 @@ def _pair(file: Path, folder: Path, hypothesis: Mapping[str, Any], task: str) ->
         pattern = Path(str(hypothesis[side]))
         # `Path.glob` takes no absolute pattern.
         start = Path(pattern.anchor) if pattern.is_absolute() else folder
-        found = sorted(map(str, start.glob(str(pattern.relative_to(pattern.anchor)))))
+        try:
+            found = sorted(map(str, start.glob(str(pattern.relative_to(pattern.anchor)))))
+        except (ValueError, IndexError, NotImplementedError) as error:  # "**x"; "." is no pattern
+            raise ValueEvalError(
+                f"{file}: {side}: {hypothesis[side]!r} is no pattern of folders ({error})"
+            ) from error
         if not found:
             raise ValueEvalError(f"{file}: nothing in {folder} is called {hypothesis[side]}")
         sides.append(found)
@@ -131,4 +136,4 @@ def _table(title: str, pairs: list[Pair], compared: list[Compared]) -> str:
 def _verdict(pair: Pair, each: Compared) -> str:
     if not each.told_apart or each.difference.value is None:
         return "open"
-    return f"{text.markdown(pair.names[each.difference.value > 0])} is better"
+    return f"{text.markdown(pair.called[each.difference.value > 0])} is better"

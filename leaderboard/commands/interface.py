@@ -159,8 +159,7 @@ class ComparedSystems:
     @property
     def verdict(self) -> str:
         """Return in a sentence whether macro_f1 differs."""
-        a, b = self.pair.names if len(set(self.pair.names)) == 2 else ("A", "B")
-        return self.comparison.overall[0].difference.verdict(a, b)
+        return self.comparison.overall[0].difference.verdict(*self.pair.called)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a row for each score: both systems, B - A with its 95 % interval, and p.

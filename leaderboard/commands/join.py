@@ -62,6 +62,12 @@ class Part:
         return mapping(mapping(self.content.get("config")).get("valueeval"))
 
     @property
+    def arguments(self) -> tuple[int | None, int | None]:
+        """Return how many arguments the fold has, and how many were evaluated, as far as told."""
+        counts = mapping(mapping(self.content.get("n-samples")).get(self.task))
+        return count(counts.get("original")), count(counts.get("effective"))
+
+    @property
     def same(self) -> dict[str, Any]:
         """Return what all folds of one run have in common, by its name in messages."""
         config = mapping(self.content.get("config"))
@@ -136,6 +142,7 @@ def write_joined(parts: Sequence[Part], folder: Path) -> Path:
     samples: list[dict[str, Any]] = []
     ids: set[str] = set()
     for part in parts:
+        before = len(samples)
         for line, sample in json_lines(part.samples):
             doc = mapping(sample.get("doc"))
             if doc.get("fold") != part.fold or doc.get("id") in ids:
@@ -146,6 +153,12 @@ def write_joined(parts: Sequence[Part], folder: Path) -> Path:
             ids.add(str(doc.get("id")))
             sample["doc_id"] = len(samples)
             samples.append(sample)
+        told, there = part.arguments[1], len(samples) - before
+        if told is not None and told != there:
+            raise ValueEvalError(
+                f"{part.samples}: {there} arguments, and {part.path.name} tells of {told}; is it "
+                "cut off?"
+            )
     content = _joined_content(parts, samples)
     date = max(date_of(part.path) for part in parts)
     return write_combined(folder, date, content, {task: samples})
@@ -230,6 +243,8 @@ def _joined_content(parts: Sequence[Part], samples: Sequence[Mapping[str, Any]])
         raise ValueEvalError(
             f"{first.samples}: its samples hold no scores of a ValueEval task ({clean(error)})"
         ) from error
+    of_folds = [original for part in parts if (original := part.arguments[0]) is not None]
+    whole = sum(of_folds) if len(of_folds) == len(parts) else len(samples)
     return {
         **first.content,
         "results": {task: {"alias": task, "sample_len": len(samples), **scores}},
@@ -237,7 +252,7 @@ def _joined_content(parts: Sequence[Part], samples: Sequence[Mapping[str, Any]])
             task: {**mapping(mapping(first.content["configs"])[task]), "metadata": metadata}
         },
         "config": config,
-        "n-samples": {task: {"original": len(samples), "effective": len(samples)}},
+        "n-samples": {task: {"original": whole, "effective": len(samples)}},
         "model_name": _joined_name([str(part.content.get("model_name")) for part in parts]),
         "total_evaluation_time_seconds": total_seconds([part.content for part in parts]),
     }

@@ -139,14 +139,17 @@ def _print_top(table: Table, top: int) -> None:
             shown.add_column(name)
         for row in board.rows[:top]:
             shown.add_row(
-                str(row.rank or ""), escape(row.name), escape(row.prompt), text.score(row.macro_f1),
+                str(row.rank or ""), escape(row.name) + " ⚠" * bool(row.warnings),
+                escape(row.prompt), text.score(row.macro_f1),
                 text.interval(row.macro_interval), text.score(row.mean("official_f1")),
             )  # fmt: skip
         console.print(shown)
         rest = len(board.rows) - top
+        doubted = sorted({warning for row in board.rows[:top] for warning in row.warnings})
         told = [
             f"… and {rest} more; -o leaderboard.md writes all" if rest > 0 else "",
             board.finding,
+            *(f"⚠ {warning}" for warning in doubted),
         ]
         console.print(escape("\n".join(filter(None, told))) + "\n")
 

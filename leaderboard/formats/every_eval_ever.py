@@ -16,14 +16,16 @@ import json
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from valueeval.leaderboard import text
-from valueeval.leaderboard.formats.hub import DATASET, DESCRIPTIONS, slug
+from valueeval.leaderboard.formats.hub import DATASET, DESCRIPTIONS, marks, slug
 from valueeval.leaderboard.reading.predictions import Predictions, SamplesError, read_checked
 from valueeval.leaderboard.reading.run_files import load_data
+from valueeval.leaderboard.reading.runs import Run
 from valueeval.leaderboard.table.table import RANKED, Board, Row, Table
 from valueeval.tasks.data.dataset import Argument
 from valueeval.tasks.errors import ValueEvalError
@@ -35,7 +37,8 @@ INSTANCES = (IDS, TEXTS)
 """Content of a line's input: the argument's place in the data set, or its text as well."""
 _COLLECTION = "touche23-valueeval"
 _SPLITS = {"main": "test", "validation": "val"}
-_BY_SCORE = ("cls", "bca")  # templates that decide by scores; answers to the others are parsed
+_BY_SCORE = ("cls", "bca", "cot2")  # templates that decide by scores; others' answers are parsed
+_DISTRIBUTION = "lm-eval-valueeval"
 
 
 def every_eval_ever(
@@ -53,16 +56,18 @@ def every_eval_ever(
         ValueEvalError: Texts are wanted, and the data of a board are not at hand.
     """
     files: dict[str, str] = {}
+    told_apart = marks(table)
     for board in table.boards:
         if board.status != RANKED:
             continue
         arguments = _arguments(board) if instances == TEXTS else {}
         for row in board.rows:
-            record = _record(board, row, developer)
+            mark = told_apart[row.name]
+            record = _record(board, row, developer, mark)
             # The same row always gets the same name.
             digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
             name = str(uuid.UUID(bytes=digest[:16], version=4))
-            model = slug(row.name.rpartition("/")[2])
+            model = slug(row.name.rpartition("/")[2]) + mark
             folder = f"{_COLLECTION}/{_developer(row, developer)}/{model}"
             lines = [] if instances is None else _lines(board, row, record, arguments)
             if lines:
@@ -79,10 +84,11 @@ def every_eval_ever(
     return files
 
 
-def _record(board: Board, row: Row, given: str | None) -> dict[str, Any]:
+def _record(board: Board, row: Row, given: str | None, mark: str) -> dict[str, Any]:
     run, developer = row.run, _developer(row, given)
     stamp = str(_epoch(max(each.date for each in row.runs)))
-    identity = f"{_COLLECTION}/{developer}/{slug(row.name)}"
+    name = slug(row.name) + mark
+    identity = f"{_COLLECTION}/{developer}/{name}"
     return {
         "schema_version": SCHEMA_VERSION,
         "evaluation_id": f"{identity}/{slug(run.task or 'run-file')}/{stamp}",
@@ -94,14 +100,10 @@ def _record(board: Board, row: Row, given: str | None) -> dict[str, Any]:
             "source_organization_name": "lm-eval-valueeval",
             "evaluator_relationship": "other",
         },
-        "eval_library": {
-            "name": "lm_eval",
-            "version": run.versions.get("lm_eval", "unknown"),
-            "additional_details": _known(task=run.task, task_version=run.version),
-        },
+        "eval_library": _library(run),
         "model_info": {
             "name": row.name,
-            "id": row.name if "/" in row.name else f"{developer}/{slug(row.name)}",
+            "id": row.name if "/" in row.name else f"{developer}/{name}",
             "developer": developer,
             "additional_details": {
                 "deployment_type": "self_deployed",
@@ -113,15 +115,29 @@ def _record(board: Board, row: Row, given: str | None) -> dict[str, Any]:
         },
         "evaluation_results": [
             _result(board, row, name, description)
-            for name, description in _metric_descriptions().items()
+            for name, description in _metric_descriptions(row).items()
             if row.mean(name) is not None
         ],
     }  # fmt: skip
 
 
-def _metric_descriptions() -> dict[str, str]:
-    return {**DESCRIPTIONS, **{f"f1_{value.slug}": f"F1 of the value {value.name}"
-                                for value in VALUES}}  # fmt: skip
+def _library(run: Run) -> dict[str, Any]:
+    """Return what made the scores: lm-eval, or ourselves where somebody gave a run file."""
+    if not run.task:
+        return {"name": _DISTRIBUTION, "version": version(_DISTRIBUTION)}
+    return {
+        "name": "lm_eval",
+        "version": run.versions.get("lm_eval", "unknown"),
+        "additional_details": _known(task=run.task, task_version=run.version),
+    }
+
+
+def _metric_descriptions(row: Row) -> dict[str, str]:
+    told = row.values or "the"
+    return {
+        **{name: about.format(values=told) for name, about in DESCRIPTIONS.items()},
+        **{f"f1_{value.slug}": f"F1 of the value {value.name}" for value in VALUES},
+    }
 
 
 def _result(board: Board, row: Row, name: str, description: str) -> dict[str, Any]:
@@ -154,6 +170,7 @@ def _result(board: Board, row: Row, name: str, description: str) -> dict[str, An
             "details": _known(
                 seeds=score.n,
                 standard_deviation_over_seeds=score.sd,
+                warnings="; ".join(row.warnings) or None,
                 **(_standing(row) if name == "macro_f1" else {}),
             ),
         },
@@ -242,7 +259,7 @@ def _instances(
 ) -> Iterator[dict[str, Any]]:
     """Yield what is said of each argument; several seeds are several outputs."""
     first = runs[0]
-    method = "threshold" if row.run.template in _BY_SCORE else "parsed answer"
+    method = extraction(row.run.template)
     results = [each["evaluation_result_id"] for each in record["evaluation_results"]]
     result = "valueeval.subset_accuracy"
     shared = {
@@ -286,6 +303,13 @@ def _instances(
                 scores=json.dumps(scores) if len(scores) == len(runs) else None,
             ),
         }  # fmt: skip
+
+
+def extraction(template: str) -> str:
+    """Return how decisions came about, as far as it is known: a run file does not say it."""
+    if not template:
+        return "unknown"
+    return "threshold" if template in _BY_SCORE else "parsed answer"
 
 
 def _names(labels: Any) -> list[str]:

@@ -7,7 +7,9 @@ comparable here is not handed on.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -17,13 +19,13 @@ from valueeval.leaderboard.table.table import RANKED, SET_TITLES, Board, Row, Ta
 from valueeval.tasks.errors import ValueEvalError
 
 DATASET = "webis/Touche23-ValueEval"
-DESCRIPTIONS = {
-    "macro_f1": "Mean of the F1 of the 20 values",
+DESCRIPTIONS = {  # of metrics; to be filled with the number of values that occur in a set
+    "macro_f1": "Mean of the F1 of {values} values",
     "official_f1": "Harmonic mean of macro-precision and macro-recall (SemEval-2023 Task 4)",
-    "macro_ap": "Mean average precision over the 20 values",
+    "macro_ap": "Mean average precision over {values} values",
     "micro_f1": "F1 of all decisions pooled",
-    "macro_precision": "Mean precision of the 20 values",
-    "macro_recall": "Mean recall of the 20 values",
+    "macro_precision": "Mean precision of {values} values",
+    "macro_recall": "Mean recall of {values} values",
     "subset_accuracy": "Share of arguments with all 20 values right",
 }
 
@@ -72,6 +74,7 @@ def eval_results(table: Table) -> dict[str, str]:
             "--eval-results: this huggingface_hub does not write .eval_results files: update it"
         ) from error
     entries: dict[str, list[EvalResultEntry]] = {}
+    told_apart = marks(table)
     for board in table.boards:
         if board.status != RANKED:
             continue
@@ -81,10 +84,12 @@ def eval_results(table: Table) -> dict[str, str]:
                 dataset_id=DATASET, task_id=board.dataset, value=round(row.macro_f1, 6),
                 date=f"{day}Z" if (day := max(run.date for run in row.runs)) else None,
                 source_url=row.link,
-                notes=f"macro_f1{f', 95 % {interval}' if interval else ''}; template {row.prompt}; "
-                f"{row.run.method}",
+                notes="; ".join((
+                    f"macro_f1{f', 95 % {interval}' if interval else ''}",
+                    f"template {row.prompt}", row.run.method, *row.warnings,
+                )),
             )  # fmt: skip
-            entries.setdefault(slug(row.name), []).append(entry)
+            entries.setdefault(slug(row.name) + told_apart[row.name], []).append(entry)
     return {
         f"{name}/.eval_results/touche23-valueeval.yaml": str(
             yaml.safe_dump(
@@ -93,6 +98,20 @@ def eval_results(table: Table) -> dict[str, str]:
         )
         for name, of_row in entries.items()
     }
+
+
+def marks(table: Table) -> dict[str, str]:
+    """Return for each row's name what tells its slug from other rows': a hash, or nothing.
+
+    Names may differ in signs that no slug has, or be in another script altogether.
+    """
+    names = {row.name for board in table.boards for row in board.rows}
+    shared = Counter(map(slug, names))
+    return {name: f"-{_digest(name)}" if shared[slug(name)] > 1 else "" for name in names}
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:6]
 
 
 def slug(name: str) -> str:

@@ -87,7 +87,9 @@ def _board(board: Board, columns: Sequence[str] | None, top: int | None) -> str:
     ]  # fmt: skip
 
     def line(cells: Mapping[str, str]) -> str:
-        return " & ".join(cells.get(name, "") for name in shown) + r" \\"
+        joined = " & ".join(cells.get(name, "") for name in shown)
+        # LaTeX would read these as part of the \\ before them.
+        return "{}" * joined.lstrip().startswith(("[", "*")) + joined + r" \\"
 
     body = [line(cells) for cells in rows]
     if others:
@@ -98,6 +100,9 @@ def _board(board: Board, columns: Sequence[str] | None, top: int | None) -> str:
     if board.reference is not None and "difference" in shown:
         name = text.latex(board.reference.name)
         caption += rf" $\Delta$: less {name}, with 95\,\% intervals for all rows together."
+    doubted = sorted({warning for row in measured for warning in row.warnings})
+    if doubted and "system" in shown:
+        caption += rf" $\ddagger$: {text.latex('; '.join(doubted))}."
     head = line({name: COLUMNS[name][0] for name in shown})
     return "\n".join(
         [
@@ -116,11 +121,12 @@ def _cells(row: Row) -> dict[str, str]:
     standing = row.standing
     data = f" ({text.latex(row.trained_on)})" if row.trained_on else ""
     best = r" $\star$" if standing is not None and standing.can_be_best else ""
+    doubted = r"$\ddagger$" if row.warnings else ""
     unparsed = row.mean("unparsed")
     return {
         "rank": "" if row.rank is None else str(row.rank),
         "ranks": text.ranks(standing.ranks) if standing is not None and standing.ranks else "",
-        "system": text.latex(row.name) + data + best,
+        "system": text.latex(row.name) + data + doubted + best,
         "method": text.latex(run.method),
         "template": text.latex(row.prompt),
         "parameters": text.count(run.parameters),

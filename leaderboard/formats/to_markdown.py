@@ -9,14 +9,15 @@ from valueeval.leaderboard.published.systems import Published
 from valueeval.leaderboard.reading.runs import merged
 from valueeval.leaderboard.table.table import GAMING_MARGIN, REASONS, Board, Row, Table
 from valueeval.tasks.errors import ValueEvalError
+from valueeval.tasks.values import VALUES
 
 BEGIN = "<!-- valueeval leaderboard: begin (what stands between these lines is overwritten) -->"
 END = "<!-- valueeval leaderboard: end -->"
 
 _SUMMARY = """\
-Ranked by **macro_f1**, the mean of the F1 of the 20 values; **official_f1**, the shared task's
-score, is a different measure. *Italics*: systems of others, not measured here. The columns are
-explained below the tables."""
+Ranked by **macro_f1**, the mean of the F1 of the 20 values (of those that occur in the set);
+**official_f1**, the shared task's score, is a different measure. *Italics*: systems of others, not
+measured here. The columns are explained below the tables."""
 _EXPLANATION = f"""\
 - Names say in what a system differs from most of the same base model and method. A *variant* is a
   single fold of a mean over folds, or differs from its parent in one setting; ranks count it.
@@ -113,6 +114,8 @@ def _data_line(board: Board) -> str:
     size = "" if board.arguments is None else f"{board.arguments} arguments"
     if board.clusters is not None:
         size += f" on {board.clusters} conclusions"
+    if board.values is not None and board.values < len(VALUES):
+        size += f", scores over the {board.values} values that occur"
     version = ""
     if board.version:
         told = "task versions" if "," in board.version else "tasks version"
@@ -205,8 +208,7 @@ def _trained_on(row: Row) -> str:
 
 
 def _warning_mark(row: Row) -> str:
-    warnings = sorted({warning for run in row.runs for warning in run.warnings})
-    return f" (⚠ {text.markdown('; '.join(warnings))})" if warnings else ""
+    return f" (⚠ {text.markdown('; '.join(row.warnings))})" if row.warnings else ""
 
 
 def _published_cells(system: Published) -> dict[str, str]:

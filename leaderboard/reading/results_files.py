@@ -20,10 +20,12 @@ from valueeval.leaderboard.reading.fields import count, hashes, mapping, string
 from valueeval.leaderboard.reading.finding import DATE_IN_NAME, File
 from valueeval.leaderboard.reading.runs import METRICS, RUN_FILE, Problem, Run
 from valueeval.leaderboard.reading.system import (
+    adapter_of,
     describe_system,
     has_seen,
     warnings_of,
     warnings_of_calibration,
+    warnings_of_requests,
 )
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.data.content_free import CONTENT_FREE
@@ -43,14 +45,14 @@ class RefusedError(ValueError):
 
 
 def read_results(
-    files: Sequence[File], manifests: Mapping[str, Mapping[str, Any]] | None = None
+    files: Sequence[File], manifests: Mapping[Path, Mapping[str, Any]] | None = None
 ) -> tuple[list[Run], list[Problem]]:
     """Return the runs in `files`, and what could not be used and why.
 
     Args:
         files: From :func:`find_results`.
-        manifests: Manifest of an adapter by the name of its folder, for results that do not hold
-            it themselves (stock ``hf`` with ``peft=``); see :func:`read_manifests`.
+        manifests: Manifest of an adapter by its folder, for results that do not hold it themselves
+            (stock ``hf`` with ``peft=``); see :func:`read_manifests`.
     """
     runs: list[Run] = []
     problems: list[Problem] = []
@@ -69,22 +71,52 @@ def read_results(
     return runs, problems
 
 
-def read_manifests(folders: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
-    """Return manifests (``valueeval.json``) of the adapters in `folders`, by their folder's name.
+def read_manifests(folders: Sequence[str | Path]) -> dict[Path, dict[str, Any]]:
+    """Return manifests (``valueeval.json``) of the adapters in `folders`, by the adapter's folder.
 
     Raises:
         ValueEvalError: A folder does not exist, or a manifest is no JSON object.
     """
-    manifests: dict[str, dict[str, Any]] = {}
+    manifests: dict[Path, dict[str, Any]] = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise ValueEvalError(f"{folder}: no such folder; --adapters takes adapter directories")
         for path in sorted(folder.rglob("valueeval.json")):
             try:
-                manifests[path.resolve().parent.name] = load_content(path)
+                manifests[path.resolve().parent] = load_content(path)
             except RefusedError as error:
                 raise ValueEvalError(f"{path}: {error}") from error
     return manifests
+
+
+def _manifest_of(
+    adapter: str | None, manifests: Mapping[Path, Mapping[str, Any]]
+) -> Mapping[str, Any] | None:
+    """Return the manifest of an adapter that results name by a path.
+
+    The path is as it was when they were made, perhaps on another machine. So the adapter is the one
+    whose folder shares most of the path's end.
+
+    Raises:
+        RefusedError: Two share as much.
+    """
+    shared = {folder: _shared_end(Path(adapter or "").parts, folder.parts) for folder in manifests}
+    longest = max(shared.values(), default=0)
+    found = [folder for folder, length in shared.items() if length == longest]
+    if longest == 0:
+        return None
+    if len(found) > 1:
+        raise RefusedError(
+            f"its adapter is {clean(adapter)}, and --adapters has {found[0]} and {found[1]}: name "
+            "the folder of the one that is meant"
+        )
+    return manifests[found[0]]
+
+
+def _shared_end(a: Sequence[str], b: Sequence[str]) -> int:
+    """Return how many parts two paths share at their ends."""
+    same = [x == y for x, y in zip(reversed(a), reversed(b), strict=False)]
+    return [*same, False].index(False)
 
 
 def _reason(error: Exception) -> str:
@@ -144,7 +176,7 @@ def _tasks(content: Mapping[str, Any]) -> list[str]:
 
 
 def _read_task(
-    file: File, content: Mapping[str, Any], task: str, manifests: Mapping[str, Mapping[str, Any]]
+    file: File, content: Mapping[str, Any], task: str, manifests: Mapping[Path, Mapping[str, Any]]
 ) -> Run:
     if not _TASK_NAME.fullmatch(task):
         raise RefusedError("not a name that a ValueEval task can have")
@@ -164,7 +196,8 @@ def _read_task(
     config = mapping(content.get("config"))
     shots = count(mapping(content.get("n-shot")).get(task)) or 0
     votes = count(metadata.get("votes")) or 1
-    model = describe_system(content, config, shots, manifests, votes, metadata)
+    beside = None if config.get("valueeval") else _manifest_of(adapter_of(config), manifests)
+    model = describe_system(content, config, shots, beside, votes, metadata)
     date_id = DATE_IN_NAME.search(file.path.name)
     samples = _samples(file.path, task, date_id.group(1)) if date_id else None
     if effective is None:
@@ -182,9 +215,7 @@ def _read_task(
         data_sha256=sha,
         official=metadata.get("data_official") is True,
         sample=metadata.get("sample") is True,
-        limited=config.get("limit") is not None
-        or fold is not None
-        or (original is not None and effective is not None and effective < original),
+        limited=fold is not None or _is_part(original, effective, config.get("limit")),
         arguments=effective if effective is not None or samples is None else _count(samples),
         counted_in_samples=effective is None and samples is not None,
         shots=shots,
@@ -194,11 +225,19 @@ def _read_task(
         warnings=(
             *warnings_of(model.manifest, dataset, seen),
             *warnings_of_calibration(mapping(config.get("calibration")), sha),
+            *warnings_of_requests(config.get("failed_requests"), task),
         ),
         seen=seen,
         samples=samples,
         **vars(model),
     )
+
+
+def _is_part(original: int | None, effective: int | None, limit: object) -> bool:
+    """Return whether a part of the set was evaluated; a limit may be beyond its size."""
+    if original is None or effective is None:
+        return limit is not None
+    return effective < original
 
 
 def _samples(results: Path, task: str, date_id: str) -> Path | None:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from valueeval.leaderboard.reading.fields import count, hashes, mapping, seed_of, string
@@ -99,7 +98,7 @@ def describe_system(
     content: Mapping[str, Any],
     config: Mapping[str, Any],
     shots: int,
-    manifests: Mapping[str, Mapping[str, Any]],
+    beside: Mapping[str, Any] | None = None,
     votes: int = 1,
     metadata: Mapping[str, Any] | None = None,
 ) -> System:
@@ -109,7 +108,7 @@ def describe_system(
         content: The file.
         config: Its ``config``.
         shots: Few-shot examples in the prompt.
-        manifests: Manifest by the name of an adapter's folder, for results that do not hold it.
+        beside: Manifest of its adapter, for results that do not hold it themselves.
         votes: Number of sampled chains of thought that vote on each argument.
         metadata: The task's; with its wording (``plain`` or ``chat``; not in older results), and
             what ``--metadata`` adds: ``name`` and ``link``.
@@ -118,18 +117,17 @@ def describe_system(
     arguments = _model_arguments(config.get("model_args"))
     kind = string(config.get("model")) or string(content.get("model_source")) or "unknown"
     name = string(content.get("model_name")) or arguments.get("pretrained") or kind
-    keys = ("adapter", *ADAPTER_ARGUMENTS)
-    adapter = next((arguments[key] for key in keys if arguments.get(key)), None)
-    manifest = mapping(config.get("valueeval"))
+    adapter = adapter_of(config)
+    manifest = mapping(config.get("valueeval")) or mapping(beside)
     name = arguments.get("lora_local_path") or name  # lm-eval names the base of vLLM's adapters
-    if not manifest and adapter:
-        manifest = mapping(manifests.get(Path(adapter).name))
     baseline = kind == "valueeval_baseline"
     base = string(mapping(manifest.get("base_model")).get("name")) or arguments.get("pretrained")
     sizes, data = mapping(manifest.get("parameters")), mapping(manifest.get("data"))
     if manifest:
         method, seed = string(manifest.get("method")) or "unknown", seed_of(manifest.get("seed"))
         trainable = count(sizes.get("trainable"))
+        if not config.get("valueeval") and mapping(manifest.get("thresholds")).get("values"):
+            method += ", raw decisions"  # only our own models subtract an adapter's thresholds
     elif baseline:
         method, seed, trainable = "baseline", seed_of(arguments.get("seed")), 0
         name = f"baseline {arguments.get('strategy', '')}".strip().replace("_", " ")
@@ -175,6 +173,13 @@ def describe_system(
     )
 
 
+def adapter_of(config: Mapping[str, Any]) -> str | None:
+    """Return the path of the adapter that a results file's ``config`` names, if there is one."""
+    arguments = _model_arguments(config.get("model_args"))
+    keys = ("adapter", *ADAPTER_ARGUMENTS)
+    return next((arguments[key] for key in keys if arguments.get(key)), None)
+
+
 def link(value: object) -> str | None:
     """Return an address of the web; ``None`` for anything else."""
     address = string(value)
@@ -204,6 +209,10 @@ def _system_key(
             **same, "base": base.get("sha256") or base.get("name"),
             "data": data.get("sha256"), "size": data.get("size"), "settings": settings,
         }  # fmt: skip
+        if not config.get("valueeval"):  # stock `hf`, `vllm` …: thresholds are not subtracted
+            identity["model"] = config.get("model")
+        if config.get("guided"):
+            identity["guided"] = config["guided"]
     else:
         kept = {key: arguments[key] for key in arguments if key not in _VOLATILE_ARGUMENTS}
         identity = {"model": config.get("model"), "arguments": kept,
@@ -279,6 +288,19 @@ def warnings_of_calibration(calibration: Mapping[str, Any], tested_on: str) -> t
     if calibration and fitted_on.get("labels_used") is not False and tested_on in seen:
         return ("thresholds tuned on the labels of this very set",)
     return ()
+
+
+def warnings_of_requests(failed: object, task: str) -> tuple[str, ...]:
+    """Return what requests that a server did not answer say against a result.
+
+    Args:
+        failed: What ``--model valueeval_chat`` lists of all tasks of a run; other models list none.
+        task: The task that the result is of.
+    """
+    listed = failed if isinstance(failed, list) else []
+    number = sum(mapping(each).get("task") == task for each in listed)
+    told = f"requests that its server did not answer: {number} (counted as unparsed)"
+    return (told,) if number else ()
 
 
 def has_seen(manifest: Mapping[str, Any], dataset: str, sha256: str, fold: int | None) -> bool:

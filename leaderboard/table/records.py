@@ -92,7 +92,7 @@ def _row_record(board: Board, row: Row) -> dict[str, Any]:
         "date": max(each.date for each in row.runs) or None,
         "lm_eval": run.versions.get("lm_eval"),
         "results": [each.source for each in row.runs],
-        "warnings": sorted({warning for each in row.runs for warning in each.warnings}),
+        "warnings": list(row.warnings),
     }  # fmt: skip
     record |= {name: row.mean(name) for name in SCORES}
     return record | _standing_record(row)

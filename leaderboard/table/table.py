@@ -11,6 +11,7 @@ from valueeval.leaderboard.reading.runs import Problem, Run
 from valueeval.leaderboard.text import prompt
 from valueeval.tasks.scores.differences import Difference
 from valueeval.tasks.scores.influence import Influence
+from valueeval.tasks.values import VALUE_SLUGS
 
 # official_f1 above macro_f1 by more than this is what gaming official_f1 looks like.
 GAMING_MARGIN = 0.05
@@ -138,6 +139,16 @@ class Row:
         return official is not None and official - self.macro_f1 > GAMING_MARGIN
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons to doubt the result, of any of its runs."""
+        return tuple(sorted({warning for run in self.runs for warning in run.warnings}))
+
+    @property
+    def values(self) -> int | None:
+        """Number of values that macro_f1 is the mean of; ``None`` if the results do not say it."""
+        return sum(f"f1_{slug}" in self.scores for slug in VALUE_SLUGS) or None
+
+    @property
     def trained_on(self) -> str:
         """Return the training data where that is another set than training; else ""."""
         data = self.run.training_data or ""
@@ -178,6 +189,12 @@ class Board:
     def title(self) -> str:
         """The heading above the table, which no other board of the table has."""
         return f"{self._title} ({self.mark})" if self.mark else self._title
+
+    @property
+    def values(self) -> int | None:
+        """Number of values with a positive, over which scores are means; ``None`` if unknown."""
+        told = [row.values for row in self.rows if row.values is not None]
+        return told[0] if told else None
 
     @property
     def compared(self) -> tuple[Row, ...]:

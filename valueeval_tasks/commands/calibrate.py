@@ -45,20 +45,15 @@ def main(argv: Sequence[str]) -> int:
         )
     fitted_on = options.samples or [content_free]
     origins = origins[: len(fitted_on)]
-    for path, origin in zip(fitted_on, origins, strict=True):
-        if rule is not None and origin.set == CV:
-            raise ValueEvalError(
-                f"{path}: thresholds would be tuned on the labels of all of set {CV}, the test set "
-                "among them.\nvalueeval score --samples FILE --tune_by_fold tunes those of each "
-                "fold on another one."
-            )
-        if rule is not None and origin.set in _TEST_SETS:
-            raise ValueEvalError(
-                f"{path}: thresholds would be tuned on the labels of a test set ({origin.set}).\n"
-                f"Give the samples of valueeval_{origin.template}_validation, or --thresholds none "
-                "for a prior alone, which needs no labels."
-            )
+    if rule is not None:
+        for path, origin in zip(fitted_on, origins, strict=True):
+            _refuse_labels_of(path, origin)
     samples, scores = _scored(fitted_on, options.template)
+    if rule is not None and not samples.truth.any():
+        raise ValueEvalError(
+            f"{fitted_on[0]}: no argument has a label, so no threshold can be tuned. --thresholds "
+            "none fits a prior alone, which needs no labels."
+        )
     prior = None
     if content_free is not None:
         prior = mean_prior("content-free", _scored([content_free], options.template)[1])
@@ -71,6 +66,32 @@ def main(argv: Sequence[str]) -> int:
     if options.samples:
         _report(samples, calibration.apply(scores) > 0, rule is not None, options.output)
     return 0
+
+
+def _refuse_labels_of(path: str, origin: Origin) -> None:
+    """Refuse to tune thresholds on labels that they would be tested on, or on none.
+
+    Raises:
+        ValueEvalError: The samples are of a test set, of set cv, or of arguments without content.
+    """
+    if origin.set == CV:
+        raise ValueEvalError(
+            f"{path}: thresholds would be tuned on the labels of all of set {CV}, the test set "
+            "among them.\nvalueeval score --samples FILE --tune_by_fold tunes those of each "
+            "fold on another one."
+        )
+    if origin.set in _TEST_SETS:
+        raise ValueEvalError(
+            f"{path}: thresholds would be tuned on the labels of a test set ({origin.set}).\n"
+            f"Give the samples of valueeval_{origin.template}_validation, or --thresholds none "
+            "for a prior alone, which needs no labels."
+        )
+    if origin.set == CONTENT_FREE:
+        raise ValueEvalError(
+            f"{path}: arguments without content have no labels to tune thresholds on.\nGive them "
+            f"as --prior {path}, and the samples of valueeval_{origin.template}_validation (or "
+            "--thresholds none)."
+        )
 
 
 def build_parser() -> CommandParser:

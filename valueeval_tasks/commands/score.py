@@ -101,7 +101,8 @@ def make_report(
         answer_mass: (n,) probabilities of saying one of the answers; ``None`` likewise.
 
     Returns:
-        The scores of :func:`valueeval.tasks.scores.scoring.score`; ``macro_ap``; ``n``; stderr,
+        The scores of :func:`valueeval.tasks.scores.scoring.score`; ``macro_ap``; ``n``; ``values``,
+        the number of values with a positive, over which means are; stderr,
         ci_low and ci_high of both F1 (``macro_f1_stderr`` …) over what ``interval.over`` says;
         ``argument_interval`` with those over single arguments; ``per_value`` with precision,
         recall, f1, support (true arguments) and predicted for each slug.
@@ -110,6 +111,7 @@ def make_report(
     best = by_argument if clusters is None else intervals(truth, prediction, clusters)
     return {
         "n": len(ids),
+        "values": int(truth.any(axis=0).sum()),
         **score(truth, prediction, unparsed),
         "macro_ap": None if scores is None else macro_ap(truth, scores),
         "answer_mass": None if answer_mass is None else float(np.mean(answer_mass)),
@@ -273,7 +275,9 @@ def print_tables(report: dict[str, Any]) -> None:
         )
     last = report.get("tuned_by_fold", report.get("calibrated", report))
     console.print(_value_table(last["per_value"]))
-    notes = _NOTES if report["macro_ap"] is None else (*_NOTES, _NOTE_ON_AP)
+    notes: tuple[str, ...] = _NOTES if report["macro_ap"] is None else (*_NOTES, _NOTE_ON_AP)
+    if report["values"] < len(VALUES):
+        notes = (*notes, f"Means are over the {report['values']} values that occur in the labels.")
     for note in (*notes, _interval_note(report)):
         console.print(note)
 

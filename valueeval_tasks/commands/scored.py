@@ -75,6 +75,8 @@ class Scores:
     def _head(self) -> list[str]:
         over = self.report["interval"]
         number = f"{self.report['n']} arguments, intervals over {over['units']} {over['over']}"
+        if (values := self.report["values"]) < len(VALUES):
+            number += f", means over {values} values"
         return [f"{self.title}: {number}" if self.title else number]
 
     @property
@@ -108,13 +110,17 @@ def score(
             any: a table labelled with ``prefix="predicted_"`` has them beside its own labels.
         scores: (n, 20), higher where a value is likelier, for ``macro_ap``.
         conclusions: The n conclusions: intervals are then over them, since arguments that share one
-            are not independent. Without, intervals are over single arguments.
+            are not independent; an empty one is shared with nobody. Without, intervals are over
+            single arguments.
         title: What is scored, for display.
 
     Raises:
-        ValueEvalError: Shapes differ, a column is missing or there twice, a conclusion is no text,
-            a score no number, or a label neither 0 nor 1.
+        ValueEvalError: Shapes differ, rows are in another order by their index, a column is missing
+            or there twice, a conclusion is no text, a score no finite number, or a label neither 0
+            nor 1.
     """
+    for name, given in (("predictions", predictions), ("conclusions", conclusions)):
+        _refuse_other_order(references, given, name)
     truth = _labels(references, "references")
     decided = _labels(_predicted(predictions), "predictions")
     if truth.shape != decided.shape:
@@ -128,10 +134,26 @@ def score(
             raise ValueEvalError(f"conclusions: {len(conclusions)} for {len(truth)} arguments.")
         if not all(isinstance(conclusion, str) for conclusion in conclusions):
             raise ValueEvalError("conclusions: some are no text; drop these rows.")
-        keys = [conclusion_key(conclusion) for conclusion in conclusions]
+        keys = [
+            conclusion_key(conclusion) if conclusion.strip() else f"no conclusion, row {row}"
+            for row, conclusion in enumerate(conclusions)
+        ]
     numbers = None if scores is None else _numbers(scores, truth.shape)
     ids = [str(number) for number in range(len(truth))]
     return Scores(make_report(ids, truth, decided, keys, scores=numbers), title)
+
+
+def _refuse_other_order(references: Any, given: Any, name: str) -> None:
+    """Refuse tables of pandas whose rows are the same by their labels, in another order."""
+    ours, theirs = (getattr(each, "index", None) for each in (references, given))
+    if any(index is None or callable(index) for index in (ours, theirs)):  # lists have a method
+        return
+    same_rows = len(ours) == len(theirs) and ours.is_unique and set(ours) == set(theirs)
+    if same_rows and not (ours == theirs).all():
+        raise ValueEvalError(
+            f"{name}: the rows of references in another order, by their index. Give "
+            f"{name}.loc[references.index], or {name}.to_numpy() if the order is right."
+        )
 
 
 def _predicted(given: Any) -> Any:
@@ -150,8 +172,8 @@ def _numbers(given: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
         raise ValueEvalError(f"scores: not numbers ({error}).") from error
     if numbers.shape != shape:
         raise ValueEvalError(f"scores: shape {numbers.shape} instead of {shape}.")
-    if np.isnan(numbers).any():
-        raise ValueEvalError("scores: some are missing; drop these rows.")
+    if not np.isfinite(numbers).all():
+        raise ValueEvalError("scores: some are missing or infinite; drop these rows.")
     return numbers
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from leaderboard_results import documents, likely, manifest, predictions, write_results
+from leaderboard_results import (
+    OFFICIAL_SHA,
+    documents,
+    likely,
+    manifest,
+    predictions,
+    write_results,
+)
 
 from valueeval.leaderboard.commands import compare as cli_compare
 from valueeval.leaderboard.commands import leaderboard as cli
@@ -221,7 +228,36 @@ def test_without_arguments_a_run_file_has_no_conclusions_and_says_so(
     cli_compare.main([*[str(tmp_path / "gold.tsv")] * 2, "--labels", str(tmp_path / "gold.tsv")])
     said = capsys.readouterr()
     assert "taken as independent" in said.err
-    assert f"on {len(data.ids)} conclusions" in said.out
+    assert f"{len(data.ids)} arguments, whose conclusions are unknown" in said.out
+    assert "conclusion is left out" not in said.out
+
+
+def test_reasons_to_doubt_a_side_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = manifest(data={"set": "training", "size": 9, "sha256": OFFICIAL_SHA})
+    write_results(tmp_path / "a", model="a", adapter=seen, version=1.0)
+    for day in (1, 2, 3):
+        write_results(tmp_path / f"b/{day}", model="b", day=day, version=1.1)
+    cli_compare.main([str(tmp_path / "a"), str(tmp_path / "b"), "--show", "0"])
+    said = capsys.readouterr().err.splitlines()
+    assert "note: a, valueeval_cls: labels of these arguments were seen in training" in said
+    assert "note: valueeval_cls: results of two versions, 1.0 and 1.1" in said
+    assert any(
+        line.startswith("note: b, valueeval_cls: kept the newest of 3 runs") for line in said
+    )
+
+
+def test_one_model_asked_in_two_ways_has_two_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_results(tmp_path / "a", model="gpt2")
+    write_results(tmp_path / "b", model="gpt2", shots=4, prediction=predictions(DOCS, 0.9))
+    page = compare(capsys, tmp_path / "a", tmp_path / "b", "--show", "0")
+    assert "A = gpt2, zero-shot, B = gpt2, 4-shot" in page
+    write_results(tmp_path / "c", model="gpt2", template="bca", prediction=predictions(DOCS, 0.9))
+    page = compare(capsys, tmp_path / "a", tmp_path / "c", "--show", "0")
+    assert "A = gpt2, cls, B = gpt2, bca" in page
 
 
 def test_a_teams_run_file_becomes_a_row(

@@ -53,6 +53,20 @@ def test_every_family_is_a_table_with_verdicts(
     ]
 
 
+def test_the_same_model_twice_is_called_a_and_b(folder: Path) -> None:
+    write_results(folder / "results/again", docs=DOCS, model="bad",
+                  prediction=predictions(DOCS, 0.8, 7))  # fmt: skip
+    page = families(written(folder, "  X:\n    - {a: bad, b: again}\n"))
+    assert "B is better" in page
+
+
+@pytest.mark.parametrize("pattern", [".", "/", "**x"])
+def test_what_is_no_pattern_is_named(folder: Path, pattern: str) -> None:
+    file = written(folder, f'  X:\n    - {{a: "{pattern}", b: bad}}\n')
+    with pytest.raises(ValueEvalError, match=r"comparisons\.yaml"):
+        families(file)
+
+
 def test_the_correction_is_for_the_members_of_the_family(folder: Path) -> None:
     alone = families(written(folder, "  X:\n    - {a: bad, b: like}\n"))
     line = next(line for line in alone.splitlines() if line.startswith("| bad"))

@@ -85,6 +85,17 @@ def test_a_prompted_model_in_five_parts(tmp_path: Path) -> None:
     assert (row.rank, row.run.model, row.run.method) == (1, "gpt2", "zero-shot")
 
 
+def test_five_parts_of_folds_are_a_part_of_the_set(tmp_path: Path) -> None:
+    """`--samples` of lm-eval leaves no other trace than these numbers."""
+    for fold in range(5):
+        path = write_fold(tmp_path / "folds", fold)
+        content = json.loads(path.read_text())
+        content["n-samples"]["valueeval_cls_cv"]["original"] += 3
+        path.write_text(json.dumps(content))
+    main([str(tmp_path / "folds"), "-o", str(tmp_path / "out")])
+    assert statuses(table_of(tmp_path / "out")) == [(LIMITED, "cv", 1)]
+
+
 def refused(places: Sequence[Path], output: Path, message: str) -> None:
     with pytest.raises(ValueEvalError, match=message):
         main([*map(str, places), "-o", str(output)])
@@ -101,9 +112,13 @@ def test_parts_that_are_not_one_run(tmp_path: Path) -> None:
     refused([*parts[:4], other], out, "cv0.* and .*other.*: epochs differs")
     wrong = write_fold(tmp_path / "wrong", 4, adapter=adapter([3]))
     refused([*parts[:4], wrong], out, r"wrong.*: its adapter is not one that .*--fold 4")
-    (parts[2].parent / parts[2].name.replace("results_", "samples_valueeval_cls_cv_")).with_suffix(
-        ".jsonl"
-    ).unlink()
+    samples = parts[2].with_name(parts[2].name.replace("results_", "samples_valueeval_cls_cv_"))
+    samples = samples.with_suffix(".jsonl")
+    whole_lines = samples.read_text().splitlines(keepends=True)
+    samples.write_text("".join(whole_lines[:-1]))
+    there, told = len(whole_lines) - 1, len(whole_lines)
+    refused(parts, out, rf"{samples.name}: {there} arguments, and {parts[2].name} tells of {told}")
+    samples.unlink()
     refused(parts, out, "no samples beside it; run lm_eval with --log_samples")
     whole = write_results(tmp_path / "whole", docs=DOCS, dataset="cv", sha=SHA)
     refused([whole], out, "a run over all folds; there is nothing to join")

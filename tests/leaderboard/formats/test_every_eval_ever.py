@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from leaderboard_results import OFFICIAL_SHA, documents, likely, write_results
+from leaderboard_results import OFFICIAL_SHA, documents, likely, manifest, write_results
 
 from valueeval.leaderboard.commands.leaderboard import main
 from valueeval.leaderboard.formats import every_eval_ever
@@ -64,6 +64,33 @@ def test_a_hostile_name_stays_inside_the_exchange_folder(tmp_path: Path) -> None
     main([str(tmp_path / "results"), "-o", str(tmp_path / "x.md"), "--every-eval-ever", str(out)])
     assert len(list(out.rglob("*.json"))) == 1
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"eee"}
+
+
+def test_records_say_what_a_reader_must_know(tmp_path: Path) -> None:
+    """How many values a mean is over, doubts, and who is who."""
+    docs = [{**doc, "labels": [0, 0, *doc["labels"][2:]]} for doc in documents()]
+    for method, name in (("full", "系统一"), ("lora", "系统二")):
+        write_results(tmp_path / "results" / method, docs=docs, dataset="validation",
+                      adapter=manifest(method=method, config={"name": name}))  # fmt: skip
+    out = tmp_path / "eee"
+    main([str(tmp_path / "results"), "--every-eval-ever", str(out)])
+    files = sorted(out.rglob("*.json"))
+    assert len({file.parent for file in files}) == 2
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    assert len({record["model_info"]["id"] for record in records}) == 2
+    for record in records:
+        macro = record["evaluation_results"][0]
+        assert macro["metric_config"]["evaluation_description"] == "Mean of the F1 of 18 values"
+        doubt = "epoch and thresholds chosen on this very set (validation)"
+        assert macro["score_details"]["details"]["warnings"] == doubt
+
+
+@pytest.mark.parametrize(
+    ("template", "method"),
+    [("bca", "threshold"), ("cot2", "threshold"), ("cot", "parsed answer"), ("", "unknown")],
+)
+def test_how_decisions_came_about(template: str, method: str) -> None:
+    assert every_eval_ever.extraction(template) == method
 
 
 def test_the_developer_can_be_named(results: Path) -> None:

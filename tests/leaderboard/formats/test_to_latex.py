@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from leaderboard_results import outputs, write_results
+from leaderboard_results import manifest, outputs, write_results
 
 from valueeval.leaderboard.formats.to_latex import COLUMNS
 from valueeval.tasks.errors import ValueEvalError
@@ -49,6 +49,24 @@ def test_columns_and_rows_can_be_chosen(results: Path) -> None:
     assert not [line for line in lines if line.startswith("2 &")]
     with pytest.raises(ValueEvalError, match="no column is called macro_f; did you mean macro_f1"):
         outputs(results, ".tex", options=["--columns", "macro_f"])
+
+
+def test_a_row_may_begin_with_a_bracket(results: Path) -> None:
+    """LaTeX reads `[` and `*` as part of the line break before them."""
+    page = outputs(results, ".tex", options=["--columns", "interval,system"])[".tex"]
+    rows = [line for _, lines in tables(page) for line in lines if line.endswith(r"\\")]
+    assert any(row.startswith("{}[0.") for row in rows)
+    assert not any(row.startswith(("[", "*")) for row in rows)
+
+
+def test_reasons_to_doubt_a_row_stand_in_the_caption(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    write_results(folder / "a", model="tuned", dataset="validation", adapter=manifest())
+    write_results(folder / "b", model="prompted", dataset="validation")
+    page = outputs(folder, ".tex")[".tex"]
+    assert r"minilm$\ddagger$" in page
+    assert r"$\ddagger$: epoch and thresholds chosen on this very set (validation)." in page
+    assert r"prompted$\ddagger$" not in page
 
 
 @pytest.mark.skipif(_LATEX is None, reason="no pdflatex (Debian: texlive-latex-recommended)")

@@ -25,7 +25,7 @@ from valueeval.leaderboard.formats import to_json as format_json
 from valueeval.leaderboard.formats import to_latex as format_latex
 from valueeval.leaderboard.formats import to_markdown as format_markdown
 from valueeval.leaderboard.page import to_html as format_html
-from valueeval.leaderboard.table.table import RANKED, UNKNOWN_SIZE, Table
+from valueeval.leaderboard.table.table import LIMITED, RANKED, UNKNOWN_SIZE, Table
 
 
 def test_a_row_knows_what_the_results_and_the_manifest_say(tmp_path: Path) -> None:
@@ -83,6 +83,16 @@ def without_counts(*also: str) -> Any:
             del content["results"]["valueeval_cls"][key]
 
     return strip
+
+
+def test_a_limit_beyond_the_set_leaves_nothing_out(tmp_path: Path) -> None:
+    def whole(content: dict[str, Any]) -> None:
+        counts = content["n-samples"]["valueeval_cls"]
+        counts["original"] = counts["effective"]
+
+    write_results(tmp_path / "whole", limit=5000, change=whole, model="whole")
+    write_results(tmp_path / "part", limit=60, model="part")
+    assert statuses(table_of(tmp_path)) == [(RANKED, "main", 1), (LIMITED, "main", 1)]
 
 
 def test_the_number_of_arguments_is_the_one_that_the_file_or_its_samples_say(

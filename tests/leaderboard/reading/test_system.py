@@ -26,7 +26,52 @@ def test_a_manifest_beside_the_results_fills_in_for_stock_hf_with_peft(tmp_path:
     )
     assert only_row(table_of(tmp_path / "results")).run.method == "adapter"
     run = only_row(table_of(tmp_path / "results", adapters=(tmp_path / "adapters",))).run
-    assert (run.method, run.seed, run.trainable) == ("lora", 5, 22_720_916)
+    assert (run.method, run.seed, run.trainable) == ("lora, raw decisions", 5, 22_720_916)
+
+
+def test_raw_decisions_of_an_adapter_stand_beside_tuned_ones(tmp_path: Path) -> None:
+    adapter = tmp_path / "adapters" / "lora-1"
+    adapter.mkdir(parents=True)
+    (adapter / "valueeval.json").write_text(json.dumps(manifest(method="lora")))
+    write_results(
+        tmp_path / "tuned", template="bca", kind="valueeval", adapter=manifest(method="lora"),
+        model_args={"adapter": "runs/lora-1"},
+    )  # fmt: skip
+    for kind, peft in (("hf", "peft"), ("vllm", "lora_local_path")):
+        write_results(tmp_path / kind, template="bca", kind=kind,
+                      model_args=f"pretrained=gpt2,{peft}=runs/lora-1")  # fmt: skip
+    table = table_of(tmp_path, adapters=(tmp_path / "adapters",))
+    rows = [row for board in table.boards for row in board.rows]
+    methods = sorted(row.run.method for row in rows)
+    assert methods == ["lora", "lora, raw decisions", "lora, raw decisions"]
+    assert not table.notes, "none is a repetition of another"
+
+
+def test_adapters_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for method in ("full", "lora"):
+        folder = tmp_path / "out" / method / "s0"
+        folder.mkdir(parents=True)
+        (folder / "valueeval.json").write_text(json.dumps(manifest(method=method)))
+    for name, peft in (("a", "out/full/s0"), ("b", "/elsewhere/lora/s0/")):
+        write_results(tmp_path / name, model_args=f"pretrained=gpt2,peft={peft}")
+    table = table_of(tmp_path / "a", tmp_path / "b", adapters=(tmp_path / "out",))
+    methods = sorted(row.run.method for board in table.boards for row in board.rows)
+    assert methods == ["full, raw decisions", "lora, raw decisions"]
+    write_results(tmp_path / "c", model_args="pretrained=gpt2,peft=s0")
+    (problem,) = table_of(tmp_path / "c", adapters=(tmp_path / "out",)).problems
+    assert "its adapter is s0, and --adapters has " in problem.reason
+    assert "name the folder of the one that is meant" in problem.reason
+
+
+def test_requests_that_a_server_did_not_answer_are_a_doubt(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        failed = [{"task": task, "id": "A1", "problem": "HTTP 400"}
+                  for task in ("valueeval_cls", "valueeval_cls", "valueeval_bca")]  # fmt: skip
+        content["config"]["failed_requests"] = failed
+
+    write_results(tmp_path, change=change)
+    (warning,) = only_row(table_of(tmp_path)).run.warnings
+    assert warning == "requests that its server did not answer: 2 (counted as unparsed)"
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,22 @@ def test_two_sets_of_one_run(tmp_path: Path) -> None:
     assert fitted_on["data_sha256"] is None
 
 
+def test_thresholds_need_labels(tmp_path: Path) -> None:
+    output = tmp_path / "c.json"
+    free = write_samples(tmp_path / "a", "valueeval_bca_contentfree", 5)
+    with pytest.raises(ValueEvalError, match=r"no labels to tune .*\nGive them as --prior .*free"):
+        calibrate.main([str(free), "-o", str(output)])
+    samples = write_samples(tmp_path / "b", "valueeval_bca_validation", 0)
+    lines = [json.loads(line) for line in samples.read_text().splitlines()]
+    for one in lines:
+        one["doc"]["labels"] = [0] * 20
+    samples.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    with pytest.raises(ValueEvalError, match="no argument has a label, so no threshold can be"):
+        calibrate.main([str(samples), "-o", str(output)])
+    assert not output.exists()
+    assert calibrate.main([str(samples), "--thresholds", "none", "-o", str(output)]) == 0
+
+
 def test_nothing_to_calibrate(tmp_path: Path) -> None:
     samples = write_samples(tmp_path / "a", "valueeval_bca_validation", 0)
     nothing = ["--prior", "none", "--thresholds", "none"]

@@ -47,6 +47,27 @@ def test_a_labelled_table_has_the_predictions_beside_its_labels() -> None:
         score(TRUTH, mixed)
 
 
+def test_rows_in_another_order_are_refused() -> None:
+    """By their index; without one, or with another, rows count as they stand."""
+    truth = pd.DataFrame(TRUTH.astype(int), columns=list(VALUE_NAMES))
+    predicted = pd.DataFrame(PREDICTED.astype(int), columns=list(VALUE_NAMES))
+    expected = score(truth, predicted).report
+    shuffled = predicted.sample(frac=1, random_state=0)
+    with pytest.raises(ValueEvalError, match=r"predictions: the rows of references in another ord"):
+        score(truth, shuffled)
+    assert score(truth, shuffled.loc[truth.index]).report == expected
+    assert score(truth, predicted.set_index(np.arange(80) + 1000)).report == expected
+    conclusions = pd.Series(CONCLUSIONS)
+    with pytest.raises(ValueEvalError, match="conclusions: the rows of references"):
+        score(truth, predicted, conclusions=conclusions[::-1])
+    assert score(truth, predicted, conclusions=conclusions)["interval"]["units"] == 20
+
+
+def test_texts_without_a_conclusion_share_none() -> None:
+    conclusions = ["", " ", *CONCLUSIONS[2:]]
+    assert score(TRUTH, PREDICTED, conclusions=conclusions)["interval"]["units"] == 22
+
+
 def test_how_scores_show_themselves() -> None:
     scores = score(TRUTH, PREDICTED, conclusions=CONCLUSIONS, title="<b>mine</b>")
     assert f"macro_f1: {scores.macro_f1:.3f} (" in str(scores)
@@ -65,6 +86,8 @@ def test_values_without_a_positive_have_no_f1() -> None:
     scores = score(truth, PREDICTED)
     assert scores["f1_self_direction_thought"] is None
     assert scores.to_pandas()["f1"].isna().tolist() == [True] + [False] * 19
+    assert (scores["values"], "means over 19 values" in str(scores)) == (19, True)
+    assert "means over" not in str(score(TRUTH, PREDICTED))
     nothing = score(np.zeros((3, 20)), np.zeros((3, 20)))
     assert nothing.macro_f1 is None
     assert "macro_f1" not in str(nothing)
@@ -79,7 +102,13 @@ def test_values_without_a_positive_have_no_f1() -> None:
         (TRUTH, PREDICTED + 1, {}, "predictions: only 0 and 1 are allowed"),
         (TRUTH, PREDICTED, {"conclusions": ["a"]}, "conclusions: 1 for 80 arguments"),
         (TRUTH, PREDICTED, {"scores": [[0.0]]}, r"scores: shape \(1, 1\) instead of \(80, 20\)"),
-        (TRUTH, PREDICTED, {"scores": TRUTH * np.nan}, "scores: some are missing; drop these rows"),
+        (
+            TRUTH,
+            PREDICTED,
+            {"scores": TRUTH * np.nan},
+            "scores: some are missing or infinite; drop",
+        ),
+        (TRUTH, PREDICTED, {"scores": TRUTH - np.inf}, "scores: some are missing or infinite"),
         (TRUTH, PREDICTED, {"scores": [["a"] * 20] * 80}, "scores: not numbers"),
         (TRUTH, PREDICTED, {"conclusions": [None] * 80}, "conclusions: some are no text"),
         (
