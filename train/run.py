@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Mapping
@@ -185,6 +186,10 @@ def fit_all_stages(inputs: RunInputs, trainable: Trainable, folder: Path, starte
             # The seconds of the stage are in no checkpoint of the next one before its first.
             started -= 0.0 if newest_step(folder) else stage.earlier_seconds
             context = RunContext(folder, started, processes, shifted(log, stage.total_steps))
+            # Its optimizer holds two moments of every weight, its CUDA graphs memory of the GPU;
+            # these refer back to it, so that it is freed only by a collection.
+            del stage
+            gc.collect()
         fit = Training(
             config,
             Stage(
@@ -323,7 +328,9 @@ def save(trainable: Trainable, inputs: RunInputs, folder: Path) -> None:
         name = findable_name(inputs.base)
         # A name that anyone's PEFT understands.
         known = MINILM_HUB_ID if name == MINILM else name
-        trainable.network.peft_config["default"].base_model_name_or_path = known
+        peft_config = trainable.network.peft_config["default"]
+        peft_config.base_model_name_or_path = known
+        peft_config.revision = inputs.base.revision
         save_peft(trainable.network, folder)
 
 

@@ -205,17 +205,33 @@ def pad_token(tokenizer: PreTrainedTokenizerBase) -> int:
 def check_max_length(
     backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, limit: int, virtual: int = 0
 ) -> None:
-    """Refuse an input limit that exceeds model or tokenizer, less the virtual tokens."""
+    """Refuse an input limit that exceeds model or tokenizer, less the virtual tokens.
+
+    Raises:
+        ValueEvalError: The limit is too high.
+    """
     positions = getattr(cast(Any, backbone).config, "max_position_embeddings", None) or 0
     most = tokenizer.model_max_length
     if positions > 0:  # XLNet says -1: it has no limit
-        most = min(most, positions)
+        most = min(most, positions - _first_position(backbone))
     most -= virtual
     if limit > most:
         beside = f" and {virtual} virtual tokens" if virtual else ""
         raise ValueEvalError(
             f"max_length: {limit}; allowed for this base model{beside}: at most {most}"
         )
+
+
+def _first_position(backbone: nn.Module) -> int:
+    """Return the position of the first token: 0, but behind the padding's in RoBERTa and its kin.
+
+    OPT and BioGPT begin further on as well, but have the more positions for it (and other names).
+    """
+    for module in backbone.modules():
+        padding = getattr(module, "padding_idx", None)
+        if padding is not None and hasattr(module, "position_embeddings"):
+            return cast(int, padding) + 1
+    return 0
 
 
 @contextmanager

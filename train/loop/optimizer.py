@@ -29,10 +29,12 @@ def parameter_groups(model: nn.Module, options: Optimisation) -> list[dict[str, 
 
     Returns:
         Groups with ``params``, ``lr`` and ``weight_decay``; every trainable parameter in one.
+        ``own_rate`` is true of a head that has a rate of its own, and nothing else at that rate.
     """
     layer_decay = 1.0 if options.layer_decay is None else options.layer_decay
     layers = _number_of_layers(model)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    common: set[float] = set()
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -40,10 +42,12 @@ def parameter_groups(model: nn.Module, options: Optimisation) -> list[dict[str, 
         rate = options.learning_rate * layer_decay**distance
         if distance == 0 and options.head_learning_rate is not None:
             rate = options.head_learning_rate
+        else:
+            common.add(rate)
         decay = options.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return [
-        {"params": parameters, "lr": rate, "weight_decay": decay}
+        {"params": parameters, "lr": rate, "weight_decay": decay, "own_rate": rate not in common}
         for (rate, decay), parameters in groups.items()
     ]
 

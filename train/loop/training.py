@@ -380,8 +380,10 @@ class Training:
             progress.best(best.macro_f1)
 
     def _learning_rate(self) -> float:
-        """Return the first group's learning rate after the steps done."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        """Return the highest learning rate after the steps done, but for a head's own one."""
+        groups = self.optimizer.param_groups
+        # Checkpoints of earlier versions do not say whose rate it is.
+        return max(float(one["lr"]) for one in groups if not one.get("own_rate", False))
 
     def _save_checkpoint(self, buffers: Mapping[str, torch.Tensor] = _NONE) -> None:
         """Write a checkpoint of the model as it is, but for `buffers`, which are given."""

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from valueeval.adapters.classifier.backbones import auto_class, read_config
+from valueeval.adapters.classifier.peft_encoder import TASK_TYPE
 from valueeval.adapters.directory.base import MINILM, MINILM_HUB_ID, Base
 from valueeval.adapters.directory.hub import PEFT_CONFIG
 from valueeval.adapters.directory.manifest import Manifest
@@ -36,12 +38,8 @@ TEACHER = "PATH/TO/TEACHER"
 _TEMPLATE = Path(__file__).with_name("model_card.md")
 _DATASET = "webis/Touche23-ValueEval"
 _METRICS = ("macro_f1", "official_f1")
-# The class of Transformers that loads a model, by what PEFT calls its kind (task type).
-_AUTO_CLASSES = {
-    "FEATURE_EXTRACTION": "AutoModel",
-    "CAUSAL_LM": "AutoModelForCausalLM",
-    "SEQ_2_SEQ_LM": "AutoModelForSeq2SeqLM",
-}
+# The class of Transformers that loads a language model, by what PEFT calls its kind (task type).
+_LANGUAGE_MODELS = {"CAUSAL_LM": "AutoModelForCausalLM", "SEQ_2_SEQ_LM": "AutoModelForSeq2SeqLM"}
 
 
 def write_card(
@@ -60,13 +58,16 @@ def write_card(
         data: The training set and the validation set.
         prediction: The finished model's predictions for the validation set, (arguments, 20); if it
             was trained on that set, its teachers' predictions.
+
+    Raises:
+        ValueEvalError: The base model's configuration cannot be read.
     """
     validation = data[1]
     clusters = [conclusion_key(group) for group in validation.groups]
     found = intervals(validation.labels, prediction, clusters)
     if _out_of_fold(manifest):
         manifest = replace(manifest, validation=score(validation.labels, prediction))
-    text = model_card(manifest, base, data, found, _task_type(folder, manifest))
+    text = model_card(manifest, base, data, found, _class_name(folder, manifest, base))
     with replacing(folder / CARD_FILE) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -76,7 +77,7 @@ def model_card(
     base: Base,
     data: tuple[DataSet, DataSet],
     found: Intervals,
-    task_type: str | None = None,
+    class_name: str | None = None,
 ) -> str:
     """Return the card's text: metadata for the hub, then Markdown; `NAME` stands for the adapter.
 
@@ -85,13 +86,13 @@ def model_card(
         base: The model that training started from.
         data: The training set and the validation set.
         found: Intervals of the scores on the validation set.
-        task_type: PEFT's task type of a PEFT adapter, or of a language model with all weights;
-            None for anything else.
+        class_name: The class of Transformers that loads the base model of a PEFT adapter, or a
+            language model with all weights; None for anything else.
     """
     sample = manifest.data.name == "sample"
     whole = manifest.method == "prompt+full"
     card = ModelCard.from_template(
-        _metadata(manifest, base, data, found, peft=task_type is not None and not whole),
+        _metadata(manifest, base, data, found, peft=class_name is not None and not whole),
         template_path=str(_TEMPLATE),
         name=NAME,
         manifest=manifest,
@@ -111,10 +112,11 @@ def model_card(
         unparsed=_unparsed(manifest),
         text_alone=_text_alone(manifest),
         scores=[(name, *_shown(getattr(found, name))) for name in _METRICS],
+        averaged=_averaged(data[1]),
         values=_values(manifest),
         task=manifest.task,
         whole=whole,
-        auto_class=_AUTO_CLASSES[task_type] if task_type else None,
+        auto_class=class_name,
         options=_options(manifest, base),
     )
     return str(card).rstrip() + "\n"
@@ -132,14 +134,17 @@ def base_label(base: Base) -> str:
     return base_on_hub(base) or Path(base.name).resolve().name
 
 
-def _task_type(folder: Path, manifest: Manifest) -> str | None:
+def _class_name(folder: Path, manifest: Manifest, base: Base) -> str | None:
     config = folder / PEFT_CONFIG
     if config.is_file():
-        return str(json.loads(config.read_text("utf-8"))["task_type"])
+        task_type = json.loads(config.read_text("utf-8"))["task_type"]
+        if task_type == TASK_TYPE:
+            return str(auto_class(read_config(base.path)).__name__)
+        return _LANGUAGE_MODELS[task_type]
     if manifest.template is None:
         return None
     model = json.loads((folder / "config.json").read_text("utf-8"))
-    return "SEQ_2_SEQ_LM" if model.get("is_encoder_decoder") else "CAUSAL_LM"
+    return _LANGUAGE_MODELS["SEQ_2_SEQ_LM" if model.get("is_encoder_decoder") else "CAUSAL_LM"]
 
 
 def _metadata(
@@ -207,6 +212,14 @@ def _shown(interval: Interval) -> tuple[str, str]:
     if interval.ci_low is None or interval.ci_high is None:
         return _number(interval.estimate), "unknown: too few conclusions"
     return _number(interval.estimate), f"{interval.ci_low:.3f} to {interval.ci_high:.3f}"
+
+
+def _averaged(validation: DataSet) -> str:
+    """Return which F1 scores macro_f1 is the mean of: those of values that occur in the data."""
+    number = int(validation.labels.any(axis=0).sum())
+    if number == len(VALUE_SLUGS):
+        return f"the {number} F1 scores"
+    return f"the F1 scores of the {number} values (of {len(VALUE_SLUGS)}) that occur there"
 
 
 def _number(value: float | None) -> str:

@@ -16,18 +16,21 @@ from pathlib import Path
 from valueeval.adapters.directory.hub import PEFT_CONFIG
 from valueeval.adapters.directory.hub_errors import reason
 from valueeval.adapters.directory.manifest_file import CARD_FILE, MANIFEST_FILE
+from valueeval.adapters.engines.choose import MEASURED_FILE
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.train.config.config import TrainConfig
 from valueeval.train.publish.model_card import NAME
+from valueeval.train.publish.release import SCORES_FILE
 from valueeval.train.runtime.progress import note
 
 # The files that loaders look for first.
 _WEIGHTS = ["*.safetensors", "*.safetensors.index.json", "*.bin", "config.json", PEFT_CONFIG]
-# Files of an older adapter that must not stay behind: loaders would read the new one with them.
+# Files of an older adapter that must not stay behind: loaders would read the new one with them, and
+# what was measured of the older one would pass for the new one's.
 _REPLACED = [
     *_WEIGHTS,
     *("tokenizer*.json", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
-    *("*.model", "*.codes", "*.jinja", "generation_config.json"),
+    *("*.model", "*.codes", "*.jinja", "generation_config.json", MEASURED_FILE, SCORES_FILE),
 ]
 
 
@@ -149,4 +152,5 @@ def _files_for(repo: str, folder: Path) -> dict[str, Path | bytes]:
 
 
 def _is_replaced(name: str) -> bool:
-    return any(fnmatch(name, pattern) for pattern in _REPLACED)
+    # Adapters have no sub-folders; "*" would match the "/" of what others keep in one.
+    return "/" not in name and any(fnmatch(name, pattern) for pattern in _REPLACED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -33,6 +34,7 @@ from valueeval.tasks.harness.questions import ChatTemplate, questions
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.templates.decide import Decision, decide
+from valueeval.tasks.values import VALUE_NAMES
 from valueeval.train.config.config import ThresholdsName, TrainConfig
 from valueeval.train.config.model import GENERATED, Template
 from valueeval.train.loop.evaluation import Evaluation
@@ -49,6 +51,7 @@ from valueeval.train.templates.verbaliser import Asked, Questions
 
 _READ_AT_ONCE = 8  # arguments, in evaluation
 _ASKED_AT_ONCE = 64  # arguments, between two looks at the clock
+_NOT_A_NUMBER = (math.nan,) * len(VALUE_NAMES)
 
 
 def load_language_model(base: Base) -> nn.Module:
@@ -207,7 +210,9 @@ class EvaluateAnswers:
             unparsed = np.array([decision.unparsed for decision in decisions])
             thresholds = choose_thresholds("half", self._truth, np.zeros_like(prediction))
             return Evaluation(thresholds, score(self._truth, prediction, unparsed), prediction)
-        logits = np.array([decision.scores for decision in decisions], dtype=np.float32)
+        # No scores are scores that are not finite.
+        scores = [decision.scores or _NOT_A_NUMBER for decision in decisions]
+        logits = np.array(scores, dtype=np.float32)
         thresholds = choose_thresholds(self._thresholds, self._truth, logits, self._name)
         prediction = thresholds.decide(logits)
         finite = bool(np.isfinite(logits).all())

@@ -265,6 +265,23 @@ def test_refuses_a_limit_beyond_the_positions(
         check_max_length(model.backbone, tokenizer, 513)
 
 
+@pytest.mark.parametrize(("family", "most"), [("bert", 520), ("roberta", 519), ("mpnet", 518)])
+def test_positions_of_roberta_begin_behind_that_of_the_padding(
+    family: str, most: int, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """All have 520; padding is token 0 of this RoBERTa, and token 1 of any MPNet."""
+    folder = write_encoder(tmp_path / family, family, tiny_bert)
+    backbone, tokenizer = load_backbone(folder).eval(), load_tokenizer(folder)
+    for virtual in (0, 5):
+        check_max_length(backbone, tokenizer, most - virtual, virtual)
+        with pytest.raises(ValueEvalError, match=f"at most {most - virtual}$"):
+            check_max_length(backbone, tokenizer, most - virtual + 1, virtual)
+    with torch.no_grad():
+        backbone(torch.full((1, most), 7))
+        with pytest.raises((IndexError, RuntimeError)):
+            backbone(torch.full((1, most + 1), 7))
+
+
 def test_device() -> None:
     assert choose_device("cpu") == choose_device(torch.device("cpu")) == torch.device("cpu")
     assert choose_device(None).type in ("cpu", "cuda", "mps")

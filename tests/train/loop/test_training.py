@@ -33,6 +33,18 @@ def test_best_epoch_is_kept(adapter: Path) -> None:
     assert read_manifest(adapter).validation["macro_f1"] == pytest.approx(best)
 
 
+@pytest.mark.parametrize(("own_rate", "logged"), [(None, 0.01), (0.1, 0.005), (0.001, 0.005)])
+def test_the_rate_that_is_logged_is_the_highest_of_the_base(
+    config: TrainConfig, own_rate: float | None, logged: float
+) -> None:
+    """The head has 0.01, the layers below it 0.005, 0.0025 …; or it has a rate of its own."""
+    rates: dict[str, Any] = {"layer_decay": 0.5, "head_learning_rate": own_rate}
+    constant = {"schedule": "constant_with_warmup", "warmup_ratio": 0.0, "epochs": 1}
+    train(changed(config, **rates, **constant))
+    (line,) = (Path(config.output) / "metrics.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(line)["learning_rate"] == logged
+
+
 def test_validation_is_read_once_an_epoch(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from fake_hub import FakeHub
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch import nn
@@ -210,8 +211,21 @@ def test_the_adapter_names_its_base_for_stock_peft(config: TrainConfig) -> None:
     train(changed(config, epochs=1))
     content = json.loads((Path(config.output) / "adapter_config.json").read_text("utf-8"))
     assert content["base_model_name_or_path"] == str(Path(config.base).resolve())
+    assert content["revision"] is None
     assert content["task_type"] == "FEATURE_EXTRACTION"
     assert content["r"] == 8
+
+
+def test_the_adapter_names_the_revision_of_a_base_on_the_hub(
+    hub: FakeHub, config: TrainConfig
+) -> None:
+    """As its manifest and its card do: the main branch may have other weights by then."""
+    commit = hub.add("org/bert", Path(config.base), ref="refs/pr/1")
+    train(changed(config, epochs=1, base="org/bert", revision="refs/pr/1"))
+    content = json.loads((Path(config.output) / "adapter_config.json").read_text("utf-8"))
+    assert (content["base_model_name_or_path"], content["revision"]) == ("org/bert", commit)
+    card = (Path(config.output) / "README.md").read_text("utf-8")
+    assert f'AutoModel.from_pretrained("org/bert", revision="{commit}")' in card
 
 
 def test_learns_and_leaves_the_base_as_it_is(config: TrainConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from math import exp, log
 from pathlib import Path
@@ -168,6 +169,29 @@ def test_pretraining_changes_what_is_learnt_and_leaves_the_layer_alone(
     plain = train(changed(config, contrastive="none", output=config.output + "-plain"))
     assert plain.parameters == manifest.parameters
     assert plain.weights_sha256 != manifest.weights_sha256
+
+
+def test_the_first_stage_is_freed_before_the_second_starts(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its optimizer has two moments of every weight."""
+    optimizers: list[weakref.ref[torch.optim.Optimizer]] = []
+    freed: list[bool] = []
+    all_steps, run = Pretraining.all_steps, Training.run
+
+    def note_stage(stage: Any) -> None:
+        all_steps(stage)
+        stage.itself = stage  # as the passes that a GPU has recorded refer to it
+        optimizers.append(weakref.ref(stage.optimizer))
+
+    def note_freed(training: Training) -> Any:
+        freed.extend(optimizer() is None for optimizer in optimizers)
+        return run(training)
+
+    monkeypatch.setattr(Pretraining, "all_steps", note_stage)
+    monkeypatch.setattr(Training, "run", note_freed)
+    train(config)
+    assert freed == [True]
 
 
 def test_views_of_a_model_without_dropout_are_refused(config: TrainConfig, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import replace
@@ -68,7 +69,7 @@ def text_of(card: str) -> str:
 
 
 def test_of_a_peft_adapter(manifest: Manifest, sets: tuple[DataSet, DataSet]) -> None:
-    card = model_card(manifest, HUB_BASE, sets, FOUND, "FEATURE_EXTRACTION")
+    card = model_card(manifest, HUB_BASE, sets, FOUND, "AutoModel")
     data = ModelCard(card).data
     assert (data.library_name, data.base_model) == ("peft", "google/bert-tiny")
     assert (data.base_model_relation, data.pipeline_tag) == ("adapter", "text-classification")
@@ -96,11 +97,13 @@ def test_of_a_peft_adapter(manifest: Manifest, sets: tuple[DataSet, DataSet]) ->
         "On validation, 151 arguments about 27 conclusions.",
         "| `macro_f1` | 0.443 | 0.414 to 0.496 |",
         "| `official_f1` | 0.454 | 0.420 to 0.510 |",
+        "`macro_f1` is the mean of the 20 F1 scores, `official_f1` the harmonic mean of "
+        "macro-precision and",
         "| `face` | undefined | 0.267 |",
         "| `tradition` | 0.610 | 0.367 |",
         "lm_eval --tasks valueeval_cls --model valueeval --model_args adapter=ORG/NAME",
         "valueeval predict --adapter ORG/NAME my_arguments.csv -o labelled.csv",
-        'base = AutoModel.from_pretrained("google/bert-tiny")',
+        'base = AutoModel.from_pretrained("google/bert-tiny", revision="abc")',
         'model = PeftModel.from_pretrained(base, "ORG/NAME")',
     ):
         assert line in text.splitlines(), line
@@ -117,16 +120,32 @@ def test_of_other_methods(manifest: Manifest, sets: tuple[DataSet, DataSet]) -> 
 
 
 @pytest.mark.parametrize(
-    ("task_type", "name"),
-    [("CAUSAL_LM", "AutoModelForCausalLM"), ("SEQ_2_SEQ_LM", "AutoModelForSeq2SeqLM")],
+    ("model_type", "name"),
+    [("bert", "AutoModel"), ("gpt2", "AutoModel"), ("t5", "AutoModelForTextEncoding")],
 )
-def test_of_a_language_model(
-    manifest: Manifest, sets: tuple[DataSet, DataSet], task_type: str, name: str
+def test_its_code_loads_the_backbone_that_was_trained(
+    manifest: Manifest, sets: tuple[DataSet, DataSet], tmp_path: Path, model_type: str, name: str
 ) -> None:
+    """Of a T5 the encoder alone: the whole of it takes no text without a text for its decoder."""
+    adapter, base = tmp_path / "adapter", tmp_path / "base"
+    for folder, file, content in (
+        (adapter, "adapter_config.json", {"task_type": "FEATURE_EXTRACTION"}),
+        (base, "config.json", {"model_type": model_type}),
+    ):
+        folder.mkdir()
+        (folder / file).write_text(json.dumps(content), "utf-8")
+    write_card(adapter, manifest, replace(HUB_BASE, path=base), sets, np.ones_like(sets[1].labels))
+    text = (adapter / CARD_FILE).read_text("utf-8")
+    assert f"from transformers import {name}\n" in text
+    assert f'base = {name}.from_pretrained("google/bert-tiny", revision="abc")\n' in text
+
+
+@pytest.mark.parametrize("name", ["AutoModelForCausalLM", "AutoModelForSeq2SeqLM"])
+def test_of_a_language_model(manifest: Manifest, sets: tuple[DataSet, DataSet], name: str) -> None:
     words = replace(manifest, head=None, template="bca")
-    card = ModelCard(model_card(words, HUB_BASE, sets, FOUND, task_type))
+    card = ModelCard(model_card(words, HUB_BASE, sets, FOUND, name))
     assert card.data.pipeline_tag is None
-    assert f'base = {name}.from_pretrained("google/bert-tiny")' in card.text
+    assert f'base = {name}.from_pretrained("google/bert-tiny", revision="abc")' in card.text
     assert "| answer | in words, to the template `bca` |" in card.text
     assert "lm_eval --tasks valueeval_bca --model valueeval" in card.text
     assert "predict" not in card.text
@@ -138,7 +157,7 @@ def test_of_thresholds_and_prompts_of_a_template(
 ) -> None:
     recipe = {**manifest.config, "paraphrase": 2}
     words = replace(manifest, head=None, input=None, template="bca", config=recipe)
-    text = model_card(words, HUB_BASE, sets, FOUND, "CAUSAL_LM")
+    text = model_card(words, HUB_BASE, sets, FOUND, "AutoModelForCausalLM")
     assert "| answer | in words, to the template `bca`, paraphrase 2 |" in text
     assert "lm_eval --tasks valueeval_bca_p2 --model valueeval" in text
     assert "| thresholds | shrunk, tuned for macro_f1 on validation |" in text
@@ -156,7 +175,7 @@ def test_answers_that_are_text_have_no_thresholds(
         thresholds=Thresholds((0.5,) * 20, "none", "none"),
         validation={**manifest.validation, "unparsed": 0.125},
     )  # fmt: skip
-    text = text_of(model_card(words, HUB_BASE, sets, FOUND, "SEQ_2_SEQ_LM"))
+    text = text_of(model_card(words, HUB_BASE, sets, FOUND, "AutoModelForSeq2SeqLM"))
     for line in (
         "| thresholds | none: its answers are text |",
         "Share of the answers that could not be read: 0.125.",
@@ -175,7 +194,7 @@ def test_of_a_language_model_all_of_whose_weights_are_there(
     manifest: Manifest, sets: tuple[DataSet, DataSet]
 ) -> None:
     words = replace(manifest, head=None, input=None, template="cls", method="prompt+full")
-    card = ModelCard(model_card(words, HUB_BASE, sets, FOUND, "SEQ_2_SEQ_LM"))
+    card = ModelCard(model_card(words, HUB_BASE, sets, FOUND, "AutoModelForSeq2SeqLM"))
     assert (card.data.library_name, card.data.base_model_relation) == ("transformers", "finetune")
     assert 'model = AutoModelForSeq2SeqLM.from_pretrained("ORG/NAME")' in card.text
     assert "PeftModel" not in card.text
@@ -217,6 +236,20 @@ def test_of_a_part_of_validation(manifest: Manifest, sets: tuple[DataSet, DataSe
         "On a part of validation, 151 arguments about 27 conclusions.",
     ):
         assert line in card.text.splitlines(), line
+
+
+def test_says_over_how_many_values_macro_f1_is_the_mean(
+    manifest: Manifest, sets: tuple[DataSet, DataSet]
+) -> None:
+    """Those without a positive in the validation data are left out of it."""
+    labels = sets[1].labels.copy()
+    labels[:, :2] = False
+    data = (sets[0], replace(sets[1], labels=labels))
+    text = model_card(manifest, HUB_BASE, data, FOUND)
+    assert (
+        "`macro_f1` is the mean of the F1 scores of the 18 values (of 20) that occur there, "
+        "`official_f1`" in text
+    )
 
 
 def test_of_texts_that_stand_alone(manifest: Manifest, sets: tuple[DataSet, DataSet]) -> None:
@@ -277,7 +310,7 @@ def test_of_a_base_on_the_trainers_machine(
     name = "/home/someone/secret/my-bert/"
     recipe = {**manifest.config, "base": name}
     base = Base(name, Path(name), None, "0" * 64)
-    text = model_card(replace(manifest, config=recipe), base, sets, FOUND, "FEATURE_EXTRACTION")
+    text = model_card(replace(manifest, config=recipe), base, sets, FOUND, "AutoModel")
     assert "someone" not in text
     assert "secret" not in text
     assert ModelCard(text).data.base_model is None

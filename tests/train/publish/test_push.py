@@ -136,12 +136,14 @@ def test_another_adapter_takes_the_place_of_an_older_one(
         "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json",
         "special_tokens_map.json", "chat_template.jinja", "bpe.codes", "generation_config.json",
     )  # fmt: skip
-    stale |= dict.fromkeys(of_its_tokenizer, b"x")
-    more = {**stale, MANIFEST_FILE: manifest + b"\n", CARD_FILE: b"of the older one"}
+    measured = ("int8.json", "test_scores.json")  # of the older one's weights
+    stale |= dict.fromkeys((*of_its_tokenizer, *measured), b"x")
+    nested = {"checkpoint-5/model.safetensors": b"x", "onnx/config.json": b"{}"}
+    more = {**stale, **nested, MANIFEST_FILE: manifest + b"\n", CARD_FILE: b"of the older one"}
     hub.add("org/new", trained, more)
     train(finished)
     files = hub.repos["org/new"].files
-    assert files.keys() == {*contents(trained), "NOTES.txt"}
+    assert files.keys() == {*contents(trained), "NOTES.txt", *nested}
     assert files[MANIFEST_FILE] == manifest
     assert b"adapter=org/new" in files[CARD_FILE]
 

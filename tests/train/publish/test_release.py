@@ -85,7 +85,7 @@ def test_it_holds_the_adapter_its_test_scores_and_a_card_that_says_them(
     card = ModelCard(text).data
     assert (card.license, card.model_name) == ("apache-2.0", "mine")
     assert next(one.metric_value for one in card.eval_results) == scores["main"]["macro_f1"]
-    assert int8_is_as_good(made)
+    assert int8_is_as_good(made, read_manifest(made))
     assert not list((tmp_path / "release").glob(".*"))
 
     again = prepare(source, made, "me/mine", str(test_dir))

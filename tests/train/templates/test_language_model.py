@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -44,11 +46,13 @@ from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.questions import load_task, questions
 from valueeval.tasks.scores.scoring import score
 from valueeval.tasks.templates.decide import decide
-from valueeval.train.config.config import TrainConfig
+from valueeval.train.config.config import ThresholdsName, TrainConfig
 from valueeval.train.config.model import GENERATED
 from valueeval.train.objectives.losses import DistributionBalancedLoss, FocalLoss
 from valueeval.train.options import changed
 from valueeval.train.run import train
+from valueeval.train.runtime.processes import Processes
+from valueeval.train.templates.language_model import EvaluateAnswers
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
@@ -256,6 +260,21 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     weights = [load_file(tmp_path / n / "model.safetensors") for n in ("whole", "stopped")]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize("thresholds", ["half", "shrunk"])
+def test_answers_that_are_not_finite_are_told_as_such(thresholds: ThresholdsName) -> None:
+    """Of one argument of three: the run is said to have diverged."""
+    answers = [(-1.0, False)] * 2 * 40 + [(math.nan, False)] * 40
+    lm: Any = SimpleNamespace(
+        weights_changed=lambda: None,
+        generate_until=None,
+        loglikelihood=lambda requests, disable_tqdm: answers,
+    )
+    asked: Any = [[None] * 40] * 3
+    truth = np.ones((3, 20), dtype=bool)
+    evaluate = EvaluateAnswers(lm, "cls", asked, truth, thresholds, Processes())
+    assert not evaluate(torch.nn.Identity()).finite
 
 
 def test_an_encoder_cannot_answer_in_words(tiny_bert: Path, data_dir: Path, tmp_path: Path) -> None:
