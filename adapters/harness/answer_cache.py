@@ -32,6 +32,7 @@ class AnswerCache:
     """
 
     def __init__(self, cache: Any, identity: str) -> None:
+        self._cache = cache  # which closes its connection once nothing refers to it
         self._connection = cache.conn
         self._table = f"valueeval_{identity[:32]}_json"
         self._make(self._table, "TEXT")

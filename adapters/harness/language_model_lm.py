@@ -38,7 +38,7 @@ from valueeval.adapters.harness.resolved_adapter import ResolvedAdapter
 from valueeval.adapters.harness.seen_labels import cv_data_of, refuse_seen_labels
 from valueeval.adapters.harness.thresholds import (
     ModelCalibration,
-    apply_threshold,
+    apply_thresholds,
     dtype_of_thresholds,
 )
 from valueeval.adapters.harness.truncation import Counts, CutCounter, fit_document
@@ -387,10 +387,7 @@ class LanguageModelLM(HFLM):
                 undefined,
                 len(requests),
             )
-        decided = [
-            apply_threshold(self._manifest, request, answer)
-            for request, answer in zip(requests, answers.in_order(), strict=True)
-        ]
+        decided = apply_thresholds(self._manifest, requests, answers.in_order())
         return self._calibration.apply(requests, decided) if self._calibration else decided
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -665,6 +662,24 @@ class LanguageModelLM(HFLM):
         ]
         side = "right" if self.backend == "seq2seq" else "left"
         return pad_rows(rows, self.tokenizer.pad_token_id, side)
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """Return the turns of a chat as a prompt, as ``hf``.
+
+        Raises:
+            ValueEvalError: The tokenizer has no chat template.
+        """
+        try:
+            return str(super().apply_chat_template(chat_history, add_generation_prompt))
+        except ValueError as error:
+            if getattr(self.tokenizer, "chat_template", None):
+                raise
+            raise ValueEvalError(
+                f"{self._name}: its tokenizer has no chat template: leave --apply_chat_template "
+                "out, or take a model with a chat template"
+            ) from error
 
     def _model_generate(
         self, context: torch.Tensor, max_length: int, stop: list[str], **kwargs: Any

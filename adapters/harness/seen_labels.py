@@ -48,6 +48,23 @@ def refuse_seen_labels(
             raise ValueEvalError(f"{task}: {adapter} {why}")
 
 
+def refuse_seen_set(data: TrainingData | None, adapter: str, name: str, sha256: str) -> None:
+    """Raise an error if an adapter has seen labels of a set, as `refuse_seen_labels`.
+
+    Args:
+        data: The adapter's training data; None if unknown.
+        adapter: The adapter's name.
+        name: The set's name.
+        sha256: Hash of the set's files, as `valueeval.tasks.data.dataset.DataSet.sha256`.
+
+    Raises:
+        ValueEvalError: It has; the message says what can be evaluated.
+    """
+    why = None if data is None else _refusal(data, Origin(set=name, data_sha256=sha256), set())
+    if why is not None:
+        raise ValueEvalError(f"{adapter} {why}")
+
+
 def cv_data_of(folder: str | Path) -> TrainingData | None:
     """Return what a PEFT adapter was trained on, if its manifest says by the protocol ``cv``.
 

@@ -51,24 +51,27 @@ def dtype_of_thresholds(
     return dtype
 
 
-def apply_threshold(
-    manifest: Manifest | None, request: Instance, answer: LogLikelihood
-) -> LogLikelihood:
-    """Return an answer such that the task's difference is less by the value's threshold (a logit).
+def apply_thresholds(
+    manifest: Manifest | None, requests: Sequence[Instance], answers: Sequence[LogLikelihood]
+) -> list[LogLikelihood]:
+    """Return answers whose differences, as the task computes them, are less by the thresholds.
 
     Args:
-        manifest: The adapter's manifest; None without one, and the answer stays as it is.
-        request: What was asked; other templates than the adapter's stay as they are.
-        answer: The answer to all requests that ask the same.
+        manifest: The adapter's manifest; None without one, and all answers stay as they are.
+        requests: All requests of the run; those of other templates than the adapter's stay as they
+            are.
+        answers: The answer to each.
     """
-    if manifest is None or not isinstance(request, ValueRequest):
-        return answer
-    if request.template != manifest.template or request.value is None:
-        return answer
-    threshold = float(manifest.thresholds.logits[request.value])
-    # Log-likelihoods stay below 0: a threshold lowers one of the two, whichever it must.
-    less = threshold if request.role in ("name", "yes") else -threshold
-    return answer[0] - max(less, 0.0), answer[1]
+    if manifest is None:
+        return list(answers)
+    ours = {
+        place: request
+        for place, request in enumerate(requests)
+        if isinstance(request, ValueRequest)
+        and request.template == manifest.template
+        and request.value is not None
+    }
+    return _subtract(manifest.thresholds.logits.tolist(), ours, answers)
 
 
 @dataclass(frozen=True)
@@ -104,10 +107,6 @@ class ModelCalibration:
     ) -> list[LogLikelihood]:
         """Return answers whose differences, as the tasks compute them, are calibrated.
 
-        The offset of a value moves probability between yes and no (bca), and is added to what its
-        name has after the empty argument (cls), so that the probability of saying one of the
-        answers stays.
-
         Args:
             requests: All requests of the run.
             answers: The answer to each.
@@ -116,9 +115,7 @@ class ModelCalibration:
             ValueEvalError: A request is of another model, prompt or task than the calibration, or
                 about arguments whose labels it has seen.
         """
-        offsets = self.calibration.offsets.tolist()
-        calibrated = list(answers)
-        questions: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        ours: dict[int, ValueRequest] = {}
         checked: set[Origin] = set()
         for place, request in enumerate(requests):
             if not isinstance(request, ValueRequest) or request.value is None:
@@ -129,20 +126,8 @@ class ModelCalibration:
             if request.origin not in checked:
                 self._check(request)
                 checked.add(request.origin)
-            if request.role == "empty":
-                log_probability, greedy = answers[place]
-                calibrated[place] = log_probability + offsets[request.value], greedy
-            elif request.role in ("yes", "no"):
-                question = (request.task_name, request.doc_id, request.args[0], request.value)
-                questions[question].append(place)
-        for places in questions.values():
-            asked = [cast(ValueRequest, requests[place]) for place in places]
-            said = np.array([request.role == "yes" for request in asked])
-            found = np.array([answers[place][0] for place in places])
-            moved = _move_to_no(found, said, offsets[cast(int, asked[0].value)])
-            for place, log_probability in zip(places, moved.tolist(), strict=True):
-                calibrated[place] = log_probability, answers[place][1]
-        return calibrated
+            ours[place] = request
+        return _subtract(self.calibration.offsets.tolist(), ours, answers)
 
     def describe(self) -> dict[str, Any]:
         """Return what the results say of it."""
@@ -159,6 +144,43 @@ class ModelCalibration:
         run, name = replace(request.origin, model=self.model), str(request.task_name)
         if (why := self.calibration.refusal(run, name)) is not None:
             raise ValueEvalError(f"calibration={self.path}: {why}")
+
+
+def _subtract(
+    offsets: Sequence[float],
+    requests: Mapping[int, ValueRequest],
+    answers: Sequence[LogLikelihood],
+) -> list[LogLikelihood]:
+    """Return answers whose differences, as the tasks compute them, are less by offsets.
+
+    The offset of a value moves probability between yes and no (bca), and is added to what its name
+    has after the empty argument (cls), so that the probability of saying one of the answers stays.
+
+    Args:
+        offsets: One for each value, in nats.
+        requests: The requests whose answers it concerns, by place, each about one value.
+        answers: All answers of the run.
+    """
+    moved = list(answers)
+    questions: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for place, request in requests.items():
+        offset = offsets[cast(int, request.value)]
+        if offset == 0:  # the answers stay as they are, to the last bit
+            continue
+        if request.role == "empty":
+            log_probability, greedy = answers[place]
+            moved[place] = log_probability + offset, greedy
+        elif request.role in ("yes", "no"):
+            question = (request.task_name, request.doc_id, request.args[0], request.value)
+            questions[question].append(place)
+    for places in questions.values():
+        asked = [requests[place] for place in places]
+        said = np.array([request.role == "yes" for request in asked])
+        found = np.array([answers[place][0] for place in places])
+        new = _move_to_no(found, said, offsets[cast(int, asked[0].value)])
+        for place, log_probability in zip(places, new.tolist(), strict=True):
+            moved[place] = log_probability, answers[place][1]
+    return moved
 
 
 def _move_to_no(

@@ -291,7 +291,10 @@ def _check_model(options: argparse.Namespace) -> None:
             f"--engine {options.engine} is for adapters; prompted models run in lm-eval."
         )
     if options.model is None:
-        for name in ("model_args", "template", "paraphrase", "apply_chat_template", "calibration"):
+        for name in (
+            "model_args", "template", "paraphrase", "apply_chat_template", "calibration",
+            "use_cache",
+        ):  # fmt: skip
             if getattr(options, name):
                 raise ValueEvalError(f"--{name} is for prompted models: name one by --model.")
     elif options.adapter is not None:
@@ -319,6 +322,7 @@ def _load(options: argparse.Namespace, texts: int) -> LabellingModel:
         return load_prompted(
             options.model, options.model_args, options.template, options.paraphrase or 1,
             options.apply_chat_template, options.calibration, options.device, options.batch_size,
+            options.use_cache,
         )  # fmt: skip
     from valueeval.adapters.directory.ensemble import find_members
 
@@ -431,6 +435,11 @@ def build_parser() -> CommandParser:
     prompted.add_argument(
         "--calibration", metavar="FILE", help="from `valueeval calibrate` (cls, bca)"
     )
+    prompted.add_argument(
+        "--use_cache", metavar="PATH",
+        help="keep answers in PATH_rank0.db, as lm_eval does, and ask nothing again that is there "
+        "(valueeval, valueeval_chat)",
+    )  # fmt: skip
     columns = parser.add_argument_group(
         "columns", "Found by their names (Premise, Conclusion, Stance; text …) if not given."
     )

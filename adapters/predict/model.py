@@ -23,7 +23,7 @@ from valueeval.adapters.runtime.options import parse_batch_size
 from valueeval.adapters.shipped.finding import shipped_adapter
 from valueeval.adapters.tables.rows import Record
 from valueeval.tasks.commands.scored import Scores, score
-from valueeval.tasks.data.dataset import CV, Argument, load_set
+from valueeval.tasks.data.dataset import CV, Argument, DataSet, load_set
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.templates.decide import TEMPLATES
 
@@ -123,15 +123,25 @@ class LabellingModel:
             data_dir: Folder of the official files; ``None``: where ``valueeval data`` finds them.
 
         Raises:
-            ValueEvalError: There is no such set, or its files are missing.
+            ValueEvalError: There is no such set, its files are missing, it is set ``"cv"``, or the
+                model has seen its labels.
         """
+        if name == CV:
+            raise ValueEvalError(
+                f"{self.name}: set {CV} is evaluated fold by fold, by "
+                f"`lm_eval --tasks valueeval_…_{CV}`. Name another set here."
+            )
         found = load_set(name, data_dir)
-        labels = self.label(found.arguments)
+        labels = self._label_set(found)
         margins = labels.margins if isinstance(labels, Labels) else None
         return score(
             found.labels, labels.decided, scores=margins, conclusions=found.conclusions,
             title=f"{self.name} on {name}",
         )  # fmt: skip
+
+    def _label_set(self, data: DataSet) -> Labels | NamedValues:
+        """Return the labels of a set's arguments; refuse a set whose labels the model has seen."""
+        return self.label(data.arguments)
 
 
 class Model(LabellingModel):
@@ -183,6 +193,12 @@ class Model(LabellingModel):
                 "Evaluate it on a test set."
             )
         return super().evaluate(name, data_dir)
+
+    def _label_set(self, data: DataSet) -> Labels:
+        from valueeval.adapters.harness.seen_labels import refuse_seen_set  # imports lm-eval
+
+        refuse_seen_set(self.manifest.data, self.name, data.name, data.sha256)
+        return self.label(data.arguments)
 
     def __repr__(self) -> str:
         base, data = self.manifest.base_model.name, self.manifest.data

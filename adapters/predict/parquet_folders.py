@@ -16,7 +16,7 @@ import logging
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import util
 from pathlib import Path
@@ -95,13 +95,14 @@ def label_folder(
     files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]
     if not files:
         raise ValueEvalError(f"{folder}: no file in it ends in .parquet.")
+    stems = _stems(files, folder)
     layout, rows = _check_files(files, roles, prefix)
     members = find_members(adapter)
     # Exported here, once, rather than by every actor.
     worth_exporting = rows >= MANY_TEXTS
     chosen = load_found(adapter, members, engine=engine, worth_exporting=worth_exporting).engine
     run = Run(adapter, members.manifest.weights_sha256, chosen, layout, prefix)
-    parts = list(_parts(files, folder, output))
+    parts = list(_parts(stems, output))
     _claim(output, run, files, engine)
     missing = [part for part in parts if not Path(part.target).exists()]
     if missing:
@@ -195,13 +196,30 @@ def _check_files(files: Sequence[Path], roles: Roles, prefix: str) -> tuple[Layo
     return layout, number
 
 
-def _parts(files: Sequence[Path], folder: Path, output: Path) -> Iterator[Part]:
-    """Yield the row groups of the files, with the names of their labelled files."""
-    from pyarrow import parquet
+def _stems(files: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """Return the files by what the names of their labelled files begin with.
 
+    Raises:
+        ValueEvalError: It is the same for two of them.
+    """
+    stems: dict[str, Path] = {}
     for path in files:
         name = path.relative_to(folder) if folder.is_dir() else Path(path.name)
         stem = "--".join(name.with_suffix("").parts)
+        if stem in stems:
+            raise ValueEvalError(
+                f"{stems[stem]} and {path}: the labels of both would go to {stem}-….parquet. "
+                "Rename one."
+            )
+        stems[stem] = path
+    return stems
+
+
+def _parts(stems: Mapping[str, Path], output: Path) -> Iterator[Part]:
+    """Yield the row groups of the files, with the names of their labelled files."""
+    from pyarrow import parquet
+
+    for stem, path in stems.items():
         for group in range(parquet.read_metadata(path).num_row_groups):
             target = output / f"{stem}-{group:05d}.parquet"
             yield Part(str(path.resolve()), group, str(target.resolve()))

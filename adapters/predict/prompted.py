@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,7 @@ from valueeval.adapters.predict.labelling import Labels, NamedValues
 from valueeval.adapters.predict.model import LabellingModel
 from valueeval.adapters.runtime.devices import choose_device
 from valueeval.adapters.servers.chat_server_lm import ChatServerLM
-from valueeval.tasks.commands.scored import Scores
-from valueeval.tasks.data.dataset import Argument, load_set
+from valueeval.tasks.data.dataset import Argument, DataSet
 from valueeval.tasks.display import clean
 from valueeval.tasks.errors import ValueEvalError, first_line
 from valueeval.tasks.harness.origin import model_name
@@ -70,10 +70,18 @@ class PromptedModel(LabellingModel):
         Raises:
             ValueEvalError: One has no conclusion.
         """
+        return self._label(arguments, None)
+
+    def _label(self, arguments: Sequence[Argument], data: DataSet | None) -> Labels | NamedValues:
+        """Return the labels of arguments, which are those of a set or (None) of a user."""
         if not all(argument.conclusion for argument in arguments):
             refuse_text_alone(self._task.template)
         asked = questions(self._task, arguments, self._chat_template)
         flat = [request for requests in asked for request in requests]
+        # By it the model refuses sets whose labels it, or a calibration in model_args, has seen.
+        asked_of = (None, None) if data is None else (data.name, data.sha256)
+        for request in flat:
+            request.origin = replace(request.origin, set=asked_of[0], data_sha256=asked_of[1])
         generates = self._task.OUTPUT_TYPE == "generate_until"
         answer = self._lm.generate_until if generates else self._lm.loglikelihood
         answers = iter(answer(flat, disable_tqdm=True))
@@ -93,17 +101,11 @@ class PromptedModel(LabellingModel):
             logits = self._calibration.apply(logits) + thresholds
         return Labels(logits, thresholds, problems, unread)
 
-    def evaluate(self, name: str = "main", data_dir: str | None = None) -> Scores:
-        """Return the scores on a set; see the base class.
-
-        Raises:
-            ValueEvalError: As the base class; or the calibration has seen the set's labels.
-        """
-        found = load_set(name, data_dir)
+    def _label_set(self, data: DataSet) -> Labels | NamedValues:
         self._refuse_calibration(
-            Origin(set=found.name, data_sha256=found.sha256, template=self._task.template)
+            Origin(set=data.name, data_sha256=data.sha256, template=self._task.template)
         )
-        return super().evaluate(name, data_dir)
+        return self._label(data.arguments, data)
 
     def _refuse_calibration(self, run: Origin) -> None:
         if self._calibration is None:
@@ -125,6 +127,7 @@ def load_prompted(
     calibration: str | None = None,
     device: str | None = None,
     batch_size: int | str = "auto",
+    use_cache: str | None = None,
 ) -> PromptedModel:
     """Load a language model that labels by prompts.
 
@@ -137,9 +140,12 @@ def load_prompted(
         calibration: File of ``valueeval calibrate``.
         device: ``"cpu"``, ``"cuda"`` …; None: the best available.
         batch_size: Texts read at once, or ``"auto"``.
+        use_cache: As ``lm_eval --use_cache``: answers are kept in, and taken from, this path's
+            ``…_rank0.db``. For ``valueeval`` and ``valueeval_chat``.
 
     Raises:
-        ValueEvalError: There is no such model or paraphrase, or the calibration is of another.
+        ValueEvalError: There is no such model or paraphrase, or the calibration is of another; or
+            the model's answers cannot be kept.
     """
     from lm_eval.utils import simple_parse_args_string
 
@@ -147,6 +153,11 @@ def load_prompted(
     arguments = dict(given)
     if calibration is not None and arguments.get("calibration"):
         raise ValueEvalError("calibration is given twice: leave it out of model_args.")
+    if use_cache is not None and model not in _OURS:
+        raise ValueEvalError(
+            f"--use_cache keeps answers of --model {' and '.join(_OURS)}, not of {clean(model)}: "
+            "leave it out."
+        )
     if batch_size == "auto" and model not in _OURS:
         batch_size = 1  # lm-eval would try sizes until memory is full
     if device is None and model in _IN_PYTORCH:
@@ -154,7 +165,11 @@ def load_prompted(
     flags = {"batch_size": batch_size, "max_batch_size": None, "device": device}
     lm = _model_class(model).create_from_arg_obj(arguments, flags)
 
+    from lm_eval.api.model import CachingLM
     from lm_eval.loggers.evaluation_tracker import GeneralConfigTracker
+
+    if use_cache is not None:
+        CachingLM(lm, f"{use_cache}_rank0.db")  # gives it to our model, which looks answers up
 
     name = GeneralConfigTracker._get_model_name(arguments) or model
     # A chat server has no other form of prompts.

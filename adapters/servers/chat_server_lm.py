@@ -36,6 +36,7 @@ from valueeval.tasks.harness.requests import ValueRequest
 logger = logging.getLogger("lm_eval.valueeval")  # lm-eval shows the messages of its loggers
 
 _MAX_STOPS = 4  # more are refused
+_FIRST = 20  # where none of so many requests succeeds, none will
 
 
 class ChatServerLM(LM):
@@ -114,6 +115,7 @@ class ChatServerLM(LM):
         self._top_logprobs = None if top_logprobs is None else int(top_logprobs)
         self._cache: AnswerCache | None = None
         self._failed: list[dict[str, str]] = []
+        self._works: set[str] = set()  # kinds of requests of which one has succeeded
         self._off_form = 0
         self._first_tokens: Counter[str] = Counter()
 
@@ -123,7 +125,8 @@ class ChatServerLM(LM):
         """Return the answer to each request; the empty text where there is none.
 
         Raises:
-            ValueEvalError: The server refuses every request, takes no forms, or is not there.
+            ValueEvalError: The server refuses every request, or the first 20 fail; it takes no
+                forms; or it is not there.
         """
         distinct = distinct_requests(requests)
         keys = _cache_keys(distinct)
@@ -140,7 +143,9 @@ class ChatServerLM(LM):
             if answer.problem is not None:
                 problems[answer.problem] += 1
                 self._failed.append(_failure(request, answer.problem))
+                self._stop_if_nothing_works("generate_until", problems, cut, len(left))
                 continue
+            self._works.add("generate_until")
             if self._fits(request, answer):
                 fitting += 1
             elif not fitting:
@@ -168,8 +173,8 @@ class ChatServerLM(LM):
         By ``top_logprobs`` alone, from the first token of the answer; NaN where it is not known.
 
         Raises:
-            ValueEvalError: ``top_logprobs`` is not set, a request is not one of bca or cot2, or the
-                server tells no log-probabilities.
+            ValueEvalError: ``top_logprobs`` is not set, a request is not one of bca or cot2, the
+                server tells no log-probabilities, or the first 20 requests fail.
         """
         self._refuse_other_loglikelihoods(requests)
         by_prompt: dict[str, Instance] = {}
@@ -186,6 +191,7 @@ class ChatServerLM(LM):
             prompt = left[index]
             listed[prompt] = answer.first_token
             if answer.first_token:
+                self._works.add("first_token")
                 if self._cache:
                     text = json.dumps(answer.first_token)
                     self._cache.keep("first_token", [prompt, self._top_logprobs], text, None)
@@ -199,6 +205,7 @@ class ChatServerLM(LM):
                 problem = answer.problem or "no log-probabilities"
                 problems[problem] += 1
                 self._failed.append(_failure(by_prompt[prompt], problem))
+                self._stop_if_nothing_works("first_token", problems, 0, len(left))
         self._report(problems, 0, len(prompts))
         tokens = {prompt: self._first_token(listed[prompt]) for prompt in prompts}
         return [_score(tokens[request.args[0]], request) for request in requests]
@@ -246,6 +253,8 @@ class ChatServerLM(LM):
             return {}
         found = {place: self._cache.find(kind, key) for place, key in enumerate(keys)}
         known = {place: str(entry[0]) for place, entry in found.items() if entry is not None}
+        if known:
+            self._works.add(kind)
         logger.info("%d of %d answers are from the cache", len(known), len(keys))
         return known
 
@@ -292,7 +301,7 @@ class ChatServerLM(LM):
     def _payload(self, context: str, limit: int, stops: Sequence[str] = ()) -> dict[str, Any]:
         return {
             "model": self.model_name,
-            "messages": json.loads(context),
+            "messages": _messages(context),
             self.max_tokens_key: limit,
             "temperature": self._temperature,
             **({"stop": list(stops[:_MAX_STOPS])} if stops else {}),
@@ -302,6 +311,30 @@ class ChatServerLM(LM):
         """Return whether an answer has the form that was asked for, as far as it goes."""
         form = form_of(request) if self._guided else None
         return form is None or form.fits(answer.text, str(self._guided), answer.cut)
+
+    def _stop_if_nothing_works(
+        self, kind: str, problems: Counter[str], cut: int, asked: int
+    ) -> None:
+        """Raise an error once the first requests of a kind, 20 or all, have failed.
+
+        Args:
+            kind: The kind of requests, as the cache names it.
+            problems: Why those failed that are answered.
+            cut: How many of them are as long as allowed.
+            asked: Number of requests that are asked in all.
+        """
+        if kind in self._works or problems.total() < min(_FIRST, asked):
+            return
+        listed = "; ".join(f"{problem}: {n}" for problem, n in problems.most_common(3))
+        remedy = (
+            "Give answers more room, for thinking too, by --gen_kwargs max_gen_toks=N"
+            if cut
+            else "Change what it refuses by --model_args (temperature=1, "
+            "max_tokens_key=max_completion_tokens …), or ask later, or another server"
+        )
+        raise ValueEvalError(
+            f"{self._server.base_url}: no request succeeded ({listed}).\n{remedy}."
+        )
 
     def _report(self, problems: Counter[str], cut: int, total: int) -> None:
         if problems:
@@ -401,6 +434,19 @@ def _cache_keys(distinct: Sequence[DistinctRequest]) -> list[list[Any]]:
         keys.append([*one.request.args, *([draws[asked]] if one.sampled else [])])
         draws[asked] += 1
     return keys
+
+
+def _messages(context: str) -> list[dict[str, str]]:
+    """Return the messages that `ChatServerLM.apply_chat_template` has written as JSON."""
+    try:
+        messages = json.loads(context)
+    except ValueError:
+        messages = None
+    if not isinstance(messages, list):
+        raise ValueEvalError(
+            "valueeval_chat asks in the turns of a chat: add --apply_chat_template"
+        )
+    return messages
 
 
 def _score(token: FirstToken | None, request: Instance) -> tuple[float, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import InvalidHeader
+from urllib3.exceptions import InvalidHeader, SSLError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import Retry
 
@@ -174,6 +175,10 @@ class Connection:
             except requests.exceptions.ChunkedEncodingError:
                 # The answer broke off; what failed before an answer was repeated already.
                 continue
+            except requests.exceptions.SSLError as error:
+                if "EOF occurred" not in str(error):
+                    raise self._no_tls(error) from None
+                continue  # the connection broke off
             except requests.exceptions.ConnectTimeout as error:
                 raise self._not_there(error) from None
             except requests.exceptions.ConnectionError as error:
@@ -194,6 +199,14 @@ class Connection:
         key = os.environ.get(self.key_variable)
         return clean(text.replace(key, "[key]") if key else text)
 
+    def _no_tls(self, error: Exception) -> ValueEvalError:
+        why = re.search(r"\[SSL.*?(?= \(_ssl|$)", str(error))
+        return ValueEvalError(
+            f"{self.base_url}: no TLS connection ({clean(why[0] if why else error)}). If the "
+            "server has no TLS, write http://…; if it has signed its certificate itself, name the "
+            "certificate's file in the environment variable REQUESTS_CA_BUNDLE."
+        )
+
     def _not_there(self, error: Exception) -> ValueEvalError:
         return ValueEvalError(
             f"{self.base_url}: no server answers ({type(error).__name__}). Check base_url; it ends "
@@ -202,7 +215,14 @@ class Connection:
 
 
 class _Retry(Retry):
-    """Waits as the server says, within bounds."""
+    """Waits as the server says, within bounds; leaves errors of TLS to the caller."""
+
+    def increment(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what is left to try; an error of TLS, which would only come again, is raised."""
+        error = kwargs.get("error")
+        if isinstance(error, SSLError):
+            raise error
+        return super().increment(*args, **kwargs)
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
         """Return the seconds to wait; None where the server does not say, or not intelligibly."""

@@ -181,7 +181,7 @@ def pair_of_run_files(a: Path, b: Path, labels: Path, arguments: Path | None) ->
         conclusions = [by_id[argument].conclusion for argument in ids]
         clusters = [conclusion_key(conclusion) for conclusion in conclusions]
         premises = [by_id[argument].premise for argument in ids]
-    both = [
+    sides = [
         [
             Predictions(
                 ids, truth, read_run(path).aligned(ids, labels),
@@ -190,7 +190,8 @@ def pair_of_run_files(a: Path, b: Path, labels: Path, arguments: Path | None) ->
         ]
         for path in (a, b)
     ]  # fmt: skip
-    return Pair(str(labels), (clean(a.stem), clean(b.stem)), *both, arguments is None)
+    names = (clean(a.stem), clean(b.stem))
+    return Pair(str(labels), names, sides[0], sides[1], by_argument=arguments is None)
 
 
 def _beside(labels: Path) -> Path | None:

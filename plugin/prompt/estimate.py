@@ -107,8 +107,9 @@ class _Planner:
             self._server = ChatServerLM.create_from_arg_obj(dict(config.model_args))
             self.model_name = self._server.model_name
         else:
-            self.model_name = str(config.model_args.get("pretrained") or arguments.model)
-            name = name or config.model_args.get("tokenizer") or config.model_args.get("pretrained")
+            given = config.model_args
+            self.model_name = str(given.get("pretrained") or given.get("model") or arguments.model)
+            name = name or given.get("tokenizer") or given.get("pretrained")
         self._tokenizer = None if name is None else _load_tokenizer(str(name))
         self.how = (
             f"Tokens are characters / {_CHARACTERS}, a rough guess: name a --tokenizer."

@@ -21,6 +21,7 @@ from valueeval.adapters.directory.manifest import (
     TrainingData,
 )
 from valueeval.adapters.directory.manifest_file import combined_hash, describe_files, write_manifest
+from valueeval.tasks.data.dataset import CV, CV_PARTS, load_set
 from valueeval.tasks.values import VALUE_NAMES
 
 
@@ -48,6 +49,14 @@ def make_manifest(files: dict[str, FileInfo], **fields: Any) -> Manifest:
         weights_sha256=combined_hash(files),
     )
     return replace(manifest, **fields)
+
+
+def seen_by_cv(data_dir: Path) -> TrainingData:
+    """What an adapter of fold 0 of the protocol cv was trained on."""
+    data = load_set(CV, data_dir)
+    return TrainingData(
+        "touche23", CV, len(data.ids), data.sha256, 5, (0,), protocol=CV, labels_seen=CV_PARTS
+    )
 
 
 def write_adapter(folder: Path, encoder: Path, seed: int = 0, data: str = "touche23") -> Path:

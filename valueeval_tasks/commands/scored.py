@@ -145,7 +145,8 @@ def score(
 
 def _refuse_other_order(references: Any, given: Any, name: str) -> None:
     """Refuse tables of pandas whose rows are the same by their labels, in another order."""
-    ours, theirs = (getattr(each, "index", None) for each in (references, given))
+    ours: Any = getattr(references, "index", None)
+    theirs: Any = getattr(given, "index", None)
     if any(index is None or callable(index) for index in (ours, theirs)):  # lists have a method
         return
     same_rows = len(ours) == len(theirs) and ours.is_unique and set(ours) == set(theirs)

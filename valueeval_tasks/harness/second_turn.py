@@ -7,6 +7,7 @@ given back, is it aligned with each value. The first is ``valueeval_cot``; its s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,16 @@ from valueeval.tasks.harness.origin import model_of_arguments
 from valueeval.tasks.harness.task import ValueEvalTask, compile_wording
 from valueeval.tasks.templates.decide import ASKS
 from valueeval.tasks.templates.wording import Wording
+
+# Chat templates may print today's date: 30 Nov 2026; November 30, 2026; 2026-11-30.
+_MONTH = (
+    "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|"
+    "Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)"
+)
+_DATE = re.compile(
+    r"(?:\b(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day,? )?"
+    rf"\b(?:\d{{1,2}} {_MONTH},? \d{{4}}|{_MONTH} \d{{1,2}},? \d{{4}}|\d{{4}}-\d\d-\d\d)\b"
+)
 
 _EXAMPLE = (
     '--metadata \'{"replies": "runs/*/samples_valueeval_cot_2*.jsonl"}\', the samples of '
@@ -137,7 +148,7 @@ class SecondTurnTask(ValueEvalTask):
                 f"{self.config.task}: no reply about argument {clean(doc['id'])}. Name the samples "
                 "of the same set, and of the same --limit or more."
             )
-        if replies[0].prompt != prompt_text(prompt):
+        if _without_dates(replies[0].prompt) != _without_dates(prompt_text(prompt)):
             raise ValueEvalError(
                 f"{self.config.task}: the reply about argument {clean(doc['id'])} answers another "
                 "prompt: ask both turns with the same paraphrase, --apply_chat_template and "
@@ -152,3 +163,8 @@ class SecondTurnTask(ValueEvalTask):
                 f"{self.config.task}: the replies are by {clean(known)}, not by {clean(model)}. "
                 f"Name {_EXAMPLE}."
             )
+
+
+def _without_dates(prompt: str) -> str:
+    """Return a prompt without the dates in it: the second turn may be asked on another day."""
+    return _DATE.sub("DATE", prompt)

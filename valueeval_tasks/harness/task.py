@@ -44,6 +44,11 @@ _PROMPT_KEYS = (
     *("generation_kwargs", "repeats"),
 )
 
+# What a chat template makes of these turns tells it from others.
+_CONVERSATION = [
+    {"role": role, "content": role} for role in ("system", "user", "assistant", "user")
+]
+
 # The answers that the few-shot examples of templates about one value alternate between.
 _FEWSHOT_ANSWERS = {"cls": (True,), "bca": (True, False), "oa": (True, False)}
 
@@ -342,7 +347,7 @@ class ValueEvalTask(ConfigurableTask):
         ]
 
     def build_all_requests(self, *, tokenizer_name: str = "", **kwargs: Any) -> None:
-        """Build requests as lm-eval does; the cache key also covers wordings, data and seed.
+        """Build requests as lm-eval does; the cache key also covers wording, data, seed, template.
 
         Raises:
             ValueEvalError: The votes would all be the same, as answers are not sampled; or log-
@@ -360,7 +365,7 @@ class ValueEvalTask(ConfigurableTask):
         self._identity["wording"] = wording
         self.config.metadata["wording"] = wording
         super().build_all_requests(
-            tokenizer_name=f"{tokenizer_name}-{self._fingerprint(kwargs.get('samples'))}", **kwargs
+            tokenizer_name=f"{tokenizer_name}-{self._fingerprint(kwargs)}", **kwargs
         )
 
     def _refuse_chat_server(self, chat_template: object) -> None:
@@ -374,15 +379,23 @@ class ValueEvalTask(ConfigurableTask):
                     "valueeval_bca by --model valueeval_chat --model_args …,top_logprobs=20."
                 )
 
-    def _fingerprint(self, samples: Sequence[int] | None) -> str:
-        """Return a hash of what a request depends on beyond lm-eval's own cache key."""
+    def _fingerprint(self, given: Mapping[str, Any]) -> str:
+        """Return a hash of what a request depends on beyond lm-eval's own cache key.
+
+        Args:
+            given: The arguments of `build_all_requests`.
+        """
+        chat_template = given.get("chat_template")
         parts = [
             self._identity,
             *(getattr(self.config, key) for key in _PROMPT_KEYS),
             VALUES,
-            samples,
+            given.get("samples"),
             (self._pool.sha256, self._fewshot_seed) if self.config.num_fewshot else None,
         ]
+        if chat_template is not None:  # lm-eval's key has the tokenizer's name, not its template
+            system = [_CONVERSATION[0]] if given.get("system_instruction") else []
+            parts.append(chat_template([*system, *_CONVERSATION[1:]]))
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     # ------------------------------------------------------------------------------ results

@@ -300,6 +300,14 @@ def test_a_manifests_thresholds_shift_decisions(tiny_gpt2: Path, tmp_path: Path)
     assert model.get_model_info()["valueeval"] == manifest.to_json()
 
 
+def test_a_model_without_a_chat_template(tiny_gpt2: Path, manager: TaskManager) -> None:
+    with pytest.raises(ValueEvalError, match="no chat template: leave --apply_chat_template out"):
+        lm_eval.simple_evaluate(
+            model=load(tiny_gpt2), tasks=["valueeval_mbc_sample"], limit=1, task_manager=manager,
+            apply_chat_template=True,
+        )  # fmt: skip
+
+
 def test_another_base_is_refused(tiny_gpt2: Path, tmp_path: Path) -> None:
     adapter = write_peft(tmp_path / "adapter", tiny_gpt2, "causal", "lora")
     write_template_manifest(adapter, tiny_gpt2, "bca", [0.5] * 20)

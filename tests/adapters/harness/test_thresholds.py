@@ -17,11 +17,16 @@ from tiny_adapters import make_manifest, write_adapter
 
 from valueeval.adapters.directory.manifest import Thresholds
 from valueeval.adapters.harness.classifier_lm import ClassifierLM
-from valueeval.adapters.harness.thresholds import ModelCalibration, dtype_of_thresholds
+from valueeval.adapters.harness.thresholds import (
+    ModelCalibration,
+    apply_thresholds,
+    dtype_of_thresholds,
+)
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.harness.origin import origin_of
 from valueeval.tasks.harness.requests import ValueRequest
 from valueeval.tasks.scores.calibration import Calibration, Origin, Prior, to_json
+from valueeval.tasks.templates.decide import ASKS, decide
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -160,6 +165,29 @@ def test_probability_moves_from_yes_to_no(tmp_path: Path) -> None:
     answers = [(math.log(p), False) for p in (0.2, 0.1, 0.3)]
     found = [math.exp(score) for score, _ in calibration.apply(requests, answers)]
     assert found == pytest.approx([0.2 * 2 / 3, 0.1 * 2 / 3, 0.4])
+
+
+@pytest.mark.parametrize("probability", [0.5, 0.12, 0.88])
+@pytest.mark.parametrize("template", ["bca", "cls"])
+def test_thresholds_of_an_adapter_leave_the_answer_mass(template: str, probability: float) -> None:
+    """Of bca P(no) = 0.9 and P(yes) = 0.08, each in two spellings; of cls 20 names."""
+    tau = math.log(probability / (1 - probability))
+    thresholds = Thresholds((probability,) * 20, "validation", "macro_f1")
+    manifest = make_manifest({}, template=template, head=None, thresholds=thresholds)
+    requests = [
+        replace(asked(role=ask.role), template=template, value=ask.value) for ask in ASKS[template]
+    ]
+    scale = {"bca": 1, "cls": 40}[template]
+    given = [(math.log(p / scale), p == 0.6) for p in (0.6, 0.3, 0.07, 0.01)] * 20
+    given = given[: len(requests)]
+    found = apply_thresholds(manifest, requests, given)
+    raw, decided = decide(template, given), decide(template, found)
+    assert decided.answer_mass == pytest.approx({"bca": 0.98, "cls": 0.1225}[template])
+    assert decided.scores == pytest.approx(np.subtract(raw.scores, tau))
+    assert [greedy for _, greedy in found] == [greedy for _, greedy in given]
+    if tau == 0:  # to the last bit
+        assert found == given
+    assert apply_thresholds(replace(manifest, template="oa"), requests, given) == given
 
 
 def test_calibrated_samples_are_not_calibrated_again(tmp_path: Path) -> None:

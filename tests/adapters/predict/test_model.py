@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_adapters import make_manifest, write_adapter
+from tiny_adapters import make_manifest, seen_by_cv, write_adapter
+from training import write_cv_data
 
 from valueeval.adapters.classifier.classifier import load_classifier
 from valueeval.adapters.directory.manifest import TrainingData
+from valueeval.adapters.directory.manifest_file import read_manifest, write_manifest
 from valueeval.adapters.predict.labelling import ADDED_COLUMNS
 from valueeval.adapters.predict.model import Model, load
 from valueeval.tasks.commands.score import make_report
@@ -127,6 +131,29 @@ def test_evaluate(model: Model, adapter: Path) -> None:
 def test_what_it_was_trained_on_is_no_test(model: Model) -> None:
     with pytest.raises(ValueEvalError, match="was trained on training, so its scores there are"):
         model.evaluate("training")
+
+
+def test_set_cv_is_evaluated_by_lm_eval(model: Model) -> None:
+    with pytest.raises(ValueEvalError, match=r"set cv is evaluated fold by fold, by `lm_eval --ta"):
+        model.evaluate("cv")
+
+
+def test_labels_that_it_has_seen_are_no_test_under_any_name(
+    adapter: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """The protocol cv has read test labels; a copy of the test set is known by its hash."""
+    data_dir = write_cv_data(tmp_path)
+    for kind in ("arguments", "labels"):
+        shutil.copy(data_dir / f"{kind}-test.tsv", data_dir / f"{kind}-test-nyt.tsv")
+    manifest = replace(read_manifest(adapter), data=seen_by_cv(data_dir))
+    folder = tmp_path / "adapter"
+    shutil.copytree(adapter, folder)
+    write_manifest(folder, manifest)
+    model = load(str(folder), device="cpu")
+    with pytest.raises(ValueEvalError, match="was trained on main, so its scores there are worth"):
+        model.evaluate("main", str(data_dir))
+    with pytest.raises(ValueEvalError, match=r"has seen labels of this set \(nyt\): evaluate it"):
+        model.evaluate("nyt", str(data_dir))
 
 
 def test_how_it_shows_itself(model: Model, adapter: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,17 @@ def test_files_that_do_not_go_together_are_refused(
     pd.DataFrame({"other": ["x"]}).to_parquet(folder / "z.parquet")
     with pytest.raises(ValueEvalError, match=r"z\.parquet: other columns, or of other types, than"):
         label_folder(folder, tmp_path / "out", str(adapter), Roles(text_column="text"))
+
+
+def test_files_whose_labels_would_go_to_one_file_are_refused(
+    adapter: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_folders, "_label_parts", in_this_process)
+    shutil.copy(folder / "a.parquet", folder / "more--b.parquet")
+    told = r"more/b\.parquet and .*more--b\.parquet: the labels of both would go to more--b-….parq"
+    with pytest.raises(ValueEvalError, match=told):
+        label_folder(folder, tmp_path / "out", str(adapter), Roles(text_column="text"))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

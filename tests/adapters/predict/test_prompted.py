@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lm_eval
 import numpy as np
 import pytest
+from chat_server import ALL_NO, Server, said
 from language_models import task_manager
+from tiny_adapters import seen_by_cv, write_adapter
+from training import write_cv_data
 
 import valueeval
+from valueeval.adapters.directory.manifest_file import read_manifest, write_manifest
+from valueeval.adapters.harness.classifier_lm import ClassifierLM
 from valueeval.adapters.predict import cli
 from valueeval.adapters.predict.prompted import PromptedModel
 from valueeval.tasks.data.dataset import load_set
@@ -95,6 +101,28 @@ def test_with_a_calibration(table: Path, tiny_gpt2: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "refused.csv").exists()
 
 
+def test_a_stopped_run_pays_for_nothing_twice(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account runs dry after the first answer."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    server = Server()
+    server.answer = lambda number, _: said(ALL_NO) if number == 0 else (402, {"error": "no credit"})
+    given = f"model=m,base_url={server.url},num_concurrent=1"
+    flags = ["--model", "valueeval_chat", "--model_args", given, "--template", "mbc"]
+    flags += ["--use_cache", str(tmp_path / "cache")]
+    with pytest.raises(ValueEvalError, match=r"no credit\n.*--use_cache PATH, answers until"):
+        predicted(table, tmp_path / "out.csv", *flags)
+    asked = len(server.seen)
+    server.answer = lambda *_: said(ALL_NO)
+    found = predicted(table, tmp_path / "out.csv", *flags)
+    server.close()
+    assert len(server.seen) == asked + 1
+    assert [row["problem"] for row in found] == ["", ""]
+    with pytest.raises(ValueEvalError, match="of --model valueeval and valueeval_chat, not of hf"):
+        predicted(table, tmp_path / "more.csv", "--model", "hf", *flags[2:])
+
+
 class Talker:
     """Says what it is told to."""
 
@@ -148,10 +176,44 @@ def test_in_python(tiny_gpt2: Path, tmp_path: Path) -> None:
         valueeval.load("runs/x", model_args="pretrained=x", template=None)  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize("template", ["bca", "cls"])
+def test_labels_that_an_adapter_has_seen_are_no_test(
+    tiny_bert: Path, tmp_path: Path, template: str
+) -> None:
+    """As in a run of lm-eval; texts of one's own are labelled all the same."""
+    data_dir = write_cv_data(tmp_path)
+    folder = write_adapter(tmp_path / "cv0", tiny_bert)
+    write_manifest(folder, replace(read_manifest(folder), data=seen_by_cv(data_dir)))
+    given = {"adapter": str(folder)}
+    model = valueeval.load("valueeval", "cpu", model_args=given, template=template)
+    with pytest.raises(ValueEvalError, match=r"cv0 .* has seen labels of this set \(main\)"):
+        model.evaluate("main", str(data_dir))
+    with pytest.raises(ValueEvalError, match="set cv is evaluated fold by fold"):
+        model.evaluate("cv", str(data_dir))
+    assert len(model.predict([dict(zip(HEADER, ("p", "c", "for"), strict=True))])) == 1
+
+
+def test_labels_that_a_calibration_in_model_args_has_seen_are_no_test(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    data_dir = write_cv_data(tmp_path)
+    folder = write_adapter(tmp_path / "adapter", tiny_bert)
+    sha256 = load_set("main", data_dir).sha256
+    path = calibration(
+        tmp_path / "c.json", ClassifierLM(str(folder)).name, set="main", data_sha256=sha256
+    )
+    given = {"adapter": str(folder), "calibration": path}
+    model = valueeval.load("valueeval", "cpu", model_args=given, template="bca")
+    with pytest.raises(ValueEvalError, match="tuned on the labels of main"):
+        model.evaluate("main", str(data_dir))
+    assert model.evaluate("sample")["n"] == len(load_set("sample").ids)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--template", "bca"], "--template is for prompted models"),
+        (["--use_cache", "c"], "--use_cache is for prompted models"),
         (["--model", "hf", "--template", "bca"], "needs --model_args"),
         (["--model", "hf", "--model_args", "pretrained=x"], "and --template: cls, mbc"),
         (["--model", "hf", "--adapter", "x"], "two models"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from chat_server import ALL_NO, Server, likeliest, said
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.tasks import TaskManager
@@ -43,8 +44,8 @@ def evaluate(server: Server, *tasks: str, **options: Any) -> dict[str, Any]:
         model="valueeval_chat",
         model_args={**arguments, "max_retries": 2, **options.pop("model_args", {})},
         tasks=list(tasks),
-        limit=LIMIT,
-        apply_chat_template=True,
+        limit=options.pop("limit", LIMIT),
+        apply_chat_template=options.pop("apply_chat_template", True),
         task_manager=TaskManager(
             include_path=str(FOLDER), include_defaults=False, metadata=metadata
         ),
@@ -127,16 +128,93 @@ def test_what_is_refused_for_good_costs_one_answer(server: Server) -> None:
     assert len(server.seen) == LIMIT + 1
 
 
-def test_cut_answers_are_told(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def thought(number: int, messages: list[dict[str, str]]) -> tuple[int, dict[str, Any]]:
+    """Return an answer that has come no further than its thoughts."""
     message = {"role": "assistant", "content": None, "reasoning_content": "Hm"}
+    return 200, {"choices": [{"index": 0, "message": message, "finish_reason": "length"}]}
+
+
+def test_cut_answers_are_told(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     server.answer = lambda number, messages: (
-        200,
-        {"choices": [{"index": 0, "message": message, "finish_reason": "length"}]},
+        said(ALL_NO) if number == 0 else thought(number, messages)
     )
     results = evaluate(server, "valueeval_mbc_sample")
     assert results["config"]["failed_requests"][0]["problem"] == "an empty answer (length)"
-    assert "6 of 6 answers were cut" in caplog.text
+    assert "5 of 6 answers were cut" in caplog.text
     assert "max_gen_toks=N" in caplog.text
+
+
+def test_where_all_answers_are_cut_the_run_ends(server: Server) -> None:
+    server.answer = thought
+    told = r"no request succeeded \(an empty answer \(length\): 6\)\.\n.*max_gen_toks=N"
+    with pytest.raises(ValueEvalError, match=told):
+        evaluate(server, "valueeval_mbc_sample")
+
+
+@pytest.mark.parametrize(("task", "arguments"), [("oa", {}), ("bca", {"top_logprobs": 5})])
+def test_where_the_first_requests_all_fail_the_run_ends(
+    server: Server, task: str, arguments: dict[str, Any]
+) -> None:
+    server.answer = lambda number, messages: (400, {"error": "temperature: leave it out"})
+    told = r"no request succeeded \(HTTP 400: temperature: leave it out: 20\)\.\n.*temperature=1"
+    with pytest.raises(ValueEvalError, match=told):
+        evaluate(server, f"valueeval_{task}_sample", model_args=arguments)
+    asked = 2 if arguments else 1  # once more, without what was asked for beside the answer
+    assert len(server.seen) < asked * 60  # of 120; some were on their way
+
+
+def test_with_answers_from_the_cache_the_run_goes_on(server: Server, tmp_path: Path) -> None:
+    """What is refused for good fails again in every run, and must not end it."""
+    refused: list[Any] = []
+
+    def answer(number: int, messages: list[dict[str, str]]) -> tuple[int, dict[str, Any]]:
+        if number < 2:
+            refused.append(messages)
+        return (400, {"error": "content filter"}) if messages in refused else said(ALL_NO)
+
+    server.answer = answer
+    options: dict[str, Any] = {"use_cache": str(tmp_path / "cache")}
+    evaluate(server, "valueeval_mbc_sample", **options)
+    asked = len(server.seen)
+    results = evaluate(server, "valueeval_mbc_sample", **options)
+    assert len(server.seen) == asked + 2
+    assert len(results["config"]["failed_requests"]) == 2
+    with pytest.raises(ValueEvalError, match="no request succeeded"):
+        evaluate(server, "valueeval_mbc_sample", limit=2)
+
+
+def test_plain_prompts_are_refused(server: Server) -> None:
+    told = "valueeval_chat asks in the turns of a chat: add --apply_chat_template"
+    with pytest.raises(ValueEvalError, match=told):
+        evaluate(server, "valueeval_mbc_sample", apply_chat_template=False)
+    assert server.seen == []
+
+
+def test_a_server_without_tls_is_told_at_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Retry, "sleep", lambda *_: pytest.fail("asked again"))
+    arguments = {"base_url": server.url.replace("http:", "https:"), "num_concurrent": 1}
+    told = r"https://127.* no TLS connection \(\[SSL.*\)\. .*http://…; .*REQUESTS_CA_BUNDLE"
+    with pytest.raises(ValueEvalError, match=told):
+        evaluate(server, "valueeval_mbc_sample", model_args=arguments)
+
+
+def test_a_tls_connection_that_breaks_off_is_asked_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = ["(Caused by SSLError(SSLEOFError(8, '[SSL: UNEXPECTED_EOF_WHILE_READING] EOF "
+              "occurred in violation of protocol (_ssl.c:1006)')))"]  # fmt: skip
+    post = requests.Session.post
+
+    def break_once(*args: Any, **options: Any) -> Any:
+        if broken:
+            raise requests.exceptions.SSLError(broken.pop())
+        return post(*args, **options)
+
+    monkeypatch.setattr(requests.Session, "post", break_once)
+    results = evaluate(server, "valueeval_mbc_sample", model_args={"num_concurrent": 1})
+    assert results["config"]["failed_requests"] == []
 
 
 def test_a_stopped_run_asks_nothing_twice(server: Server, tmp_path: Path) -> None:

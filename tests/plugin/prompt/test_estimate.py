@@ -92,6 +92,20 @@ def test_a_local_model_counts_with_its_own_tokenizer(
     assert f"those of the tokenizer {tiny_gpt2}" in shown
 
 
+def test_lm_evals_own_server_models_have_a_price(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("org/m: {input: 1, output: 1}\n")
+    words = ["prompt", "--model", "local-completions", "--model_args",
+             f"model=org/m,base_url={NOWHERE}", "--data", "sample", "--limit", "1", "--template",
+             "mbc", "--estimate", "--prices", str(prices)]  # fmt: skip
+    assert cli.main(words) == 0
+    shown = capsys.readouterr().out
+    assert "org/m: nothing was sent." in shown
+    assert "Cost at most" in shown
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

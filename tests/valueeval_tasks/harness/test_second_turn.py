@@ -123,6 +123,33 @@ def test_replies_to_another_prompt_are_refused(
         task.fewshot_context(DOC, 0, **second)
 
 
+def on(date: str) -> dict[str, Any]:
+    """Options of a chat template that prints the date."""
+    return {**IN_CHAT, "chat_template": lambda messages: f"Today: {date}.\n{chat(messages)}"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("30 Nov 2026", "01 Dec 2026"),
+        ("30 November 2026", "1 May 2027"),
+        ("November 30, 2026", "December 1, 2026"),
+        ("Monday, November 30, 2026", "Tuesday, December 01, 2026"),
+        ("2026-11-30", "2026-12-01"),
+    ],
+)
+def test_the_second_turn_may_be_asked_on_another_day(
+    load: Load, tmp_path: Path, first: str, second: str
+) -> None:
+    replies = first_turn(tmp_path, load, **on(first))
+    task = load("valueeval_cot2_sample", replies=str(replies))
+    (prompt, *_) = task.fewshot_context(DOC, 0, **on(second))
+    assert prompt.startswith(f"Today: {second}.")
+    for other in ("someday", f"{second}, at noon", f"{second}\nBe brief"):
+        with pytest.raises(ValueEvalError, match="argument X1 answers another prompt"):
+            task.fewshot_context(DOC, 0, **on(other))
+
+
 def test_what_else_is_refused(load: Load, tmp_path: Path) -> None:
     with pytest.raises(ValueEvalError, match="cot2_sample asks about a model's replies: name them"):
         load("valueeval_cot2_sample")

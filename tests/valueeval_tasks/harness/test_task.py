@@ -118,6 +118,27 @@ def test_cached_requests_follow_wording_data_and_seed(
     assert first_prompt(load("valueeval_bca_sample"), samples=[4]) != prompt
 
 
+def test_cached_requests_follow_the_chat_template(
+    load: Callable[..., ValueEvalTask], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """lm-eval's key has the tokenizer's name, which stays when its template is edited."""
+    monkeypatch.setattr("lm_eval.caching.cache.PATH", str(tmp_path))
+    options: dict[str, Any] = {
+        "cache_requests": True, "limit": 1, "tokenizer_name": "org/model",
+        "apply_chat_template": True,
+    }  # fmt: skip
+    for template in (chat, lambda messages: f"<s>{chat(messages)}", chat):
+        task = load("valueeval_bca_sample")
+        task.build_all_requests(chat_template=template, **options)
+        prompt = str(task.instances[0].arguments[0])
+        assert prompt.startswith("<user>" if template is chat else "<s><user>")
+    assert len(list(tmp_path.iterdir())) == 2
+    told = "Be brief."
+    task = load("valueeval_bca_sample")
+    task.build_all_requests(chat_template=chat, system_instruction=told, **options)
+    assert told in str(task.instances[0].arguments[0])
+
+
 def test_the_results_say_which_wording_was_used(load: Callable[..., ValueEvalTask]) -> None:
     task = load("valueeval_bca_sample")
     assert task.dump_config()["metadata"]["wording"] == "plain"
