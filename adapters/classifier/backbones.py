@@ -225,7 +225,7 @@ def check_max_length(
 def _first_position(backbone: nn.Module) -> int:
     """Return the position of the first token: 0, but behind the padding's in RoBERTa and its kin.
 
-    OPT and BioGPT begin further on as well, but have the more positions for it (and other names).
+    OPT and BioGPT also start at a later position, but their tables are larger by that offset.
     """
     for module in backbone.modules():
         padding = getattr(module, "padding_idx", None)

@@ -151,7 +151,7 @@ def _subtract(
     requests: Mapping[int, ValueRequest],
     answers: Sequence[LogLikelihood],
 ) -> list[LogLikelihood]:
-    """Return answers whose differences, as the tasks compute them, are less by offsets.
+    """Return answers with offsets subtracted from the differences that the tasks compute.
 
     The offset of a value moves probability between yes and no (bca), and is added to what its name
     has after the empty argument (cls), so that the probability of saying one of the answers stays.
@@ -174,12 +174,15 @@ def _subtract(
             question = (request.task_name, request.doc_id, request.args[0], request.value)
             questions[question].append(place)
     for places in questions.values():
-        asked = [requests[place] for place in places]
+        # lm-eval repeats the last request of a process, so that all processes have as many.
+        once = {id(requests[place]): place for place in places}
+        asked = [requests[place] for place in once.values()]
         said = np.array([request.role == "yes" for request in asked])
-        found = np.array([answers[place][0] for place in places])
+        found = np.array([answers[place][0] for place in once.values()])
         new = _move_to_no(found, said, offsets[cast(int, asked[0].value)])
-        for place, log_probability in zip(places, new.tolist(), strict=True):
-            moved[place] = log_probability, answers[place][1]
+        of_request = dict(zip(once, new.tolist(), strict=True))
+        for place in places:
+            moved[place] = of_request[id(requests[place])], answers[place][1]
     return moved
 
 

@@ -13,7 +13,7 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -36,7 +36,7 @@ from valueeval.tasks.harness.requests import ValueRequest
 logger = logging.getLogger("lm_eval.valueeval")  # lm-eval shows the messages of its loggers
 
 _MAX_STOPS = 4  # more are refused
-_FIRST = 20  # where none of so many requests succeeds, none will
+_FIRST = 20  # where nothing succeeds that is asked about so many arguments, nothing will
 
 
 class ChatServerLM(LM):
@@ -125,8 +125,8 @@ class ChatServerLM(LM):
         """Return the answer to each request; the empty text where there is none.
 
         Raises:
-            ValueEvalError: The server refuses every request, or the first 20 fail; it takes no
-                forms; or it is not there.
+            ValueEvalError: The server refuses every request, or fails for the first 20 arguments;
+                it takes no forms; or it is not there.
         """
         distinct = distinct_requests(requests)
         keys = _cache_keys(distinct)
@@ -134,6 +134,7 @@ class ChatServerLM(LM):
         left = [place for place in range(len(distinct)) if place not in answers]
         questions = [self._free_text(distinct[place].request) for place in left]
         problems: Counter[str] = Counter()
+        failed: set[tuple[str | None, int | None]] = set()
         cut = fitting = 0
         for index, answer in self._ask(questions, disable_tqdm):
             place = left[index]
@@ -143,7 +144,8 @@ class ChatServerLM(LM):
             if answer.problem is not None:
                 problems[answer.problem] += 1
                 self._failed.append(_failure(request, answer.problem))
-                self._stop_if_nothing_works("generate_until", problems, cut, len(left))
+                failed.add((request.task_name, request.doc_id))
+                self._stop_if_nothing_works("generate_until", failed, problems, cut)
                 continue
             self._works.add("generate_until")
             if self._fits(request, answer):
@@ -174,7 +176,7 @@ class ChatServerLM(LM):
 
         Raises:
             ValueEvalError: ``top_logprobs`` is not set, a request is not one of bca or cot2, the
-                server tells no log-probabilities, or the first 20 requests fail.
+                server tells no log-probabilities, or it fails for the first 20 arguments.
         """
         self._refuse_other_loglikelihoods(requests)
         by_prompt: dict[str, Instance] = {}
@@ -187,6 +189,7 @@ class ChatServerLM(LM):
         left = [prompt for prompt in prompts if prompt not in listed]
         questions = [self._first_word(prompt) for prompt in left]
         problems: Counter[str] = Counter()
+        failed: set[tuple[str | None, int | None]] = set()
         for index, answer in self._ask(questions, disable_tqdm):
             prompt = left[index]
             listed[prompt] = answer.first_token
@@ -205,7 +208,8 @@ class ChatServerLM(LM):
                 problem = answer.problem or "no log-probabilities"
                 problems[problem] += 1
                 self._failed.append(_failure(by_prompt[prompt], problem))
-                self._stop_if_nothing_works("first_token", problems, 0, len(left))
+                failed.add((by_prompt[prompt].task_name, by_prompt[prompt].doc_id))
+                self._stop_if_nothing_works("first_token", failed, problems, 0)
         self._report(problems, 0, len(prompts))
         tokens = {prompt: self._first_token(listed[prompt]) for prompt in prompts}
         return [_score(tokens[request.args[0]], request) for request in requests]
@@ -313,22 +317,24 @@ class ChatServerLM(LM):
         return form is None or form.fits(answer.text, str(self._guided), answer.cut)
 
     def _stop_if_nothing_works(
-        self, kind: str, problems: Counter[str], cut: int, asked: int
+        self, kind: str, failed: Collection[object], problems: Counter[str], cut: int
     ) -> None:
-        """Raise an error once the first requests of a kind, 20 or all, have failed.
+        """Raise an error once a kind of requests has failed for 20 arguments and for no other.
+
+        Not before: a filter of contents may refuse all 20 questions about one argument.
 
         Args:
             kind: The kind of requests, as the cache names it.
-            problems: Why those failed that are answered.
-            cut: How many of them are as long as allowed.
-            asked: Number of requests that are asked in all.
+            failed: The arguments for which requests failed.
+            problems: Why requests failed.
+            cut: How many answers are as long as allowed.
         """
-        if kind in self._works or problems.total() < min(_FIRST, asked):
+        if kind in self._works or len(failed) < _FIRST:
             return
         listed = "; ".join(f"{problem}: {n}" for problem, n in problems.most_common(3))
         remedy = (
             "Give answers more room, for thinking too, by --gen_kwargs max_gen_toks=N"
-            if cut
+            if 2 * cut > problems.total()
             else "Change what it refuses by --model_args (temperature=1, "
             "max_tokens_key=max_completion_tokens …), or ask later, or another server"
         )

@@ -33,6 +33,10 @@ _LONGEST_WAIT = 600.0  # seconds, whatever a server asks for
 _TOLD_WAIT = 30.0  # longer ones are told
 
 logger = logging.getLogger("lm_eval.valueeval")  # lm-eval shows the messages of its loggers
+# What OpenSSL says where a server speaks no TLS, or shows a certificate that is not trusted.
+_NO_TLS = re.compile(
+    "CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|UNSUPPORTED_PROTOCOL"
+)
 
 
 @dataclass(frozen=True)
@@ -175,13 +179,11 @@ class Connection:
             except requests.exceptions.ChunkedEncodingError:
                 # The answer broke off; what failed before an answer was repeated already.
                 continue
-            except requests.exceptions.SSLError as error:
-                if "EOF occurred" not in str(error):
-                    raise self._no_tls(error) from None
-                continue  # the connection broke off
             except requests.exceptions.ConnectTimeout as error:
                 raise self._not_there(error) from None
             except requests.exceptions.ConnectionError as error:
+                if _NO_TLS.search(str(error)):
+                    raise self._no_tls(error) from None
                 if "NewConnectionError" in repr(error) or "NameResolution" in repr(error):
                     raise self._not_there(error) from None
                 return Answer("", "no answer in time or the connection broke")
@@ -215,12 +217,12 @@ class Connection:
 
 
 class _Retry(Retry):
-    """Waits as the server says, within bounds; leaves errors of TLS to the caller."""
+    """Waits as the server says, within bounds; tries nothing again that would fail again."""
 
     def increment(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what is left to try; an error of TLS, which would only come again, is raised."""
+        """Return what is left to try; raise an error of TLS that would only come again."""
         error = kwargs.get("error")
-        if isinstance(error, SSLError):
+        if isinstance(error, SSLError) and _NO_TLS.search(str(error)):
             raise error
         return super().increment(*args, **kwargs)
 

@@ -11,7 +11,7 @@ from valueeval.leaderboard.reading.finding import find_results
 from valueeval.leaderboard.reading.predictions import Predictions, SamplesError, read_checked
 from valueeval.leaderboard.reading.results_files import read_results
 from valueeval.leaderboard.table.collate import collate
-from valueeval.leaderboard.table.table import LIMITED, OTHER_VERSION, SAMPLE, SEEN, Row
+from valueeval.leaderboard.table.table import Row
 from valueeval.leaderboard.text import clean
 from valueeval.tasks.commands.progress import tracked
 from valueeval.tasks.data.conclusions import conclusion_key
@@ -19,14 +19,6 @@ from valueeval.tasks.data.dataset import read_arguments, read_labels
 from valueeval.tasks.display import did_you_mean
 from valueeval.tasks.errors import ValueEvalError
 from valueeval.tasks.scores.runfile import read_run
-
-_DOUBTS = {
-    SEEN: ("labels of these arguments were seen in training",),
-    OTHER_VERSION: ("an older version of the task than other results here",),
-    LIMITED: ("only a part of the set",),
-    SAMPLE: ("the sample set, whose numbers say nothing about the real sets",),
-}
-"""Why rows of some boards are to be doubted; a run has its own warnings besides."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +30,7 @@ class Pair:
         names: What A and B are called.
         a, b: The runs (seeds) of each.
         by_argument: Whether conclusions are unknown, so that each argument counts as independent.
+        notes: Reasons to doubt the comparison.
     """
 
     title: str
@@ -45,6 +38,7 @@ class Pair:
     a: list[Predictions]
     b: list[Predictions]
     by_argument: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def called(self) -> tuple[str, str]:
@@ -89,12 +83,25 @@ def pairs_of_results(a: Sequence[str], b: Sequence[str], task: str | None) -> li
             _only_row(side[name], places)
             for side, name, places in zip(sides, tasks, (a, b), strict=True)
         ]
-        if len({row.run.version for row in rows}) > 1 and len(set(tasks)) == 1:
-            versions = " and ".join(row.run.version for row in rows)
-            print(f"note: {tasks[0]}: results of two versions, {versions}", file=sys.stderr)
-        title = " against ".join(dict.fromkeys(tasks))
-        pairs.append(Pair(title, _names(*rows), samples_of(rows[0]), samples_of(rows[1])))
+        pairs.append(pair_of_rows(" against ".join(dict.fromkeys(tasks)), *rows, _names(*rows)))
     return pairs
+
+
+def pair_of_rows(title: str, a: Row, b: Row, names: tuple[str, str]) -> Pair:
+    """Return the pair of two rows, with reasons to doubt it.
+
+    Raises:
+        ValueEvalError: Their samples cannot be read, or are not about the same arguments.
+    """
+    notes = [f"{name}: {doubt}" for name, row in zip(names, (a, b), strict=True)
+             for doubt in row.warnings]  # fmt: skip
+    if a.run.sample or b.run.sample:
+        notes.append("the sample set: its numbers say nothing about the real sets")
+    if a.run.limited or b.run.limited:
+        notes.append("only a part of the set")
+    if a.run.task == b.run.task and a.run.version != b.run.version:
+        notes.append(f"two versions of the task, {a.run.version} and {b.run.version}")
+    return Pair(title, names, samples_of(a), samples_of(b), notes=tuple(dict.fromkeys(notes)))
 
 
 def _names(a: Row, b: Row) -> tuple[str, str]:
@@ -109,7 +116,7 @@ def _names(a: Row, b: Row) -> tuple[str, str]:
 def read_rows(places: Sequence[str]) -> dict[str, list[Row]]:
     """Return the rows of a leaderboard of these results, by their task.
 
-    What is not used, and reasons to doubt a row, are told on standard error.
+    What is not used is told on standard error.
     """
     runs, problems = read_results(find_results(places))
     for problem in problems:
@@ -121,9 +128,6 @@ def read_rows(places: Sequence[str]) -> dict[str, list[Row]]:
     for board in table.boards:
         for row in board.rows:
             found.setdefault(row.run.task, []).append(row)
-            doubts = dict.fromkeys(doubt for run in row.runs for doubt in run.warnings)
-            for doubt in (*_DOUBTS.get(board.status, ()), *doubts):
-                print(f"note: {row.name}, {row.run.task}: {doubt}", file=sys.stderr)
     return found
 
 

@@ -34,6 +34,8 @@ def print_comparison(console: Console, pair: Pair, found: Comparison, shown: int
     console.print(Text(f"{pair.title}: A = {pair.names[0]}, B = {pair.names[1]}", style="bold"))
     console.print(Text(f"macro_f1: {macro.difference.verdict(a, b)}", style="bold"))
     console.print(_what_it_rests_on(pair, found))
+    for note in pair.notes:
+        console.print(Text(f"Note: {note}"))
     if len(pair.a) > 1 or len(pair.b) > 1:
         console.print(_of_each_seed(macro))
     console.print()

@@ -14,6 +14,7 @@ the hypotheses of each section, and all p-values of a section are corrected for 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,15 @@ from valueeval.tasks.errors import ValueEvalError
 def families(file: Path) -> str:
     """Return the comparisons that `file` names as tables in markdown, one for each family.
 
+    Reasons to doubt them are told on standard error.
+
     Raises:
         ValueEvalError: The file is malformed, or what it names cannot be read or compared.
     """
     content = _read(file)
     folder = file.parent / str(content.get("results", "."))
     tables = []
+    notes: dict[str, None] = {}
     for title, hypotheses in content["families"].items():
         pairs: list[Pair] = []
         members = []
@@ -55,6 +59,9 @@ def families(file: Path) -> str:
             pairs.append(pair)
             members.append((metric, left, len(pair.a)))
         tables.append(_table(text.clean(title), pairs, family(members)))
+        notes |= dict.fromkeys(note for pair in pairs for note in pair.notes)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     return "\n\n".join(tables)
 
 

@@ -235,6 +235,9 @@ def _joined_content(parts: Sequence[Part], samples: Sequence[Mapping[str, Any]])
     config = dict(mapping(first.content.get("config")))
     if first.manifest:
         config["valueeval"] = _joined_manifest(parts)
+    if "failed_requests" in config:
+        of_parts = [mapping(part.content.get("config")).get("failed_requests") for part in parts]
+        config["failed_requests"] = [each for failed in of_parts for each in failed or ()]
     metadata = dict(mapping(mapping(first.content["configs"])[task]).get("metadata") or {})
     metadata.pop("fold", None)
     try:

@@ -7,6 +7,7 @@ precision, recall, and how often the value is predicted, beside how often it is 
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 import yaml
 
 from valueeval.leaderboard import text
-from valueeval.leaderboard.commands.compared_runs import Pair, read_rows, samples_of
+from valueeval.leaderboard.commands.compared_runs import Pair, pair_of_rows, read_rows
 from valueeval.leaderboard.inference.comparison import (
     Compared,
     family,
@@ -132,9 +133,11 @@ def pairs(places: Sequence[str], registry: Path, task: str | None) -> str:
             f"in {registry}"
         )
     sides = [
-        Pair(base.run.task, (_named(base), _named(tuned)), samples_of(base), samples_of(tuned))
+        pair_of_rows(base.run.task, base, tuned, (_named(base), _named(tuned)))
         for _, base, tuned in matched
     ]
+    for note in dict.fromkeys(note for side in sides for note in side.notes):
+        print(f"note: {note}", file=sys.stderr)
     tested = family([("macro_f1", _macro_f1(side), len(side.a)) for side in sides])
     parts = [_overview(sides, tested)]
     both = zip([aligned for aligned, *_ in matched], sides, strict=True)

@@ -98,17 +98,17 @@ def _manifest_of(
     whose folder shares most of the path's end.
 
     Raises:
-        RefusedError: Two share as much.
+        RefusedError: Two that differ share as much.
     """
     shared = {folder: _shared_end(Path(adapter or "").parts, folder.parts) for folder in manifests}
     longest = max(shared.values(), default=0)
     found = [folder for folder, length in shared.items() if length == longest]
     if longest == 0:
         return None
-    if len(found) > 1:
+    if any(manifests[folder] != manifests[found[0]] for folder in found):
         raise RefusedError(
-            f"its adapter is {clean(adapter)}, and --adapters has {found[0]} and {found[1]}: name "
-            "the folder of the one that is meant"
+            f"its adapter is {clean(adapter)}, and --adapters has "
+            f"{' and '.join(map(str, found[:2]))}: name the folder of the one that is meant"
         )
     return manifests[found[0]]
 

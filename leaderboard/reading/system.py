@@ -50,7 +50,8 @@ class System:
         base: Name of the base model, if known.
         method: How the system came about: ``full``, ``lora`` …, ``zero-shot`` (or ``4-shot``;
             also ``zero-shot, chat, guided``, ``…, guided by json_schema``, ``…, first token's
-            top 20``, ``…, self-consistency of 5``), ``baseline`` …; with ``calibrated (batch)`` or
+            top 20``, ``…, self-consistency of 5``), ``baseline`` …; with ``raw decisions`` where an
+            adapter's thresholds were not subtracted; with ``calibrated (batch)`` or
             ``calibrated (content-free)`` where a prior was subtracted from its scores, and
             ``tuned`` where labels were seen for its thresholds.
         parameters: Parameters in all; ``None`` if unknown.
@@ -126,8 +127,7 @@ def describe_system(
     if manifest:
         method, seed = string(manifest.get("method")) or "unknown", seed_of(manifest.get("seed"))
         trainable = count(sizes.get("trainable"))
-        if not config.get("valueeval") and mapping(manifest.get("thresholds")).get("values"):
-            method += ", raw decisions"  # only our own models subtract an adapter's thresholds
+        method += ", raw decisions" * _is_raw(config, manifest)
     elif baseline:
         method, seed, trainable = "baseline", seed_of(arguments.get("seed")), 0
         name = f"baseline {arguments.get('strategy', '')}".strip().replace("_", " ")
@@ -209,7 +209,7 @@ def _system_key(
             **same, "base": base.get("sha256") or base.get("name"),
             "data": data.get("sha256"), "size": data.get("size"), "settings": settings,
         }  # fmt: skip
-        if not config.get("valueeval"):  # stock `hf`, `vllm` …: thresholds are not subtracted
+        if _is_raw(config, manifest):
             identity["model"] = config.get("model")
         if config.get("guided"):
             identity["guided"] = config["guided"]
@@ -231,6 +231,16 @@ def _system_key(
         seen = [fitted_on.get("set"), fitted_on.get("data_sha256"), fitted_on.get("arguments")]
         identity["calibration"] = [calibration.get("method"), *seen]
     return json.dumps(identity, sort_keys=True, default=str)
+
+
+def _is_raw(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
+    """Return whether an adapter was asked by a model that does not subtract its thresholds.
+
+    Only our own models do, and note the manifest in the results' ``config``.
+    """
+    values = mapping(manifest.get("thresholds")).get("values")
+    tuned = isinstance(values, list) and any(value != 0.5 for value in values)
+    return tuned and not config.get("valueeval")
 
 
 def _model_arguments(arguments: object) -> dict[str, str]:

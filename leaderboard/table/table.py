@@ -192,9 +192,9 @@ class Board:
 
     @property
     def values(self) -> int | None:
-        """Number of values with a positive, over which scores are means; ``None`` if unknown."""
-        told = [row.values for row in self.rows if row.values is not None]
-        return told[0] if told else None
+        """Number of values that scores are means over; ``None`` where it is unknown or differs."""
+        told = {row.values for row in self.rows if row.values is not None}
+        return told.pop() if len(told) == 1 else None
 
     @property
     def compared(self) -> tuple[Row, ...]:

@@ -119,7 +119,8 @@ def score(
             or there twice, a conclusion is no text, a score no finite number, or a label neither 0
             nor 1.
     """
-    for name, given in (("predictions", predictions), ("conclusions", conclusions)):
+    others = {"predictions": predictions, "scores": scores, "conclusions": conclusions}
+    for name, given in others.items():
         _refuse_other_order(references, given, name)
     truth = _labels(references, "references")
     decided = _labels(_predicted(predictions), "predictions")
@@ -150,7 +151,8 @@ def _refuse_other_order(references: Any, given: Any, name: str) -> None:
     if any(index is None or callable(index) for index in (ours, theirs)):  # lists have a method
         return
     same_rows = len(ours) == len(theirs) and ours.is_unique and set(ours) == set(theirs)
-    if same_rows and not (ours == theirs).all():
+    # Not by `==` of pandas, for which a missing label differs from itself.
+    if same_rows and list(ours) != list(theirs):
         raise ValueEvalError(
             f"{name}: the rows of references in another order, by their index. Give "
             f"{name}.loc[references.index], or {name}.to_numpy() if the order is right."

@@ -91,9 +91,13 @@ def test_five_parts_of_folds_are_a_part_of_the_set(tmp_path: Path) -> None:
         path = write_fold(tmp_path / "folds", fold)
         content = json.loads(path.read_text())
         content["n-samples"]["valueeval_cls_cv"]["original"] += 3
+        content["config"]["failed_requests"] = [{"task": "valueeval_cls_cv", "id": str(fold)}]
         path.write_text(json.dumps(content))
     main([str(tmp_path / "folds"), "-o", str(tmp_path / "out")])
-    assert statuses(table_of(tmp_path / "out")) == [(LIMITED, "cv", 1)]
+    table = table_of(tmp_path / "out")
+    assert statuses(table) == [(LIMITED, "cv", 1)]
+    (warning,) = only_row(table).run.warnings
+    assert "its server did not answer: 5 " in warning
 
 
 def refused(places: Sequence[Path], output: Path, message: str) -> None:

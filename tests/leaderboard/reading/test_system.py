@@ -26,15 +26,19 @@ def test_a_manifest_beside_the_results_fills_in_for_stock_hf_with_peft(tmp_path:
     )
     assert only_row(table_of(tmp_path / "results")).run.method == "adapter"
     run = only_row(table_of(tmp_path / "results", adapters=(tmp_path / "adapters",))).run
-    assert (run.method, run.seed, run.trainable) == ("lora, raw decisions", 5, 22_720_916)
+    assert (run.method, run.seed, run.trainable) == ("lora", 5, 22_720_916)
+
+
+TUNED = {"values": [0.4] * 20, "split": "validation", "metric": "macro_f1"}
 
 
 def test_raw_decisions_of_an_adapter_stand_beside_tuned_ones(tmp_path: Path) -> None:
     adapter = tmp_path / "adapters" / "lora-1"
     adapter.mkdir(parents=True)
-    (adapter / "valueeval.json").write_text(json.dumps(manifest(method="lora")))
+    tuned = manifest(method="lora", thresholds=TUNED)
+    (adapter / "valueeval.json").write_text(json.dumps(tuned))
     write_results(
-        tmp_path / "tuned", template="bca", kind="valueeval", adapter=manifest(method="lora"),
+        tmp_path / "tuned", template="bca", kind="valueeval", adapter=tuned,
         model_args={"adapter": "runs/lora-1"},
     )  # fmt: skip
     for kind, peft in (("hf", "peft"), ("vllm", "lora_local_path")):
@@ -56,11 +60,14 @@ def test_adapters_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) ->
         write_results(tmp_path / name, model_args=f"pretrained=gpt2,peft={peft}")
     table = table_of(tmp_path / "a", tmp_path / "b", adapters=(tmp_path / "out",))
     methods = sorted(row.run.method for board in table.boards for row in board.rows)
-    assert methods == ["full, raw decisions", "lora, raw decisions"]
+    assert methods == ["full", "lora"]
     write_results(tmp_path / "c", model_args="pretrained=gpt2,peft=s0")
     (problem,) = table_of(tmp_path / "c", adapters=(tmp_path / "out",)).problems
     assert "its adapter is s0, and --adapters has " in problem.reason
     assert "name the folder of the one that is meant" in problem.reason
+    (tmp_path / "out/full/s0/valueeval.json").write_text(json.dumps(manifest(method="lora")))
+    table = table_of(tmp_path / "c", adapters=(tmp_path / "out",))
+    assert only_row(table).run.method == "lora", "two copies of one"
 
 
 def test_requests_that_a_server_did_not_answer_are_a_doubt(tmp_path: Path) -> None:

@@ -61,6 +61,11 @@ def test_rows_in_another_order_are_refused() -> None:
     with pytest.raises(ValueEvalError, match="conclusions: the rows of references"):
         score(truth, predicted, conclusions=conclusions[::-1])
     assert score(truth, predicted, conclusions=conclusions)["interval"]["units"] == 20
+    margins = pd.DataFrame(RNG.normal(size=(80, 20)))
+    with pytest.raises(ValueEvalError, match="scores: the rows of references"):
+        score(truth, predicted, scores=margins[::-1])
+    named = [None, np.nan, *range(78)]
+    assert score(truth.set_index([named]), predicted.set_index([named])).report == expected
 
 
 def test_texts_without_a_conclusion_share_none() -> None:

@@ -136,6 +136,7 @@ def on(date: str) -> dict[str, Any]:
         ("November 30, 2026", "December 1, 2026"),
         ("Monday, November 30, 2026", "Tuesday, December 01, 2026"),
         ("2026-11-30", "2026-12-01"),
+        ("Mon, 30 Nov 2026", "Thu, 3 Dec 2026"),
     ],
 )
 def test_the_second_turn_may_be_asked_on_another_day(
