@@ -188,6 +188,9 @@ def test_thresholds_of_an_adapter_leave_the_answer_mass(template: str, probabili
     if tau == 0:  # to the last bit
         assert found == given
     assert apply_thresholds(replace(manifest, template="oa"), requests, given) == given
+    # lm-eval repeats a process's last request, so that all processes have as many.
+    padded = apply_thresholds(manifest, requests + 8 * requests[-1:], given + 8 * given[-1:])
+    assert padded == found + 8 * found[-1:]
 
 
 def test_calibrated_samples_are_not_calibrated_again(tmp_path: Path) -> None:
