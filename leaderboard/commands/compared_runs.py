@@ -79,11 +79,12 @@ def pairs_of_results(a: Sequence[str], b: Sequence[str], task: str | None) -> li
         raise ValueEvalError(f"no task in common{called}: found {found}{meant}")
     pairs = []
     for tasks in common:
-        rows = [
+        of_a, of_b = (
             _only_row(side[name], places)
             for side, name, places in zip(sides, tasks, (a, b), strict=True)
-        ]
-        pairs.append(pair_of_rows(" against ".join(dict.fromkeys(tasks)), *rows, _names(*rows)))
+        )
+        title = " against ".join(dict.fromkeys(tasks))
+        pairs.append(pair_of_rows(title, of_a, of_b, _names(of_a, of_b)))
     return pairs
 
 
