@@ -106,12 +106,19 @@ def pair_of_rows(title: str, a: Row, b: Row, names: tuple[str, str]) -> Pair:
 
 
 def _names(a: Row, b: Row) -> tuple[str, str]:
-    """Return the names of two rows; of one model asked in two ways with what tells these apart."""
+    """Return the names of two rows; where they are the same, with what tells the two apart."""
     if a.name == b.name:
-        for one, other in ((a.run.method, b.run.method), (a.prompt, b.prompt)):
+        for one, other in zip(_marks(a), _marks(b), strict=True):
             if one != other:
                 return f"{a.name}, {one}", f"{b.name}, {other}"
     return a.name, b.name
+
+
+def _marks(row: Row) -> tuple[str, ...]:
+    """Return what can tell a row from others of its name: how it was asked, and its seed."""
+    seeds = [str(run.seed) for run in row.runs if run.seed is not None]
+    told = f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" if seeds else "without a seed"
+    return row.run.method, row.prompt, told
 
 
 def read_rows(places: Sequence[str]) -> dict[str, list[Row]]:
