@@ -110,7 +110,7 @@ def _names(a: Row, b: Row) -> tuple[str, str]:
     if a.name == b.name:
         for one, other in zip(_marks(a), _marks(b), strict=True):
             if one != other:
-                return f"{a.name}, {one}", f"{b.name}, {other}"
+                return f"{a.name} ({one})", f"{b.name} ({other})"
     return a.name, b.name
 
 

@@ -255,15 +255,15 @@ def test_one_model_asked_in_two_ways_has_two_names(
     write_results(tmp_path / "a", model="gpt2")
     write_results(tmp_path / "b", model="gpt2", shots=4, prediction=predictions(DOCS, 0.9))
     page = compare(capsys, tmp_path / "a", tmp_path / "b", "--show", "0")
-    assert "A = gpt2, zero-shot, B = gpt2, 4-shot" in page
+    assert "A = gpt2 (zero-shot), B = gpt2 (4-shot)" in page
     write_results(tmp_path / "c", model="gpt2", template="bca", prediction=predictions(DOCS, 0.9))
     page = compare(capsys, tmp_path / "a", tmp_path / "c", "--show", "0")
-    assert "A = gpt2, cls, B = gpt2, bca" in page
+    assert "A = gpt2 (cls), B = gpt2 (bca)" in page
     for seed in (1, 2):
         write_results(tmp_path / f"s{seed}", model="full", adapter=manifest(seed=seed),
                       prediction=predictions(DOCS, 0.5, seed))  # fmt: skip
     page = compare(capsys, tmp_path / "s1", tmp_path / "s2", "--show", "0")
-    assert "A = full, seed 1, B = full, seed 2" in page
+    assert "A = full (seed 1), B = full (seed 2)" in page
 
 
 def test_a_teams_run_file_becomes_a_row(
