@@ -13,7 +13,7 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -36,7 +36,7 @@ from valueeval.tasks.harness.requests import ValueRequest
 logger = logging.getLogger("lm_eval.valueeval")  # lm-eval shows the messages of its loggers
 
 _MAX_STOPS = 4  # more are refused
-_FIRST = 20  # where nothing succeeds that is asked about so many arguments, nothing will
+_FIRST = 20  # if the requests about so many arguments all fail, the others will fail, too
 
 
 class ChatServerLM(LM):
@@ -133,8 +133,7 @@ class ChatServerLM(LM):
         answers = self._known("generate_until", keys)
         left = [place for place in range(len(distinct)) if place not in answers]
         questions = [self._free_text(distinct[place].request) for place in left]
-        problems: Counter[str] = Counter()
-        failed: set[tuple[str | None, int | None]] = set()
+        earlier = len(self._failed)
         cut = fitting = 0
         for index, answer in self._ask(questions, disable_tqdm):
             place = left[index]
@@ -142,10 +141,8 @@ class ChatServerLM(LM):
             cut += answer.cut
             request = distinct[place].request
             if answer.problem is not None:
-                problems[answer.problem] += 1
                 self._failed.append(_failure(request, answer.problem))
-                failed.add((request.task_name, request.doc_id))
-                self._stop_if_nothing_works("generate_until", failed, problems, cut)
+                self._stop_if_nothing_works("generate_until", self._failed[earlier:], cut)
                 continue
             self._works.add("generate_until")
             if self._fits(request, answer):
@@ -160,7 +157,7 @@ class ChatServerLM(LM):
                 self._off_form += 1
             if self._cache:
                 self._cache.keep("generate_until", keys[place], answer.text, None)
-        self._report(problems, cut, len(distinct))
+        self._report(self._failed[earlier:], cut, len(distinct))
         texts = [""] * len(requests)
         for place, one in enumerate(distinct):
             for twin in one.twins:
@@ -188,8 +185,7 @@ class ChatServerLM(LM):
         listed = {prompts[place]: json.loads(text) for place, text in known.items()}
         left = [prompt for prompt in prompts if prompt not in listed]
         questions = [self._first_word(prompt) for prompt in left]
-        problems: Counter[str] = Counter()
-        failed: set[tuple[str | None, int | None]] = set()
+        earlier = len(self._failed)
         for index, answer in self._ask(questions, disable_tqdm):
             prompt = left[index]
             listed[prompt] = answer.first_token
@@ -206,11 +202,9 @@ class ChatServerLM(LM):
                 )
             else:
                 problem = answer.problem or "no log-probabilities"
-                problems[problem] += 1
                 self._failed.append(_failure(by_prompt[prompt], problem))
-                failed.add((by_prompt[prompt].task_name, by_prompt[prompt].doc_id))
-                self._stop_if_nothing_works("first_token", failed, problems, 0)
-        self._report(problems, 0, len(prompts))
+                self._stop_if_nothing_works("first_token", self._failed[earlier:], 0)
+        self._report(self._failed[earlier:], 0, len(prompts))
         tokens = {prompt: self._first_token(listed[prompt]) for prompt in prompts}
         return [_score(tokens[request.args[0]], request) for request in requests]
 
@@ -317,7 +311,7 @@ class ChatServerLM(LM):
         return form is None or form.fits(answer.text, str(self._guided), answer.cut)
 
     def _stop_if_nothing_works(
-        self, kind: str, failed: Collection[object], problems: Counter[str], cut: int
+        self, kind: str, failed: Sequence[Mapping[str, str]], cut: int
     ) -> None:
         """Raise an error once a kind of requests has failed for 20 arguments and for no other.
 
@@ -325,32 +319,29 @@ class ChatServerLM(LM):
 
         Args:
             kind: The kind of requests, as the cache names it.
-            failed: The arguments for which requests failed.
-            problems: Why requests failed.
+            failed: The requests of this kind that have failed, as the results list them.
             cut: How many answers are as long as allowed.
         """
-        if kind in self._works or len(failed) < _FIRST:
+        if kind in self._works or len({(each["task"], each["id"]) for each in failed}) < _FIRST:
             return
-        listed = "; ".join(f"{problem}: {n}" for problem, n in problems.most_common(3))
         remedy = (
             "Give answers more room, for thinking too, by --gen_kwargs max_gen_toks=N"
-            if 2 * cut > problems.total()
+            if 2 * cut > len(failed)
             else "Change what it refuses by --model_args (temperature=1, "
             "max_tokens_key=max_completion_tokens …), or ask later, or another server"
         )
         raise ValueEvalError(
-            f"{self._server.base_url}: no request succeeded ({listed}).\n{remedy}."
+            f"{self._server.base_url}: no request succeeded ({_listed(failed, 3)}).\n{remedy}."
         )
 
-    def _report(self, problems: Counter[str], cut: int, total: int) -> None:
-        if problems:
-            listed = "; ".join(f"{problem}: {n}" for problem, n in problems.most_common(5))
+    def _report(self, failed: Sequence[Mapping[str, str]], cut: int, total: int) -> None:
+        if failed:
             logger.warning(
                 "%d of %d requests failed and count as unparsed (%s). The results list them under "
                 "config.failed_requests.",
-                sum(problems.values()),
+                len(failed),
                 total,
-                listed,
+                _listed(failed, 5),
             )
         if cut:
             logger.warning(
@@ -458,6 +449,12 @@ def _messages(context: str) -> list[dict[str, str]]:
 def _score(token: FirstToken | None, request: Instance) -> tuple[float, bool]:
     word = request.args[1].strip()
     return (math.nan, False) if token is None else (token.logprobs[word], token.greedy == word)
+
+
+def _listed(failed: Sequence[Mapping[str, str]], shown: int) -> str:
+    """Return the most frequent problems of failed requests, with their numbers."""
+    problems = Counter(each["problem"] for each in failed)
+    return "; ".join(f"{problem}: {n}" for problem, n in problems.most_common(shown))
 
 
 def _failure(request: Instance, problem: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ class Pair:
         title: The task, or both tasks, or the file of labels.
         names: What A and B are called.
         a, b: The runs (seeds) of each.
-        by_argument: Whether conclusions are unknown, so that each argument counts as independent.
+        by_argument: Whether the conclusions are unknown: each argument then counts as independent.
         notes: Reasons to doubt the comparison.
     """
 

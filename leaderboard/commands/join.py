@@ -11,6 +11,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +238,8 @@ def _joined_content(parts: Sequence[Part], samples: Sequence[Mapping[str, Any]])
         config["valueeval"] = _joined_manifest(parts)
     if "failed_requests" in config:
         of_parts = [mapping(part.content.get("config")).get("failed_requests") for part in parts]
-        config["failed_requests"] = [each for failed in of_parts for each in failed or ()]
+        lists = [failed for failed in of_parts if isinstance(failed, list)]
+        config["failed_requests"] = list(chain.from_iterable(lists))
     metadata = dict(mapping(mapping(first.content["configs"])[task]).get("metadata") or {})
     metadata.pop("fold", None)
     try:

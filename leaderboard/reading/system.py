@@ -304,7 +304,7 @@ def warnings_of_requests(failed: object, task: str) -> tuple[str, ...]:
     """Return what requests that a server did not answer say against a result.
 
     Args:
-        failed: What ``--model valueeval_chat`` lists of all tasks of a run; other models list none.
+        failed: The failed requests of all tasks of a run, which ``--model valueeval_chat`` lists.
         task: The task that the result is of.
     """
     listed = failed if isinstance(failed, list) else []

@@ -52,7 +52,7 @@ def make_manifest(files: dict[str, FileInfo], **fields: Any) -> Manifest:
 
 
 def seen_by_cv(data_dir: Path) -> TrainingData:
-    """What an adapter of fold 0 of the protocol cv was trained on."""
+    """Return the training data of an adapter of protocol cv that left out fold 0."""
     data = load_set(CV, data_dir)
     return TrainingData(
         "touche23", CV, len(data.ids), data.sha256, 5, (0,), protocol=CV, labels_seen=CV_PARTS

@@ -180,7 +180,7 @@ def test_in_python(tiny_gpt2: Path, tmp_path: Path) -> None:
 def test_labels_that_an_adapter_has_seen_are_no_test(
     tiny_bert: Path, tmp_path: Path, template: str
 ) -> None:
-    """As in a run of lm-eval; texts of one's own are labelled all the same."""
+    """As lm-eval, it refuses to score them; it still labels the user's own texts."""
     data_dir = write_cv_data(tmp_path)
     folder = write_adapter(tmp_path / "cv0", tiny_bert)
     write_manifest(folder, replace(read_manifest(folder), data=seen_by_cv(data_dir)))

@@ -169,7 +169,7 @@ def test_one_argument_that_is_refused_ends_no_run(server: Server) -> None:
 
 
 def test_with_answers_from_the_cache_the_run_goes_on(server: Server, tmp_path: Path) -> None:
-    """What is refused for good fails again in every run, and must not end it."""
+    """A request that is refused for good fails in every run; it must not end the run."""
     refused: list[Any] = []
 
     def answer(number: int, messages: list[dict[str, str]]) -> tuple[int, dict[str, Any]]:
